@@ -1,0 +1,153 @@
+/**
+ * The vocabulary of Lightcone. Read this first.
+ *
+ * **change**        a row written to the database that somebody should see: a history's audit row, a notification, an
+ *                   entry point.
+ * **audit row**     (history id, update time) in `history_audit`, written by a trigger inside the changing transaction.
+ * **hint**          anything that says "look now" and may be lost: NOTIFY, SQLite's data_version, a timer.
+ * **cursor**        a moment (database clock) up to which something was read, published or delivered.
+ * **overlap**       how far before a cursor a reader starts (`resume_overlap`), because an audit time is taken inside the
+ *                   transaction and may become visible later than its neighbours.
+ * **monitor**       the one elected process that turns audit rows into control tasks.
+ * **leader**        the process that holds the monitor's role.
+ * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
+ * **tick**          the leader's word, once a second, on the same channel as its tasks: "everything up to this cursor has
+ *                   been published".
+ * **watermark**     the cursor of the last tick that a worker has received; the only value it writes as `id:`.
+ * **worker**        a process that serves `/api/events/stream`.
+ * **tab**           one open stream, with one bounded queue.
+ * **frame**         one event as bytes, framed once and shared by all tabs.
+ * **viewer**        a user or session that subscribed to a history that is not its own.
+ * **gap**           a stretch of time in which a hop may have missed something; it is repaired by reading *changes since T*.
+ * **catch-up**      the same for one tab, from its Last-Event-ID.
+ */
+import type { Micros } from './time.js';
+
+export type { Micros } from './time.js';
+
+/** A position in the log, by the database's clock. */
+export type Cursor = Micros;
+
+/** Row ids, never encoded. Encoded ids exist only at the HTTP border and in frames. */
+export type UserId = number;
+export type SessionId = number;
+export type HistoryId = number;
+
+/** The events of the stream, as named on the wire. */
+export const EVENT_KINDS = [
+  'ready',
+  'history_update',
+  'entry_point_update',
+  'notification_update',
+  'broadcast_update',
+  'notification_status',
+] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
+
+/** The SSE control tasks of the contract (section 3.4), plus Lightcone's own two. */
+export const TASK_NAMES = [
+  'history_update',
+  'notify_users',
+  'notify_broadcast',
+  'entry_point_update',
+  'subscribe_history_viewer',
+  'unsubscribe_history_viewer',
+  'reconfigure_watcher',
+] as const;
+export type TaskName = (typeof TASK_NAMES)[number];
+
+/**
+ * "These histories changed." From the monitor to every worker.
+ * `updateTime` is the newest audit time among them (Lightcone's addition; Galaxy's own monitor sends none).
+ */
+export interface HistoryUpdateTask {
+  task: 'history_update';
+  userUpdates: ReadonlyMap<UserId, readonly HistoryId[]>;
+  sessionUpdates: ReadonlyMap<SessionId, readonly HistoryId[]>;
+  updateTime?: Micros;
+  eventId?: string;
+}
+
+/** `payload` is the notification as compact JSON text and is passed on unchanged. */
+export interface NotifyUsersTask {
+  task: 'notify_users';
+  userIds: readonly UserId[];
+  payload: string;
+  eventId?: string;
+}
+
+export interface NotifyBroadcastTask {
+  task: 'notify_broadcast';
+  payload: string;
+  eventId?: string;
+}
+
+/** `sessionId` is Lightcone's addition for anonymous owners; the contract has no session form. */
+export interface EntryPointUpdateTask {
+  task: 'entry_point_update';
+  userId?: UserId;
+  sessionId?: SessionId;
+  eventId?: string;
+}
+
+/** `historyId` is the encoded id, as the contract sends it. */
+export interface HistoryViewerTask {
+  task: 'subscribe_history_viewer' | 'unsubscribe_history_viewer';
+  historyId: string;
+  userId?: UserId;
+  sessionId?: SessionId;
+}
+
+/** "Elect again now." Sent on a clean stop. */
+export interface ReconfigureWatcherTask {
+  task: 'reconfigure_watcher';
+}
+
+export type ControlTask =
+  | HistoryUpdateTask
+  | NotifyUsersTask
+  | NotifyBroadcastTask
+  | EntryPointUpdateTask
+  | HistoryViewerTask
+  | ReconfigureWatcherTask;
+
+/**
+ * The leader's tick. `until`: everything committed with a NOTIFY before this moment is on this channel, ahead of the
+ * tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.
+ */
+export interface Tick {
+  leader: string;
+  sequence: number;
+  until: Cursor;
+}
+
+/** Who a history's changes concern. Exactly one of the two is filled: the owner, or the sessions of an anonymous history. */
+export interface HistoryAudience {
+  historyId: HistoryId;
+  userId: UserId | undefined;
+  sessionIds: readonly SessionId[];
+}
+
+/** What the audit table says of one history since a floor; `rows` and `newest` together tell whether anything is new. */
+export interface HistoryChange extends HistoryAudience {
+  /** Newest audit time of the history. */
+  newest: Micros;
+  /** Audit rows after the floor that was asked for. */
+  rows: number;
+}
+
+/** Who an open stream belongs to; fixed for its life, re-checked while it lives. */
+export interface Principal {
+  userId: UserId | undefined;
+  sessionId: SessionId | undefined;
+  isAdmin: boolean;
+  /** What the permission rests on, to be checked again: the session row, or the API key. */
+  credential: Credential;
+}
+
+export type Credential =
+  | { kind: 'none' }
+  | { kind: 'session'; sessionId: SessionId }
+  /** `key` is the secret itself: never logged. */
+  | { kind: 'api_key'; key: string; userId: UserId }
+  | { kind: 'bootstrap_key' };

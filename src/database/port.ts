@@ -1,0 +1,170 @@
+/**
+ * The database is the log. Everything above this port speaks of changes, cursors and rows; only `postgres/` and
+ * `sqlite/` know a driver. One contract suite runs against both (`test/contract/database.test.ts`).
+ */
+import type { Cursor, HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
+import type { Lifecycle } from '../core/lifecycle.js';
+
+export type Dialect = 'postgresql' | 'sqlite';
+
+/** A bound parameter. Moments are bound with `formatSql`; booleans are converted for SQLite by the adapter. */
+export type SqlValue = string | number | boolean | null | Buffer;
+export type SqlRow = Record<string, unknown>;
+
+/**
+ * Statements in the common dialect of both databases: parameters are `$1`, `$2`, …; timestamps come back as text
+ * (`parseSql`), booleans as true/false on PostgreSQL and 0/1 on SQLite (`toBoolean`).
+ */
+export interface Sql {
+  readonly dialect: Dialect;
+  all<Row extends SqlRow = SqlRow>(text: string, params?: readonly SqlValue[]): Promise<Row[]>;
+  /** @returns the number of rows changed */
+  run(text: string, params?: readonly SqlValue[]): Promise<number>;
+  /** SQL condition "`column` is one of the list in `$position`"; bind that parameter with `list(ids)`. */
+  isOneOf(column: string, position: number): string;
+  list(ids: readonly number[] | readonly string[]): SqlValue;
+}
+
+export interface Database extends Sql, Lifecycle {
+  /**
+   * Runs `work` in one transaction: commits when it resolves, rolls back when it throws. On SQLite it takes the write
+   * lock at once (BEGIN IMMEDIATE) and waits for it without blocking the event loop.
+   */
+  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
+  /** The database's clock: the only one that cursors are compared with. */
+  now(): Promise<Micros>;
+  /** For `/readyz`: one line of what is wrong, or undefined. Asks nothing of the database. */
+  problem(): string | undefined;
+  /** Statements sent since the start, for tests and the status page. */
+  readonly statements: number;
+}
+
+/** Whose changes are asked for. `histories` serves viewers. */
+export type ChangeScope =
+  | { kind: 'all' }
+  | { kind: 'user'; userId: UserId }
+  | { kind: 'session'; sessionId: SessionId }
+  | { kind: 'histories'; historyIds: readonly HistoryId[] };
+
+/**
+ * *Changes since T*, the one primitive that every resumer uses. `floor` is exclusive and is the cursor minus the overlap:
+ * the caller subtracts it, because only the caller knows whether its cursor is exact.
+ */
+export interface ChangeLog {
+  /** One statement. Each history that has an audit row after `floor`, with its owner, newest audit time and row count. */
+  changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]>;
+  /** The same for histories named by a hint, whether or not they have a row after `floor`. One statement for all ids. */
+  changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]>;
+  /** Users and sessions whose interactive-tool entry points were created or modified after `floor`. */
+  entryPointOwnersSince(
+    floor: Cursor,
+    scope: { kind: 'all' } | { kind: 'user'; userId: UserId } | { kind: 'session'; sessionId: SessionId },
+  ): Promise<{ userIds: UserId[]; sessionIds: SessionId[] }>;
+  /** Database clock, as `Database.now`. */
+  now(): Promise<Micros>;
+}
+
+/** A hint source tells the monitor which histories to look at. It may miss, double and reorder; it may not lie about `barrier`. */
+export interface HintSource extends Lifecycle {
+  /** For logs and the status page: `listen`, `data_version`, `poll`. */
+  readonly name: string;
+  /**
+   * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`.
+   * For LISTEN: a NOTIFY to itself that came back; for SQLite: a look; for polling: undefined (it promises nothing).
+   *
+   * @throws LightconeError DATABASE_UNAVAILABLE when the source is dead or silent (deadline a few seconds)
+   */
+  barrier(): Promise<Micros>;
+}
+
+export interface HintListener {
+  onHistories(historyIds: readonly HistoryId[]): void;
+  /** Hints may have been missed until now (LISTEN was re-established): read changes since the cursor. */
+  onGap(cause: string): void;
+}
+
+/** The stored cursor of the monitor's role (own table `lightcone_cursor`). */
+export interface CursorStore {
+  read(role: string): Promise<Cursor | undefined>;
+  write(role: string, cursor: Cursor): Promise<void>;
+}
+
+/** A row of `worker_process`, with the age of its heartbeat by the database's clock. */
+export interface WorkerProcessRow {
+  serverName: string;
+  hostname: string;
+  pid: number | undefined;
+  appType: string | undefined;
+  updateTime: Micros;
+}
+
+export interface WorkerProcesses {
+  /**
+   * Writes this process's heartbeat and returns the rows seen within `activeMs`, and the database's clock, in as few
+   * statements as the database allows (one on PostgreSQL).
+   */
+  beat(
+    self: {
+      serverName: string;
+      hostname: string;
+      pid: number;
+      appType: string;
+    },
+    activeMs: number,
+  ): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
+  /** Reads without writing. */
+  active(activeMs: number): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
+  remove(self: { serverName: string; hostname: string }): Promise<void>;
+}
+
+/**
+ * The fence of the monitor's role: at most one holder in the installation. A session-level advisory lock on PostgreSQL, an
+ * exclusively locked file beside the database on SQLite: both are released by the operating system when the holder dies.
+ */
+export interface LeaderLock {
+  /** Tries once, without waiting. */
+  tryAcquire(): Promise<boolean>;
+  /** Asks whether the session that holds the lock still answers. Rejects or resolves false when it is lost. */
+  check(): Promise<boolean>;
+  release(): Promise<void>;
+  readonly held: boolean;
+  /** Called at most once per acquisition, the moment the loss is known. */
+  onLost(listener: (reason: string) => void): void;
+  /** Ends a holder that no longer beats (frozen, half-open); false when there is none, or it may not. Never the own one. */
+  evict(): Promise<boolean>;
+}
+
+/** What the HTTP border must know of callers. Every method is one statement. */
+export interface Accounts {
+  sessionByKey(sessionKey: string): Promise<{ sessionId: SessionId; userId: UserId | undefined } | undefined>;
+  /** Applies all rules of section 5.3: undeleted key, undeleted user, newest undeleted key of the user. */
+  userByApiKey(key: string): Promise<{ userId: UserId; email: string } | undefined>;
+  emailOf(userId: UserId): Promise<string | undefined>;
+  /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
+  validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
+  /** Of the keys given, those that still pass `userByApiKey`. */
+  validApiKeys(keys: readonly string[]): Promise<Set<string>>;
+  /** Of the ids given, those the caller may see (section 1.2); admins see every one that exists. */
+  accessibleHistories(
+    caller: { userId: UserId | undefined; sessionId: SessionId | undefined; isAdmin: boolean },
+    historyIds: readonly HistoryId[],
+  ): Promise<Set<HistoryId>>;
+}
+
+/** A notification row with its recipients, as catch-up and gap repair need it. `payload` is the contract's compact JSON. */
+export interface NotificationDelivery {
+  payload: string;
+  publicationTime: Micros;
+  /** Empty for a broadcast. */
+  userIds: UserId[];
+}
+
+export interface NotificationLog {
+  /** Published and unexpired notifications since `floor` (by publication time or creation), with recipients who want them. */
+  notificationsSince(floor: Cursor): Promise<NotificationDelivery[]>;
+  broadcastsSince(floor: Cursor): Promise<NotificationDelivery[]>;
+  /** The status object of section 4.3 as compact JSON; for `undefined` (anonymous) broadcasts only. */
+  status(userId: UserId | undefined, since: Cursor): Promise<string>;
+}
+
+export const toBoolean = (value: unknown): boolean => value === true || value === 1;
