@@ -1,0 +1,83 @@
+/** Reads galaxy.yml: text in, the two sections out. Says line and column where the text is not YAML. */
+import { readFileSync } from 'node:fs';
+import { parseDocument } from 'yaml';
+import { SettingError } from './setting-error.js';
+
+export type RawSection = Readonly<Record<string, unknown>>;
+
+export interface SettingsFile {
+  galaxy: RawSection;
+  sse: RawSection;
+  warnings: string[];
+}
+
+/** @throws SettingError without the file's name in front */
+export function readSettingsFile(path: string): SettingsFile {
+  return parseSettings(readText(path), path);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new SettingError('there is no such file');
+    if (code === 'EISDIR') throw new SettingError('is a directory; name the file in it, such as galaxy.yml');
+    if (code === 'EACCES') throw new SettingError('may not be read by this user');
+    throw new SettingError(`cannot be read (${code})`);
+  }
+}
+
+function parseSettings(text: string, path: string): SettingsFile {
+  if (path.endsWith('.ini') || /^\s*\[app:main\]/m.test(text)) {
+    throw new SettingError(
+      'is in the ini form, which is not read; write the keys of [app:main] as "key: value" lines under "galaxy:" in a galaxy.yml',
+    );
+  }
+  // YAML 1.1 is what Galaxy reads: `yes` and `on` are true, 0660 is octal.
+  const document = parseDocument(text, { version: '1.1', logLevel: 'silent' });
+  const mistake = document.errors[0];
+  if (mistake) {
+    const at = mistake.linePos?.[0];
+    const where = at ? `line ${at.line}, column ${at.col}: ` : '';
+    throw new SettingError(`${where}${reason(mistake)}`);
+  }
+  return split(document.toJS());
+}
+
+/** The library's message goes on with the text around the mistake, where a password may stand. */
+function reason({ code, message }: { code: string; message: string }): string {
+  if (code === 'DUPLICATE_KEY') return 'this key stands twice in one section';
+  if (code === 'TAB_AS_INDENT') return 'is indented with a tab; use blanks';
+  return `not valid YAML: ${message.split(/ at line |\n/)[0]!.slice(0, 120)}`;
+}
+
+function split(content: unknown): SettingsFile {
+  if (content === null || content === undefined) {
+    throw new SettingError(
+      'is empty; it needs a section "galaxy:" (without a settings file the embedded default runs)',
+    );
+  }
+  if (!isMapping(content)) throw new SettingError('must hold a section "galaxy:" with "key: value" lines');
+  const warnings: string[] = [];
+  if (!('galaxy' in content) && !('sse' in content)) {
+    throw new SettingError('has neither a section "galaxy:" nor a section "sse:"');
+  }
+  if ('galaxy' in content && content.galaxy === null) {
+    warnings.push("galaxy: this section is empty, so Galaxy's defaults hold (enable_sse_updates is off)");
+  }
+  const { sse: nested, ...galaxy } = section(content, 'galaxy');
+  const sse = section(content, 'sse');
+  if (nested === undefined || nested === null) return { galaxy, sse, warnings };
+  if ('sse' in content) throw new SettingError('sse: stands twice, at the top level and inside galaxy:');
+  return { galaxy, sse: section({ sse: nested }, 'sse'), warnings };
+}
+
+function section(content: Record<string, unknown>, name: string): Record<string, unknown> {
+  const value = content[name] ?? {};
+  if (!isMapping(value)) throw new SettingError(`${name}: must be a section with "key: value" lines`);
+  return value;
+}
+
+const isMapping = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,0 +1,100 @@
+/** From raw values to checked ones: the strongest source wins, every mistake is gathered, near misses are named. */
+import { closest, distance } from 'fastest-levenshtein';
+import {
+  NOT_OFFERED_STANDALONE,
+  OTHER_GALAXY_KEYS,
+  REMOVED_KEYS,
+  SETTINGS,
+  type Section,
+  type SettingValues,
+} from './schema.js';
+import type { Setting } from './setting.js';
+import { type Gathered, isKnown, type RawValue } from './sources.js';
+
+export interface Settled {
+  readonly values: SettingValues;
+  /** The path of the source of a setting, or `default`. */
+  sourceOf(section: Section, key: string): string;
+  readonly mistakes: string[];
+  readonly warnings: string[];
+}
+
+export function settle(gathered: Gathered): Settled {
+  const mistakes: string[] = [];
+  const warnings: string[] = [];
+  const winners = new Map<string, RawValue>();
+  const checked = new Map<string, unknown>();
+  for (const value of gathered.values) {
+    if (!isKnown(value.section, value.key)) {
+      const remark = remarkOnUnknown(value);
+      if (remark) (value.section === 'sse' ? mistakes : warnings).push(`${value.path}: ${remark}`);
+      continue;
+    }
+    // An empty line in the file (`statsd_host:`) leaves the default.
+    if (value.raw === null || value.raw === undefined) continue;
+    const setting = settingOf(value.section, value.key);
+    const read = setting.read(value.raw);
+    const name = `${value.section}.${value.key}`;
+    if (read) {
+      winners.set(name, value);
+      checked.set(name, read.value);
+    } else {
+      // Also when a stronger source would win: it is a mistake that waits for its day.
+      mistakes.push(
+        `${value.path}: must be ${setting.must}${setting.secret ? '' : `, is ${shown(value.raw)}`}`,
+      );
+    }
+  }
+  const attached = checked.get('sse.attach_to_galaxy') === true;
+  if (!attached) warnings.push(...notOffered(gathered.values));
+  const section = (name: Section) =>
+    Object.fromEntries(
+      Object.entries(SETTINGS[name] as Record<string, Setting<unknown>>).map(([key, setting]) => {
+        const path = `${name}.${key}`;
+        return [key, checked.has(path) ? checked.get(path) : defaultOf(setting, gathered.file, attached)];
+      }),
+    );
+  return {
+    values: { galaxy: section('galaxy'), sse: section('sse') } as unknown as SettingValues,
+    sourceOf: (name, key) => winners.get(`${name}.${key}`)?.path ?? 'default',
+    mistakes,
+    warnings,
+  };
+}
+
+function defaultOf(setting: Setting<unknown>, file: string | undefined, attached: boolean): unknown {
+  if (attached && 'attached' in setting) return setting.attached;
+  if (file === undefined && 'embedded' in setting) return setting.embedded;
+  return setting.default;
+}
+
+const settingOf = (section: Section, key: string): Setting<unknown> =>
+  (SETTINGS[section] as Record<string, Setting<unknown>>)[key]!;
+
+function remarkOnUnknown({ section, key }: RawValue): string | undefined {
+  const known = Object.keys(SETTINGS[section]);
+  const nearest = known.find((name) => name.startsWith(key)) ?? closest(key, known);
+  if (section === 'sse') return `there is no such setting; did you mean ${nearest}?`;
+  const successor = REMOVED_KEYS[key];
+  if (successor) return `this key was removed and has no effect; use ${successor}`;
+  if (OTHER_GALAXY_KEYS.has(key) || distance(key, nearest) > 2) return undefined;
+  return `is not a setting that Lightcone reads; did you mean ${nearest}?`;
+}
+
+const notOffered = (values: readonly RawValue[]): string[] =>
+  values
+    .filter(
+      ({ section, key }) =>
+        section === 'galaxy' && (NOT_OFFERED_STANDALONE as readonly string[]).includes(key),
+    )
+    .filter(({ raw }) => raw && !/^(false|no|off|0)$/i.test(String(raw)))
+    .map(
+      ({ path }) =>
+        `${path}: is not applied; without a Galaxy beside it, Lightcone knows API keys and sessions only`,
+    );
+
+/** A value as it stands in the file, short. */
+function shown(raw: unknown): string {
+  const text = typeof raw === 'number' ? String(raw) : JSON.stringify(raw);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

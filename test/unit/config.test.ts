@@ -1,0 +1,373 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig, loadSettings } from '../../src/config/load.js';
+import { LightconeError } from '../../src/core/errors.js';
+
+let cwd: string;
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'lightcone-config-'));
+});
+afterAll(() => rmSync(cwd, { recursive: true }));
+
+type Env = Record<string, string>;
+const load = (yaml: string | undefined, env: Env = {}, sse: Record<string, string> = {}) => {
+  if (yaml !== undefined) writeFileSync(join(cwd, 'galaxy.yml'), yaml);
+  return loadConfig({ env, flags: { ...(yaml === undefined ? {} : { config: 'galaxy.yml' }), sse }, cwd });
+};
+
+/** The lines of the one error, without its heading. */
+function mistakes(work: () => unknown): string[] {
+  try {
+    work();
+  } catch (error) {
+    expect(error).toBeInstanceOf(LightconeError);
+    expect((error as LightconeError).code).toBe('CONFIG_INVALID');
+    return (error as Error).message.split('\n  ').slice(1);
+  }
+  throw new Error('the settings were accepted');
+}
+
+describe('without a settings file', () => {
+  it('runs the embedded default: SQLite, in-process bus, everything switched on', () => {
+    const config = load(undefined);
+    expect(config.database).toEqual({
+      kind: 'sqlite',
+      file: join(cwd, 'data/lightcone.sqlite'),
+      display: `sqlite:///${join(cwd, 'data/lightcone.sqlite')}`,
+    });
+    expect(config.bus.kind).toBe('in-process');
+    expect(config.sse).toEqual({
+      enabled: true,
+      attachToGalaxy: false,
+      workers: 1,
+      keepaliveSeconds: 30,
+      queueSize: 64,
+      debounceMs: 200,
+      heartbeatSeconds: 5,
+      pollIntervalSeconds: 2,
+      resumeOverlapSeconds: 10,
+      recentWindowSeconds: 900,
+      maxConnections: 20_000,
+      maxConnectionsPerUser: 50,
+      drainTimeoutSeconds: 30,
+      writeTimeoutSeconds: 60,
+      permissionCheckSeconds: 25,
+    });
+    expect(config.http.listen).toEqual({ kind: 'tcp', host: '127.0.0.1', port: 8080 });
+    expect(config.features.notifications).toBe(true);
+    expect(config.statsd).toBeUndefined();
+    expect(config.warnings).toEqual([]);
+  });
+
+  it('cannot be changed afterwards', () => {
+    const config = load(undefined);
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.sse)).toBe(true);
+    expect(Object.isFrozen(config.auth.adminUsers)).toBe(true);
+  });
+});
+
+describe('with a settings file', () => {
+  it("has Galaxy's defaults for what the file leaves out", () => {
+    const config = load('galaxy:\n  server_name: web\n');
+    expect(config.sse.enabled).toBe(false);
+    expect(config.features.notifications).toBe(false);
+    expect(config.serverName).toBe('web');
+  });
+
+  it('is found through GALAXY_CONFIG_FILE, and the flag wins over it', () => {
+    writeFileSync(join(cwd, 'a.yml'), 'galaxy: {server_name: a}');
+    writeFileSync(join(cwd, 'b.yml'), 'galaxy: {server_name: b}');
+    const env = { GALAXY_CONFIG_FILE: 'a.yml' };
+    expect(loadConfig({ env, flags: {}, cwd }).serverName).toBe('a');
+    expect(loadConfig({ env, flags: { config: 'b.yml' }, cwd }).serverName).toBe('b');
+  });
+
+  it('reads the section sse: at the top level or inside galaxy:, but not both', () => {
+    expect(load('sse:\n  queue_size: 7\n').sse.queueSize).toBe(7);
+    expect(load('galaxy:\n  sse:\n    queue_size: 8\n').sse.queueSize).toBe(8);
+    expect(mistakes(() => load('galaxy: {sse: {workers: 1}}\nsse: {workers: 1}'))).toEqual([
+      'galaxy.yml: sse: stands twice, at the top level and inside galaxy:',
+    ]);
+  });
+
+  it.each([
+    ['yes', true],
+    ['"On"', true],
+    ['"TRUE"', true],
+    ['1', true],
+    ['off', false],
+    ['"No"', false],
+    ['0', false],
+  ])('reads %s as Galaxy does', (word, expected) => {
+    expect(load(`galaxy:\n  enable_sse_updates: ${word}\n`).sse.enabled).toBe(expected);
+  });
+
+  it('leaves the default where a key has no value', () => {
+    expect(load('galaxy:\n  statsd_port:\n').statsd).toBeUndefined();
+    expect(load('galaxy:\n  server_name:\n').serverName).toBe('main');
+  });
+});
+
+describe('the order of the sources', () => {
+  const file = 'galaxy: {server_name: file}\nsse: {queue_size: 2}';
+
+  it('GALAXY_CONFIG_<KEY> counts only where nothing else is set', () => {
+    expect(load(file, { GALAXY_CONFIG_SERVER_NAME: 'env' }).serverName).toBe('file');
+    expect(load('galaxy: {}', { GALAXY_CONFIG_SERVER_NAME: 'env' }).serverName).toBe('env');
+  });
+
+  it('GALAXY_CONFIG_OVERRIDE_<KEY> beats the file', () => {
+    const env = { GALAXY_CONFIG_OVERRIDE_SERVER_NAME: 'override', GALAXY_CONFIG_SERVER_NAME: 'env' };
+    expect(load(file, env).serverName).toBe('override');
+  });
+
+  it('LIGHTCONE_<KEY> beats the file, and a flag beats both', () => {
+    expect(load(file, { LIGHTCONE_QUEUE_SIZE: '3' }).sse.queueSize).toBe(3);
+    expect(load(file, { LIGHTCONE_QUEUE_SIZE: '3' }, { queue_size: '4' }).sse.queueSize).toBe(4);
+  });
+
+  it('tells where each value came from', () => {
+    writeFileSync(join(cwd, 'galaxy.yml'), file);
+    const { settled } = loadSettings({
+      env: { LIGHTCONE_LOG_LEVEL: 'warn' },
+      flags: { config: 'galaxy.yml', sse: { max_connections: '9' } },
+      cwd,
+    });
+    expect(settled.sourceOf('galaxy', 'server_name')).toBe('galaxy.yml: galaxy.server_name');
+    expect(settled.sourceOf('sse', 'log_level')).toBe('LIGHTCONE_LOG_LEVEL');
+    expect(settled.sourceOf('sse', 'max_connections')).toBe('--max-connections');
+    expect(settled.sourceOf('sse', 'workers')).toBe('default');
+  });
+});
+
+describe('a wrong settings file', () => {
+  it.each([
+    ['an empty file', '', /^galaxy\.yml: is empty; it needs a section "galaxy:"/],
+    ['only comments', '# nothing\n', /^galaxy\.yml: is empty/],
+    ['no section of ours', 'gravity: {}\n', /has neither a section "galaxy:" nor a section "sse:"/],
+    ['a list', '- galaxy\n', /must hold a section "galaxy:"/],
+    ['a section that is a list', 'galaxy: [1]\n', /^galaxy\.yml: galaxy: must be a section/],
+    ['a section that is a number', 'galaxy: {}\nsse: 5\n', /^galaxy\.yml: sse: must be a section/],
+    ['broken YAML', 'galaxy:\n  a: [1, 2\nb: {\n', /^galaxy\.yml: line \d+, column \d+: not valid YAML: /],
+    ['a tab', 'galaxy:\n\tserver_name: x\n', /^galaxy\.yml: line 2, column \d+: /],
+    [
+      'a key twice',
+      'galaxy:\n  server_name: a\n  server_name: b\n',
+      /^galaxy\.yml: line 3, column 3: this key stands twice/,
+    ],
+    [
+      'the ini form',
+      '[app:main]\nserver_name = a\n',
+      /is in the ini form, which is not read; write the keys of \[app:main\]/,
+    ],
+  ])('%s is refused with a line that says so', (_, yaml, message) => {
+    const lines = mistakes(() => load(yaml));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(message);
+  });
+
+  it('that does not exist, or is a directory, is refused', () => {
+    const named = (config: string) => mistakes(() => loadConfig({ env: {}, flags: { config }, cwd }));
+    expect(named('none.yml')).toEqual(['none.yml: there is no such file']);
+    mkdirSync(join(cwd, 'dir'), { recursive: true });
+    expect(named('dir')).toEqual(['dir: is a directory; name the file in it, such as galaxy.yml']);
+  });
+
+  it('never shows the text around a mistake, where a password may stand', () => {
+    const yaml = 'galaxy:\n  database_connection: "postgresql://u:hunter2@h/d\n';
+    expect(mistakes(() => load(yaml)).join()).not.toContain('hunter2');
+  });
+
+  it('with an empty section galaxy: runs and warns', () => {
+    expect(load('galaxy:\n').warnings).toEqual([
+      "galaxy.yml: galaxy: this section is empty, so Galaxy's defaults hold (enable_sse_updates is off)",
+    ]);
+  });
+});
+
+describe('a wrong value', () => {
+  it('is told with its path, what is allowed and what it is', () => {
+    expect(mistakes(() => load('sse:\n  queue_size: many\n'))).toEqual([
+      'galaxy.yml: sse.queue_size: must be a whole number from 1 to 10000, is "many"',
+    ]);
+  });
+
+  it('is told together with all others, from every source', () => {
+    const lines = mistakes(() =>
+      load(
+        'galaxy: {enable_sse_updates: maybe, id_secret: abc}\nsse: {listen: nowhere}',
+        { LIGHTCONE_DEBOUNCE: '-1', GALAXY_CONFIG_OVERRIDE_STATSD_PORT: '70000' },
+        { workers: 'two' },
+      ),
+    );
+    expect(lines.sort()).toEqual([
+      '--workers: must be a whole number from 1 to 256, is "two"',
+      'GALAXY_CONFIG_OVERRIDE_STATSD_PORT: must be a whole number from 1 to 65535, is "70000"',
+      'LIGHTCONE_DEBOUNCE: must be a number from 0 to 60, is "-1"',
+      'galaxy.yml: galaxy.enable_sse_updates: must be true or false, is "maybe"',
+      'galaxy.yml: galaxy.id_secret: must be text of 5 to 56 bytes',
+      'galaxy.yml: sse.listen: must be host:port, [::1]:port or unix:/path, is "nowhere"',
+    ]);
+  });
+
+  it.each([
+    ['sse: {workers: 1.5}', 'sse.workers: must be a whole number from 1 to 256, is 1.5'],
+    ['sse: {max_connections: 0}', 'sse.max_connections: must be a whole number of at least 1, is 0'],
+    ['sse: {debounce: .nan}', 'sse.debounce: must be a number from 0 to 60, is NaN'],
+    ['sse: {socket_mode: 0660}', 'sse.socket_mode: must be an octal mode in quotes, such as "0660", is 432'],
+    [
+      'sse: {socket_mode: "0999"}',
+      'sse.socket_mode: must be an octal mode in quotes, such as "0660", is "0999"',
+    ],
+    ['sse: {listen: "h:70000"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "h:70000"'],
+    ['sse: {listen: "unix:rel"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "unix:rel"'],
+    [
+      'sse: {permission_check_interval: 31}',
+      'sse.permission_check_interval: must be a number from 0.1 to 30, is 31',
+    ],
+    [
+      'sse: {log_level: loud}',
+      'sse.log_level: must be one of fatal, error, warn, info, debug, trace, silent, is "loud"',
+    ],
+    [
+      'sse: {allowed_origins: "*"}',
+      'sse.allowed_origins: must be a list of origins such as https://galaxy.example.org (no path, no *), is "*"',
+    ],
+    [
+      'galaxy: {galaxy_url_prefix: galaxy}',
+      'galaxy.galaxy_url_prefix: must be a path that begins with /, such as /galaxy, is "galaxy"',
+    ],
+    [
+      'galaxy: {galaxy_infrastructure_url: host}',
+      'galaxy.galaxy_infrastructure_url: must be an http:// or https:// URL, is "host"',
+    ],
+    [
+      'galaxy: {admin_users: {a: 1}}',
+      'galaxy.admin_users: must be a list, or text with commas between the items, is {"a":1}',
+    ],
+    [
+      'galaxy: {server_name: [a]}',
+      'galaxy.server_name: must be text of 1 to 200 characters without blanks, is ["a"]',
+    ],
+  ])('%s', (yaml, line) => {
+    expect(mistakes(() => load(yaml))).toEqual([`galaxy.yml: ${line}`]);
+  });
+
+  it('never shows a secret', () => {
+    const yaml =
+      'galaxy: {id_secret: tiny, bootstrap_admin_api_key: hunter, database_connection: "pg://u:hunter2@h/d"}';
+    const text = mistakes(() => load(yaml)).join('\n');
+    expect(text).not.toMatch(/tiny|hunter/);
+    expect(text).toContain('bootstrap_admin_api_key: must be text of at least 8 characters');
+  });
+});
+
+describe('an unknown key', () => {
+  it('in sse: stops the start and names the nearest one', () => {
+    expect(mistakes(() => load('sse: {queue_sise: 5}'))).toEqual([
+      'galaxy.yml: sse.queue_sise: there is no such setting; did you mean queue_size?',
+    ]);
+    expect(mistakes(() => load(undefined, { LIGHTCONE_KEEPALIVE: '5' }))).toEqual([
+      'LIGHTCONE_KEEPALIVE: there is no such setting; did you mean keepalive_interval?',
+    ]);
+  });
+
+  it("in galaxy: is Galaxy's business, but warned of when it is nearly one of ours", () => {
+    expect(load('galaxy: {brand: x, tool_config_file: y}').warnings).toEqual([]);
+    expect(load('galaxy: {enable_sse_update: true}').warnings).toEqual([
+      'galaxy.yml: galaxy.enable_sse_update: is not a setting that Lightcone reads; did you mean enable_sse_updates?',
+    ]);
+  });
+
+  it.each(['enable_sse_history_updates', 'enable_sse_entry_point_updates'])(
+    '%s is gone, and said so',
+    (key) => {
+      const config = load(`galaxy: {${key}: true}`);
+      expect(config.sse.enabled).toBe(false);
+      expect(config.warnings).toEqual([
+        `galaxy.yml: galaxy.${key}: this key was removed and has no effect; use enable_sse_updates`,
+      ]);
+    },
+  );
+
+  it('GALAXY_CONFIG_… of another program is not looked at', () => {
+    expect(load(undefined, { GALAXY_CONFIG_OVERRIDE_BRAND: 'x', GALAXY_CONFIG_DIR: '/x' }).warnings).toEqual(
+      [],
+    );
+  });
+});
+
+describe('settings that belong together', () => {
+  const postgres = 'postgresql://u:p@h/d';
+
+  it('beside a Galaxy both its PostgreSQL and its RabbitMQ are needed', () => {
+    expect(mistakes(() => load('sse: {attach_to_galaxy: true}'))).toEqual([
+      "galaxy.yml: sse.attach_to_galaxy: needs Galaxy's PostgreSQL; set database_connection to the postgresql:// URL that Galaxy uses",
+      "galaxy.yml: sse.attach_to_galaxy: needs Galaxy's RabbitMQ; set amqp_internal_connection to the amqp:// URL that Galaxy uses",
+    ]);
+  });
+
+  it('beside a Galaxy heartbeats go once a minute and metrics in its form', () => {
+    const config = load(
+      `galaxy: {database_connection: "${postgres}", amqp_internal_connection: "amqp://", statsd_host: s, statsd_influxdb: true}\nsse: {attach_to_galaxy: true}`,
+    );
+    expect(config.sse.heartbeatSeconds).toBe(60);
+    expect(config.statsd).toEqual({ host: 's', port: 8125, prefix: 'galaxy', form: 'galaxy-influxdb' });
+    expect(config.features.interactiveToolsMap).toBeUndefined();
+  });
+
+  it('several workers need a broker', () => {
+    expect(mistakes(() => load(undefined, {}, { workers: '2' }))).toEqual([
+      '--workers: more than one worker needs a message broker; set amqp_internal_connection, or workers to 1',
+    ]);
+    expect(
+      load(undefined, { GALAXY_CONFIG_AMQP_INTERNAL_CONNECTION: 'amqp://h' }, { workers: '2' }).sse.workers,
+    ).toBe(2);
+  });
+
+  it('the default secret on an address that others reach is warned of', () => {
+    expect(load(undefined, {}, { listen: '0.0.0.0:80' }).warnings).toEqual([
+      'galaxy.id_secret: the default is known to everybody and 0.0.0.0:80 can be reached from elsewhere; set a secret of your own',
+    ]);
+    expect(load(undefined, {}, { listen: '[::1]:80' }).warnings).toEqual([]);
+    expect(load('galaxy: {id_secret: our-own-secret}', {}, { listen: '0.0.0.0:80' }).warnings).toEqual([]);
+  });
+
+  it('an unencrypted sqlalchemy+ broker URL gets a line that says what to do', () => {
+    expect(
+      mistakes(() => load('galaxy: {amqp_internal_connection: "sqlalchemy+sqlite:///x"}\nsse: {workers: 2}')),
+    ).toEqual([
+      'galaxy.yml: galaxy.amqp_internal_connection: uses the database as message broker (sqlalchemy+…), which only Galaxy itself can read; set up RabbitMQ and write amqp://user:password@host:5672/vhost',
+    ]);
+  });
+
+  it("Galaxy's other ways of signing in are said to be missing when no Galaxy is there", () => {
+    expect(load('galaxy: {use_remote_user: true, require_login: false}').warnings).toEqual([
+      'galaxy.yml: galaxy.use_remote_user: is not applied; without a Galaxy beside it, Lightcone knows API keys and sessions only',
+    ]);
+  });
+
+  it('the URL prefix loses its last slash and is the path of the cookie', () => {
+    const config = load('galaxy: {galaxy_url_prefix: /galaxy/}');
+    expect(config.http.prefix).toBe('/galaxy');
+    expect(config.auth.cookiePath).toBe('/galaxy');
+    expect(load('galaxy: {}').http.prefix).toBe('');
+    expect(load('galaxy: {}').auth.cookiePath).toBe('/');
+  });
+
+  it('addresses are read in every form', () => {
+    expect(load(undefined, {}, { listen: '[::1]:0' }).http.listen).toEqual({
+      kind: 'tcp',
+      host: '::1',
+      port: 0,
+    });
+    expect(load('sse: {listen: "unix:/run/l.sock", socket_mode: "0666"}').http.listen).toEqual({
+      kind: 'unix',
+      path: '/run/l.sock',
+      mode: 0o666,
+    });
+  });
+});

@@ -1,0 +1,122 @@
+import pgConnectionString from 'pg-connection-string';
+import { describe, expect, it } from 'vitest';
+import { parseAmqpUrl, parseDatabaseUrl } from '../../src/config/urls.js';
+
+const database = (url: string) => parseDatabaseUrl(url, '/srv/lightcone').address;
+/** What the driver makes of the URL that we hand it. */
+function driver(url: string) {
+  const address = database(url);
+  if (address.kind !== 'postgresql') throw new Error('not PostgreSQL');
+  return pgConnectionString.parse(address.url);
+}
+
+describe('database URLs as SQLAlchemy writes them', () => {
+  it.each([
+    ['sqlite:///data/x.sqlite', '/srv/lightcone/data/x.sqlite'],
+    ['sqlite:////abs/x.sqlite?isolation_level=IMMEDIATE', '/abs/x.sqlite'],
+    ['sqlite+pysqlite:///./x.sqlite', '/srv/lightcone/x.sqlite'],
+  ])('%s', (url, file) => {
+    expect(database(url)).toEqual({ kind: 'sqlite', file, display: `sqlite:///${file}` });
+  });
+
+  it.each([
+    ['postgresql://u:p@h:5433/d', { user: 'u', password: 'p', host: 'h', port: '5433', database: 'd' }],
+    ['postgresql+psycopg2://u:p@h/d', { user: 'u', password: 'p', host: 'h', port: '', database: 'd' }],
+    ['postgresql+psycopg://u@h/d', { user: 'u', password: '', host: 'h', database: 'd' }],
+    ['postgresql:///d?host=/var/run/postgresql', { host: '/var/run/postgresql', database: 'd' }],
+    [
+      'postgresql://u:p@/d?host=/tmp/pg&port=5499',
+      { user: 'u', password: 'p', host: '/tmp/pg', port: '5499', database: 'd' },
+    ],
+    ['postgresql:///d', { host: '/var/run/postgresql', database: 'd' }],
+    ['postgresql://u:p%40ss%2Fw%25rd@h/d', { user: 'u', password: 'p@ss/w%rd' }],
+    ['postgresql://u:a/b?c#d@h/d', { user: 'u', password: 'a/b?c#d', host: 'h', database: 'd' }],
+    ['postgresql://u:p@[::1]:5432/d', { host: '::1', port: '5432', database: 'd' }],
+    ['postgresql://h/d?application_name=x', { host: 'h', application_name: 'x' }],
+  ])('%s reaches the driver as it was meant', (url, expected) => {
+    expect(driver(url)).toMatchObject(expected);
+  });
+
+  it('sslmode=require encrypts without asking for a known certificate, as Galaxy does', () => {
+    expect(driver('postgresql://h/d?sslmode=require').ssl).toEqual({ rejectUnauthorized: false });
+    expect(driver('postgresql://h/d?sslmode=verify-full').ssl).toEqual({});
+    expect(driver('postgresql://h/d?sslmode=disable').ssl).toBe(false);
+  });
+
+  it('sslmode=prefer is said to be plain', () => {
+    const { warnings } = parseDatabaseUrl('postgresql://h/d?sslmode=prefer', '/');
+    expect(warnings).toEqual(['sslmode=prefer is read as disable; write sslmode=require to encrypt']);
+  });
+
+  it('postgres:// is taken with a warning', () => {
+    const { address, warnings } = parseDatabaseUrl('postgres://h/d', '/');
+    expect(address).toMatchObject({ kind: 'postgresql', url: 'postgresql://h/d' });
+    expect(warnings).toEqual(['postgres:// is an old name that Galaxy refuses; write postgresql://']);
+  });
+
+  it('shows no password', () => {
+    expect(database('postgresql+psycopg2://u:hunter2@h:5433/d?x=1').display).toBe(
+      'postgresql://u:***@h:5433/d',
+    );
+    expect(database('postgresql:///d?host=/run/pg&password=hunter2').display).toBe('postgresql:///run/pg/d');
+  });
+
+  it.each([
+    ['mysql://u:hunter2@h/d', /names the database mysql:\/\/, which is not supported/],
+    ['galaxy.sqlite', /is not a database URL/],
+    ['sqlite://', /in memory/],
+    ['sqlite:///:memory:', /in memory/],
+    ['sqlite://data/x.sqlite', /two slashes where SQLite needs three/],
+    ['postgresql://u:hunter2@h', /names no database/],
+    ['postgresql://u:hunter2@h:x/d', /port that is not a number/],
+    ['postgresql://u:hunter2@h:0/d', /port that is not a number/],
+    ['postgresql:///d?host=a&host=b', /several hosts/],
+    ['postgresql://u:hunter2%zz@h/d', /% that no two hexadecimal digits follow/],
+    ['postgresql://h/d?sslmode=verify-ca', /without sslrootcert/],
+    ['postgresql://h/d?sslmode=loose', /unknown sslmode/],
+  ])('%s is refused, without its password', (url, message) => {
+    expect(() => database(url)).toThrow(message);
+    expect(() => database(url)).not.toThrow(/hunter2/);
+  });
+});
+
+describe('broker URLs as kombu writes them', () => {
+  const broker = (url: string) => parseAmqpUrl(url).address;
+
+  it.each([
+    ['amqp://u:p@h:5673/v', 'amqp://u:p@h:5673/v'],
+    ['amqp://u:p@h//', 'amqp://u:p@h:5672/%2F'],
+    ['amqp://u:p@h/', 'amqp://u:p@h:5672/%2F'],
+    ['amqp://u:p@h', 'amqp://u:p@h:5672/%2F'],
+    ['amqp://h/%2Fgalaxy', 'amqp://guest:guest@h:5672/%2Fgalaxy'],
+    ['amqp://', 'amqp://guest:guest@localhost:5672/%2F'],
+    ['pyamqp://u:p@h//', 'amqp://u:p@h:5672/%2F'],
+    ['amqps://u:p%40%2F@h/v', 'amqps://u:p%40%2F@h:5671/v'],
+    ['amqp://u:p@[::1]:5672/v?heartbeat=10', 'amqp://u:p@[::1]:5672/v?heartbeat=10'],
+  ])('%s', (url, expected) => {
+    expect(broker(url).url).toBe(expected);
+  });
+
+  it('shows no password', () => {
+    expect(broker('pyamqp://u:hunter2@h//').display).toBe('amqp://u:***@h:5672//');
+  });
+
+  it('names parameters that are not used', () => {
+    expect(parseAmqpUrl('amqp://h/v?ssl=1').warnings).toEqual([
+      'the parameter ssl of the broker URL is not used',
+    ]);
+  });
+
+  it.each([
+    ['sqlalchemy+postgresql://u:hunter2@h/d', /database as message broker .* set up RabbitMQ/],
+    ['sqla+sqlite:///x', /database as message broker/],
+    ['redis://h', /names the broker redis:\/\//],
+    ['amqp://u:hunter2@a//;amqp://u:p@b//', /several brokers/],
+    ['rabbit', /is not a broker URL/],
+    ['amqp://u:hunter2@h:port/v', /port that is not a number/],
+    ['amqp://u:hunter2%@h/v', /% that no two/],
+  ])('%s is refused, without its password', (url, message) => {
+    expect(() => broker(url)).toThrow(message);
+    expect(() => broker(url)).not.toThrow(/hunter2/);
+  });
+});
