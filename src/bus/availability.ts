@@ -1,0 +1,32 @@
+import type { Logger } from '../telemetry/logger.js';
+
+/** Whether a publish can be expected to work, and who wants to know when it can again. */
+export class Availability {
+  readonly #listeners = new Set<() => void>();
+  #available = false;
+
+  constructor(private readonly logger: Logger) {}
+
+  get available(): boolean {
+    return this.#available;
+  }
+
+  /** Tells the listeners when it turns from false to true. */
+  set(available: boolean): void {
+    const before = this.#available;
+    this.#available = available;
+    if (before || !available) return;
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        this.logger.error({ err: error }, 'a listener for the return of the bus failed');
+      }
+    }
+  }
+
+  onAvailable(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

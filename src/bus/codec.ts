@@ -1,0 +1,3 @@
+/** Control tasks and ticks, to and from message bodies. */
+export { type DecodedTask, type DecodeFailure, decodeTask, decodeTick, MAX_BODY_BYTES } from './decode.js';
+export { encodeTask, encodeTick } from './encode.js';

@@ -1,0 +1,167 @@
+/**
+ * Message bodies from the bus into control tasks and ticks. Anybody may write to the exchange, so nothing here trusts a
+ * type, and nothing throws. Checks are written by hand: every worker decodes every task of the installation.
+ */
+import type { ControlTask, Tick } from '../core/events.js';
+import { parseIso } from '../core/time.js';
+import {
+  absent,
+  eventId,
+  FieldError,
+  id,
+  idList,
+  idMap,
+  isRecord,
+  type JsonObject,
+  optionalId,
+  shortText,
+  text,
+} from './fields.js';
+
+export type DecodeFailure = 'not_json' | 'not_object' | 'unknown_task' | 'malformed' | 'foreign';
+
+export type DecodedTask =
+  /** `noop`: the server name of the process that must not run the task. */
+  | { ok: true; task: ControlTask; noop?: string }
+  /** `detail` names the field and never quotes the message. `foreign`: one of Galaxy's own tasks, which is no error. */
+  | { ok: false; reason: DecodeFailure; detail: string };
+
+/** A history_update for 100,000 users has 2 MiB; anything much larger is not a control task. */
+export const MAX_BODY_BYTES = 8 * 1024 * 1024;
+
+/** Galaxy's tasks that share the exchange and are none of ours (contract section 3.3), and a fork's `chat_event`. */
+const FOREIGN_TASKS: ReadonlySet<unknown> = new Set([
+  'create_panel_section',
+  'reload_tool',
+  'reload_toolbox',
+  'reload_data_managers',
+  'reload_display_application',
+  'reload_tool_data_tables',
+  'reload_job_rules',
+  'admin_job_lock',
+  'reload_sanitize_allowlist',
+  'recalculate_user_disk_usage',
+  'rebuild_toolbox_search_index',
+  'reload_tour',
+  'reload_core_config',
+  'reload_tool_source_cache',
+  'chat_event',
+]);
+
+export function decodeTask(body: Buffer): DecodedTask {
+  if (body.length > MAX_BODY_BYTES) return failure('malformed', `a body of ${body.length} bytes`);
+  const envelope = parse(body);
+  if (envelope === undefined) return failure('not_json', `a body of ${body.length} bytes that is not JSON`);
+  if (!isRecord(envelope)) return failure('not_object', 'the body is JSON, but not an object');
+  try {
+    return decodeEnvelope(envelope);
+  } catch (error) {
+    if (error instanceof FieldError) return failure('malformed', error.message);
+    throw error;
+  }
+}
+
+function decodeEnvelope(envelope: JsonObject): DecodedTask {
+  const name = envelope.task;
+  if (FOREIGN_TASKS.has(name)) return failure('foreign', String(name));
+  if (typeof name !== 'string') throw new FieldError('task is missing or not a string');
+  const kwargs = absent(envelope.kwargs) ? {} : envelope.kwargs;
+  if (!isRecord(kwargs)) throw new FieldError('kwargs is not an object');
+  const task = decodeKwargs(name, kwargs);
+  if (!task) return failure('unknown_task', 'the task is none that Galaxy or Lightcone sends');
+  if (absent(envelope.noop)) return { ok: true, task };
+  return { ok: true, task, noop: text('noop', envelope.noop) };
+}
+
+function decodeKwargs(name: string, kwargs: JsonObject): ControlTask | undefined {
+  switch (name) {
+    case 'history_update': {
+      if (absent(kwargs.user_updates) && absent(kwargs.session_updates)) {
+        throw new FieldError('user_updates and session_updates are both missing');
+      }
+      return {
+        task: name,
+        userUpdates: idMap('user_updates', kwargs.user_updates),
+        sessionUpdates: idMap('session_updates', kwargs.session_updates),
+        ...updateTime(kwargs),
+        ...eventId(kwargs),
+      };
+    }
+    case 'notify_users':
+      return {
+        task: name,
+        userIds: idList('user_ids', kwargs.user_ids),
+        payload: payload(kwargs),
+        ...eventId(kwargs),
+      };
+    case 'notify_broadcast':
+      return { task: name, payload: payload(kwargs), ...eventId(kwargs) };
+    case 'entry_point_update':
+      return { task: name, ...somebody(kwargs), ...eventId(kwargs) };
+    case 'subscribe_history_viewer':
+    case 'unsubscribe_history_viewer':
+      return { task: name, historyId: encodedId(kwargs), ...somebody(kwargs) };
+    case 'reconfigure_watcher':
+      return { task: name };
+    default:
+      return undefined;
+  }
+}
+
+/** A missing payload counts as an empty object (contract section 3.4). */
+const payload = (kwargs: JsonObject): string =>
+  absent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
+
+function updateTime(kwargs: JsonObject): { updateTime?: number } {
+  if (absent(kwargs.update_time)) return {};
+  const moment = parseIso(text('update_time', kwargs.update_time));
+  if (moment === undefined) throw new FieldError('update_time is not an ISO date-time');
+  return { updateTime: moment };
+}
+
+/** Who a task concerns: a user, a session or both; nobody is a mistake. */
+function somebody(kwargs: JsonObject): { userId?: number; sessionId?: number } {
+  const who = {
+    ...optionalId('userId', 'user_id', kwargs.user_id),
+    ...optionalId('sessionId', 'session_id', kwargs.session_id),
+  };
+  if (who.userId === undefined && who.sessionId === undefined) {
+    throw new FieldError('user_id and session_id are both missing');
+  }
+  return who;
+}
+
+function encodedId(kwargs: JsonObject): string {
+  const encoded = shortText('history_id', kwargs.history_id);
+  if (!/^[0-9a-f]+$/.test(encoded)) throw new FieldError('history_id is not an encoded id');
+  return encoded;
+}
+
+/** @returns undefined when the body is not a tick */
+export function decodeTick(body: Buffer): Tick | undefined {
+  if (body.length > 4096) return undefined;
+  const value = parse(body);
+  if (!isRecord(value)) return undefined;
+  try {
+    const sequence = value.sequence;
+    if (sequence !== 0) id('sequence', sequence);
+    return {
+      leader: shortText('leader', value.leader),
+      sequence: sequence as number,
+      until: id('until', value.until),
+    };
+  } catch (error) {
+    if (error instanceof FieldError) return undefined;
+    throw error;
+  }
+}
+
+function parse(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+const failure = (reason: DecodeFailure, detail: string): DecodedTask => ({ ok: false, reason, detail });

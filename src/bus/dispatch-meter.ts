@@ -1,0 +1,28 @@
+import type { Clock } from '../core/clock.js';
+import type { TaskName } from '../core/events.js';
+import type { Metrics } from '../telemetry/metrics.js';
+
+/**
+ * The producer's metrics of the contract, for every bus. Each publish ends in exactly one of two counters: `count` when
+ * the bus took the task, `skipped_no_qw` when it was away; so published and received can be balanced.
+ */
+export class DispatchMeter {
+  constructor(
+    private readonly metrics: Metrics,
+    private readonly clock: Clock,
+  ) {}
+
+  async measure(task: TaskName, send: () => Promise<void>): Promise<void> {
+    const tags = { task };
+    const startedAt = this.clock.monotonic();
+    try {
+      await send();
+      this.metrics.increment('galaxy.sse.dispatch.count', 1, tags);
+    } catch (error) {
+      this.metrics.increment('galaxy.sse.dispatch.skipped_no_qw');
+      throw error;
+    } finally {
+      this.metrics.timing('galaxy.sse.dispatch.latency_ms', this.clock.monotonic() - startedAt, tags);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+/** Checks of single fields of a message. Each returns the value with its type, or throws a FieldError that names the field. */
+
+export class FieldError extends Error {}
+
+/** An object of JSON; its values can be anything. `__proto__` is an ordinary key in what JSON.parse returns. */
+export type JsonObject = { readonly [key: string]: unknown };
+
+export const isRecord = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+export const absent = (value: unknown): value is undefined | null => value === undefined || value === null;
+
+/** Row ids are positive; what a double cannot hold exactly would be another row's id. */
+export function id(name: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value;
+  throw new FieldError(`${name} is not a positive integer`);
+}
+
+export function optionalId<Key extends string>(
+  key: Key,
+  name: string,
+  value: unknown,
+): { [K in Key]?: number } {
+  return absent(value) ? {} : ({ [key]: id(name, value) } as { [K in Key]?: number });
+}
+
+export function idList(name: string, value: unknown): number[] {
+  if (!Array.isArray(value)) throw new FieldError(`${name} is not a list`);
+  for (const entry of value) id(name, entry);
+  return value;
+}
+
+/** An object of decimal id → list of ids. Absent is empty; an id with an empty list says nothing and is left out. */
+export function idMap(name: string, value: unknown): Map<number, number[]> {
+  const map = new Map<number, number[]>();
+  if (absent(value)) return map;
+  if (!isRecord(value)) throw new FieldError(`${name} is not an object`);
+  for (const key of Object.keys(value)) {
+    const owner = Number(key);
+    // The canonical spelling only: "1e3" and "0x10" are numbers too.
+    if (!Number.isSafeInteger(owner) || owner <= 0 || String(owner) !== key) {
+      throw new FieldError(`${name} has a key that is not a decimal id`);
+    }
+    const ids = idList(name, value[key]);
+    if (ids.length > 0) map.set(owner, ids);
+  }
+  return map;
+}
+
+export function text(name: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new FieldError(`${name} is not a string`);
+}
+
+/** Text that ends up in names, logs or `id:` lines: 1 to 200 characters, none of them a control character. */
+export function shortText(name: string, value: unknown): string {
+  const short = text(name, value);
+  if (short.length === 0 || short.length > 200) throw new FieldError(`${name} is empty or too long`);
+  for (let i = 0; i < short.length; i += 1) {
+    const unit = short.charCodeAt(i);
+    if (unit < 0x20 || unit === 0x7f) throw new FieldError(`${name} holds a control character`);
+  }
+  return short;
+}
+
+/** Missing, null and empty all mean that the event has no id. */
+export function eventId(kwargs: JsonObject): { eventId?: string } {
+  const value = kwargs.event_id;
+  return absent(value) || value === '' ? {} : { eventId: shortText('event_id', value) };
+}
