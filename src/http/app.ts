@@ -1,0 +1,136 @@
+/**
+ * The HTTP border: one Fastify app, made of route modules. What every route shares stands here (prefix, errors, limits,
+ * cross-origin rules); what a route does stands in its own file.
+ */
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  LogController,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from 'fastify';
+import type { HttpConfig } from '../config/config.js';
+import { LightconeError } from '../core/errors.js';
+import type { Logger } from '../telemetry/logger.js';
+import { CrossOrigin } from './cross-origin.js';
+import { handleError } from './errors.js';
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression<RawServerDefault>,
+  RawReplyDefaultExpression<RawServerDefault>,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/** Adds its routes, synchronously. Paths are without the prefix. */
+export type RouteModule = (app: App) => void;
+
+export interface HttpAppOptions {
+  http: Pick<HttpConfig, 'prefix' | 'allowedOrigins' | 'infrastructureUrl'>;
+  logger: Logger;
+  /** Ordinary routes: `(app) => registerSystem(app, deps)`, … */
+  routes: readonly RouteModule[];
+  /**
+   * Routes with nothing between the router and the handler, because their rate and memory matter: the stream. Only where
+   * other origins are allowed does one hook run; it leaves its headers with `reply.header()`, so that a route that writes
+   * its own head to the socket takes them from `reply.getHeaders()`.
+   */
+  bareRoutes?: readonly RouteModule[];
+}
+
+/** A batch of 200 encoded ids needs 7 KiB. */
+const BODY_LIMIT_BYTES = 1024 * 1024;
+/** Longer than the idle time of usual proxies (nginx 60 s), so that it is the proxy that closes, never under a request. */
+const KEEP_ALIVE_MS = 75_000;
+/** For a request to arrive, not for its answer: streams stay open. */
+const REQUEST_TIMEOUT_MS = 30_000;
+const HEADERS_TIMEOUT_MS = 20_000;
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+/** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
+export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppOptions): App {
+  const app: App = Fastify({
+    loggerInstance: logger as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
+    bodyLimit: BODY_LIMIT_BYTES,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
+    // EventSource give up.
+    return503OnClosing: false,
+    routerOptions: { ignoreTrailingSlash: true },
+    frameworkErrors: handleError,
+  });
+  app.setValidatorCompiler(TypeBoxValidatorCompiler);
+  app.setErrorHandler(handleError);
+  // Text is what a foreign page's form could send without asking; every body here is JSON.
+  app.removeContentTypeParser('text/plain');
+
+  const crossOrigin = new CrossOrigin(http);
+  app.setNotFoundHandler((request, reply) => {
+    handleError(
+      new LightconeError('NOT_FOUND', `there is no ${request.method} ${pathOf(request.url)}`),
+      request,
+      reply,
+    );
+  });
+
+  const known = new Map<string, Set<string>>();
+  app.register(
+    async (scope: App) => {
+      if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
+      scope.options('/api/*', crossOrigin.preflight);
+      collectMethods(scope, known);
+      for (const register of bareRoutes) register(scope);
+    },
+    { prefix: http.prefix },
+  );
+  app.register(
+    async (scope: App) => {
+      collectMethods(scope, known);
+      if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
+      scope.addHook('onRequest', crossOrigin.refuseForgery);
+      for (const register of routes) register(scope);
+      refuseOtherMethods(scope, known);
+    },
+    { prefix: http.prefix },
+  );
+  return app;
+}
+
+/** Which methods each path has, as the routes are being added. */
+function collectMethods(scope: App, known: Map<string, Set<string>>): void {
+  scope.addHook('onRoute', ({ routePath, method }) => {
+    const methods = known.get(routePath) ?? new Set();
+    for (const name of [method].flat()) methods.add(name);
+    known.set(routePath, methods);
+  });
+}
+
+/** A known path with a method that it lacks is a 405 with `Allow`, not a 404. */
+function refuseOtherMethods(scope: App, known: Map<string, Set<string>>): void {
+  for (const [path, methods] of [...known]) {
+    const allow = [...methods].join(', ');
+    const missing = METHODS.filter((method) => !methods.has(method));
+    if (missing.length === 0) continue;
+    scope.route({
+      method: missing,
+      url: path,
+      handler: (request, reply) => {
+        reply.header('allow', allow);
+        throw new LightconeError(
+          'METHOD_NOT_ALLOWED',
+          `${pathOf(request.url)} answers ${allow}, not ${request.method}`,
+        );
+      },
+    });
+  }
+}
+
+/** Without the query, which can hold a key. */
+const pathOf = (url: string): string => url.split('?', 1)[0]!;

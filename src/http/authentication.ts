@@ -1,0 +1,256 @@
+/**
+ * Who is the caller: the rules of section 5.1 of the contract, in its order, with a short memory in front of the database
+ * so that a storm of reconnecting tabs, or of wrong keys, costs few statements.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { AuthConfig } from '../config/config.js';
+import type { Clock } from '../core/clock.js';
+import { LightconeError } from '../core/errors.js';
+import type { Principal, UserId } from '../core/events.js';
+import { Limiter } from '../core/limiter.js';
+import type { Accounts } from '../database/port.js';
+import { type CallerRequest, type Credentials, readCredentials } from './credentials.js';
+import type { IdCodec } from './id-codec.js';
+
+/** A revoked key or session opens no new stream after this time; an open one is ended by `recheck`. */
+const FRESH_MS = 5_000;
+/** While the database is away, callers it knew this recently are let in: never longer than a stream may outlive its permission. */
+const STALE_MS = 60_000;
+/** Long enough that a client in a loop with a wrong key costs nothing, short enough that a new key works at once. */
+const REFUSED_MS = 2_000;
+const REMEMBERED = 20_000;
+const LOOKUPS_AT_A_TIME = 8;
+const LOOKUPS_WAITING = 10_000;
+const RECHECK_BATCH = 500;
+
+/** `api_keys.key` holds 32 characters; what cannot be a key is not worth a statement. */
+const KEY_FORM = /^[\x21-\x7e]{1,64}$/;
+
+const ANONYMOUS: Principal = Object.freeze<Principal>({
+  userId: undefined,
+  sessionId: undefined,
+  isAdmin: false,
+  credential: { kind: 'none' },
+});
+
+/** What a key proves, before session and run-as are looked at. */
+interface KeyHolder {
+  userId: UserId | undefined;
+  email: string | undefined;
+  isBootstrap: boolean;
+}
+
+interface Remembered {
+  principal: Principal;
+  at: number;
+}
+
+interface Refused {
+  error: LightconeError;
+  at: number;
+}
+
+export interface AuthenticatorOptions {
+  accounts: Accounts;
+  idCodec: IdCodec;
+  auth: Pick<AuthConfig, 'adminUsers' | 'apiAllowRunAs' | 'bootstrapAdminApiKey'>;
+  clock: Clock;
+}
+
+export class Authenticator {
+  readonly #accounts: Accounts;
+  readonly #idCodec: IdCodec;
+  readonly #clock: Clock;
+  readonly #admins: ReadonlySet<string>;
+  readonly #mayRunAs: ReadonlySet<string>;
+  readonly #bootstrapDigest: Buffer | undefined;
+  readonly #known = new LRUCache<string, Remembered>({ max: REMEMBERED });
+  // Apart from the known callers, so that a flood of wrong keys cannot push those out.
+  readonly #refused = new LRUCache<string, Refused>({ max: REMEMBERED });
+  readonly #underway = new Map<string, Promise<Principal>>();
+  readonly #limiter = new Limiter(LOOKUPS_AT_A_TIME);
+
+  constructor({ accounts, idCodec, auth, clock }: AuthenticatorOptions) {
+    this.#accounts = accounts;
+    this.#idCodec = idCodec;
+    this.#clock = clock;
+    this.#admins = new Set(auth.adminUsers);
+    this.#mayRunAs = new Set(auth.apiAllowRunAs);
+    this.#bootstrapDigest = auth.bootstrapAdminApiKey ? digest(auth.bootstrapAdminApiKey) : undefined;
+  }
+
+  /**
+   * The same frozen object for equal credentials while it is remembered.
+   *
+   * @throws LightconeError CREDENTIALS_INVALID (bad key), MALFORMED_ID (cookie, run-as), RUN_AS_FORBIDDEN, RUN_AS_UNKNOWN,
+   * PARAMETER_INVALID (a credential given twice), RATE_LIMITED, DATABASE_UNAVAILABLE
+   */
+  async authenticate(request: CallerRequest): Promise<Principal> {
+    const credentials = readCredentials(request);
+    if (!credentials.key && !credentials.cookie) return ANONYMOUS;
+    const name = nameOf(credentials);
+    const known = this.#known.get(name);
+    if (known && this.#age(known) < FRESH_MS) return known.principal;
+    const refused = this.#refused.get(name);
+    if (refused && this.#age(refused) < REFUSED_MS) throw refused.error;
+
+    let lookup = this.#underway.get(name);
+    if (!lookup) {
+      lookup = this.#lookUp(name, credentials).finally(() => this.#underway.delete(name));
+      this.#underway.set(name, lookup);
+    }
+    return lookup;
+  }
+
+  /**
+   * The answer, if it needs no waiting; undefined means "ask `authenticate`". Throws only for a credential given twice.
+   */
+  tryCached(request: CallerRequest): Principal | undefined {
+    const credentials = readCredentials(request);
+    if (!credentials.key && !credentials.cookie) return ANONYMOUS;
+    const known = this.#known.get(nameOf(credentials));
+    return known && this.#age(known) < FRESH_MS ? known.principal : undefined;
+  }
+
+  /**
+   * Which of these still hold: session valid and still of the same user, key still accepted. Anonymous callers and the
+   * bootstrap key always do. Two statements per 500 principals at most.
+   *
+   * @throws LightconeError DATABASE_UNAVAILABLE: nothing can be said; ask again later
+   */
+  async recheck(principals: Iterable<Principal>): Promise<Set<Principal>> {
+    const valid = new Set<Principal>();
+    const bySession: [Principal, number][] = [];
+    const byKey: [Principal, string][] = [];
+    for (const principal of principals) {
+      const { credential } = principal;
+      if (credential.kind === 'session') bySession.push([principal, credential.sessionId]);
+      else if (credential.kind === 'api_key') byKey.push([principal, credential.key]);
+      else valid.add(principal);
+    }
+    for (const batch of batches(bySession)) {
+      const sessions = await this.#accounts.validSessions(distinct(batch));
+      for (const [principal, sessionId] of batch) {
+        if (sessions.has(sessionId) && sessions.get(sessionId) === principal.userId) valid.add(principal);
+      }
+    }
+    for (const batch of batches(byKey)) {
+      const keys = await this.#accounts.validApiKeys(distinct(batch));
+      for (const [principal, key] of batch) if (keys.has(key)) valid.add(principal);
+    }
+    return valid;
+  }
+
+  async #lookUp(name: string, credentials: Credentials): Promise<Principal> {
+    if (this.#underway.size >= LOOKUPS_WAITING) {
+      throw new LightconeError('RATE_LIMITED', 'too many callers are being looked up; try again soon', {
+        retryAfterSeconds: 2,
+      });
+    }
+    try {
+      const principal = Object.freeze(await this.#limiter.run(() => this.#resolve(credentials)));
+      this.#known.set(name, { principal, at: this.#clock.monotonic() });
+      return principal;
+    } catch (error) {
+      if (!(error instanceof LightconeError)) throw error;
+      if (error.code === 'DATABASE_UNAVAILABLE') {
+        const known = this.#known.get(name);
+        if (known && this.#age(known) < STALE_MS) return known.principal;
+      } else if (!error.entry.retryable) {
+        this.#known.delete(name);
+        this.#refused.set(name, { error, at: this.#clock.monotonic() });
+      }
+      throw error;
+    }
+  }
+
+  async #resolve({ key, cookie, runAs }: Credentials): Promise<Principal> {
+    // The key comes first: a wrong one is an error even beside a good cookie.
+    const holder = key === undefined ? undefined : await this.#holderOf(key);
+    const session = cookie === undefined ? undefined : await this.#sessionOf(cookie);
+    if (session) {
+      const { sessionId, userId } = session;
+      return {
+        userId,
+        sessionId,
+        isAdmin: await this.#isAdmin(userId),
+        credential: { kind: 'session', sessionId },
+      };
+    }
+    if (!holder || key === undefined) return ANONYMOUS;
+    const target = runAs === undefined ? undefined : await this.#runAs(holder, runAs);
+    const userId = target?.userId ?? holder.userId;
+    const email = target?.email ?? holder.email;
+    return {
+      userId,
+      sessionId: undefined,
+      isAdmin: (holder.isBootstrap && !target) || this.#isAdminEmail(email),
+      credential:
+        holder.userId === undefined
+          ? { kind: 'bootstrap_key' }
+          : { kind: 'api_key', key, userId: holder.userId },
+    };
+  }
+
+  async #holderOf(key: string): Promise<KeyHolder> {
+    if (this.#bootstrapDigest && timingSafeEqual(digest(key), this.#bootstrapDigest)) {
+      return { userId: undefined, email: undefined, isBootstrap: true };
+    }
+    const user = KEY_FORM.test(key) ? await this.#accounts.userByApiKey(key) : undefined;
+    if (!user) throw new LightconeError('CREDENTIALS_INVALID', 'the API key is not valid');
+    return { ...user, isBootstrap: false };
+  }
+
+  /** @returns undefined when the cookie is well-formed but its session is unknown or over: the caller is then anonymous */
+  #sessionOf(cookie: string): ReturnType<Accounts['sessionByKey']> {
+    const sessionKey = this.#idCodec.decodeSessionKey(cookie);
+    if (sessionKey === undefined) {
+      throw new LightconeError(
+        'MALFORMED_ID',
+        'the galaxysession cookie cannot be decoded: it is damaged, or was made with another id_secret',
+      );
+    }
+    return this.#accounts.sessionByKey(sessionKey);
+  }
+
+  async #runAs(holder: KeyHolder, runAs: string): Promise<{ userId: UserId; email: string }> {
+    if (!holder.isBootstrap && !this.#mayRunAs.has(holder.email?.toLowerCase() ?? '')) {
+      throw new LightconeError(
+        'RUN_AS_FORBIDDEN',
+        'this API key may not act for another user (api_allow_run_as)',
+      );
+    }
+    const userId = this.#idCodec.decodeId(runAs);
+    if (userId === undefined) throw new LightconeError('MALFORMED_ID', 'run-as is not an encoded user id');
+    const email = await this.#accounts.emailOf(userId);
+    if (email === undefined)
+      throw new LightconeError('RUN_AS_UNKNOWN', 'the user given in run-as does not exist');
+    return { userId, email };
+  }
+
+  async #isAdmin(userId: UserId | undefined): Promise<boolean> {
+    if (userId === undefined || this.#admins.size === 0) return false;
+    return this.#isAdminEmail(await this.#accounts.emailOf(userId));
+  }
+
+  #isAdminEmail(email: string | undefined): boolean {
+    return email !== undefined && this.#admins.has(email.toLowerCase());
+  }
+
+  #age(entry: { at: number }): number {
+    return this.#clock.monotonic() - entry.at;
+  }
+}
+
+/** JSON, because a query parameter can hold any character: no two sets of credentials may share a name. */
+const nameOf = ({ key, cookie, runAs }: Credentials): string => JSON.stringify([key, runAs, cookie]);
+
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+const distinct = <T>(pairs: readonly [Principal, T][]): T[] => [...new Set(pairs.map(([, value]) => value))];
+
+function* batches<T>(items: readonly T[]): Generator<T[]> {
+  for (let start = 0; start < items.length; start += RECHECK_BATCH)
+    yield items.slice(start, start + RECHECK_BATCH);
+}

@@ -1,0 +1,59 @@
+/**
+ * What the parts tell of themselves. `app/` passes the implementation; the routes only ask.
+ */
+export interface StatusSource {
+  /** What will not mend itself, so that this process should be replaced; usually empty. */
+  liveProblems(): string[];
+  /** One line each for what keeps this worker from serving: database, bus, draining. */
+  readyProblems(): string[];
+  status(): WorkerStatus;
+  /** Prometheus text format 0.0.4. */
+  prometheus(): string;
+}
+
+/** `GET /api/status`. Moments are naive UTC ISO texts, durations have their unit in the name; null = not known (yet). */
+export interface WorkerStatus {
+  server: {
+    name: string;
+    hostname: string;
+    pid: number;
+    version: string;
+    mode: 'standalone' | 'attached';
+    started: string;
+    uptime_seconds: number;
+    draining: boolean;
+  };
+  /** All that is wrong, as `/readyz` says it. */
+  problems: string[];
+  /** `display` never holds a password. */
+  database: { kind: string; display: string; problem: string | null; statements: number };
+  bus: { kind: string; display: string; problem: string | null };
+  monitor: {
+    /** This process is the elected monitor. */
+    leads: boolean;
+    /** Server name of the leader, as the last tick or heartbeat told it. */
+    leader: string | null;
+    /** How this process learns of changes while it leads: `listen`, `data_version`, `poll`. */
+    source: string | null;
+    cursor: string | null;
+    cursor_age_ms: number | null;
+  };
+  /** The last tick this worker received. */
+  watermark: { until: string | null; age_ms: number | null };
+  connections: { open: number; users: number; sessions: number; viewed_histories: number; limit: number };
+  /** The way of an update, hop by hop, counted since the start of this process. */
+  flow: {
+    changes_seen: number;
+    tasks_published: number;
+    tasks_skipped: number;
+    tasks_received: number;
+    tasks_invalid: number;
+    events_queued: number;
+    events_merged: number;
+    events_written: number;
+    /** By reason. */
+    events_dropped: Record<string, number>;
+    gaps_repaired: number;
+    resumes: number;
+  };
+}

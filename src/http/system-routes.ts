@@ -1,0 +1,104 @@
+/** What is asked about the server itself: health, version, configuration, status, metrics, and who the caller is. */
+
+import { Type } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { LightconeError } from '../core/errors.js';
+import type { Accounts } from '../database/port.js';
+import type { App } from './app.js';
+import type { Authenticator } from './authentication.js';
+import type { IdCodec } from './id-codec.js';
+import type { StatusSource } from './status-source.js';
+
+/** The Galaxy release whose contract is spoken; clients compare it. */
+const VERSION_MAJOR = '26.1';
+const VERSION_MINOR = '0';
+
+export interface SystemRouteDeps {
+  authenticator: Authenticator;
+  accounts: Pick<Accounts, 'emailOf'>;
+  idCodec: IdCodec;
+  source: StatusSource;
+  /** Lightcone's own version. */
+  version: string;
+  settings: { sseUpdates: boolean; notifications: boolean; interactiveTools: boolean };
+}
+
+export function registerSystem(app: App, deps: SystemRouteDeps): void {
+  const { authenticator, accounts, idCodec, source, version, settings } = deps;
+
+  const requireAdmin = async (request: FastifyRequest): Promise<void> => {
+    const { isAdmin } = await authenticator.authenticate(request);
+    if (!isAdmin)
+      throw new LightconeError('ADMIN_REQUIRED', 'only administrators may see this (admin_users)');
+  };
+
+  app.get('/healthz', async (_request, reply) => {
+    const problems = source.liveProblems();
+    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+    return { live: problems.length === 0, problems };
+  });
+
+  app.get('/readyz', async (_request, reply) => {
+    const problems = source.readyProblems();
+    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+    return { ready: problems.length === 0, problems };
+  });
+
+  app.get('/api/version', async () => ({
+    version_major: VERSION_MAJOR,
+    version_minor: VERSION_MINOR,
+    extra: { lightcone_version: version },
+  }));
+
+  const configuration: Record<string, unknown> = {
+    version_major: VERSION_MAJOR,
+    version_minor: VERSION_MINOR,
+    enable_sse_updates: settings.sseUpdates,
+    enable_notification_system: settings.notifications,
+    interactivetools_enable: settings.interactiveTools,
+  };
+  // `view` is Galaxy's; here every view shows the same few fields.
+  const query = Type.Object({
+    keys: Type.Optional(Type.String({ maxLength: 1000 })),
+    view: Type.Optional(Type.String()),
+  });
+  app.get('/api/configuration', { schema: { querystring: query } }, async ({ query: { keys } }) => {
+    if (!keys) return configuration;
+    const wanted = keys.split(',').map((key) => key.trim());
+    return Object.fromEntries(
+      wanted.filter((key) => Object.hasOwn(configuration, key)).map((key) => [key, configuration[key]]),
+    );
+  });
+
+  /** The user, or `null` for an anonymous caller and for the bootstrap key. */
+  app.get('/api/whoami', async (request, reply) => {
+    const { userId, isAdmin } = await authenticator.authenticate(request);
+    const email = userId === undefined ? undefined : await accounts.emailOf(userId);
+    const user =
+      userId === undefined || email === undefined
+        ? null
+        : { model_class: 'User', id: idCodec.encodeId(userId), email, is_admin: isAdmin };
+    // Said outright: `null` alone would go out as an empty body.
+    reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+    return JSON.stringify(user);
+  });
+
+  app.get('/api/status', async (request, reply) => {
+    await requireAdmin(request);
+    reply.header('cache-control', 'no-store');
+    return source.status();
+  });
+
+  app.get('/metrics', async (request, reply) => {
+    if (!isLocal(request)) await requireAdmin(request);
+    reply.type('text/plain; version=0.0.4; charset=utf-8');
+    return source.prometheus();
+  });
+}
+
+/** A scraper on this machine. What a proxy on this machine passes on comes from elsewhere, and the proxy says so. */
+function isLocal({ headers, socket }: FastifyRequest): boolean {
+  const forwarded = headers.forwarded ?? headers['x-forwarded-for'] ?? headers['x-real-ip'];
+  const address = socket.remoteAddress ?? '';
+  return forwarded === undefined && (address === '::1' || /^(?:::ffff:)?127\./.test(address));
+}
