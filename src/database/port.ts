@@ -66,11 +66,12 @@ export interface ChangeLog {
 
 /** A hint source tells the monitor which histories to look at. It may miss, double and reorder; it may not lie about `barrier`. */
 export interface HintSource extends Lifecycle {
-  /** For logs and the status page: `listen`, `data_version`, `poll`. */
-  readonly name: string;
+  /** For logs and the status page. */
+  readonly name: 'listen' | 'data_version' | 'poll';
   /**
    * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`.
-   * For LISTEN: a NOTIFY to itself that came back; for SQLite: a look; for polling: undefined (it promises nothing).
+   * For LISTEN: a NOTIFY to itself that came back; for SQLite: a look. A `poll` source hands over nothing: there M is only
+   * the clock, and the caller must itself finish a `changesSince` that it began after M came, before a cursor may pass M.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE when the source is dead or silent (deadline a few seconds)
    */
@@ -117,6 +118,9 @@ export interface WorkerProcesses {
   remove(self: { serverName: string; hostname: string }): Promise<void>;
 }
 
+/** `label` is what the holder gave when it made its lock; undefined where the database cannot tell. */
+export type LockHolder = { held: false } | { held: true; label: string | undefined };
+
 /**
  * The fence of the monitor's role: at most one holder in the installation. A session-level advisory lock on PostgreSQL, an
  * exclusively locked file beside the database on SQLite: both are released by the operating system when the holder dies.
@@ -128,17 +132,24 @@ export interface LeaderLock {
   check(): Promise<boolean>;
   release(): Promise<void>;
   readonly held: boolean;
-  /** Called at most once per acquisition, the moment the loss is known. */
+  /** Called at most once per acquisition, the moment the loss is known; not after `release`. One listener. */
   onLost(listener: (reason: string) => void): void;
+  /** One small statement, no connection of its own. */
+  holder(): Promise<LockHolder>;
   /** Ends a holder that no longer beats (frozen, half-open); false when there is none, or it may not. Never the own one. */
   evict(): Promise<boolean>;
 }
 
-/** What the HTTP border must know of callers. Every method is one statement. */
+/**
+ * What the HTTP border must know of callers. Every method is one statement. `isAdmin` is what the database says
+ * (`lightcone user add --admin`, standalone only); `admin_users` of the configuration is added by the caller.
+ */
 export interface Accounts {
-  sessionByKey(sessionKey: string): Promise<{ sessionId: SessionId; userId: UserId | undefined } | undefined>;
+  sessionByKey(
+    sessionKey: string,
+  ): Promise<{ sessionId: SessionId; userId: UserId | undefined; isAdmin: boolean } | undefined>;
   /** Applies all rules of section 5.3: undeleted key, undeleted user, newest undeleted key of the user. */
-  userByApiKey(key: string): Promise<{ userId: UserId; email: string } | undefined>;
+  userByApiKey(key: string): Promise<{ userId: UserId; email: string; isAdmin: boolean } | undefined>;
   emailOf(userId: UserId): Promise<string | undefined>;
   /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
   validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
@@ -163,8 +174,12 @@ export interface NotificationLog {
   /** Published and unexpired notifications since `floor` (by publication time or creation), with recipients who want them. */
   notificationsSince(floor: Cursor): Promise<NotificationDelivery[]>;
   broadcastsSince(floor: Cursor): Promise<NotificationDelivery[]>;
-  /** The status object of section 4.3 as compact JSON; for `undefined` (anonymous) broadcasts only. */
-  status(userId: UserId | undefined, since: Cursor): Promise<string>;
+  /**
+   * The status objects of section 4.3 as compact JSON text, in the order of the requests; for `userId: undefined`
+   * (anonymous) broadcasts only. However many requests, a fixed small number of statements: a reconnecting crowd asks
+   * with one call.
+   */
+  statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]>;
 }
 
 export const toBoolean = (value: unknown): boolean => value === true || value === 1;

@@ -1,0 +1,123 @@
+import type { HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
+import { formatSql, parseSql } from '../core/time.js';
+import type { ChangeLog, ChangeScope, Database, SqlRow, SqlValue } from './port.js';
+
+interface ChangeRow extends SqlRow {
+  history_id: number;
+  user_id: number | null;
+  session_id: number | null;
+  newest: string;
+  audit_rows: number;
+}
+
+type EntryPointScope = Parameters<ChangeLog['entryPointOwnersSince']>[1];
+
+/** Owner, or for an anonymous history its valid sessions, one row each; an anonymous history without one keeps one row. */
+const OWNERS = `
+  JOIN history h ON h.id = c.history_id
+  LEFT JOIN galaxy_session_to_history sh ON h.user_id IS NULL AND sh.history_id = h.id
+  LEFT JOIN galaxy_session s ON s.id = sh.session_id AND s.is_valid AND s.user_id IS NULL`;
+
+export class SqlChangeLog implements ChangeLog {
+  constructor(private readonly db: Database) {}
+
+  now(): Promise<Micros> {
+    return this.db.now();
+  }
+
+  async changesSince(floor: Micros, scope: ChangeScope): Promise<HistoryChange[]> {
+    const { condition, params } = this.#scope(scope);
+    const rows = await this.db.all<ChangeRow>(
+      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.audit_rows
+         FROM (SELECT a.history_id, max(a.update_time) AS newest, count(*) AS audit_rows
+                 FROM history_audit a
+                WHERE a.update_time > $1 AND ${condition}
+                GROUP BY a.history_id) c ${OWNERS}
+        ORDER BY c.history_id`,
+      [formatSql(floor), ...params],
+    );
+    return merge(rows);
+  }
+
+  /** Scalar sub-queries on purpose: each reads only the end of the (history_id, update_time) key, however long its past. */
+  async changesOf(historyIds: readonly HistoryId[], floor: Micros): Promise<HistoryChange[]> {
+    if (historyIds.length === 0) return [];
+    const rows = await this.db.all<ChangeRow>(
+      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.audit_rows
+         FROM (SELECT w.id AS history_id,
+                      (SELECT max(a.update_time) FROM history_audit a WHERE a.history_id = w.id) AS newest,
+                      (SELECT count(*) FROM history_audit a
+                        WHERE a.history_id = w.id AND a.update_time > $2) AS audit_rows
+                 FROM history w
+                WHERE ${this.db.isOneOf('w.id', 1)}) c ${OWNERS}
+        WHERE c.newest IS NOT NULL
+        ORDER BY c.history_id`,
+      [this.db.list(historyIds), formatSql(floor)],
+    );
+    return merge(rows);
+  }
+
+  async entryPointOwnersSince(
+    floor: Micros,
+    scope: EntryPointScope,
+  ): Promise<{ userIds: UserId[]; sessionIds: SessionId[] }> {
+    const owner =
+      scope.kind === 'user'
+        ? { condition: 'j.user_id = $2', params: [scope.userId] }
+        : scope.kind === 'session'
+          ? { condition: 'j.user_id IS NULL AND j.session_id = $2', params: [scope.sessionId] }
+          : { condition: 'true', params: [] };
+    const rows = await this.db.all<{ user_id: number | null; session_id: number | null }>(
+      `SELECT DISTINCT j.user_id, CASE WHEN j.user_id IS NULL THEN j.session_id END AS session_id
+         FROM interactivetool_entry_point e JOIN job j ON j.id = e.job_id
+        WHERE (e.modified_time > $1 OR e.created_time > $1) AND ${owner.condition}`,
+      [formatSql(floor), ...owner.params],
+    );
+    return {
+      userIds: rows.flatMap((row) => row.user_id ?? []),
+      sessionIds: rows.flatMap((row) => row.session_id ?? []),
+    };
+  }
+
+  #scope(scope: ChangeScope): { condition: string; params: SqlValue[] } {
+    switch (scope.kind) {
+      case 'all':
+        return { condition: 'true', params: [] };
+      case 'user':
+        return {
+          condition: 'a.history_id IN (SELECT id FROM history WHERE user_id = $2)',
+          params: [scope.userId],
+        };
+      case 'session':
+        return {
+          condition: `a.history_id IN (
+            SELECT o.id FROM galaxy_session_to_history x JOIN history o ON o.id = x.history_id
+             WHERE x.session_id = $2 AND o.user_id IS NULL)`,
+          params: [scope.sessionId],
+        };
+      case 'histories':
+        return { condition: this.db.isOneOf('a.history_id', 2), params: [this.db.list(scope.historyIds)] };
+    }
+  }
+}
+
+/** One row per (history, session) becomes one change per history. */
+function merge(rows: readonly ChangeRow[]): HistoryChange[] {
+  const changes = new Map<HistoryId, HistoryChange & { sessionIds: SessionId[] }>();
+  for (const row of rows) {
+    let change = changes.get(row.history_id);
+    if (!change) {
+      change = {
+        historyId: row.history_id,
+        userId: row.user_id ?? undefined,
+        sessionIds: [],
+        newest: parseSql(row.newest),
+        rows: row.audit_rows,
+      };
+      changes.set(row.history_id, change);
+    }
+    if (row.session_id !== null) change.sessionIds.push(row.session_id);
+  }
+  for (const change of changes.values()) change.sessionIds = [...new Set(change.sessionIds)];
+  return [...changes.values()];
+}

@@ -1,0 +1,18 @@
+import { formatSql, type Micros } from '../core/time.js';
+import type { Dialect } from './port.js';
+
+/**
+ * SQL for the database's clock as naive UTC. On PostgreSQL never `now()`, which stands still inside a transaction, nor a
+ * form that depends on the session's time zone.
+ */
+export const utcNow = (dialect: Dialect): string =>
+  dialect === 'postgresql' ? "(clock_timestamp() AT TIME ZONE 'UTC')" : "strftime('%Y-%m-%d %H:%M:%f','now')";
+
+/** SQL for the clock minus the seconds bound at `$position`. */
+export const utcNowMinus = (dialect: Dialect, position: number): string =>
+  dialect === 'postgresql'
+    ? `(clock_timestamp() AT TIME ZONE 'UTC' - make_interval(secs => $${position}))`
+    : `strftime('%Y-%m-%d %H:%M:%f','now','-' || $${position} || ' seconds')`;
+
+/** Binds a moment for `column >= $n`: SQLite compares as text, where `…56.789` (as its clock writes) is less than `…56.789000`. */
+export const sinceInclusive = (moment: Micros): string => formatSql(moment).replace(/\.?0+$/, '');

@@ -1,0 +1,17 @@
+import type { Dialect } from '../port.js';
+import { galaxyTables } from './0001-galaxy-tables.js';
+import { auditTriggers } from './0002-audit-triggers.js';
+import { ownTables } from './0003-own-tables.js';
+
+export interface Migration {
+  number: number;
+  name: string;
+  statements(dialect: Dialect): string[];
+}
+
+/** In the order of their numbers. A migration that was released is never changed: add another. */
+export const MIGRATIONS: readonly Migration[] = [
+  { number: 1, name: 'galaxy tables', statements: galaxyTables },
+  { number: 2, name: 'audit triggers', statements: auditTriggers },
+  { number: 3, name: 'own tables', statements: ownTables },
+];

@@ -1,0 +1,223 @@
+import { randomBytes } from 'node:crypto';
+import pgListen, { type Subscriber } from 'pg-listen';
+import { Backoff } from '../../core/backoff.js';
+import { LightconeError } from '../../core/errors.js';
+import { sleep, withDeadline } from '../../core/lifecycle.js';
+import { type Micros, parseSql } from '../../core/time.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { utcNow } from '../dialect.js';
+import type { HintListener, HintSource, Sql } from '../port.js';
+import { reasonOf } from './errors.js';
+import { CONNECT_TIMEOUT_MS, clientOptions, socketHandle } from './options.js';
+
+export const HISTORY_CHANNEL = 'galaxy_history_update';
+/** A barrier that takes longer means a dead connection; the caller asks every second, so it is found within 5 s. */
+const BARRIER_TIMEOUT_MS = 3_000;
+
+interface ListenOptions {
+  url: string;
+  sql: Sql;
+  listener: HintListener;
+  logger: Logger;
+}
+
+/** One subscriber with the socket under it, which pg-listen does not show. */
+interface Session {
+  subscriber: Subscriber<Record<string, string>>;
+  destroy(): void;
+  /** Resolves with the reason when this session is over. */
+  lost: Promise<string>;
+  lose(reason: string): void;
+}
+
+/**
+ * LISTEN through pg-listen. A pg-listen subscriber is used once: `retryLimit: 1` makes it report a loss instead of
+ * reconnecting by itself, because its own reconnect has no end that `close()` could reach, its check has no deadline, and
+ * it closes a silent connection by waiting for it. This loop replaces the subscriber and destroys the old socket.
+ */
+export class ListenSource implements HintSource {
+  readonly name = 'listen';
+  readonly #options: ListenOptions;
+  /** Private to this instance: a barrier must only be answered by its own NOTIFY. */
+  readonly #barrierChannel = `lightcone_barrier_${randomBytes(8).toString('hex')}`;
+  readonly #barriers = new Map<string, () => void>();
+  #pending = new Set<number>();
+  #flushScheduled = false;
+  #session: Session | undefined;
+  #running: { stop: AbortController; loop: Promise<void>; ready: Promise<void> } | undefined;
+  #barrierCount = 0;
+  #connects = 0;
+  /** Payloads that were not history ids, since the start. */
+  ignoredPayloads = 0;
+
+  constructor(options: ListenOptions) {
+    this.#options = options;
+  }
+
+  start(signal?: AbortSignal): Promise<void> {
+    if (!this.#running) {
+      const stop = new AbortController();
+      const aborted = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+      let onReady!: () => void;
+      const first = new Promise<void>((resolve) => {
+        onReady = resolve;
+      });
+      const loop = this.#supervise(stop.signal, onReady);
+      const ready = Promise.race([first, rejectWhen(aborted)]).catch(async (error) => {
+        await this.stop();
+        throw error;
+      });
+      this.#running = { stop, loop, ready };
+    }
+    return this.#running.ready;
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    if (!running) return;
+    running.stop.abort(new Error('the hint source is being stopped'));
+    running.ready.catch(() => {});
+    await running.loop;
+    this.#running = undefined;
+  }
+
+  async barrier(): Promise<Micros> {
+    const session = this.#session;
+    if (!session) throw unavailable('the LISTEN connection is down');
+    const token = String(++this.#barrierCount);
+    const cameBack = new Promise<void>((resolve) => this.#barriers.set(token, resolve));
+    try {
+      return await withDeadline(this.#ask(token, session, cameBack), BARRIER_TIMEOUT_MS, () => {
+        session.lose('no answer to a NOTIFY to itself');
+        return unavailable(`the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
+      });
+    } finally {
+      this.#barriers.delete(token);
+    }
+  }
+
+  /**
+   * Clock and NOTIFY in one statement, so that the clock is read before the NOTIFY is committed. Through the pool: the
+   * order of notifications is the order of commits, whoever sends them.
+   */
+  async #ask(token: string, session: Session, cameBack: Promise<void>): Promise<Micros> {
+    const [row] = await this.#options.sql.all<{ now: string }>(
+      `SELECT ${utcNow('postgresql')} AS now, pg_notify($1, $2)`,
+      [this.#barrierChannel, token],
+    );
+    await Promise.race([
+      cameBack,
+      session.lost.then((reason) => {
+        throw unavailable(`the LISTEN connection was lost: ${reason}`);
+      }),
+    ]);
+    this.#flush();
+    return parseSql(row!.now);
+  }
+
+  async #supervise(stopped: AbortSignal, onReady: () => void): Promise<void> {
+    const { logger, listener } = this.#options;
+    const backoff = new Backoff(50, 1_000);
+    let complained = false;
+    while (!stopped.aborted) {
+      const session = this.#createSession();
+      const onStop = () => session.lose('stopped');
+      stopped.addEventListener('abort', onStop, { once: true });
+      try {
+        await this.#connect(session);
+        backoff.reset();
+        complained = false;
+        this.#session = session;
+        this.#connects += 1;
+        logger.info({ channel: HISTORY_CHANNEL }, 'listening for changes');
+        onReady();
+        if (this.#connects > 1) listener.onGap('listen_reconnected');
+        throw new Error(await session.lost);
+      } catch (error) {
+        if (!stopped.aborted && !complained) {
+          complained = true;
+          logger.warn({ reason: reasonOf(error) }, 'LISTEN connection lost, connecting again');
+        }
+      } finally {
+        this.#session = undefined;
+        stopped.removeEventListener('abort', onStop);
+        session.destroy();
+      }
+      await sleep(backoff.next(), stopped).catch(() => {});
+    }
+  }
+
+  async #connect(session: Session): Promise<void> {
+    const { subscriber } = session;
+    const setUp = async () => {
+      await subscriber.connect();
+      await subscriber.listenTo(this.#barrierChannel);
+      await subscriber.listenTo(HISTORY_CHANNEL);
+    };
+    const lost = session.lost.then((reason) => {
+      throw new Error(reason);
+    });
+    await withDeadline(
+      Promise.race([setUp(), lost]),
+      CONNECT_TIMEOUT_MS,
+      () => new Error('no answer in time'),
+    );
+  }
+
+  #createSession(): Session {
+    const socket = socketHandle();
+    const subscriber = pgListen.default<Record<string, string>>(
+      { ...clientOptions(this.#options.url, 'lightcone listen'), stream: socket.stream },
+      // Payloads are read below: a parse error inside pg-listen would count as a lost connection.
+      { retryLimit: 1, paranoidChecking: false, parse: (text) => text },
+    );
+    let lose!: (reason: string) => void;
+    const lost = new Promise<string>((resolve) => {
+      lose = resolve;
+    });
+    subscriber.events.on('error', (error) => lose(error.message));
+    subscriber.notifications.on(HISTORY_CHANNEL, (payload) => this.#onHint(payload));
+    subscriber.notifications.on(this.#barrierChannel, (payload) => this.#onBarrier(payload));
+    const destroy = () => {
+      // `close` first: it keeps pg-listen from taking the destroyed socket for a loss.
+      subscriber.close().catch(() => {});
+      socket.destroy();
+    };
+    return { subscriber, destroy, lost, lose };
+  }
+
+  #onHint(payload: string): void {
+    const id = /^[1-9]\d{0,9}$/.test(payload) ? Number(payload) : undefined;
+    if (id === undefined) {
+      this.ignoredPayloads += 1;
+      return;
+    }
+    this.#pending.add(id);
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    // One read from the socket can hold many notifications: they are handed over together.
+    setImmediate(() => this.#flush());
+  }
+
+  #onBarrier(token: string): void {
+    this.#flush();
+    this.#barriers.get(token)?.();
+  }
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    if (this.#pending.size === 0) return;
+    const ids = [...this.#pending];
+    this.#pending = new Set();
+    this.#options.listener.onHistories(ids);
+  }
+}
+
+const unavailable = (message: string) => new LightconeError('DATABASE_UNAVAILABLE', message);
+
+function rejectWhen(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

@@ -1,0 +1,57 @@
+import { Socket } from 'node:net';
+import type { ClientConfig } from 'pg';
+import pg from 'pg';
+
+const INT8 = 20;
+const TIMESTAMP = 1114;
+
+/**
+ * Timestamps stay text: the driver would read them as local time and lose the microseconds. Counts (int8) become
+ * numbers. Passed per connection, so that another user of `pg` in this process keeps its own parsers.
+ */
+const types: NonNullable<ClientConfig['types']> = {
+  getTypeParser(oid: number, format?: 'text' | 'binary') {
+    if (oid === TIMESTAMP) return (text: string) => text;
+    if (oid === INT8) return Number;
+    return pg.types.getTypeParser(oid, format as 'text');
+  },
+};
+
+/** A neighbour that accepts and then says nothing must not hold us longer than this. */
+export const CONNECT_TIMEOUT_MS = 5_000;
+const QUERY_TIMEOUT_MS = 10_000;
+
+/** What every connection of Lightcone has in common. */
+export function clientOptions(url: string, applicationName = 'lightcone') {
+  return {
+    connectionString: url,
+    application_name: applicationName,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    types,
+  } satisfies ClientConfig;
+}
+
+/**
+ * Hands out the socket under a client, to be destroyed: the driver closes a connection politely, which on a silent one
+ * takes for ever.
+ */
+export function socketHandle(): { stream: () => Socket; destroy: () => void } {
+  let socket: Socket | undefined;
+  return {
+    stream: () => {
+      socket = new Socket();
+      return socket;
+    },
+    destroy: () => socket?.destroy(),
+  };
+}
+
+/** The URL as a log may show it: without its password. */
+export function maskUrl(url: string): string {
+  return url
+    .replace(/^([a-z+]+:\/\/[^:/?#@]*):[^/?#]*@/i, '$1:***@')
+    .replace(/([?&](?:ssl)?password=)[^&]*/gi, '$1***');
+}

@@ -1,0 +1,129 @@
+import { LightconeError } from '../core/errors.js';
+import type { Logger } from '../telemetry/logger.js';
+import { utcNow } from './dialect.js';
+import { cursorTable } from './migrations/0003-own-tables.js';
+import { MIGRATIONS } from './migrations/index.js';
+import type { Database, Sql } from './port.js';
+
+/** "LCNE", 1: held until the end of the transaction, so that processes that start at once migrate one after the other. */
+const MIGRATION_LOCK = 'SELECT pg_advisory_xact_lock(1279479365, 1)';
+
+/**
+ * Brings the schema of a database that Lightcone owns up to date, all or nothing.
+ *
+ * @returns the migrations that were applied now
+ * @throws LightconeError DATABASE_SCHEMA when the tables of another program, or of a newer Lightcone, are there
+ */
+export async function migrate(db: Database, logger: Logger): Promise<string[]> {
+  return db.transaction(async (tx) => {
+    if (tx.dialect === 'postgresql') await tx.all(MIGRATION_LOCK);
+    const done = await appliedMigrations(tx);
+    const applied: string[] = [];
+    for (const migration of MIGRATIONS) {
+      if (done.has(migration.number)) continue;
+      for (const statement of migration.statements(tx.dialect)) await tx.run(statement);
+      await tx.run(
+        `INSERT INTO lightcone_migration (number, name, applied) VALUES ($1, $2, ${utcNow(tx.dialect)})`,
+        [migration.number, migration.name],
+      );
+      logger.info({ number: migration.number, name: migration.name }, 'migration applied');
+      applied.push(migration.name);
+    }
+    return applied;
+  });
+}
+
+async function appliedMigrations(tx: Sql): Promise<Set<number>> {
+  if (!(await columnsOf(tx, ['lightcone_migration'])).has('lightcone_migration')) {
+    if ((await columnsOf(tx, ['history'])).has('history')) {
+      throw new LightconeError(
+        'DATABASE_SCHEMA',
+        'the database already has a table "history" that Lightcone did not make; ' +
+          'set attach_to_galaxy: true if it is a Galaxy database, or name an empty database in database_connection',
+      );
+    }
+    await tx.run(
+      'CREATE TABLE lightcone_migration (number integer PRIMARY KEY, name text NOT NULL, applied timestamp NOT NULL)',
+    );
+  }
+  const rows = await tx.all<{ number: number }>('SELECT number FROM lightcone_migration');
+  const newest = Math.max(0, ...rows.map((row) => row.number));
+  const known = MIGRATIONS.at(-1)?.number ?? 0;
+  if (newest > known) {
+    throw new LightconeError(
+      'DATABASE_SCHEMA',
+      `the database is at migration ${newest}, this Lightcone knows ${known}: install the newer version again`,
+    );
+  }
+  return new Set(rows.map((row) => row.number));
+}
+
+/**
+ * For a database that Galaxy owns: adds the one own table if the database user may.
+ *
+ * @returns false when it may not; then a new leader starts at its own clock instead of the stored cursor
+ */
+export async function migrateAttached(db: Database, logger: Logger): Promise<boolean> {
+  if ((await columnsOf(db, ['lightcone_cursor'])).has('lightcone_cursor')) return true;
+  try {
+    await db.run(cursorTable(db.dialect));
+    return true;
+  } catch (error) {
+    if (error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE') throw error;
+    logger.warn(
+      { reason: (error as Error).message },
+      'table lightcone_cursor cannot be created: changes made while no monitor runs are found by their age only; ' +
+        'grant CREATE on the schema to the database user, or create the table for it',
+    );
+    return false;
+  }
+}
+
+const NEEDED: Readonly<Record<string, readonly string[]>> = {
+  worker_process: ['server_name', 'hostname', 'pid', 'update_time', 'app_type'],
+  galaxy_user: ['id', 'email', 'deleted'],
+  galaxy_session: ['id', 'user_id', 'session_key', 'is_valid', 'current_history_id'],
+  galaxy_session_to_history: ['session_id', 'history_id'],
+  api_keys: ['id', 'create_time', 'user_id', 'key', 'deleted'],
+  history: ['id', 'user_id', 'importable', 'published'],
+  history_user_share_association: ['history_id', 'user_id'],
+  history_audit: ['history_id', 'update_time'],
+};
+
+/** @throws LightconeError DATABASE_SCHEMA that names every table and column that is missing */
+export async function checkSchema(db: Sql): Promise<void> {
+  const found = await columnsOf(db, Object.keys(NEEDED));
+  const missing = Object.entries(NEEDED).flatMap(([table, columns]) => {
+    const there = found.get(table);
+    if (!there) return [`table ${table}`];
+    return columns.filter((column) => !there.has(column)).map((column) => `column ${table}.${column}`);
+  });
+  if (missing.length === 0) return;
+  throw new LightconeError(
+    'DATABASE_SCHEMA',
+    `the database lacks ${missing.join(', ')}; check that database_connection names the right database` +
+      ' (standalone: run "lightcone migrate"; attached: a Galaxy of release 26.1 or later)',
+  );
+}
+
+/** The columns of those of `tables` that exist. */
+async function columnsOf(db: Sql, tables: readonly string[]): Promise<Map<string, Set<string>>> {
+  const rows = await db.all<{ table_name: string; column_name: string }>(
+    db.dialect === 'sqlite'
+      ? `SELECT m.name AS table_name, c.name AS column_name
+           FROM sqlite_master m JOIN pragma_table_info(m.name) c
+          WHERE m.type = 'table' AND ${db.isOneOf('m.name', 1)}`
+      : // to_regclass finds what the session's search_path would find, whatever the schema is called.
+        `SELECT t.name AS table_name, a.attname AS column_name
+           FROM unnest($1::text[]) AS t (name)
+           JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(t.name))
+          WHERE a.attnum > 0 AND NOT a.attisdropped`,
+    [db.list(tables)],
+  );
+  const found = new Map<string, Set<string>>();
+  for (const row of rows) {
+    const columns = found.get(row.table_name) ?? new Set();
+    found.set(row.table_name, columns.add(row.column_name));
+  }
+  return found;
+}

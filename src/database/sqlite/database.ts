@@ -1,0 +1,168 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { LightconeError } from '../../core/errors.js';
+import { type Micros, parseSql } from '../../core/time.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { utcNow } from '../dialect.js';
+import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlRow, SqlValue } from '../port.js';
+import { SqliteConnection } from './connection.js';
+import { DataVersionSource } from './data-version-source.js';
+import { FileLock } from './file-lock.js';
+import { Mutex } from './mutex.js';
+
+export interface SqliteOptions {
+  /** A path on a local disk; network file systems do not keep SQLite's locks. */
+  file: string;
+  logger: Logger;
+}
+
+interface Connections {
+  read: SqliteConnection;
+  write: SqliteConnection;
+}
+
+/** WAL: one writer, and readers that never wait for it. */
+export class SqliteDatabase implements Database {
+  readonly dialect = 'sqlite';
+  readonly #file: string;
+  readonly #logger: Logger;
+  readonly #writing = new Mutex();
+  #connections: Connections | undefined;
+  #starting: Promise<void> | undefined;
+  #problem: string | undefined = 'the database has not been opened yet';
+  #statements = 0;
+
+  constructor({ file, logger }: SqliteOptions) {
+    this.#file = file;
+    this.#logger = logger;
+  }
+
+  get statements(): number {
+    return this.#statements;
+  }
+
+  problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** @throws LightconeError DATABASE_UNAVAILABLE when the file cannot be opened or is no database: waiting would not help */
+  start(): Promise<void> {
+    this.#starting ??= this.#open().catch((error) => {
+      this.#starting = undefined;
+      throw error;
+    });
+    return this.#starting;
+  }
+
+  async stop(): Promise<void> {
+    await this.#starting?.catch(() => {});
+    await this.#writing.run(async () => {
+      this.#connections?.read.close();
+      this.#connections?.write.close();
+      this.#connections = undefined;
+      this.#starting = undefined;
+      this.#problem = 'the database has been closed';
+    });
+  }
+
+  async all<Row extends SqlRow = SqlRow>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    return this.#watched(async () => {
+      const { read, write } = this.#opened();
+      const reads = await read.patiently(() => read.isReadOnly(text));
+      const rows = reads ? read.all(text, params) : this.#writing.run(() => write.all(text, params));
+      return (await rows) as Row[];
+    });
+  }
+
+  run(text: string, params?: readonly SqlValue[]): Promise<number> {
+    return this.#watched(() => this.#writing.run(() => this.#opened().write.run(text, params)));
+  }
+
+  isOneOf(column: string, position: number): string {
+    return `${column} IN (SELECT value FROM json_each($${position}))`;
+  }
+
+  list(values: readonly number[] | readonly string[]): SqlValue {
+    return JSON.stringify(values);
+  }
+
+  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    return this.#writing.run(async () => {
+      const { write } = this.#opened();
+      await this.#watched(() => write.run('BEGIN IMMEDIATE'));
+      try {
+        const result = await work(this.#inside(write));
+        await this.#watched(() => write.run('COMMIT'));
+        return result;
+      } catch (error) {
+        write.exec('ROLLBACK');
+        throw error;
+      }
+    });
+  }
+
+  async now(): Promise<Micros> {
+    const [row] = await this.all<{ now: string }>(`SELECT ${utcNow('sqlite')} AS now`);
+    return parseSql(row!.now);
+  }
+
+  createHintSource(listener: HintListener): HintSource {
+    return new DataVersionSource({
+      file: this.#file,
+      listener,
+      logger: this.#logger.child({ component: 'data_version' }),
+    });
+  }
+
+  createLeaderLock(name: string, _label: string): LeaderLock {
+    return new FileLock(`${this.#file}.${name}.lock`);
+  }
+
+  #inside(write: SqliteConnection): Sql {
+    return {
+      dialect: this.dialect,
+      all: (text, params) => this.#watched(() => write.all(text, params)) as Promise<never[]>,
+      run: (text, params) => this.#watched(() => write.run(text, params)),
+      isOneOf: this.isOneOf,
+      list: this.list,
+    };
+  }
+
+  async #open(): Promise<void> {
+    let write: SqliteConnection | undefined;
+    try {
+      mkdirSync(dirname(this.#file), { recursive: true });
+      const opened = new SqliteConnection(this.#file, { readonly: false });
+      write = opened;
+      await opened.patiently(() => opened.exec('PRAGMA journal_mode = WAL'));
+      opened.exec('PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON');
+      this.#connections = { write: opened, read: new SqliteConnection(this.#file, { readonly: true }) };
+      this.#problem = undefined;
+      this.#logger.info({ database: this.#file }, 'database opened');
+    } catch (error) {
+      write?.close();
+      this.#problem = `database file ${this.#file} cannot be opened: ${(error as Error).message}`;
+      throw new LightconeError('DATABASE_UNAVAILABLE', this.#problem, { cause: error });
+    }
+  }
+
+  async #watched<T>(ask: () => Promise<T>): Promise<T> {
+    this.#statements += 1;
+    try {
+      const result = await ask();
+      this.#problem = undefined;
+      return result;
+    } catch (error) {
+      if (error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE')
+        this.#problem = error.message;
+      throw error;
+    }
+  }
+
+  #opened(): Connections {
+    if (!this.#connections) {
+      throw new LightconeError('DATABASE_UNAVAILABLE', `database file ${this.#file} is not open`);
+    }
+    return this.#connections;
+  }
+}
