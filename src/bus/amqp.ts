@@ -1,0 +1,191 @@
+import type { ChannelModel, Options } from 'amqplib';
+import type { Clock } from '../core/clock.js';
+import type { ControlTask, Tick } from '../core/events.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { OncePerInterval } from '../telemetry/once-per-interval.js';
+import { Consumer } from './amqp/consumer.js';
+import { FreezeWatch } from './amqp/freeze-watch.js';
+import { Link } from './amqp/link.js';
+import { ConfirmPublisher, unavailable, WRITE_BUFFER_FRAMES } from './amqp/publisher.js';
+import {
+  CONTROL_EXCHANGE,
+  CONTROL_KEY,
+  declareExchanges,
+  declareQueue,
+  TICK_EXCHANGE,
+} from './amqp/topology.js';
+import { Availability } from './availability.js';
+import { encodeTask, encodeTick } from './codec.js';
+import { Delivery } from './delivery.js';
+import { DispatchMeter } from './dispatch-meter.js';
+import type { Bus, BusHandler } from './port.js';
+
+export interface AmqpBusOptions {
+  /** `amqp://` or `amqps://`, with the password. */
+  url: string;
+  /** This process's own, with worker number: tasks marked `noop` for it are not run here. */
+  serverName: string;
+  logger: Logger;
+  metrics: Metrics;
+  clock: Clock;
+  /** 0 to 1. */
+  random: () => number;
+  /** How long a task lives in a queue; 10 s on Galaxy's side. */
+  messageTtlMs?: number;
+}
+
+/** The bus on a broker: Galaxy's exchange and message form, a queue of its own per worker. */
+export class AmqpBus implements Bus {
+  readonly #options: Required<AmqpBusOptions>;
+  readonly #link: Link;
+  readonly #meter: DispatchMeter;
+  readonly #availability: Availability;
+  readonly #freeze: FreezeWatch;
+  readonly #complain: OncePerInterval;
+  #delivery: Delivery | undefined;
+  #publisher: ConfirmPublisher | undefined;
+  #connectedBefore = false;
+
+  constructor(options: AmqpBusOptions) {
+    this.#options = { messageTtlMs: 10_000, ...options };
+    const { url, serverName, logger, metrics, clock, random, messageTtlMs } = this.#options;
+    this.#meter = new DispatchMeter(metrics, clock);
+    this.#availability = new Availability(logger);
+    this.#complain = new OncePerInterval(logger, clock);
+    this.#freeze = new FreezeWatch(clock, messageTtlMs / 2, () => {
+      // Otherwise the reconnect tells of the gap.
+      if (this.subscribed) this.#delivery?.gap('frozen');
+    });
+    this.#link = new Link({
+      url,
+      name: `lightcone ${serverName}`,
+      logger,
+      random,
+      setUp: (connection) => this.#setUp(connection),
+      onUp: () => this.#updateAvailability(),
+      onDown: () => this.#updateAvailability(),
+    });
+  }
+
+  subscribe(handler: BusHandler): void {
+    if (this.#delivery) throw new Error('a bus takes one handler');
+    this.#delivery = new Delivery(handler, this.#options.metrics, this.#options.logger);
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    if (this.#delivery) this.#freeze.start();
+    try {
+      await this.#link.start(signal);
+    } catch (error) {
+      this.#freeze.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#freeze.stop();
+    await this.#link.stop();
+    this.#connectedBefore = false;
+  }
+
+  get available(): boolean {
+    return this.#availability.available;
+  }
+
+  get subscribed(): boolean {
+    return this.#link.up && this.#delivery !== undefined;
+  }
+
+  problem(): string | undefined {
+    return this.#link.problem ?? this.#publisher?.problem;
+  }
+
+  onAvailable(listener: () => void): () => void {
+    return this.#availability.onAvailable(listener);
+  }
+
+  publish(task: ControlTask): Promise<void> {
+    const { serverName, messageTtlMs } = this.#options;
+    // "Elect again" is not for its sender, and must reach whoever was busy for longer than an event is of interest.
+    const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
+    const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
+    return this.#meter.measure(task.task, () =>
+      this.#send(CONTROL_EXCHANGE, CONTROL_KEY, body, {
+        contentType: 'application/json',
+        contentEncoding: 'utf-8',
+        deliveryMode: 2,
+        priority: 0,
+        // Named as a double: amqplib would write a whole second as an integer.
+        headers: { epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 } },
+        ...lifetime,
+      }),
+    );
+  }
+
+  /**
+   * A tick lives half as long as a task. So a tick that arrives vouches for the tasks before it: none of them can have
+   * expired while it did not (ticks come every second), and the missing ticks before it show as a gap.
+   */
+  publishTick(tick: Tick): Promise<void> {
+    return this.#send(TICK_EXCHANGE, '', encodeTick(tick), {
+      contentType: 'application/json',
+      deliveryMode: 1,
+      expiration: String(this.#options.messageTtlMs / 2),
+    });
+  }
+
+  async #send(exchange: string, key: string, body: Buffer, properties: Options.Publish): Promise<void> {
+    if (!this.#link.up || !this.#publisher) throw unavailable(this.problem());
+    await this.#publisher.publish(exchange, key, body, properties);
+  }
+
+  async #setUp(connection: ChannelModel): Promise<void> {
+    const channel = await connection.createConfirmChannel({ highWaterMark: WRITE_BUFFER_FRAMES });
+    this.#cutWhenItFails(channel);
+    await declareExchanges(channel);
+    const publisher = new ConfirmPublisher(channel, {
+      onSilence: () => this.#link.cut('it does not confirm what is published'),
+      onUsableChange: () => this.#updateAvailability(),
+    });
+    connection.on('blocked', () => publisher.setBlocked(true));
+    connection.on('unblocked', () => publisher.setBlocked(false));
+    this.#publisher = publisher;
+    if (this.#delivery) await this.#consume(connection, this.#delivery);
+    this.#connectedBefore = true;
+  }
+
+  async #consume(connection: ChannelModel, delivery: Delivery): Promise<void> {
+    const { serverName, metrics, random, messageTtlMs } = this.#options;
+    const channel = await connection.createChannel();
+    this.#cutWhenItFails(channel);
+    const queue = `lightcone.${serverName.slice(0, 200)}.${random().toString(36).slice(2, 12)}`;
+    await declareQueue(channel, queue, messageTtlMs);
+    // The gap has to be told before the first message of the new queue: a tick would move the watermark across it. Messages
+    // can come before `start` returns, hence twice.
+    let toldGap = !this.#connectedBefore;
+    const tellGap = () => {
+      if (toldGap) return;
+      toldGap = true;
+      delivery.gap('reconnected');
+    };
+    const consumer = new Consumer(channel, {
+      serverName,
+      delivery,
+      metrics,
+      complain: this.#complain,
+      beforeFirst: tellGap,
+      onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
+    });
+    await consumer.start(queue);
+    tellGap();
+  }
+
+  #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {
+    channel.on('error', (error) => this.#link.cut(error.message));
+  }
+
+  #updateAvailability(): void {
+    this.#availability.set(this.#link.up && this.#publisher?.usable === true);
+  }
+}

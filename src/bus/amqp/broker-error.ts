@@ -1,0 +1,27 @@
+/** What went wrong with the broker, in words for its administrator. Never holds the password. */
+
+/** The URL for logs: user, host, port and virtual host, without password and options. */
+export function maskUrl(url: string): string {
+  const { protocol, username, hostname, port, pathname } = new URL(url);
+  const user = username === '' ? '' : `${username}@`;
+  return `${protocol}//${user}${hostname}:${port || (protocol === 'amqps:' ? '5671' : '5672')}${pathname}`;
+}
+
+export function explainBrokerError(error: unknown): string {
+  const { code, message } = error instanceof Error ? (error as Error & { code?: unknown }) : {};
+  const text = message ?? String(error);
+  if (code === 'ECONNREFUSED') return 'nothing listens there (ECONNREFUSED); is the broker running?';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `the host name cannot be resolved (${code})`;
+  if (text.includes('ACCESS-REFUSED') || text.includes('ACCESS_REFUSED')) {
+    return /Handshake/.test(text)
+      ? 'the broker refuses the user or the password; check amqp_internal_connection'
+      : `the user lacks a permission on the broker: ${reply(text)}`;
+  }
+  if (text.includes('NOT_ALLOWED')) return `the virtual host is wrong or not allowed: ${reply(text)}`;
+  if (text.includes('PRECONDITION'))
+    return `an exchange or queue exists with other properties: ${reply(text)}`;
+  return code === undefined || text.includes(String(code)) ? text : `${text} (${code})`;
+}
+
+/** The broker's own sentence inside amqplib's rendering of a close frame. */
+const reply = (text: string): string => /(?:message |replyText: ?)["']([^"']*)/.exec(text)?.[1] ?? text;

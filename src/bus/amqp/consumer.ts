@@ -1,0 +1,87 @@
+import type { Channel, ConsumeMessage } from 'amqplib';
+import type { Metrics } from '../../telemetry/metrics.js';
+import type { OncePerInterval } from '../../telemetry/once-per-interval.js';
+import { decodeTask, decodeTick } from '../codec.js';
+import type { Delivery } from '../delivery.js';
+import { TICK_EXCHANGE } from './topology.js';
+
+/**
+ * How far the broker may be ahead of this process. Acknowledging exists for this limit only (the queue dies with the
+ * worker, so nothing is ever delivered again): without it a slow worker's backlog leaves the queue, where length and age
+ * are limited, for the broker's memory, where nothing is.
+ */
+const PREFETCH = 2_000;
+
+export interface ConsumerOptions {
+  serverName: string;
+  delivery: Delivery;
+  metrics: Metrics;
+  complain: OncePerInterval;
+  /** Called before the first message is handed on, and by the bus once the subscription stands. */
+  beforeFirst: () => void;
+  /** The broker took the consumer away (its queue was deleted). */
+  onCancelled: () => void;
+}
+
+/** Reads one queue, hands on what is valid, acknowledges everything. */
+export class Consumer {
+  #lastUnacked: ConsumeMessage | undefined;
+  #closed = false;
+
+  constructor(
+    private readonly channel: Channel,
+    private readonly options: ConsumerOptions,
+  ) {
+    channel.on('close', () => {
+      this.#closed = true;
+    });
+  }
+
+  async start(queue: string): Promise<void> {
+    await this.channel.prefetch(PREFETCH);
+    await this.channel.consume(queue, (message) => {
+      if (message) this.#onMessage(message);
+      else this.options.onCancelled();
+    });
+  }
+
+  #onMessage(message: ConsumeMessage): void {
+    this.options.beforeFirst();
+    if (message.fields.exchange === TICK_EXCHANGE) this.#onTick(message.content);
+    else this.#onTask(message.content);
+    this.#acknowledgeSoon(message);
+  }
+
+  #onTick(body: Buffer): void {
+    const tick = decodeTick(body);
+    if (tick) this.options.delivery.tick(tick);
+    else this.#reject('malformed_tick', 'a tick that is none');
+  }
+
+  /** The contract's rules (section 3.3), but for the epoch: a queue as young as its worker holds nothing older. */
+  #onTask(body: Buffer): void {
+    const decoded = decodeTask(body);
+    if (!decoded.ok) {
+      if (decoded.reason !== 'foreign') this.#reject(decoded.reason, decoded.detail);
+      return;
+    }
+    if (decoded.noop !== this.options.serverName) this.options.delivery.task(decoded.task);
+  }
+
+  #reject(reason: string, detail: string): void {
+    this.options.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason });
+    this.options.complain.warn({ reason, detail }, 'a message on the bus is not a control task; ignored');
+  }
+
+  /** One acknowledgement per turn of the event loop, for everything up to the newest message. */
+  #acknowledgeSoon(message: ConsumeMessage): void {
+    if (this.#lastUnacked === undefined) {
+      setImmediate(() => {
+        const newest = this.#lastUnacked;
+        this.#lastUnacked = undefined;
+        if (newest && !this.#closed) this.channel.ack(newest, true);
+      });
+    }
+    this.#lastUnacked = message;
+  }
+}

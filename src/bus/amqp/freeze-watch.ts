@@ -1,0 +1,38 @@
+import type { Clock } from '../../core/clock.js';
+
+const LOOK_MS = 1_000;
+
+/**
+ * Notices that this process was stopped (SIGSTOP, a suspended machine, a blocked event loop) for so long that messages may
+ * have expired meanwhile: its own timer then comes late.
+ */
+export class FreezeWatch {
+  #timer: NodeJS.Timeout | undefined;
+  #lastLook = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly longestMs: number,
+    private readonly onFrozen: (ms: number) => void,
+  ) {}
+
+  start(): void {
+    this.stop();
+    this.#lastLook = this.clock.monotonic();
+    this.#timer = setInterval(() => this.look(), LOOK_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** What the timer calls. */
+  look(): void {
+    const now = this.clock.monotonic();
+    const pause = now - this.#lastLook;
+    this.#lastLook = now;
+    if (pause > this.longestMs) this.onFrozen(pause);
+  }
+}

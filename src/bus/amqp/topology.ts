@@ -1,0 +1,39 @@
+import type { Channel } from 'amqplib';
+
+/** Galaxy's exchange, declared exactly as Galaxy declares it (contract section 3.1): other arguments would be refused. */
+export const CONTROL_EXCHANGE = 'galaxy_core_exchange';
+/** Lightcone's own: the leader's ticks. Durable like the other, so that a publisher never finds it gone. */
+export const TICK_EXCHANGE = 'lightcone_ticks';
+
+/** Both the literal routing key of 26.1 and the pattern that catches it; see the contract. */
+export const CONTROL_KEY = 'control.*';
+/** The newer form's key for what concerns web workers only. */
+export const WEB_KEY = 'web.control';
+
+/** Some 30 MB in the broker at worst, when a worker reads nothing and the TTL has not come round yet. */
+const MAX_QUEUE_LENGTH = 100_000;
+
+export async function declareExchanges(channel: Channel): Promise<void> {
+  await channel.assertExchange(CONTROL_EXCHANGE, 'topic', { durable: true });
+  await channel.assertExchange(TICK_EXCHANGE, 'fanout', { durable: true });
+}
+
+/**
+ * One queue for tasks and ticks, so that they stay in order. It belongs to this connection and dies with it: nothing piles
+ * up for a worker that is gone, and a worker that comes back starts empty (and hears of the gap).
+ *
+ * @param name must be new for each connection: the broker may still hold the last one's queue for a half-open connection
+ */
+export async function declareQueue(channel: Channel, name: string, messageTtlMs: number): Promise<void> {
+  await channel.assertQueue(name, {
+    exclusive: true,
+    autoDelete: true,
+    durable: false,
+    messageTtl: messageTtlMs,
+    maxLength: MAX_QUEUE_LENGTH,
+    overflow: 'drop-head',
+  });
+  await channel.bindQueue(name, CONTROL_EXCHANGE, CONTROL_KEY);
+  await channel.bindQueue(name, CONTROL_EXCHANGE, WEB_KEY);
+  await channel.bindQueue(name, TICK_EXCHANGE, '');
+}

@@ -1,0 +1,57 @@
+import { type MetricName, type Metrics, noMetrics, type Tags } from './metrics.js';
+import { SeriesMap } from './series.js';
+
+export interface Total {
+  readonly name: MetricName;
+  readonly tags: Tags;
+  readonly kind: 'counter' | 'timing' | 'gauge';
+  /** Counter: the total. Gauge: the last value. Timing: the sum in milliseconds. */
+  readonly value: number;
+  /** Timing: how many there were. */
+  readonly count: number;
+}
+
+type Mutable = { -readonly [Key in keyof Total]: Total[Key] };
+
+/** Keeps totals since the start, for `/api/status`, Prometheus and tests, and passes everything on. */
+export class CountingMetrics implements Metrics {
+  readonly #counters = kind('counter');
+  readonly #timings = kind('timing');
+  readonly #gauges = kind('gauge');
+
+  constructor(private readonly next: Metrics = noMetrics) {}
+
+  increment(name: MetricName, value = 1, tags?: Tags): void {
+    this.#counters.get(name, tags).value += value;
+    this.next.increment(name, value, tags);
+  }
+
+  timing(name: MetricName, ms: number, tags?: Tags): void {
+    const total = this.#timings.get(name, tags);
+    total.value += ms;
+    total.count += 1;
+    this.next.timing(name, ms, tags);
+  }
+
+  gauge(name: MetricName, value: number, tags?: Tags): void {
+    this.#gauges.get(name, tags).value = value;
+    this.next.gauge(name, value, tags);
+  }
+
+  totals(): readonly Total[] {
+    return [...this.#counters.values(), ...this.#timings.values(), ...this.#gauges.values()];
+  }
+
+  /** The sum over all series of the metric that carry these tags; for a timing, how many there were. */
+  total(name: MetricName, tags: Tags = {}): number {
+    let sum = 0;
+    for (const total of this.totals()) {
+      if (total.name !== name || Object.keys(tags).some((tag) => total.tags[tag] !== tags[tag])) continue;
+      sum += total.kind === 'timing' ? total.count : total.value;
+    }
+    return sum;
+  }
+}
+
+const kind = (of: Total['kind']) =>
+  new SeriesMap<Mutable>((name, tags) => ({ name, tags, kind: of, value: 0, count: 0 }));

@@ -1,0 +1,38 @@
+import type { Total } from './memory.js';
+import { METRICS } from './metrics.js';
+
+export const PROMETHEUS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+const TYPES = { counter: 'counter', gauge: 'gauge', timing: 'summary' } as const;
+
+/**
+ * Totals in Prometheus' text form. Dots become underscores; a counter ends in `_total`; a timing is a summary without
+ * quantiles, `_sum` in milliseconds.
+ */
+export function formatPrometheus(totals: readonly Total[]): string {
+  const families = new Map<string, string[]>();
+  for (const total of totals) {
+    const family = total.name.replaceAll('.', '_') + (total.kind === 'counter' ? '_total' : '');
+    let lines = families.get(family);
+    if (!lines) {
+      lines = [`# HELP ${family} ${METRICS[total.name]}`, `# TYPE ${family} ${TYPES[total.kind]}`];
+      families.set(family, lines);
+    }
+    const labels = formatLabels(total.tags);
+    if (total.kind === 'timing') {
+      lines.push(`${family}_sum${labels} ${total.value}`, `${family}_count${labels} ${total.count}`);
+    } else {
+      lines.push(`${family}${labels} ${total.value}`);
+    }
+  }
+  const lines = [...families.values()].flat();
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function formatLabels(tags: Total['tags']): string {
+  const pairs = Object.entries(tags).map(
+    ([name, value]) =>
+      `${name}="${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`,
+  );
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+}

@@ -1,0 +1,110 @@
+import { StatsD } from 'hot-shots';
+import type { StatsdConfig } from '../config/config.js';
+import type { Clock } from '../core/clock.js';
+import type { Logger } from './logger.js';
+import type { MetricName, Metrics, Tags } from './metrics.js';
+import { OncePerInterval } from './once-per-interval.js';
+import { SeriesMap } from './series.js';
+import { wireSeries, wireTiming } from './statsd-form.js';
+
+const FLUSH_MS = 1_000;
+/** Timings of one series that are sent per flush; beyond it a fair sample of them (counters tell how many there were). */
+const TIMINGS_PER_FLUSH = 100;
+
+interface Series {
+  stat: string;
+  tags: Record<string, string>;
+  count: number;
+  timings: number[];
+  timingsSeen: number;
+}
+
+/**
+ * Metrics over UDP, one per datagram. Counters are added up and timings gathered for a second, so that counting costs the
+ * hot path an addition and no system call; gauges are sent as they are set. hot-shots does the sending.
+ */
+export class StatsdMetrics implements Metrics {
+  readonly #client: StatsD;
+  readonly #timer: NodeJS.Timeout;
+  readonly #series: SeriesMap<Series>;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly config: StatsdConfig,
+    logger: Logger,
+    clock: Clock,
+    private readonly random: () => number = Math.random,
+  ) {
+    const complain = new OncePerInterval(logger, clock);
+    this.#client = new StatsD({
+      protocol: 'udp',
+      host: config.host,
+      port: config.port,
+      cacheDns: true,
+      telegraf: config.form === 'telegraf',
+      // Nothing of a Datadog agent's environment may change what is sent.
+      datadog: false,
+      includeDataDogTags: false,
+      includeDatadogTelemetry: false,
+      errorHandler: (error) =>
+        complain.warn(
+          { host: config.host, port: config.port, reason: error.message },
+          'metrics cannot be sent to statsd',
+        ),
+    });
+    this.#series = new SeriesMap((name, tags) => ({
+      ...wireSeries(config, name, tags),
+      count: 0,
+      timings: [],
+      timingsSeen: 0,
+    }));
+    this.#timer = setInterval(() => this.flush(), FLUSH_MS);
+    this.#timer.unref();
+  }
+
+  increment(name: MetricName, value = 1, tags?: Tags): void {
+    this.#series.get(name, tags).count += value;
+  }
+
+  timing(name: MetricName, ms: number, tags?: Tags): void {
+    const series = this.#series.get(name, tags);
+    series.timingsSeen += 1;
+    if (series.timings.length < TIMINGS_PER_FLUSH) {
+      series.timings.push(ms);
+      return;
+    }
+    const place = Math.floor(this.random() * series.timingsSeen);
+    if (place < TIMINGS_PER_FLUSH) series.timings[place] = ms;
+  }
+
+  gauge(name: MetricName, value: number, tags?: Tags): void {
+    if (this.#closing) return;
+    const { stat, tags: wireTags } = this.#series.get(name, tags);
+    this.#client.gauge(stat, value, wireTags);
+  }
+
+  /** Sends what has gathered. */
+  flush(): void {
+    for (const series of this.#series.values()) {
+      if (series.count !== 0) this.#client.increment(series.stat, series.count, series.tags);
+      for (const ms of series.timings) {
+        // A text, because a number would lose Galaxy's six decimals; hot-shots writes either as it is.
+        const written = wireTiming(this.config.form, ms) as unknown as number;
+        this.#client.timing(series.stat, written, series.tags);
+      }
+      series.count = 0;
+      series.timings = [];
+      series.timingsSeen = 0;
+    }
+  }
+
+  /** Sends the rest and frees the socket. */
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      clearInterval(this.#timer);
+      this.flush();
+      this.#client.close(() => resolve());
+    });
+    return this.#closing;
+  }
+}
