@@ -38,6 +38,8 @@ const ANONYMOUS: Principal = Object.freeze<Principal>({
 interface KeyHolder {
   userId: UserId | undefined;
   email: string | undefined;
+  /** By `admin_users`, or by the flag of the account, or because it is the bootstrap key. */
+  isAdmin: boolean;
   isBootstrap: boolean;
 }
 
@@ -174,18 +176,17 @@ export class Authenticator {
       return {
         userId,
         sessionId,
-        isAdmin: await this.#isAdmin(userId),
+        isAdmin: session.isAdmin || (await this.#isAdminUser(userId)),
         credential: { kind: 'session', sessionId },
       };
     }
     if (!holder || key === undefined) return ANONYMOUS;
     const target = runAs === undefined ? undefined : await this.#runAs(holder, runAs);
-    const userId = target?.userId ?? holder.userId;
-    const email = target?.email ?? holder.email;
+    const { userId, isAdmin } = target ?? holder;
     return {
       userId,
       sessionId: undefined,
-      isAdmin: (holder.isBootstrap && !target) || this.#isAdminEmail(email),
+      isAdmin,
       credential:
         holder.userId === undefined
           ? { kind: 'bootstrap_key' }
@@ -195,11 +196,11 @@ export class Authenticator {
 
   async #holderOf(key: string): Promise<KeyHolder> {
     if (this.#bootstrapDigest && timingSafeEqual(digest(key), this.#bootstrapDigest)) {
-      return { userId: undefined, email: undefined, isBootstrap: true };
+      return { userId: undefined, email: undefined, isAdmin: true, isBootstrap: true };
     }
     const user = KEY_FORM.test(key) ? await this.#accounts.userByApiKey(key) : undefined;
     if (!user) throw new LightconeError('CREDENTIALS_INVALID', 'the API key is not valid');
-    return { ...user, isBootstrap: false };
+    return { ...user, isAdmin: user.isAdmin || this.#isAdminEmail(user.email), isBootstrap: false };
   }
 
   /** @returns undefined when the cookie is well-formed but its session is unknown or over: the caller is then anonymous */
@@ -214,7 +215,8 @@ export class Authenticator {
     return this.#accounts.sessionByKey(sessionKey);
   }
 
-  async #runAs(holder: KeyHolder, runAs: string): Promise<{ userId: UserId; email: string }> {
+  /** The other user's rights count, not those of the key's owner. */
+  async #runAs(holder: KeyHolder, runAs: string): Promise<{ userId: UserId; isAdmin: boolean }> {
     if (!holder.isBootstrap && !this.#mayRunAs.has(holder.email?.toLowerCase() ?? '')) {
       throw new LightconeError(
         'RUN_AS_FORBIDDEN',
@@ -226,10 +228,10 @@ export class Authenticator {
     const email = await this.#accounts.emailOf(userId);
     if (email === undefined)
       throw new LightconeError('RUN_AS_UNKNOWN', 'the user given in run-as does not exist');
-    return { userId, email };
+    return { userId, isAdmin: this.#isAdminEmail(email) };
   }
 
-  async #isAdmin(userId: UserId | undefined): Promise<boolean> {
+  async #isAdminUser(userId: UserId | undefined): Promise<boolean> {
     if (userId === undefined || this.#admins.size === 0) return false;
     return this.#isAdminEmail(await this.#accounts.emailOf(userId));
   }
