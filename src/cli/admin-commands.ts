@@ -1,0 +1,69 @@
+/** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
+import { Command } from 'commander';
+import { prepare, withConfigFlag } from './setting-flags.js';
+
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+export function createMigrateCommand(): Command {
+  return withConfigFlag(new Command('migrate'))
+    .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
+    .action(async (_, command: Command) => {
+      const { config, logger } = await prepare(command);
+      const { migrateDatabase } = await import('../app/admin.js');
+      await migrateDatabase(config, { logger, print });
+    });
+}
+
+export function createUserCommand(): Command {
+  const user = new Command('user').description('Manage the users of a standalone Lightcone');
+  const add = withConfigFlag(user.command('add <email>'))
+    .description('Add a user, or give an existing one a new API key; the key is the last word printed')
+    .option('--admin', 'say what makes the user an administrator')
+    .action(async (email: string, options: { admin?: true }) => {
+      const { config, logger } = await prepare(add);
+      const { addAccount } = await import('../app/admin.js');
+      await addAccount(config, { email, admin: options.admin === true }, { logger, print });
+    });
+  return user;
+}
+
+export function createNotifyCommand(): Command {
+  return withConfigFlag(new Command('notify'))
+    .description('Send a notification to one user, or a broadcast to everybody')
+    .argument('<subject>')
+    .argument('<message>')
+    .option('--broadcast', 'to everybody')
+    .option('--user <email>', 'to this user')
+    .option('--urgent', 'also to users who have switched messages off')
+    .action(
+      async (
+        subject: string,
+        message: string,
+        options: { broadcast?: true; user?: string; urgent?: true },
+        command: Command,
+      ) => {
+        if ((options.broadcast === true) === (options.user !== undefined)) {
+          command.error('error: say who gets it: either --broadcast or --user EMAIL');
+        }
+        const { config, logger } = await prepare(command);
+        const { notify } = await import('../app/admin.js');
+        await notify(
+          config,
+          { email: options.user, subject, message, urgent: options.urgent === true },
+          { logger, print },
+        );
+      },
+    );
+}
+
+export function createDoctorCommand(): Command {
+  return withConfigFlag(new Command('doctor'))
+    .description('Check settings, database, broker, election and clocks; one line each')
+    .action(async (_, command: Command) => {
+      const { config, logger } = await prepare(command);
+      const { doctor } = await import('../app/doctor.js');
+      if (!(await doctor(config, { logger, print }))) process.exitCode = 1;
+    });
+}

@@ -1,0 +1,19 @@
+import { Command } from 'commander';
+import { LightconeError } from '../core/errors.js';
+import { prepare, withSettingFlags } from './setting-flags.js';
+
+export function createMonitorCommand(name: string): Command {
+  return withSettingFlags(new Command(name).exitOverride())
+    .description('Run the standalone monitor: it takes the role of the history monitor from the workers')
+    .action(async (_, command: Command) => {
+      const { config, logger } = await prepare(command);
+      if (config.bus.kind === 'in-process') {
+        throw new LightconeError(
+          'CONFIG_INVALID',
+          'amqp_internal_connection: a monitor of its own reaches the workers through RabbitMQ only; set it, or run `lightcone serve` alone, which is its own monitor',
+        );
+      }
+      const { runMonitor } = await import('../app/monitor.js');
+      await runMonitor(config, { logger });
+    });
+}

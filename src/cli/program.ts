@@ -1,0 +1,42 @@
+/** The command line. Nothing heavy is loaded here: each command loads what it needs when it runs. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import {
+  createDoctorCommand,
+  createMigrateCommand,
+  createNotifyCommand,
+  createUserCommand,
+} from './admin-commands.js';
+import { createConfigCommand } from './config-command.js';
+import { createMonitorCommand } from './monitor-command.js';
+import { createServeCommand } from './serve-command.js';
+
+export function createProgram(): Command {
+  const program = new Command('lightcone')
+    .description('Server-Sent Events for Galaxy: a committed change reaches every tab concerned, soon')
+    .version(version());
+  for (const command of [
+    createServeCommand(),
+    createMonitorCommand('monitor'),
+    createMigrateCommand(),
+    createUserCommand(),
+    createNotifyCommand(),
+    createDoctorCommand(),
+    createConfigCommand(),
+  ]) {
+    program.addCommand(command);
+  }
+  throwInsteadOfExit(program);
+  return program;
+}
+
+/** So that `run` alone decides on exit codes. */
+function throwInsteadOfExit(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) throwInsteadOfExit(child);
+}
+
+function version(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,52 @@
+/** One flag per key of the `sse:` section, made from the table of settings, so that no option is written twice. */
+import { type Command, Option } from 'commander';
+import type { Config } from '../config/config.js';
+import { SSE_SETTINGS, type SseKey } from '../config/schema.js';
+import type { Setting } from '../config/setting.js';
+import type { Flags, LoadOptions } from '../config/sources.js';
+import type { Logger } from '../telemetry/logger.js';
+
+const KEYS = Object.keys(SSE_SETTINGS) as SseKey[];
+
+export function withConfigFlag(command: Command): Command {
+  return command.option('-c, --config <file>', 'settings file (galaxy.yml); else GALAXY_CONFIG_FILE');
+}
+
+/** Adds `--config` and the flags of the `sse:` section. */
+export function withSettingFlags(command: Command): Command {
+  withConfigFlag(command);
+  for (const key of KEYS) {
+    const setting: Setting<unknown> = SSE_SETTINGS[key];
+    const value = setting.type === 'bool' ? '[bool]' : `<${setting.unit ?? setting.type}>`;
+    const flag = new Option(`--${key.replaceAll('_', '-')} ${value}`, setting.doc);
+    command.addOption(setting.type === 'bool' ? flag.preset('true') : flag);
+  }
+  return command;
+}
+
+/** What `loadConfig` takes, from this command's flags and this process's environment. */
+export function loadOptions(command: Command): LoadOptions {
+  const given = command.opts<Record<string, string | undefined>>();
+  const sse: Partial<Record<SseKey, string>> = {};
+  for (const key of KEYS) {
+    const value = given[key.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())];
+    if (value !== undefined) sse[key] = value;
+  }
+  const flags: Flags = { config: given.config, sse };
+  return { env: process.env, flags, cwd: process.cwd() };
+}
+
+/** Settings and logger of a command; warnings about the settings are logged. */
+export async function prepare(
+  command: Command,
+  bindings: Record<string, unknown> = {},
+): Promise<{ config: Config; logger: Logger }> {
+  const [{ loadConfig }, { createLogger }] = await Promise.all([
+    import('../config/load.js'),
+    import('../telemetry/logger.js'),
+  ]);
+  const config = loadConfig(loadOptions(command));
+  const logger = createLogger(config.logLevel, bindings);
+  for (const warning of config.warnings) logger.warn({ component: 'settings' }, warning);
+  return { config, logger };
+}
