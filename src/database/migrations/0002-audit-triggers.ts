@@ -18,7 +18,7 @@ function postgresTriggers(): string[] {
       CREATE FUNCTION fn_audit_history_by_${column}() RETURNS trigger LANGUAGE plpgsql AS $body$
       BEGIN
         INSERT INTO history_audit (history_id, update_time)
-        SELECT DISTINCT ${column}, clock_timestamp() AT TIME ZONE 'UTC'
+        SELECT ${column}, clock_timestamp() AT TIME ZONE 'UTC'
           FROM new_table WHERE ${column} IS NOT NULL
         ON CONFLICT DO NOTHING;
         PERFORM pg_notify('galaxy_history_update', changed.id::text)

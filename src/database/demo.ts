@@ -1,0 +1,117 @@
+import { randomBytes } from 'node:crypto';
+import { LightconeError } from '../core/errors.js';
+import type { HistoryId, SessionId, UserId } from '../core/events.js';
+import { utcNow } from './dialect.js';
+import type { Database, Sql, SqlValue } from './port.js';
+
+interface DemoUser {
+  email: string;
+  userId: UserId;
+  apiKey: string;
+  historyId: HistoryId;
+}
+
+export interface DemoData {
+  users: DemoUser[];
+  anonymous: {
+    sessionId: SessionId;
+    /** What the cookie `galaxysession` holds in encrypted form. */
+    sessionKey: string;
+    historyId: HistoryId;
+  };
+}
+
+const DEMO_USERS = [
+  { name: 'alice', admin: false },
+  { name: 'bob', admin: false },
+  { name: 'admin', admin: true },
+] as const;
+
+/**
+ * Fills an empty, migrated database with three users (keys `demo-<name>`), a history each, and an anonymous session.
+ * The keys are public: never on a database that others can reach.
+ *
+ * @returns undefined when there is a user already; then nothing is changed
+ */
+export function seedDemo(db: Database): Promise<DemoData | undefined> {
+  return db.transaction(async (tx) => {
+    if ((await tx.all('SELECT 1 FROM galaxy_user LIMIT 1')).length > 0) return undefined;
+    const users: DemoUser[] = [];
+    for (const { name, admin } of DEMO_USERS) {
+      const email = `${name}@example.org`;
+      const apiKey = `demo-${name}`;
+      const userId = await insertUser(tx, email, admin, apiKey);
+      users.push({ email, userId, apiKey, historyId: await insertHistory(tx, userId, `History of ${name}`) });
+    }
+    const historyId = await insertHistory(tx, null, 'Unnamed history');
+    const sessionKey = randomBytes(16).toString('hex');
+    const now = utcNow(tx.dialect);
+    const sessionId = await insert(
+      tx,
+      `INSERT INTO galaxy_session (create_time, update_time, session_key, is_valid, current_history_id)
+       VALUES (${now}, ${now}, $1, true, $2)`,
+      [sessionKey, historyId],
+    );
+    await tx.run(
+      `INSERT INTO galaxy_session_to_history (create_time, session_id, history_id) VALUES (${now}, $1, $2)`,
+      [sessionId, historyId],
+    );
+    return { users, anonymous: { sessionId, sessionKey, historyId } };
+  });
+}
+
+/**
+ * Adds a user who can sign in by API key only.
+ *
+ * @returns the new API key, 32 hex characters
+ * @throws LightconeError PARAMETER_INVALID or CONFLICT; then nothing is changed
+ */
+export function addUser(db: Database, email: string, options: { admin?: boolean } = {}): Promise<string> {
+  const address = email.trim().toLowerCase();
+  if (!/^[^@\s]+@[^@\s]+$/.test(address) || address.length > 255) {
+    return Promise.reject(
+      new LightconeError('PARAMETER_INVALID', `${JSON.stringify(email)} is not an e-mail address`),
+    );
+  }
+  return db.transaction(async (tx) => {
+    if ((await tx.all('SELECT 1 FROM galaxy_user WHERE lower(email) = $1', [address])).length > 0) {
+      throw new LightconeError('CONFLICT', `there is a user ${address} already`);
+    }
+    const apiKey = randomBytes(16).toString('hex');
+    await insertUser(tx, address, options.admin === true, apiKey);
+    return apiKey;
+  });
+}
+
+async function insertUser(tx: Sql, email: string, admin: boolean, apiKey: string): Promise<UserId> {
+  const now = utcNow(tx.dialect);
+  const userId = await insert(
+    tx,
+    // No password hash has this form: there is no way in but the key.
+    `INSERT INTO galaxy_user (create_time, update_time, email, password, external, deleted, purged, active)
+     VALUES (${now}, ${now}, $1, '!', false, false, false, true)`,
+    [email],
+  );
+  await tx.run(`INSERT INTO api_keys (create_time, user_id, key, deleted) VALUES (${now}, $1, $2, false)`, [
+    userId,
+    apiKey,
+  ]);
+  if (admin) await tx.run('INSERT INTO lightcone_admin (user_id) VALUES ($1)', [userId]);
+  return userId;
+}
+
+function insertHistory(tx: Sql, userId: UserId | null, name: string): Promise<HistoryId> {
+  const now = utcNow(tx.dialect);
+  return insert(
+    tx,
+    `INSERT INTO history (create_time, update_time, user_id, name, hid_counter, deleted, purged, importing,
+                          genome_build, importable, published, archived)
+     VALUES (${now}, ${now}, $1, $2, 1, false, false, false, '?', false, false, false)`,
+    [userId, name],
+  );
+}
+
+async function insert(tx: Sql, text: string, params: readonly SqlValue[]): Promise<number> {
+  const [row] = await tx.all<{ id: number }>(`${text} RETURNING id`, params);
+  return row!.id;
+}
