@@ -1,0 +1,138 @@
+/**
+ * Framing: an event becomes bytes once, and every tab is handed the same bytes.
+ *
+ * Three small values, all immutable and shared:
+ * - `Position`: a cursor with its text; what an `id:` line says.
+ * - `Frame`: one event as bytes.
+ * - `Batch`: the frames that arrived for a tab in one event-loop turn, as the one buffer that goes out in one write.
+ */
+import type { Cursor, EventKind, Micros } from '../core/events.js';
+import { formatIso } from '../core/time.js';
+
+/** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
+export class Position {
+  readonly text: string;
+  constructor(readonly cursor: Cursor) {
+    this.text = formatIso(cursor);
+  }
+}
+
+/** What a `history_update` says; kept beside its bytes so that two waiting ones can become one. */
+export interface HistoryUpdate {
+  /** Encoded ids. */
+  readonly ids: readonly string[];
+  readonly updateTime: Micros | undefined;
+}
+
+export class Frame {
+  private asBatch: Batch | undefined;
+
+  constructor(
+    readonly kind: EventKind | 'comment',
+    readonly bytes: Buffer,
+    readonly position: Position,
+    readonly update?: HistoryUpdate,
+  ) {}
+
+  /** The batch that consists of this frame only. */
+  get batch(): Batch {
+    this.asBatch ??= new Batch(this, undefined);
+    return this.asBatch;
+  }
+}
+
+/**
+ * A sequence of frames. Tabs that are sent the same sequence hold the same object, because extending a batch by the frame
+ * that it was last extended by returns the same extension: a broadcast of four events to 10,000 tabs joins bytes once.
+ */
+export class Batch {
+  readonly length: number;
+  private extension: Batch | undefined;
+  private plainBytes: Buffer | undefined;
+  private chunkBytes: Buffer | undefined;
+
+  constructor(
+    readonly last: Frame,
+    private readonly before: Batch | undefined,
+  ) {
+    this.length = before === undefined ? 1 : before.length + 1;
+  }
+
+  with(frame: Frame): Batch {
+    if (this.extension?.last !== frame) this.extension = new Batch(frame, this);
+    return this.extension;
+  }
+
+  /** The frames, joined. */
+  get plain(): Buffer {
+    this.plainBytes ??= this.before === undefined ? this.last.bytes : Buffer.concat(this.bytes());
+    return this.plainBytes;
+  }
+
+  /** The frames as one HTTP/1.1 chunk. */
+  get chunk(): Buffer {
+    this.chunkBytes ??= toChunk(this.bytes());
+    return this.chunkBytes;
+  }
+
+  /** In the order of their arrival. */
+  frames(): Frame[] {
+    const frames = new Array<Frame>(this.length);
+    for (let batch: Batch | undefined = this, i = this.length - 1; batch; batch = batch.before, i -= 1) {
+      frames[i] = batch.last;
+    }
+    return frames;
+  }
+
+  private bytes(): Buffer[] {
+    return this.frames().map((frame) => frame.bytes);
+  }
+}
+
+/** One HTTP/1.1 chunk around the parts (RFC 9112, section 7.1). */
+export function toChunk(parts: readonly Buffer[]): Buffer {
+  let size = 0;
+  for (const part of parts) size += part.length;
+  return Buffer.concat([Buffer.from(`${size.toString(16)}\r\n`, 'latin1'), ...parts, CRLF]);
+}
+
+const CRLF = Buffer.from('\r\n', 'latin1');
+/** Ends a chunked body. */
+export const LAST_CHUNK = Buffer.from('0\r\n\r\n', 'latin1');
+
+/**
+ * The text of one event. Data of several lines becomes several `data:` lines: a payload passes through unchanged as the
+ * contract asks, but it can never end its frame or begin a field of its own.
+ */
+export function frameText(kind: EventKind, data: string, position: Position | undefined): string {
+  const lines = /[\r\n]/.test(data) ? data.split(/\r\n|\r|\n/).join('\ndata: ') : data;
+  return position === undefined
+    ? `event: ${kind}\ndata: ${lines}\n\n`
+    : `event: ${kind}\ndata: ${lines}\nid: ${position.text}\n\n`;
+}
+
+export function eventFrame(kind: EventKind, data: string, position: Position): Frame {
+  return new Frame(kind, Buffer.from(frameText(kind, data, position)), position);
+}
+
+export function historyUpdateFrame(update: HistoryUpdate, position: Position): Frame {
+  const ids = `{"history_ids":${JSON.stringify(update.ids)}`;
+  const data =
+    update.updateTime === undefined ? `${ids}}` : `${ids},"update_time":"${formatIso(update.updateTime)}"}`;
+  return new Frame(
+    'history_update',
+    Buffer.from(frameText('history_update', data, position)),
+    position,
+    update,
+  );
+}
+
+/** A comment that moves the browser's cursor: an `id:` in a block without data sets it and fires no event. */
+export function commentFrame(text: string, position: Position): Frame {
+  return new Frame('comment', Buffer.from(`: ${text}\nid: ${position.text}\n\n`), position);
+}
+
+/** @param milliseconds what the browser waits before it reconnects */
+export function retryText(milliseconds: number): string {
+  return `retry: ${milliseconds}\n\n`;
+}

@@ -1,0 +1,453 @@
+/**
+ * The connection manager: which tabs are open on this worker, how they begin, how they are caught up, and how they end.
+ * It receives the bus, and one timer drives everything that happens by the clock.
+ */
+
+import type { Writable } from 'node:stream';
+import type { BusHandler, GapCause } from '../bus/port.js';
+import type { SseConfig } from '../config/config.js';
+import { Backoff } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import { LightconeError } from '../core/errors.js';
+import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
+import { type Lifecycle, sleep } from '../core/lifecycle.js';
+import { secondsToMicros } from '../core/time.js';
+import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { endBody, preamble } from './body.js';
+import { CatchUp, catchUpFrames } from './catch-up.js';
+import { Dispatcher } from './dispatcher.js';
+import { commentFrame, type Frame, Position } from './frame.js';
+import { GapRepair } from './gap-repair.js';
+import { Outlet } from './outlet.js';
+import { PermissionCheck, type PermissionSource } from './permissions.js';
+import { RecentLog } from './recent-log.js';
+import { TabRegistry } from './registry.js';
+import { StatusBatcher } from './status-batcher.js';
+import { Tab } from './tab.js';
+import { ViewerRegistry } from './viewers.js';
+import { Watermark } from './watermark.js';
+import { Wheel } from './wheel.js';
+
+/** Entries of the recent log: 40 bytes each, so 5 MiB for the life of the worker. */
+const RECENT_CAPACITY = 131_072;
+/** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
+const TASK_EXPIRY_SECONDS = 10;
+/** A cursor so far ahead of the database clock is not one of ours. */
+const FUTURE_TOLERANCE_SECONDS = 10;
+/** A stop ends at most so many streams per second, so that their browsers do not come back all at once. */
+const DRAIN_PER_SECOND = 1000;
+
+export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained';
+
+export interface ManagerParts {
+  config: SseConfig;
+  changeLog: ChangeLog;
+  /** Undefined where the notification system is off. */
+  notifications: NotificationLog | undefined;
+  permissions: PermissionSource;
+  encodeId: (id: HistoryId) => string;
+  decodeId: (text: string) => HistoryId | undefined;
+  clock: Clock;
+  random: () => number;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+export interface OpenRequest {
+  out: Writable;
+  chunked: boolean;
+  /** Bytes that precede the body: the response head of a socket that was taken off the HTTP server, or ''. */
+  head: string;
+  principal: Principal;
+  /** From `acceptCursor`. */
+  since: Cursor | undefined;
+  /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
+  viewed: readonly HistoryId[];
+}
+
+export class ConnectionManager implements BusHandler, Lifecycle {
+  readonly registry = new TabRegistry();
+  readonly viewers = new ViewerRegistry();
+  readonly outlet: Outlet;
+  private readonly recent: RecentLog;
+  private readonly wheel: Wheel;
+  private readonly overlapMicros: number;
+  private readonly permissionCheck: PermissionCheck;
+  /** Present once started; before that nothing is open and the first read covers what a task would say. */
+  private live:
+    | { watermark: Watermark; dispatcher: Dispatcher; catchUp: CatchUp; gapRepair: GapRepair }
+    | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private keepaliveFrame: Frame | undefined;
+  private isDraining = false;
+  private readonly stopping = new AbortController();
+
+  constructor(private readonly parts: ManagerParts) {
+    const { config } = parts;
+    this.overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
+    this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
+      void this.catchUp(tab, tab.position.cursor, 'overflow');
+    });
+    this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
+    this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
+      keepalive: (tab) => this.keepalive(tab),
+      stalled: (tab) => this.close(tab, 'stalled'),
+    });
+    this.permissionCheck = new PermissionCheck({
+      registry: this.registry,
+      viewers: this.viewers,
+      source: parts.permissions,
+      close: (tab, reason) => this.close(tab, reason),
+      logger: parts.logger,
+    });
+  }
+
+  get ready(): boolean {
+    return this.live !== undefined && !this.isDraining;
+  }
+
+  get draining(): boolean {
+    return this.isDraining;
+  }
+
+  /** Cursor of the last tick; undefined before the start. */
+  get watermark(): Cursor | undefined {
+    return this.live?.watermark.cursor;
+  }
+
+  /**
+   * To be called when the bus subscription is whole: what was published before it is read from the database, so that a
+   * tab whose stream was elsewhere can be caught up from this worker's memory at once.
+   */
+  async start(signal?: AbortSignal): Promise<void> {
+    if (this.live) return;
+    const { changeLog, clock, config, logger, metrics, notifications } = this.parts;
+    const backoff = new Backoff(100, 1000);
+    for (;;) {
+      try {
+        const now = await changeLog.now();
+        const since = now - secondsToMicros(config.recentWindowSeconds);
+        await this.preload(since, now);
+        const watermark = new Watermark(
+          clock,
+          now,
+          now - this.overlapMicros,
+          config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
+        );
+        const dispatcher = new Dispatcher({
+          registry: this.registry,
+          viewers: this.viewers,
+          recent: this.recent,
+          watermark,
+          outlet: this.outlet,
+          overlapMicros: this.overlapMicros,
+          encodeId: this.parts.encodeId,
+          decodeId: this.parts.decodeId,
+        });
+        const catchUp = new CatchUp({
+          changeLog,
+          recent: this.recent,
+          statuses: notifications && new StatusBatcher(notifications),
+          overlapMicros: this.overlapMicros,
+          metrics,
+        });
+        const gapRepair = new GapRepair({
+          changeLog,
+          notifications,
+          dispatcher,
+          watermark,
+          overlapMicros: this.overlapMicros,
+          logger,
+          metrics,
+        });
+        this.live = { watermark, dispatcher, catchUp, gapRepair };
+        this.timer = setInterval(() => this.everySecond(), 1000);
+        return;
+      } catch (error) {
+        logger.warn({ err: error }, 'the recent changes cannot be read from the database yet; trying again');
+        await sleep(backoff.next(), signal);
+      }
+    }
+  }
+
+  private async preload(since: Cursor, now: Cursor): Promise<void> {
+    const { changeLog } = this.parts;
+    const [changes, entryPoints] = await Promise.all([
+      changeLog.changesSince(since, { kind: 'all' }),
+      changeLog.entryPointOwnersSince(since, { kind: 'all' }),
+    ]);
+    changes.sort((a, b) => a.newest - b.newest);
+    for (const { historyId, userId, sessionIds, newest } of changes) {
+      if (userId !== undefined) this.recent.recordUser(userId, historyId, newest, newest);
+      for (const sessionId of sessionIds) this.recent.recordSession(sessionId, historyId, newest, newest);
+    }
+    // When exactly they changed is not asked for: told too late is told too often, never too seldom.
+    for (const userId of entryPoints.userIds) this.recent.recordEntryPoints({ userId }, now);
+    for (const sessionId of entryPoints.sessionIds) this.recent.recordEntryPoints({ sessionId }, now);
+    this.recent.startCovering(since);
+  }
+
+  // --- the bus -----------------------------------------------------------------------------------------------------
+
+  onTask(task: ControlTask): void {
+    const dispatcher = this.live?.dispatcher;
+    if (dispatcher === undefined) return;
+    switch (task.task) {
+      case 'history_update':
+        dispatcher.historyUpdate(task);
+        this.measureDelivery(task.updateTime);
+        return;
+      case 'notify_users':
+        dispatcher.notifyUsers(task);
+        return;
+      case 'notify_broadcast':
+        dispatcher.broadcast(task.payload);
+        return;
+      case 'entry_point_update':
+        dispatcher.entryPointUpdate(task);
+        return;
+      case 'subscribe_history_viewer':
+      case 'unsubscribe_history_viewer':
+        dispatcher.viewer(task);
+        return;
+      case 'reconfigure_watcher':
+        return;
+    }
+  }
+
+  onTick(tick: Tick): void {
+    this.live?.watermark.advance(tick.until);
+  }
+
+  onGap(cause: GapCause): void {
+    this.live?.gapRepair.request(cause);
+  }
+
+  /** Clock differences between hosts are taken out: both moments are the database's, as far as this worker knows it. */
+  private measureDelivery(updateTime: number | undefined): void {
+    if (updateTime === undefined || this.live === undefined) return;
+    const { watermark } = this.live;
+    setImmediate(() => {
+      const ms = Math.max(0, (watermark.estimateNow() - updateTime) / 1000);
+      this.parts.metrics.timing('galaxy.sse.delivery.latency_ms', ms);
+    });
+  }
+
+  // --- opening and closing -----------------------------------------------------------------------------------------
+
+  /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER, DATABASE_UNAVAILABLE (not started) */
+  admit(principal: Principal): void {
+    const { config } = this.parts;
+    if (this.live === undefined) {
+      throw this.refusal(
+        'DATABASE_UNAVAILABLE',
+        'This worker is starting: it waits for its database or its broker.',
+        2,
+      );
+    }
+    if (this.registry.all.length >= config.maxConnections) {
+      throw this.refusal(
+        'TOO_MANY_CONNECTIONS',
+        `This worker holds ${config.maxConnections} streams, as many as max_connections allows.`,
+        10,
+      );
+    }
+    const { userId } = principal;
+    if (userId !== undefined && this.registry.countOfUser(userId) >= config.maxConnectionsPerUser) {
+      throw this.refusal(
+        'TOO_MANY_CONNECTIONS_OF_USER',
+        `You have ${config.maxConnectionsPerUser} open streams here, as many as max_connections_per_user allows. Close some tabs.`,
+        30,
+      );
+    }
+  }
+
+  private refusal(code: LightconeError['code'], message: string, retryAfterSeconds: number): LightconeError {
+    this.parts.metrics.increment('galaxy.sse.connections.refused', 1, { reason: code.toLowerCase() });
+    return new LightconeError(code, message, { retryAfterSeconds });
+  }
+
+  /** @returns the cursor, or undefined (counted) when the text is none or lies in the future: then the tab starts afresh */
+  acceptCursor(moment: Cursor | undefined): Cursor | undefined {
+    const now = this.live?.watermark.estimateNow() ?? 0;
+    const reason =
+      moment === undefined
+        ? 'unreadable'
+        : moment > now + secondsToMicros(FUTURE_TOLERANCE_SECONDS)
+          ? 'future'
+          : undefined;
+    if (reason === undefined) return moment;
+    this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
+    return undefined;
+  }
+
+  /** Opens a tab: its first bytes go out, and from here on it is told everything. Call `admit` first. */
+  open({ out, chunked, head, principal, since, viewed }: OpenRequest): Tab {
+    const { watermark } = this.live!;
+    // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
+    // watermark, a connection that breaks right after it would lose what lies between.
+    const position = since === undefined ? watermark.position : new Position(since);
+    const tab = new Tab(out, chunked, principal, position, since);
+    this.registry.add(tab);
+    this.wheel.add(tab);
+    for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
+    out.write(preamble(head, chunked, position, this.parts.random));
+    if (since !== undefined) void this.catchUp(tab, since, 'reconnect');
+    return tab;
+  }
+
+  /** The socket is gone. May be called for a tab that is already closed. */
+  gone(tab: Tab, reason: CloseReason): void {
+    if (!this.registry.remove(tab)) return;
+    tab.state = 'closed';
+    tab.outbox = undefined;
+    tab.pending = undefined;
+    if (this.viewers.size > 0) {
+      const { userId, sessionId } = tab.principal;
+      this.viewers.forget({ tab });
+      if (userId !== undefined && !this.registry.firstOfUser(userId)) this.viewers.forget({ userId });
+      if (sessionId !== undefined && !this.registry.firstOfSession(sessionId))
+        this.viewers.forget({ sessionId });
+    }
+    this.parts.metrics.increment('galaxy.sse.connections.closed', 1, { reason });
+  }
+
+  /** Ends a tab from this side: properly where its socket takes bytes, else at once. */
+  close(tab: Tab, reason: CloseReason): void {
+    if (tab.state === 'closed') return;
+    const { state, pending } = tab;
+    if (state === 'live' && pending !== undefined) this.outlet.write(tab, pending);
+    this.gone(tab, reason);
+    if (state === 'live' || state === 'catching_up') endBody(tab);
+    else tab.out.destroy();
+  }
+
+  /** The socket takes bytes again. */
+  drained(tab: Tab): void {
+    this.outlet.drained(tab);
+  }
+
+  // --- catch-up ----------------------------------------------------------------------------------------------------
+
+  private async catchUp(tab: Tab, since: Cursor, cause: string): Promise<void> {
+    const { watermark, catchUp } = this.live!;
+    const { principal } = tab;
+    const backoff = new Backoff(100, 2000);
+    // What is held by the user or the session as well as by the tab itself.
+    const viewed = (): HistoryId[] => [
+      ...new Set([
+        ...this.viewers.of({ tab }),
+        ...(principal.userId === undefined ? [] : this.viewers.of({ userId: principal.userId })),
+        ...(principal.sessionId === undefined ? [] : this.viewers.of({ sessionId: principal.sessionId })),
+      ]),
+    ];
+    while (!isClosed(tab)) {
+      // From here on events wait in the outbox, and the watermark of this moment is what the catch-up reaches.
+      tab.state = 'catching_up';
+      tab.outbox = undefined;
+      const reached = watermark.position;
+      try {
+        const missed = await catchUp.missed(principal, this.viewers.size > 0 ? viewed() : [], since, cause);
+        // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
+        if (tab.state !== 'catching_up') continue;
+        const waiting = this.takeOutbox(tab);
+        const frames = catchUpFrames(missed, new Position(since), reached, this.parts.encodeId);
+        this.outlet.second = this.wheel.second;
+        this.outlet.writeAll(tab, [...frames, ...waiting]);
+        return;
+      } catch (error) {
+        this.parts.logger.warn(
+          { err: error },
+          'a tab cannot be caught up from the database yet; trying again',
+        );
+        await sleep(backoff.next(), this.stopping.signal).catch(() => this.close(tab, 'drained'));
+      }
+    }
+  }
+
+  private takeOutbox(tab: Tab): Frame[] {
+    const frames = tab.outbox?.frames() ?? [];
+    tab.outbox = undefined;
+    return frames;
+  }
+
+  // --- by the clock ------------------------------------------------------------------------------------------------
+
+  private everySecond(): void {
+    const { watermark } = this.live!;
+    watermark.trail();
+    this.recent.expire(watermark.estimateNow());
+    this.keepaliveFrame = undefined;
+    this.wheel.advance();
+    this.outlet.second = this.wheel.second;
+    if (this.wheel.second % this.parts.config.permissionCheckSeconds === 0) void this.permissionCheck.run();
+    this.reportCounts();
+  }
+
+  private keepalive(tab: Tab): void {
+    this.keepaliveFrame ??= commentFrame('keepalive', this.live!.watermark.position);
+    this.outlet.write(tab, this.keepaliveFrame.batch);
+  }
+
+  private reported = { queued: 0, written: 0, merged: 0 };
+
+  private reportCounts(): void {
+    const { metrics } = this.parts;
+    const { queued, written, merged } = this.outlet.counts;
+    if (queued > this.reported.queued)
+      metrics.increment('galaxy.sse.events.queued', queued - this.reported.queued);
+    if (written > this.reported.written)
+      metrics.increment('galaxy.sse.events.written', written - this.reported.written);
+    if (merged > this.reported.merged)
+      metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
+    this.reported = { queued, written, merged };
+  }
+
+  // --- the end -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Ends all streams: what is queued goes out first, then the streams end in slices, so that the browsers come back over
+   * a stretch of time. Whatever does not take its bytes until `timeoutMs` is cut.
+   */
+  async drain(timeoutMs: number): Promise<void> {
+    this.isDraining = true;
+    this.outlet.flush();
+    const { clock } = this.parts;
+    const begin = clock.monotonic();
+    const total = this.registry.all.length;
+    const spread = Math.min(timeoutMs * 0.7, (total / DRAIN_PER_SECOND) * 1000);
+    while (this.registry.all.length > 0) {
+      const elapsed = clock.monotonic() - begin;
+      if (elapsed >= timeoutMs * 0.9) break;
+      const share = spread === 0 ? 1 : Math.min(1, (elapsed + 50) / spread);
+      const toEnd = Math.ceil(total * share) - (total - this.registry.all.length);
+      // Tabs that wait for their socket or their catch-up are given until the deadline.
+      let ended = 0;
+      for (const tab of [...this.registry.all]) {
+        if (ended >= toEnd) break;
+        if (tab.state !== 'live') continue;
+        this.close(tab, 'drained');
+        ended += 1;
+      }
+      if (this.registry.all.length > 0) await sleep(50);
+    }
+    for (const tab of [...this.registry.all]) {
+      this.gone(tab, 'drained');
+      tab.out.destroy();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.isDraining = true;
+    clearInterval(this.timer);
+    this.timer = undefined;
+    this.live?.gapRepair.stop();
+    this.stopping.abort();
+    for (const tab of [...this.registry.all]) this.close(tab, 'drained');
+  }
+}
+
+// A function, because the compiler believes that a state it saw before an `await` still holds after it.
+const isClosed = (tab: Tab): boolean => tab.state === 'closed';

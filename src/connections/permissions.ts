@@ -1,0 +1,104 @@
+/**
+ * A stream never outlives its permission: every `permission_check_interval` all open streams are looked at again, in
+ * batches (one question per kind of credential, not per tab), and so are the histories that viewers look at.
+ */
+import type { Credential, HistoryId, Principal } from '../core/events.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { TabRegistry } from './registry.js';
+import type { Tab } from './tab.js';
+import type { ViewerHolder, ViewerRegistry } from './viewers.js';
+
+/** Declared here, answered by the HTTP room's authentication. */
+export interface PermissionSource {
+  /** Of the principals given, those whose credential no longer grants what it did. */
+  revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
+  /** Of the ids given, those that the caller may see now. */
+  accessible(principal: Principal, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
+}
+
+export class PermissionCheck {
+  private running = false;
+
+  constructor(
+    private readonly parts: {
+      registry: TabRegistry;
+      viewers: ViewerRegistry;
+      source: PermissionSource;
+      close: (tab: Tab, reason: 'revoked') => void;
+      logger: Logger;
+    },
+  ) {}
+
+  /** One round. Never rejects: with the database away nothing can be revoked in it either, and the next round asks again. */
+  async run(): Promise<void> {
+    if (this.running) return;
+    this.running = true;
+    try {
+      await this.checkTabs();
+      await this.checkViewers();
+    } catch (error) {
+      this.parts.logger.warn(
+        { err: error },
+        'permissions of open streams could not be checked; they will be in the next round',
+      );
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private async checkTabs(): Promise<void> {
+    const { registry, source, close, logger } = this.parts;
+    const tabsOf = new Map<Principal, Tab[]>();
+    const byCredential = new Map<string, Principal>();
+    for (const tab of registry.all) {
+      if (tab.principal.credential.kind === 'none') continue;
+      // Principals of one credential may be several objects; ask once for all of them.
+      const key = credentialKey(tab.principal.credential);
+      const principal = byCredential.get(key) ?? tab.principal;
+      byCredential.set(key, principal);
+      const tabs = tabsOf.get(principal);
+      if (tabs) tabs.push(tab);
+      else tabsOf.set(principal, [tab]);
+    }
+    if (tabsOf.size === 0) return;
+    for (const principal of await source.revoked([...tabsOf.keys()])) {
+      const tabs = tabsOf.get(principal) ?? [];
+      logger.info(
+        { userId: principal.userId, tabs: tabs.length },
+        'streams closed: their permission was revoked',
+      );
+      for (const tab of tabs) close(tab, 'revoked');
+    }
+  }
+
+  private async checkViewers(): Promise<void> {
+    const { registry, viewers, source } = this.parts;
+    if (viewers.size === 0) return;
+    const holders = new Map<string | Tab, { holder: ViewerHolder; principal: Principal }>();
+    for (const tab of registry.all) {
+      const { userId, sessionId } = tab.principal;
+      const candidates: [string | Tab, ViewerHolder][] = [[tab, { tab }]];
+      if (userId !== undefined) candidates.push([`u${userId}`, { userId }]);
+      if (sessionId !== undefined) candidates.push([`s${sessionId}`, { sessionId }]);
+      for (const [key, holder] of candidates) {
+        if (viewers.of(holder).size > 0) holders.set(key, { holder, principal: tab.principal });
+      }
+    }
+    for (const { holder, principal } of holders.values()) {
+      const ids = [...viewers.of(holder)];
+      const accessible = await source.accessible(principal, ids);
+      for (const id of ids) if (!accessible.has(id)) viewers.unsubscribe(holder, id);
+    }
+  }
+}
+
+function credentialKey(credential: Credential): string {
+  switch (credential.kind) {
+    case 'session':
+      return `session ${credential.sessionId}`;
+    case 'api_key':
+      return `key ${credential.userId} ${credential.key}`;
+    default:
+      return credential.kind;
+  }
+}

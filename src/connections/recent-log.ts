@@ -1,0 +1,138 @@
+/**
+ * What this worker was recently told, for all users and not only its own, so that a tab that comes back (from here or from
+ * another worker) is caught up without a database question.
+ *
+ * A ring of fixed size in typed arrays: recording costs no allocation, and the memory is the same after a quiet night and
+ * after a bulk import. Entries of one owner are linked backwards, so that a look-up walks that owner's entries only. When
+ * the ring is full the oldest entry goes, and `coveredSince` rises: a cursor before it is answered by the database.
+ */
+import type { Cursor, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
+
+/** Stands in the place of a history id: "the entry points of this owner changed". */
+const ENTRY_POINTS = 0;
+
+export interface RecentChanges {
+  historyIds: Set<HistoryId>;
+  entryPoints: boolean;
+  /** Newest audit time among the histories; 0 when none was told. */
+  updateTime: Micros;
+}
+
+export class RecentLog {
+  private readonly at: Float64Array;
+  /** User ids as they are, session ids negative. */
+  private readonly owner: Float64Array;
+  private readonly history: Float64Array;
+  private readonly updateTime: Float64Array;
+  /** Sequence number of the owner's previous entry, or -1. */
+  private readonly previous: Float64Array;
+  private readonly newestOfOwner = new Map<number, number>();
+  private readonly newestOfHistory = new Map<HistoryId, number>();
+  /** Sequence number of the next entry; entry n lies in slot n modulo capacity. */
+  private next = 0;
+  private oldest = 0;
+  private lastAt = 0;
+  private startedAt: Cursor = Number.POSITIVE_INFINITY;
+  private droppedUpTo: Cursor = 0;
+
+  constructor(
+    private readonly capacity: number,
+    private readonly windowMicros: number,
+  ) {
+    this.at = new Float64Array(capacity);
+    this.owner = new Float64Array(capacity);
+    this.history = new Float64Array(capacity);
+    this.updateTime = new Float64Array(capacity);
+    this.previous = new Float64Array(capacity);
+  }
+
+  /** Everything published after this moment is in here. Infinite until `startCovering`. */
+  get coveredSince(): Cursor {
+    return Math.max(this.startedAt, this.droppedUpTo);
+  }
+
+  /** Called once what lies between `since` and now was recorded (from the database, at the start). */
+  startCovering(since: Cursor): void {
+    this.startedAt = since;
+  }
+
+  get size(): number {
+    return this.next - this.oldest;
+  }
+
+  /** @param at the worker's watermark at the time of receipt */
+  recordUser(userId: UserId, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
+    this.record(userId, historyId, at, updateTime);
+  }
+
+  recordSession(sessionId: SessionId, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
+    this.record(-sessionId, historyId, at, updateTime);
+  }
+
+  recordEntryPoints(owner: { userId?: UserId; sessionId?: SessionId }, at: Cursor): void {
+    if (owner.userId !== undefined) this.record(owner.userId, ENTRY_POINTS, at, 0);
+    if (owner.sessionId !== undefined) this.record(-owner.sessionId, ENTRY_POINTS, at, 0);
+  }
+
+  private record(owner: number, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
+    // Times in the ring only grow, so that a walk may stop at the first one that is too old. Later than true is safe: it
+    // only makes a catch-up say more.
+    this.lastAt = Math.max(this.lastAt, at);
+    if (this.next - this.oldest === this.capacity) this.dropOldest(this.at[this.oldest % this.capacity]!);
+    const slot = this.next % this.capacity;
+    this.at[slot] = this.lastAt;
+    this.owner[slot] = owner;
+    this.history[slot] = historyId;
+    this.updateTime[slot] = updateTime;
+    this.previous[slot] = this.newestOfOwner.get(owner) ?? -1;
+    this.newestOfOwner.set(owner, this.next);
+    if (historyId !== ENTRY_POINTS) this.newestOfHistory.set(historyId, this.next);
+    this.next += 1;
+  }
+
+  /** Forgets what is older than the window. Called once a second. */
+  expire(now: Cursor): void {
+    const limit = now - this.windowMicros;
+    while (this.oldest < this.next && this.at[this.oldest % this.capacity]! < limit) {
+      this.dropOldest(limit);
+    }
+  }
+
+  private dropOldest(coveredSince: Cursor): void {
+    const slot = this.oldest % this.capacity;
+    if (this.newestOfOwner.get(this.owner[slot]!) === this.oldest)
+      this.newestOfOwner.delete(this.owner[slot]!);
+    if (this.newestOfHistory.get(this.history[slot]!) === this.oldest) {
+      this.newestOfHistory.delete(this.history[slot]!);
+    }
+    this.oldest += 1;
+    this.droppedUpTo = Math.max(this.droppedUpTo, coveredSince);
+  }
+
+  /** Adds to `found` what was recorded for the owner at or after `since`. */
+  collect(owner: { userId?: UserId; sessionId?: SessionId }, since: Cursor, found: RecentChanges): void {
+    if (owner.userId !== undefined) this.walk(owner.userId, since, found);
+    if (owner.sessionId !== undefined) this.walk(-owner.sessionId, since, found);
+  }
+
+  private walk(owner: number, since: Cursor, found: RecentChanges): void {
+    let sequence = this.newestOfOwner.get(owner) ?? -1;
+    while (sequence >= this.oldest) {
+      const slot = sequence % this.capacity;
+      if (this.at[slot]! < since) return;
+      const historyId = this.history[slot]!;
+      if (historyId === ENTRY_POINTS) found.entryPoints = true;
+      else {
+        found.historyIds.add(historyId);
+        found.updateTime = Math.max(found.updateTime, this.updateTime[slot]!);
+      }
+      sequence = this.previous[slot]!;
+    }
+  }
+
+  /** When this history was last delivered, whoever owns it; undefined when not within the window. */
+  lastDelivery(historyId: HistoryId): Cursor | undefined {
+    const sequence = this.newestOfHistory.get(historyId);
+    return sequence === undefined ? undefined : this.at[sequence % this.capacity];
+  }
+}

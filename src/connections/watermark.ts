@@ -1,0 +1,86 @@
+/**
+ * How far this worker has been told everything: the `until` of the last tick it received. It is the only value that
+ * becomes an `id:`, so that no tab ever holds a cursor that is ahead of what it got.
+ *
+ * While a gap is being repaired the watermark stands still: a tick that comes in between is kept and applied afterwards,
+ * since it vouches for tasks that this worker may have missed.
+ */
+import type { Clock } from '../core/clock.js';
+import type { Cursor } from '../core/events.js';
+import { MICROS_PER_SECOND } from '../core/time.js';
+import { Position } from './frame.js';
+
+export class Watermark {
+  private current: Position;
+  /** The last moment of the database clock that was heard of, and when. */
+  private known: { moment: Cursor; at: number };
+  private held = 0;
+  private heldUntil: Cursor = 0;
+
+  /**
+   * @param now the database clock at the time of the call
+   * @param initial a cursor behind which nothing can be missed
+   */
+  constructor(
+    private readonly clock: Clock,
+    now: Cursor,
+    initial: Cursor,
+    /**
+     * Where only Galaxy's own monitor runs no tick is ever heard: the watermark then trails the clock by so many seconds
+     * (the expiry of SSE tasks on the bus). Undefined where Lightcone's monitor is expected: then it waits for a tick.
+     */
+    private readonly trailSeconds: number | undefined,
+  ) {
+    this.current = new Position(initial);
+    this.known = { moment: now, at: clock.monotonic() };
+  }
+
+  get position(): Position {
+    return this.current;
+  }
+
+  get cursor(): Cursor {
+    return this.current.cursor;
+  }
+
+  /** The database clock, as far as it can be known without asking. */
+  estimateNow(): Cursor {
+    return this.known.moment + Math.round((this.clock.monotonic() - this.known.at) * 1000);
+  }
+
+  /** A tick was received: everything up to `until` was ahead of it on the channel. */
+  advance(until: Cursor): void {
+    if (this.held > 0) {
+      this.heldUntil = Math.max(this.heldUntil, until);
+      return;
+    }
+    // An old leader that was frozen may send a tick that is behind: it is true, but says nothing new.
+    if (until <= this.current.cursor) return;
+    this.current = new Position(until);
+    this.known = { moment: until, at: this.clock.monotonic() };
+  }
+
+  /** Called once a second: lets the watermark trail the clock where no tick is to be expected. */
+  trail(): void {
+    if (this.trailSeconds === undefined || this.held > 0) return;
+    if (this.clock.monotonic() - this.known.at < 2000 * this.trailSeconds) return;
+    const trailing = this.estimateNow() - this.trailSeconds * MICROS_PER_SECOND;
+    if (trailing > this.current.cursor) this.current = new Position(trailing);
+  }
+
+  /** Stands still until the returned function is called. */
+  hold(): () => void {
+    this.held += 1;
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      this.held -= 1;
+      if (this.held === 0 && this.heldUntil > 0) {
+        const until = this.heldUntil;
+        this.heldUntil = 0;
+        this.advance(until);
+      }
+    };
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * One timer for all tabs. Each second it looks at one slot: the tabs that may have been silent for a whole keepalive
+ * interval, or blocked for the whole write timeout. A tab that was written to meanwhile is moved on, not touched.
+ */
+import type { Tab } from './tab.js';
+
+export interface WheelActions {
+  /** Silent for a whole interval. */
+  keepalive(tab: Tab): void;
+  /** Took nothing for the whole write timeout. */
+  stalled(tab: Tab): void;
+}
+
+export class Wheel {
+  /** Seconds since the start of the wheel. */
+  second = 0;
+  private readonly slots: Tab[][];
+
+  constructor(
+    private readonly keepaliveSeconds: number,
+    private readonly writeTimeoutSeconds: number,
+    private readonly actions: WheelActions,
+  ) {
+    this.slots = Array.from({ length: keepaliveSeconds + 1 }, () => []);
+  }
+
+  add(tab: Tab): void {
+    tab.lastWrite = this.second;
+    this.place(tab, this.second + this.keepaliveSeconds);
+  }
+
+  private place(tab: Tab, second: number): void {
+    this.slots[second % this.slots.length]!.push(tab);
+  }
+
+  /** To be called once a second. */
+  advance(): void {
+    this.second += 1;
+    const index = this.second % this.slots.length;
+    const due = this.slots[index]!;
+    if (due.length === 0) return;
+    this.slots[index] = [];
+    for (const tab of due) this.look(tab);
+  }
+
+  private look(tab: Tab): void {
+    if (tab.state === 'closed') return;
+    const waiting = tab.state === 'blocked' || tab.state === 'lagging';
+    const silent = this.second - tab.lastWrite;
+    if (waiting) {
+      if (silent >= this.writeTimeoutSeconds) {
+        this.actions.stalled(tab);
+        return;
+      }
+      this.place(tab, this.second + Math.min(this.keepaliveSeconds, this.writeTimeoutSeconds - silent));
+      return;
+    }
+    if (silent >= this.keepaliveSeconds) {
+      if (tab.state === 'live') this.actions.keepalive(tab);
+      this.place(tab, this.second + this.keepaliveSeconds);
+    } else {
+      this.place(tab, tab.lastWrite + this.keepaliveSeconds);
+    }
+  }
+}

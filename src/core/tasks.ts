@@ -1,0 +1,34 @@
+/** From changes to control tasks: what the monitor publishes, and what a worker tells its own tabs after a gap. */
+import type { HistoryChange, HistoryId, HistoryUpdateTask, SessionId, UserId } from './events.js';
+
+/** At most so many histories in one control task, so that no message on the bus grows without bound. */
+const MAX_HISTORIES_PER_TASK = 1000;
+
+/** The control tasks that tell these changes to their owners; histories that concern nobody are left out. */
+export function toTasks(changes: readonly HistoryChange[]): HistoryUpdateTask[] {
+  const tasks: HistoryUpdateTask[] = [];
+  for (let start = 0; start < changes.length; start += MAX_HISTORIES_PER_TASK) {
+    const userUpdates = new Map<UserId, HistoryId[]>();
+    const sessionUpdates = new Map<SessionId, HistoryId[]>();
+    let updateTime = 0;
+    for (const change of changes.slice(start, start + MAX_HISTORIES_PER_TASK)) {
+      if (change.userId !== undefined) push(userUpdates, change.userId, change.historyId);
+      else for (const sessionId of change.sessionIds) push(sessionUpdates, sessionId, change.historyId);
+      if (change.newest > updateTime) updateTime = change.newest;
+    }
+    if (userUpdates.size + sessionUpdates.size === 0) continue;
+    tasks.push({
+      task: 'history_update',
+      userUpdates,
+      sessionUpdates,
+      ...(updateTime > 0 && { updateTime }),
+    });
+  }
+  return tasks;
+}
+
+function push<K>(map: Map<K, HistoryId[]>, key: K, historyId: HistoryId): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [historyId]);
+  else list.push(historyId);
+}

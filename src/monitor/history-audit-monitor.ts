@@ -1,0 +1,68 @@
+/**
+ * The history audit monitor: hints in, control tasks out, and a cursor that says how far.
+ *
+ * ```
+ *   hints (ids) ──► coalescer ──due──► flush: owners by one statement ──► publish, confirmed
+ *   every second: barrier, then what was handed over before it is flushed ──► tick(until) ──► stored cursor
+ *   behind (takeover, LISTEN lost, publish failed): read changes since the cursor ──► coalescer
+ *   every 30 s: read changes since the floor, compare with what was published ──► coalescer
+ * ```
+ * A failed publish keeps nothing in memory: the monitor is then *behind*, its cursor stands, no tick leaves, and as soon
+ * as the bus is back the database is read again from the cursor.
+ */
+import type { Publisher } from '../bus/port.js';
+import type { Clock } from '../core/clock.js';
+import type { Cursor } from '../core/events.js';
+import type { ChangeLog, CursorStore, HintListener, HintSource } from '../database/port.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { Term } from './term.js';
+
+export interface MonitorParts {
+  changeLog: ChangeLog;
+  cursors: CursorStore;
+  bus: Publisher;
+  /** A fresh hint source; it is started and stopped with the role. */
+  createHintSource: (listener: HintListener) => HintSource;
+  /** Name of this leader's ticks: server name and start, so that a successor's sequence is not taken for its own. */
+  leaderName: string;
+  debounceMs: number;
+  overlapSeconds: number;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+/** The role of the elected process: `gain` begins it, `lose` ends it; both may be called again and again. */
+export class HistoryAuditMonitor {
+  private term: Term | undefined;
+
+  constructor(private readonly parts: MonitorParts) {}
+
+  async gain(): Promise<void> {
+    if (this.term) return;
+    this.term = new Term(this.parts);
+    await this.term.start();
+  }
+
+  /** Publishing stops at once; the promise resolves when the hint source is closed as well. */
+  async lose(): Promise<void> {
+    const term = this.term;
+    this.term = undefined;
+    await term?.stop();
+  }
+
+  get leading(): boolean {
+    return this.term !== undefined;
+  }
+
+  /** Up to where everything is published; undefined while not leading or not yet known. */
+  get cursor(): Cursor | undefined {
+    return this.term?.cursor;
+  }
+
+  /** One line of what holds publishing up, or undefined. */
+  problem(): string | undefined {
+    return this.term?.behind;
+  }
+}

@@ -1,0 +1,302 @@
+/** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
+import { Backoff } from '../core/backoff.js';
+import type { Cursor, HistoryId } from '../core/events.js';
+import { sleep } from '../core/lifecycle.js';
+import { toTasks } from '../core/tasks.js';
+import { secondsToMicros } from '../core/time.js';
+import type { HintListener, HintSource } from '../database/port.js';
+import { Coalescer } from './coalescer.js';
+import type { MonitorParts } from './history-audit-monitor.js';
+import { Published } from './published.js';
+
+/** One name for the role's stored cursor, whoever holds it. */
+const ROLE = 'history_audit_monitor';
+const TICK_MS = 1000;
+/** Every second tick carries a new moment: with the heartbeats that keeps an idle leader under one statement a second. */
+const TICKS_PER_BARRIER = 2;
+const RECONCILE_MS = 30_000;
+/** Histories per owner statement and control task. */
+const FLUSH_LIMIT = 1000;
+
+/** Name and gap cause of the source that knows nothing but the time. */
+const POLL = 'poll';
+
+/** One term of office: everything in it ends with it. */
+export class Term implements HintListener {
+  cursor: Cursor | undefined;
+  /** Why the database must be read from the cursor before the next tick; undefined when nothing is outstanding. */
+  behind: string | undefined = 'takeover';
+  private readonly coalescer: Coalescer;
+  private readonly source: HintSource;
+  private readonly over = new AbortController();
+  private readonly overlap: Cursor;
+  private published = new Published(0);
+  private walkingBack = false;
+  /** A read from the cursor is under way: what hints say from here on may have been committed after it. */
+  private reading = false;
+  private flushTimer: NodeJS.Timeout | undefined;
+  /** Pieces of work that read and publish run one after the other. */
+  private work: Promise<void> = Promise.resolve();
+  private flushQueued = false;
+  private polled: { until: Cursor; at: number } | undefined;
+  /** When the cursor was last known to be true. */
+  private cursorAt: number;
+  private sequence = 0;
+  private unsavedWork = true;
+  private removeBusListener: () => void = () => {};
+
+  constructor(private readonly parts: MonitorParts) {
+    this.coalescer = new Coalescer(parts.debounceMs);
+    this.source = parts.createHintSource(this);
+    this.overlap = secondsToMicros(parts.overlapSeconds);
+    this.cursorAt = parts.clock.monotonic();
+  }
+
+  async start(): Promise<void> {
+    this.removeBusListener = this.parts.bus.onAvailable(() => {
+      if (this.behind !== undefined) this.catchUp();
+    });
+    await this.source.start(this.over.signal);
+    void this.run();
+  }
+
+  async stop(): Promise<void> {
+    this.over.abort();
+    clearTimeout(this.flushTimer);
+    this.removeBusListener();
+    await this.source.stop();
+    await this.work;
+  }
+
+  // --- hints -------------------------------------------------------------------------------------------------------
+
+  onHistories(historyIds: readonly HistoryId[]): void {
+    if (this.over.signal.aborted) return;
+    // While behind, the read from the cursor will find them.
+    if (this.behind !== undefined && !this.reading) return;
+    const now = this.parts.clock.monotonic();
+    for (const historyId of historyIds) this.coalescer.add(historyId, now);
+    this.scheduleFlush();
+  }
+
+  onGap(cause: string): void {
+    if (this.over.signal.aborted) return;
+    if (cause === POLL) void this.enqueue(() => this.poll());
+    else this.fallBehind(cause);
+  }
+
+  // --- flushing ----------------------------------------------------------------------------------------------------
+
+  private scheduleFlush(): void {
+    if (this.flushQueued || this.over.signal.aborted) return;
+    const due = this.coalescer.nextDue();
+    if (due === undefined) return;
+    clearTimeout(this.flushTimer);
+    const wait = due - this.parts.clock.monotonic();
+    if (wait <= 0) this.queueFlush();
+    else this.flushTimer = setTimeout(() => this.queueFlush(), Math.ceil(wait));
+  }
+
+  private queueFlush(): void {
+    if (this.flushQueued) return;
+    this.flushQueued = true;
+    this.enqueue(async () => {
+      this.flushQueued = false;
+      await this.flush();
+      this.scheduleFlush();
+    });
+  }
+
+  private async flush(): Promise<void> {
+    const historyIds = this.coalescer.take(this.parts.clock.monotonic(), FLUSH_LIMIT);
+    if (historyIds.length === 0) return;
+    const { changeLog, bus, metrics } = this.parts;
+    metrics.increment('galaxy.sse.changes.seen', historyIds.length);
+    try {
+      const changes = await changeLog.changesOf(historyIds, this.published.floor);
+      if (this.over.signal.aborted) return;
+      await Promise.all(toTasks(changes).map((task) => bus.publish(task)));
+      this.published.record(changes);
+      this.unsavedWork = true;
+    } catch (error) {
+      this.fallBehind('publish_failed', error);
+    }
+  }
+
+  /** Runs `work` after what is already under way; a failure puts the term behind, it never ends it. */
+  private enqueue(work: () => Promise<void>): Promise<void> {
+    this.work = this.work.then(async () => {
+      if (this.over.signal.aborted) return;
+      try {
+        await work();
+      } catch (error) {
+        this.fallBehind('database_unavailable', error);
+      }
+    });
+    return this.work;
+  }
+
+  // --- behind, and back --------------------------------------------------------------------------------------------
+
+  private fallBehind(cause: string, error?: unknown): void {
+    if (this.over.signal.aborted) return;
+    if (this.behind === undefined) {
+      this.parts.logger.warn(
+        { cause, err: error },
+        'the monitor is behind: it will read the changes since its cursor and publish them',
+      );
+    }
+    this.behind = cause;
+    this.coalescer.clear();
+    this.catchUp();
+  }
+
+  /** Starts the way back, unless it is being walked. */
+  private catchUp(): void {
+    if (this.walkingBack || this.over.signal.aborted) return;
+    this.walkingBack = true;
+    void this.walkBack();
+  }
+
+  private async walkBack(): Promise<void> {
+    const backoff = new Backoff(50, 1000);
+    while (this.behind !== undefined && !this.over.signal.aborted) {
+      const cause = this.behind;
+      try {
+        if (this.parts.bus.available) {
+          await this.enqueueThrowing(() => this.readSinceCursor(cause));
+          continue;
+        }
+      } catch (error) {
+        this.parts.logger.warn(
+          { cause, err: error },
+          'the changes since the cursor cannot be read yet; trying again',
+        );
+      }
+      await sleep(backoff.next(), this.over.signal).catch(() => {});
+    }
+    // In one step with the last look at `behind`: who falls behind from here on starts a new walk.
+    this.walkingBack = false;
+  }
+
+  private async enqueueThrowing(work: () => Promise<void>): Promise<void> {
+    let failure: unknown;
+    await this.enqueue(async () => {
+      try {
+        await work();
+      } catch (error) {
+        failure = error;
+      }
+    });
+    if (failure !== undefined) throw failure;
+  }
+
+  private async readSinceCursor(cause: string): Promise<void> {
+    const { changeLog, cursors, metrics, logger, clock } = this.parts;
+    const now = await changeLog.now();
+    this.cursor ??= (await cursors.read(ROLE)) ?? now;
+    const floor = Math.min(this.cursor, now) - this.overlap;
+    this.reading = true;
+    const changes = await changeLog.changesSince(floor, { kind: 'all' }).finally(() => {
+      this.reading = false;
+    });
+    this.behind = undefined;
+    this.published = new Published(floor);
+    metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
+    logger.info(
+      { cause, histories: changes.length },
+      'changes since the cursor were read and will be published',
+    );
+    const at = clock.monotonic();
+    for (const { historyId } of changes) this.coalescer.add(historyId, at);
+    this.scheduleFlush();
+  }
+
+  /** One look for what is not published yet; all that a source without hints can do. */
+  private async poll(): Promise<void> {
+    if (this.behind !== undefined) return;
+    const until = await this.source.barrier();
+    await this.publishUnknown();
+    this.polled = { until, at: this.parts.clock.monotonic() };
+  }
+
+  private async publishUnknown(): Promise<void> {
+    const { changeLog } = this.parts;
+    const changes = await changeLog.changesSince(this.published.floor, { kind: 'all' });
+    const unknown = this.published.unknown(changes);
+    if (unknown.length > 0) this.onHistories(unknown);
+  }
+
+  /**
+   * Finds what no hint announced, and moves the floor. The new baseline is read first: what is committed between the two
+   * reads is then told twice, never not at all.
+   */
+  private async reconcile(): Promise<void> {
+    if (this.behind !== undefined || this.cursor === undefined) return;
+    const floor = this.cursor - this.overlap;
+    const baseline = new Published(floor);
+    baseline.record(await this.parts.changeLog.changesSince(floor, { kind: 'all' }));
+    await this.publishUnknown();
+    this.published = baseline;
+  }
+
+  // --- ticks -------------------------------------------------------------------------------------------------------
+
+  private async run(): Promise<void> {
+    const { clock } = this.parts;
+    const { signal } = this.over;
+    this.catchUp();
+    let reconciledAt = clock.monotonic();
+    for (let round = 0; !signal.aborted; round += 1) {
+      const begin = clock.monotonic();
+      if (begin - reconciledAt >= RECONCILE_MS) {
+        reconciledAt = begin;
+        this.unsavedWork = true;
+        void this.enqueue(() => this.reconcile());
+      }
+      await this.tick(round % TICKS_PER_BARRIER === 0);
+      await sleep(Math.max(50, TICK_MS - (clock.monotonic() - begin)), signal).catch(() => {});
+    }
+  }
+
+  private async tick(withBarrier: boolean): Promise<void> {
+    const { bus, leaderName, logger, metrics, clock, cursors } = this.parts;
+    try {
+      if (withBarrier || this.cursor === undefined) await this.advanceCursor();
+      metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - this.cursorAt);
+      if (this.behind !== undefined || this.cursor === undefined || this.over.signal.aborted) return;
+      this.sequence += 1;
+      await bus.publishTick({ leader: leaderName, sequence: this.sequence, until: this.cursor });
+      if (this.unsavedWork && withBarrier) {
+        this.unsavedWork = false;
+        await cursors.write(ROLE, this.cursor);
+      }
+    } catch (error) {
+      if (!this.over.signal.aborted) {
+        logger.debug({ err: error }, 'no tick this second: the database or the bus did not answer');
+      }
+    }
+  }
+
+  /** Moves the cursor to a moment before which everything is published; leaves it where that cannot be said. */
+  private async advanceCursor(): Promise<void> {
+    const { clock } = this.parts;
+    const reached =
+      this.source.name === POLL ? this.polled : { until: await this.source.barrier(), at: clock.monotonic() };
+    if (reached === undefined || !(await this.flushedUpTo(reached.at))) return;
+    this.cursor = Math.max(this.cursor ?? 0, reached.until);
+    this.cursorAt = reached.at;
+  }
+
+  /** Waits until all that was handed over before `time` is published. @returns false when that failed */
+  private async flushedUpTo(time: number): Promise<boolean> {
+    for (;;) {
+      await this.work;
+      if (this.behind !== undefined || this.over.signal.aborted) return false;
+      if (this.flushQueued) continue;
+      if (!this.coalescer.holdsFrom(time)) return true;
+      const due = this.coalescer.nextDue() ?? time;
+      await sleep(Math.max(1, due - this.parts.clock.monotonic()), this.over.signal).catch(() => {});
+    }
+  }
+}
