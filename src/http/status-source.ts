@@ -1,3 +1,5 @@
+import type { CountingMetrics } from '../telemetry/memory.js';
+
 /**
  * What the parts tell of themselves. `app/` passes the implementation; the routes only ask.
  */
@@ -55,5 +57,28 @@ export interface WorkerStatus {
     events_dropped: Record<string, number>;
     gaps_repaired: number;
     resumes: number;
+  };
+}
+
+/** The `flow` of a worker, from the totals that its metrics keep. */
+export function countFlow(metrics: CountingMetrics): WorkerStatus['flow'] {
+  const dropped: Record<string, number> = {};
+  for (const { name, tags, value } of metrics.totals()) {
+    if (name !== 'galaxy.sse.connections.dropped') continue;
+    const reason = tags.reason ?? 'unknown';
+    dropped[reason] = (dropped[reason] ?? 0) + value;
+  }
+  return {
+    changes_seen: metrics.total('galaxy.sse.changes.seen'),
+    tasks_published: metrics.total('galaxy.sse.dispatch.count'),
+    tasks_skipped: metrics.total('galaxy.sse.dispatch.skipped_no_qw'),
+    tasks_received: metrics.total('galaxy.sse.tasks.received'),
+    tasks_invalid: metrics.total('galaxy.sse.tasks.invalid'),
+    events_queued: metrics.total('galaxy.sse.events.queued'),
+    events_merged: metrics.total('galaxy.sse.events.merged'),
+    events_written: metrics.total('galaxy.sse.events.written'),
+    events_dropped: dropped,
+    gaps_repaired: metrics.total('galaxy.sse.gap.count'),
+    resumes: metrics.total('galaxy.sse.resume.count'),
   };
 }

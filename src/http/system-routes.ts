@@ -4,6 +4,7 @@ import { Type } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import { LightconeError } from '../core/errors.js';
 import type { Accounts } from '../database/port.js';
+import { PROMETHEUS_CONTENT_TYPE } from '../telemetry/prometheus.js';
 import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
 import type { IdCodec } from './id-codec.js';
@@ -91,7 +92,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
 
   app.get('/metrics', async (request, reply) => {
     if (!isLocal(request)) await requireAdmin(request);
-    reply.type('text/plain; version=0.0.4; charset=utf-8');
+    reply.type(PROMETHEUS_CONTENT_TYPE);
     return source.prometheus();
   });
 }
