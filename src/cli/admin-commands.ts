@@ -19,8 +19,8 @@ export function createMigrateCommand(): Command {
 export function createUserCommand(): Command {
   const user = new Command('user').description('Manage the users of a standalone Lightcone');
   const add = withConfigFlag(user.command('add <email>'))
-    .description('Add a user, or give an existing one a new API key; the key is the last word printed')
-    .option('--admin', 'say what makes the user an administrator')
+    .description('Add a user; the API key is the last word printed')
+    .option('--admin', 'make the user an administrator')
     .action(async (email: string, options: { admin?: true }) => {
       const { config, logger } = await prepare(add);
       const { addAccount } = await import('../app/admin.js');

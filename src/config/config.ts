@@ -2,7 +2,9 @@
  * The one frozen settings object. Made once at the edge (`loadConfig`), never read from the environment again; each part
  * is handed its own slice. Units are in the names.
  */
-import type { LogLevel } from '../telemetry/logger.js';
+import type { LOG_LEVELS } from './schema.js';
+
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface Config {
   /** `server_name` without a worker number. */

@@ -1,8 +1,7 @@
 /** The settings' way in: sources, checked values, and the rules that join several of them, into one frozen `Config`. */
 import { resolve } from 'node:path';
 import { LightconeError } from '../core/errors.js';
-import type { LogLevel } from '../telemetry/logger.js';
-import type { BusConfig, Config, DatabaseConfig, FeatureConfig, StatsdConfig } from './config.js';
+import type { BusConfig, Config, DatabaseConfig, FeatureConfig, LogLevel, StatsdConfig } from './config.js';
 import { isLoopback, parseListen } from './listen.js';
 import { DEFAULT_ID_SECRET, type SettingValues } from './schema.js';
 import { SettingError } from './setting-error.js';

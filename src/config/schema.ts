@@ -7,7 +7,7 @@ import { bool, int, list, number, optionalText, text, type ValuesOf } from './se
 
 /** Galaxy's default, known to everybody: whoever uses it lets others forge cookies and ids. */
 export const DEFAULT_ID_SECRET = 'USING THE DEFAULT IS NOT SECURE!';
-const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const isUrlPath = (value: string): boolean =>
   /^(\/[A-Za-z0-9._~-]+)*\/?$/.test(value) && value.startsWith('/');
@@ -208,7 +208,7 @@ export const SSE_SETTINGS = {
   }),
   log_level: text('info', {
     must: `one of ${LOG_LEVELS.join(', ')}`,
-    accepts: (value) => LOG_LEVELS.includes(value),
+    accepts: (value) => (LOG_LEVELS as readonly string[]).includes(value),
     doc: `How much is logged: ${LOG_LEVELS.join(', ')}.`,
   }),
 } as const;

@@ -1,8 +1,7 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
+import type { LogLevel } from '../config/config.js';
 
 export type { Logger } from 'pino';
-
-export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
 
 /**
  * One JSON line per message on standard error: standard output belongs to what a command was asked to print.

@@ -1,0 +1,122 @@
+// The reference pages that are made from the tables in the code. Pure: tables in, Markdown out.
+
+const cell = (text) => String(text).replaceAll('|', '\\|');
+const row = (...cells) => `| ${cells.map(cell).join(' | ')} |`;
+const table = (head, rows) => [row(...head), row(...head.map(() => '---')), ...rows].join('\n');
+const page = (...parts) => `${parts.join('\n\n')}\n`;
+const MADE = '<!-- Made by `npm run docs` from the tables in the code; do not edit. -->';
+
+/** @param settings SETTINGS of src/config/schema.ts */
+export function configurationPage(settings) {
+  return page(
+    MADE,
+    '# Settings',
+    `One file, Galaxy's own \`galaxy.yml\`: the keys of its section \`galaxy:\` that stand below, and a section \`sse:\` for what
+is Lightcone's own. The file is named by \`--config FILE\` or by \`GALAXY_CONFIG_FILE\`. Without a file the embedded default
+runs: SQLite under \`data/\`, the bus inside the one process, updates and notifications switched on.`,
+    `The stronger source wins; from weak to strong:
+
+1. the default,
+2. \`GALAXY_CONFIG_<KEY>\` (keys of \`galaxy:\`),
+3. the file,
+4. \`GALAXY_CONFIG_OVERRIDE_<KEY>\` (keys of \`galaxy:\`) and \`LIGHTCONE_<KEY>\` (keys of \`sse:\`),
+5. flags (keys of \`sse:\`): \`--queue-size 128\`.`,
+    `A wrong value stops the start, and all mistakes are listed together, each with its place. In \`sse:\` (and
+\`LIGHTCONE_…\`) an unknown key does so too. In \`galaxy:\` unknown keys are Galaxy's business; one that is nearly one of those
+below is warned of. \`lightcone config\` prints what is in effect and where it comes from; \`lightcone config --check\` only
+says whether it is valid.`,
+    '## Section `galaxy:`',
+    settingsTable(settings.galaxy),
+    '## Section `sse:`',
+    settingsTable(settings.sse),
+    `## Examples
+
+Standalone on PostgreSQL and RabbitMQ, two workers:
+
+\`\`\`yaml
+galaxy:
+  enable_sse_updates: true
+  enable_notification_system: true
+  database_connection: postgresql://lightcone:secret@db.example.org/lightcone
+  amqp_internal_connection: amqp://lightcone:secret@mq.example.org:5672/lightcone
+  id_secret: a-secret-of-your-own
+  admin_users: admin@example.org
+sse:
+  listen: unix:/run/lightcone/lightcone.sock
+  workers: 2
+\`\`\`
+
+Beside a Galaxy, with that Galaxy's own file and nothing added but:
+
+\`\`\`yaml
+sse:
+  attach_to_galaxy: true
+\`\`\``,
+  );
+}
+
+function settingsTable(settings) {
+  return table(
+    ['key', 'type', 'default', 'allowed', 'meaning'],
+    Object.entries(settings).map(([key, setting]) =>
+      row(`\`${key}\``, setting.type, defaultCell(setting), setting.must, setting.doc),
+    ),
+  );
+}
+
+function defaultCell(setting) {
+  const unit = setting.unit ? ` ${setting.unit}` : '';
+  const shown = (value) =>
+    value === undefined ? 'unset' : Array.isArray(value) ? 'empty' : `\`${value}\`${unit}`;
+  const parts = [shown(setting.default)];
+  if ('embedded' in setting) parts.push(`${shown(setting.embedded)} without a file`);
+  if ('attached' in setting) parts.push(`${shown(setting.attached)} where attached`);
+  return parts.join('; ');
+}
+
+/** @param errors ERRORS of src/core/errors.ts */
+export function errorsPage(errors) {
+  return page(
+    MADE,
+    '# Errors',
+    `Every error that an administrator or a client can see. Over HTTP the body is
+\`{"err_msg": "…", "err_code": 403004}\`; in logs and on the command line the code's name stands with the message.`,
+    table(
+      ['code', 'HTTP status', '`err_code`', 'does trying again help?', 'meaning'],
+      Object.entries(errors).map(([code, entry]) =>
+        row(`\`${code}\``, entry.status, entry.errCode, entry.retryable ? 'yes' : 'no', entry.meaning),
+      ),
+    ),
+  );
+}
+
+/** @param metrics METRICS of src/telemetry/metrics.ts */
+export function metricsPage(metrics) {
+  return page(
+    MADE,
+    '# Metrics',
+    `Sent by UDP to \`statsd_host\`; where none is set they cost nothing. On the wire \`statsd_prefix\` (default \`galaxy\`)
+replaces the leading \`galaxy\`, and tags go in DogStatsD form, with \`statsd_influxdb\` in Telegraf form. With
+\`attach_to_galaxy\` the form is byte for byte the one Galaxy writes: the prefix in front of the whole name, and no tags
+unless \`statsd_influxdb\` is on.`,
+    table(
+      ['name', 'kind', 'meaning', 'tags'],
+      Object.entries(metrics).map(([name, text]) => {
+        const [kind, ...rest] = text.split('; ');
+        const tags = rest.filter((part) => part.startsWith('tag '));
+        const meaning = rest.filter((part) => !part.startsWith('tag '));
+        return row(`\`${name}\``, kind, meaning.join('; '), tags.join('; ').replaceAll('tag ', ''));
+      }),
+    ),
+    `## What to watch
+
+- \`galaxy.sse.connections.dropped\` above 0 for long: a client or a proxy takes too slowly. Tabs are caught up
+  afterwards, so this is a delay and not a loss.
+- \`galaxy.sse.dispatch.skipped_no_qw\` above 0: the broker is away. The monitor keeps its cursor and publishes what was
+  skipped when the broker is back.
+- \`galaxy.sse.dispatch.latency_ms\` climbing: the broker or the way to it is the bottleneck.
+- \`galaxy.sse.monitor.leader\` summed over all processes should be 1; \`galaxy.sse.monitor.cursor_age_ms\` and
+  \`galaxy.sse.watermark_age_ms\` show how far monitor and workers are behind.
+- \`galaxy.sse.delivery.latency_ms\` is what users feel: from the change to the write on the socket.`,
+  );
+}

@@ -1,0 +1,31 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+// @ts-expect-error a script without types, shared with `npm run docs`
+import { configurationPage, errorsPage, metricsPage } from '../../scripts/render-docs.mjs';
+import { SETTINGS } from '../../src/config/schema.js';
+import { ERRORS } from '../../src/core/errors.js';
+import { METRICS } from '../../src/telemetry/metrics.js';
+
+const root = resolve(import.meta.dirname, '../..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+
+describe('the reference pages equal the tables in the code (else: npm run docs)', () => {
+  it('docs/configuration.md', () => expect(read('docs/configuration.md')).toBe(configurationPage(SETTINGS)));
+  it('docs/errors.md', () => expect(read('docs/errors.md')).toBe(errorsPage(ERRORS)));
+  it('docs/metrics.md', () => expect(read('docs/metrics.md')).toBe(metricsPage(METRICS)));
+});
+
+describe('links', () => {
+  const pages = [
+    'README.md',
+    'CHANGELOG.md',
+    ...readdirSync(join(root, 'docs'))
+      .filter((f) => f.endsWith('.md'))
+      .map((f) => `docs/${f}`),
+  ];
+  it.each(pages)('in %s lead to files that exist', (page) => {
+    const targets = [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target!);
+    expect(targets.filter((target) => !existsSync(join(root, dirname(page), target)))).toEqual([]);
+  });
+});

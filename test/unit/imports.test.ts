@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest';
+import { type Import, importsOf, readSource, sourceFiles } from '../support/source-imports.js';
+
+/** Rooms from the bottom up: a room imports from itself and from those below it. */
+const RANKS: Readonly<Record<string, number>> = {
+  core: 0,
+  config: 1,
+  telemetry: 2,
+  database: 3,
+  bus: 3,
+  election: 4,
+  monitor: 4,
+  connections: 4,
+  http: 5,
+  resources: 6,
+  app: 7,
+  cli: 8,
+};
+/** Files that stand in `src` itself are the executables. */
+const roomOf = (file: string): string => (file.includes('/') ? file.slice(0, file.indexOf('/')) : 'cli');
+const rankOf = (file: string): number => RANKS[roomOf(file)] ?? Number.NaN;
+
+// Browser code is no part of the server: it runs elsewhere and imports nothing of it.
+const files = sourceFiles().filter((file) => !/^(client|web)\//.test(file));
+const imports = files.flatMap(importsOf);
+const inside = imports.filter(({ to }) => to.endsWith('.ts'));
+const arrow = ({ from, to }: Import) => `${from} -> ${to}`;
+
+describe('the import arrow', () => {
+  it('has every file in a room that the order knows', () => {
+    expect(files.length).toBeGreaterThan(50);
+    expect(files.filter((file) => Number.isNaN(rankOf(file)))).toEqual([]);
+  });
+
+  it('points to existing files', () => {
+    const known = new Set(files);
+    expect(inside.filter(({ to }) => !known.has(to)).map(arrow)).toEqual([]);
+  });
+
+  it('core imports nothing', () => {
+    expect(
+      imports.filter(({ from, to }) => roomOf(from) === 'core' && !to.startsWith('core/')).map(arrow),
+    ).toEqual([]);
+  });
+
+  it('goes one way: core, config, telemetry, database and bus, election and monitor and connections, http, resources, app, cli', () => {
+    const wrong = inside.filter(
+      ({ from, to }) => roomOf(from) !== roomOf(to) && !(rankOf(to) < rankOf(from)),
+    );
+    expect(wrong.map(arrow)).toEqual([]);
+  });
+
+  it('app alone names concrete classes of other rooms', () => {
+    const wrong = inside.filter(
+      ({ from, to, values }) =>
+        roomOf(from) !== roomOf(to) &&
+        roomOf(from) !== 'app' &&
+        !['core', 'telemetry'].includes(roomOf(to)) &&
+        values.some((name) => new RegExp(`^export (abstract )?class ${name}\\b`, 'm').test(readSource(to))),
+    );
+    expect(wrong.map(arrow)).toEqual([]);
+  });
+
+  it('has no cycle', () => {
+    const next = new Map(
+      files.map((file) => [file, inside.filter(({ from }) => from === file).map(({ to }) => to)]),
+    );
+    const finished = new Set<string>();
+    const cycles: string[] = [];
+    const walk = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) {
+        cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+      } else if (!finished.has(file)) {
+        for (const to of next.get(file) ?? []) walk(to, [...path, file]);
+        finished.add(file);
+      }
+    };
+    for (const file of files) walk(file, []);
+    expect(cycles).toEqual([]);
+  });
+});
