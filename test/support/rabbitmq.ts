@@ -1,0 +1,199 @@
+/**
+ * A private RabbitMQ on free ports of 127.0.0.1, all its files in a temporary folder, with the management plugin. It is
+ * started as whoever runs the tests, root included, and leaves nothing behind: neither files nor an epmd.
+ */
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { api } from './rabbitmq-vhost.js';
+
+export { createVhost, type Vhost } from './rabbitmq-vhost.js';
+
+const BIN = '/usr/lib/rabbitmq/bin';
+const START_DEADLINE_MS = 60_000;
+const run = promisify(execFile);
+
+export interface Rabbit {
+  /** Of the virtual host `/`; tests make their own with `createVhost`. */
+  amqpUrl: string;
+  /** With user and password. */
+  managementUrl: string;
+  /** `rabbitmqctl`; @returns its standard output */
+  ctl(...args: string[]): Promise<string>;
+  /** Same ports, same data. `kill` ends it without a goodbye. Resolves when it takes connections again. */
+  restart(how?: 'stop' | 'kill'): Promise<void>;
+  /** Only the first half of a restart. */
+  halt(how?: 'stop' | 'kill'): Promise<void>;
+  resume(): Promise<void>;
+  /** A memory alarm: publishing connections are blocked until it is lifted. */
+  setMemoryAlarm(on: boolean): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startRabbit(): Promise<Rabbit> {
+  if (!existsSync(`${BIN}/rabbitmq-server`) && !install()) return external();
+  const home = await mkdtemp(join(tmpdir(), 'lightcone-rabbitmq-'));
+  try {
+    return await startPrivate(home);
+  } catch (error) {
+    await rm(home, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function install(): boolean {
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return false;
+  console.log('installing rabbitmq-server for the tests (apt-get)');
+  // Where the package starts a broker of its own, nobody uses it: the tests' is private, on other ports.
+  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, stdio: 'inherit' } as const;
+  try {
+    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'rabbitmq-server'], options);
+  } catch {
+    execFileSync('apt-get', ['update'], options);
+    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'rabbitmq-server'], options);
+  }
+  return existsSync(`${BIN}/rabbitmq-server`);
+}
+
+function external(): Rabbit {
+  const { TEST_AMQP_URL: amqpUrl, TEST_RABBITMQ_MANAGEMENT_URL: managementUrl } = process.env;
+  if (!amqpUrl || !managementUrl) {
+    throw new Error(
+      'The tests need RabbitMQ: install the package rabbitmq-server, or set TEST_AMQP_URL and TEST_RABBITMQ_MANAGEMENT_URL.',
+    );
+  }
+  const impossible = async (): Promise<never> => {
+    throw new Error('This test has to control its broker: install the package rabbitmq-server.');
+  };
+  return {
+    amqpUrl,
+    managementUrl,
+    ctl: impossible,
+    restart: impossible,
+    halt: impossible,
+    resume: impossible,
+    setMemoryAlarm: impossible,
+    stop: async () => {},
+  };
+}
+
+async function startPrivate(home: string): Promise<Rabbit> {
+  const [amqp, management, distribution, epmd] = await freePorts(4);
+  const node = `lightcone-${amqp}@localhost`;
+  await writeFile(join(home, 'plugins'), '[rabbitmq_management].\n');
+  await writeFile(join(home, 'env.conf'), '');
+  await writeFile(
+    join(home, 'rabbitmq.conf'),
+    [
+      `management.tcp.ip = 127.0.0.1`,
+      `management.tcp.port = ${management}`,
+      'collect_statistics_interval = 200',
+      'log.file.level = info',
+      '',
+    ].join('\n'),
+  );
+  const env: NodeJS.ProcessEnv = {
+    PATH: process.env.PATH,
+    LANG: 'C.UTF-8',
+    HOME: home,
+    ERL_EPMD_PORT: String(epmd),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    // Two schedulers' worth of machine for the whole test run.
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+S 2:2 +sbwt none',
+    RABBITMQ_NODENAME: node,
+    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_PORT: String(amqp),
+    RABBITMQ_DIST_PORT: String(distribution),
+    RABBITMQ_MNESIA_BASE: join(home, 'mnesia'),
+    RABBITMQ_LOG_BASE: join(home, 'log'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(home, 'plugins'),
+    RABBITMQ_CONF_ENV_FILE: join(home, 'env.conf'),
+    RABBITMQ_CONFIG_FILE: join(home, 'rabbitmq.conf'),
+    RABBITMQ_PID_FILE: join(home, 'pid'),
+  };
+  const managementUrl = `http://guest:guest@127.0.0.1:${management}`;
+  let server: ChildProcess | undefined;
+
+  const killGroup = () => {
+    try {
+      if (server?.pid !== undefined) process.kill(-server.pid, 'SIGKILL');
+    } catch {
+      // it ended a moment ago
+    }
+  };
+  const resume = async () => {
+    const child = spawn(`${BIN}/rabbitmq-server`, [], { env, cwd: home, detached: true, stdio: 'ignore' });
+    server = child;
+    child.once('exit', () => {
+      if (server === child) server = undefined;
+    });
+    await until(START_DEADLINE_MS, 'RabbitMQ did not start', async () => {
+      if (server !== child) throw new Error(`RabbitMQ ended while it started; its log was in ${home}/log`);
+      return (await api(managementUrl, 'GET', `/health/checks/port-listener/${amqp}`)).ok;
+    });
+  };
+  const halt = async (how: 'stop' | 'kill' = 'stop') => {
+    const child = server;
+    if (!child) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    if (how === 'kill') killGroup();
+    else child.kill('SIGTERM');
+    await exited;
+    server = undefined;
+  };
+  const ctl = async (...args: string[]) => {
+    const { stdout } = await run(`${BIN}/rabbitmqctl`, ['-q', '-n', node, ...args], { env, cwd: home });
+    return stdout;
+  };
+  // A test run that is broken off must not leave a broker behind.
+  process.once('exit', killGroup);
+  const stop = async () => {
+    process.removeListener('exit', killGroup);
+    await halt();
+    await run('epmd', ['-port', String(epmd), '-kill'], { env }).catch(() => {});
+    await rm(home, { recursive: true, force: true, maxRetries: 3 });
+  };
+  try {
+    await resume();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    amqpUrl: `amqp://guest:guest@127.0.0.1:${amqp}`,
+    managementUrl,
+    ctl,
+    halt,
+    resume,
+    stop,
+    restart: async (how) => {
+      await halt(how);
+      await resume();
+    },
+    setMemoryAlarm: async (on) => {
+      await ctl('set_vm_memory_high_watermark', on ? '0.0000001' : '0.4');
+    },
+  };
+}
+
+/** Ports that were free a moment ago. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+async function until(deadlineMs: number, what: string, condition: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  for (;;) {
+    if (await condition()) return;
+    if (performance.now() > end) throw new Error(`${what} within ${deadlineMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
