@@ -1,0 +1,213 @@
+/**
+ * A private PostgreSQL on a free port of 127.0.0.1 (and a unix socket), all its files in a temporary folder, without
+ * fsync. The server refuses to run as root: then it runs as the user `postgres` that Debian's package makes.
+ */
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { chown, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { sharedPostgresUrl } from './services.js';
+
+const START_DEADLINE_MS = 30_000;
+const DEBIAN = '/usr/lib/postgresql';
+const run = promisify(execFile);
+
+/** How the server ends its sessions: `fast` closes them, `immediate` is a crash. */
+export type StopMode = 'fast' | 'immediate';
+
+export interface Postgres {
+  /** Administrator's URL; its user may do anything. */
+  url: string;
+  port: number;
+  /** Folder of the unix socket. */
+  socketFolder: string;
+  halt(mode?: StopMode): Promise<void>;
+  /** Same port, same data. Resolves when it takes connections. */
+  resume(): Promise<void>;
+  restart(mode?: StopMode): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface TestDatabase {
+  url: string;
+  /** Runs statements on a connection of their own, as another program would. @returns the rows of the last one */
+  psql<Row = Record<string, unknown>>(sql: string): Promise<Row[]>;
+  drop(): Promise<void>;
+}
+
+/** A fresh, empty database on `server`, or on the one that the whole test run shares. */
+export async function createTestDatabase(server?: { url: string }): Promise<TestDatabase> {
+  const adminUrl = server?.url ?? (await sharedPostgresUrl());
+  const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
+  await query(adminUrl, `CREATE DATABASE ${name}`);
+  const url = new URL(adminUrl);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    psql: <Row>(sql: string) => query(url.href, sql) as Promise<Row[]>,
+    drop: async () => {
+      await query(adminUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    },
+  };
+}
+
+async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url, application_name: 'psql' });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    const result = await client.query(sql);
+    const last = Array.isArray(result) ? result.at(-1) : result;
+    return last?.rows ?? [];
+  } finally {
+    await client.end();
+  }
+}
+
+/** Starts a server of the caller's own, for tests that stop or break it. */
+export async function startPostgres(): Promise<Postgres> {
+  const bin = findBinaries() ?? install();
+  if (!bin) {
+    throw new Error(
+      'The tests need a PostgreSQL server: install the package postgresql, or set TEST_DATABASE_URL to one where databases may be created.',
+    );
+  }
+  const home = await mkdtemp(join(tmpdir(), 'lightcone-postgres-'));
+  try {
+    return await startPrivate(bin, home);
+  } catch (error) {
+    await rm(home, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** The server that a test run shares: a private one, or where that is impossible the one named by TEST_DATABASE_URL. */
+export async function startSharedPostgres(): Promise<Pick<Postgres, 'url' | 'stop'>> {
+  const external = process.env.TEST_DATABASE_URL;
+  if (external && !findBinaries() && !mayInstall()) return { url: external, stop: async () => {} };
+  return startPostgres();
+}
+
+async function startPrivate(bin: string, home: string): Promise<Postgres> {
+  const data = join(home, 'data');
+  const identity = await unprivileged(home);
+  const options = { ...identity, cwd: home, env: { PATH: process.env.PATH, LANG: 'C.UTF-8', TZ: 'UTC' } };
+  await run(
+    join(bin, 'initdb'),
+    ['-D', data, '-U', 'lightcone', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
+    options,
+  );
+  const port = await freePort();
+  const url = `postgresql://lightcone@127.0.0.1:${port}/postgres`;
+  const settings = [
+    'listen_addresses=127.0.0.1',
+    `port=${port}`,
+    `unix_socket_directories=${home}`,
+    'fsync=off',
+    'synchronous_commit=off',
+    'full_page_writes=off',
+    'shared_buffers=32MB',
+    'max_connections=200',
+    // Not UTC on purpose: naive UTC columns must not depend on it.
+    'timezone=America/St_Johns',
+  ].flatMap((setting) => ['-c', setting]);
+  let server: ChildProcess | undefined;
+
+  const resume = async () => {
+    const child = spawn(join(bin, 'postgres'), ['-D', data, ...settings], { ...options, stdio: 'ignore' });
+    server = child;
+    child.once('exit', () => {
+      if (server === child) server = undefined;
+    });
+    const deadline = performance.now() + START_DEADLINE_MS;
+    while (!(await query(url, 'SELECT 1').catch(() => undefined))) {
+      if (server !== child) throw new Error(`PostgreSQL (${bin}) ended while it started`);
+      if (performance.now() > deadline)
+        throw new Error(`PostgreSQL did not start in ${START_DEADLINE_MS} ms`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  const halt = async (mode: StopMode = 'fast') => {
+    const child = server;
+    if (!child) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(mode === 'fast' ? 'SIGINT' : 'SIGQUIT');
+    await exited;
+  };
+  // A test run that is broken off must not leave a server or its files behind.
+  const onExit = () => {
+    server?.kill('SIGQUIT');
+    rmSync(home, { recursive: true, force: true, maxRetries: 3 });
+  };
+  process.once('exit', onExit);
+  const stop = async () => {
+    process.removeListener('exit', onExit);
+    await halt('immediate');
+    await rm(home, { recursive: true, force: true, maxRetries: 3 });
+  };
+  try {
+    await resume();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    url,
+    port,
+    socketFolder: home,
+    halt,
+    resume,
+    stop,
+    restart: async (mode) => {
+      await halt(mode);
+      await resume();
+    },
+  };
+}
+
+/** The newest of Debian's versions, or whatever is on PATH. */
+function findBinaries(): string | undefined {
+  const debian = existsSync(DEBIAN) ? readdirSync(DEBIAN) : [];
+  const folders = debian
+    .sort((a, b) => Number.parseFloat(b) - Number.parseFloat(a))
+    .map((version) => join(DEBIAN, version, 'bin'));
+  return [...folders, ...(process.env.PATH ?? '').split(delimiter)].find(
+    (folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres')),
+  );
+}
+
+const mayInstall = (): boolean => process.getuid?.() === 0 && existsSync('/usr/bin/apt-get');
+
+function install(): string | undefined {
+  if (!mayInstall()) return undefined;
+  console.log('installing postgresql for the tests (apt-get)');
+  // In run level 1 Debian does not start the cluster that its package makes: the tests use a private one.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  const options = { env, stdio: 'inherit' } as const;
+  execFileSync('apt-get', ['update'], options);
+  execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'postgresql'], options);
+  return findBinaries();
+}
+
+/** For root: the user to run the server as, who then owns `home`. */
+async function unprivileged(home: string): Promise<{ uid?: number; gid?: number }> {
+  if (process.getuid?.() !== 0) return {};
+  const id = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout);
+  const identity = { uid: await id('-u'), gid: await id('-g') };
+  await chown(home, identity.uid, identity.gid);
+  return identity;
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

@@ -1,0 +1,29 @@
+/**
+ * The services that a whole test run shares. A test file asks for one; the process that runs `global-setup.ts` starts it
+ * at the first request, so that a run of unit tests starts nothing.
+ */
+import { inject } from 'vitest';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** `http://127.0.0.1:port` of the starter in global-setup. */
+    servicesUrl: string;
+  }
+}
+
+export interface SharedServices {
+  postgres: { url: string };
+  rabbitmq: { amqpUrl: string; managementUrl: string };
+}
+
+/** Administrator's URL of the shared PostgreSQL. Tests use `createTestDatabase` instead. */
+export const sharedPostgresUrl = async (): Promise<string> => (await service('postgres')).url;
+
+/** The shared RabbitMQ. Tests make a virtual host of their own on it (`createVhost`). */
+export const sharedRabbit = (): Promise<SharedServices['rabbitmq']> => service('rabbitmq');
+
+async function service<Name extends keyof SharedServices>(name: Name): Promise<SharedServices[Name]> {
+  const response = await fetch(`${inject('servicesUrl')}/${name}`);
+  if (!response.ok) throw new Error(await response.text());
+  return (await response.json()) as SharedServices[Name];
+}
