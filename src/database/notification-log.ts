@@ -16,12 +16,19 @@ interface NotificationRow extends SqlRow {
 }
 
 interface AssociationRow extends NotificationRow {
+  user_id: number;
   seen_time: string | null;
   deleted: unknown;
 }
 
 interface RecipientRow extends NotificationRow {
   user_id: number | null;
+}
+
+/** A notification in wire form, with the moment that `since` is compared with. */
+interface Dated {
+  latest: Cursor;
+  form: object;
 }
 
 const FIELDS = `n.id, n.source, n.category, n.variant, n.create_time, n.update_time, n.publication_time,
@@ -63,51 +70,66 @@ export class SqlNotificationLog implements NotificationLog {
     return this.#deliveries(rows);
   }
 
-  async status(userId: UserId | undefined, since: Cursor): Promise<string> {
+  async statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]> {
+    if (requests.length === 0) return [];
+    const users = [...new Set(requests.flatMap((request) => request.userId ?? []))];
+    const oldest = Math.min(...requests.map((request) => request.since));
     const [unread, notifications, broadcasts] = await Promise.all([
-      userId === undefined ? 0 : this.#unread(userId),
-      userId === undefined ? [] : this.#notificationsOf(userId, since),
-      this.#broadcasts(since),
+      this.#unread(users),
+      this.#notificationsOf(users, oldest),
+      this.#broadcasts(oldest),
     ]);
-    return JSON.stringify({ total_unread_count: unread, notifications, broadcasts });
-  }
-
-  async #unread(userId: UserId): Promise<number> {
-    const [row] = await this.db.all<{ unread: number }>(
-      `SELECT count(*) AS unread
-         FROM user_notification_association a JOIN notification n ON n.id = a.notification_id
-        WHERE a.user_id = $1 AND a.seen_time IS NULL AND (a.deleted IS NULL OR a.deleted = false)
-          AND ${this.#active}`,
-      [userId],
+    return requests.map(({ userId, since }) =>
+      JSON.stringify({
+        total_unread_count: unread.get(userId) ?? 0,
+        notifications: pick(notifications.get(userId), since),
+        broadcasts: pick(broadcasts, since),
+      }),
     );
-    return row?.unread ?? 0;
   }
 
-  async #notificationsOf(userId: UserId, since: Cursor): Promise<object[]> {
+  async #unread(users: readonly UserId[]): Promise<Map<UserId | undefined, number>> {
+    if (users.length === 0) return new Map();
+    const rows = await this.db.all<{ user_id: number; unread: number }>(
+      `SELECT a.user_id, count(*) AS unread
+         FROM user_notification_association a JOIN notification n ON n.id = a.notification_id
+        WHERE ${this.db.isOneOf('a.user_id', 1)} AND a.seen_time IS NULL
+          AND (a.deleted IS NULL OR a.deleted = false) AND ${this.#active}
+        GROUP BY a.user_id`,
+      [this.db.list(users)],
+    );
+    return new Map(rows.map((row) => [row.user_id, row.unread]));
+  }
+
+  async #notificationsOf(users: readonly UserId[], since: Cursor): Promise<Map<UserId | undefined, Dated[]>> {
+    if (users.length === 0) return new Map();
     const rows = await this.db.all<AssociationRow>(
-      `SELECT n.id, n.source, n.category, n.variant, n.create_time, a.update_time, n.publication_time,
+      `SELECT a.user_id, n.id, n.source, n.category, n.variant, n.create_time, a.update_time, n.publication_time,
               n.expiration_time, n.content, a.seen_time, a.deleted
          FROM user_notification_association a JOIN notification n ON n.id = a.notification_id
-        WHERE a.user_id = $1 AND (a.deleted IS NULL OR a.deleted = false)
+        WHERE ${this.db.isOneOf('a.user_id', 1)} AND (a.deleted IS NULL OR a.deleted = false)
           AND (a.update_time >= $2 OR n.publication_time >= $2) AND ${this.#active}
         ORDER BY n.id`,
-      [userId, sinceInclusive(since)],
+      [this.db.list(users), sinceInclusive(since)],
     );
-    return rows.map((row) => ({
-      ...this.#form(row),
-      seen_time: time(row.seen_time),
-      deleted: toBoolean(row.deleted),
-    }));
+    const byUser = new Map<UserId | undefined, Dated[]>();
+    for (const row of rows) {
+      const form = { ...this.#form(row), seen_time: time(row.seen_time), deleted: toBoolean(row.deleted) };
+      const dated = byUser.get(row.user_id) ?? [];
+      dated.push({ latest: latest(row), form });
+      byUser.set(row.user_id, dated);
+    }
+    return byUser;
   }
 
-  async #broadcasts(since: Cursor): Promise<object[]> {
+  async #broadcasts(since: Cursor): Promise<Dated[]> {
     const rows = await this.db.all<NotificationRow>(
       `SELECT ${FIELDS} FROM notification n
         WHERE n.category = 'broadcast' AND (n.update_time >= $1 OR n.publication_time >= $1) AND ${this.#active}
         ORDER BY n.id`,
       [sinceInclusive(since)],
     );
-    return rows.map((row) => this.#form(row));
+    return rows.map((row) => ({ latest: latest(row), form: this.#form(row) }));
   }
 
   #deliveries(rows: readonly RecipientRow[]): NotificationDelivery[] {
@@ -143,6 +165,12 @@ export class SqlNotificationLog implements NotificationLog {
     };
   }
 }
+
+const pick = (dated: readonly Dated[] = [], since: Cursor): object[] =>
+  dated.filter((one) => one.latest >= since).map((one) => one.form);
+
+const latest = (row: NotificationRow): Cursor =>
+  Math.max(...[row.update_time, row.publication_time].map((text) => (text === null ? 0 : parseSql(text))));
 
 const publishedAfter = (position: number) =>
   `(n.publication_time > $${position} OR n.create_time > $${position})`;
