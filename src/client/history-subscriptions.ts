@@ -47,7 +47,8 @@ export class HistorySubscriptions {
 
   #subscribeAll(): void {
     const ids = [...this.#views.keys()];
-    for (let start = 0; start < ids.length; start += BATCH) void this.#subscribe(ids.slice(start, start + BATCH));
+    for (let start = 0; start < ids.length; start += BATCH)
+      void this.#subscribe(ids.slice(start, start + BATCH));
   }
 
   #end(historyId: string): void {

@@ -203,7 +203,8 @@ export class LightconeClient {
   #retryLater(): void {
     this.#dropSource();
     this.#setStatus('waiting');
-    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempts) * (0.5 + this.#browser.random());
+    const wait =
+      Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempts) * (0.5 + this.#browser.random());
     this.#attempts += 1;
     this.#retryTimer = this.#browser.setTimeout(() => this.#connect(), wait);
   }

@@ -1,0 +1,307 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { AuthConfig } from '../../src/config/config.js';
+import { SqlAccounts } from '../../src/database/accounts.js';
+import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
+import { Authenticator } from '../../src/http/authentication.js';
+import { readCookie } from '../../src/http/credentials.js';
+import { IdCodec } from '../../src/http/id-codec.js';
+import {
+  ADMIN,
+  ALICE,
+  ALICE_SESSION_KEY,
+  ANONYMOUS_SESSION_KEY,
+  BOB,
+  ENDED_SESSION_KEY,
+  openSeededDatabase,
+  SECRET,
+  SESSION,
+} from '../support/http-server.js';
+
+const idCodec = new IdCodec(SECRET);
+let database: SqliteDatabase;
+let close: () => Promise<void>;
+let nowMs: number;
+let authenticator: Authenticator;
+
+const withAuth = (auth: Partial<AuthConfig> = {}): Authenticator =>
+  new Authenticator({
+    accounts: new SqlAccounts(database, { standalone: true }),
+    idCodec,
+    auth: { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined, ...auth },
+    clock: { now: () => nowMs * 1000, monotonic: () => nowMs },
+  });
+
+beforeEach(async () => {
+  ({ database, close } = await openSeededDatabase());
+  nowMs = 1_000_000;
+  authenticator = withAuth();
+});
+afterEach(() => close());
+
+const byKey = (key: string, headers: Record<string, string> = {}) => ({
+  headers: { 'x-api-key': key, ...headers },
+  query: {},
+});
+const byCookie = (sessionKey: string, headers: Record<string, string> = {}) => ({
+  headers: { cookie: `galaxysession=${idCodec.encodeSessionKey(sessionKey)}`, ...headers },
+  query: {},
+});
+const statementsOf = async (work: () => Promise<unknown>): Promise<number> => {
+  const before = database.statements;
+  await work();
+  return database.statements - before;
+};
+
+describe('a caller', () => {
+  test('who shows nothing is anonymous and costs no statement', async () => {
+    const nobody = { headers: {}, query: {} };
+    expect(await statementsOf(() => authenticator.authenticate(nobody))).toBe(0);
+    expect(authenticator.tryCached(nobody)).toMatchObject({ userId: undefined, sessionId: undefined });
+  });
+
+  test('with a bearer token only is anonymous', async () => {
+    const principal = await authenticator.authenticate({ headers: { authorization: 'Bearer x' }, query: {} });
+    expect(principal.userId).toBeUndefined();
+  });
+
+  test('is known by a key in the header', async () => {
+    expect(await authenticator.authenticate(byKey('key-alice'))).toEqual({
+      userId: ALICE,
+      sessionId: undefined,
+      isAdmin: false,
+      credential: { kind: 'api_key', key: 'key-alice', userId: ALICE },
+    });
+  });
+
+  test('is known by a key in the query, which goes before the header', async () => {
+    const request = { headers: { 'x-api-key': 'key-alice' }, query: { key: 'key-bob' } };
+    expect(await authenticator.authenticate(request)).toMatchObject({ userId: BOB });
+  });
+
+  test('is known by the cookie, with user and session', async () => {
+    expect(await authenticator.authenticate(byCookie(ALICE_SESSION_KEY))).toEqual({
+      userId: ALICE,
+      sessionId: SESSION.alice,
+      isAdmin: false,
+      credential: { kind: 'session', sessionId: SESSION.alice },
+    });
+  });
+
+  test('with an anonymous session stays anonymous even beside a good key', async () => {
+    expect(
+      await authenticator.authenticate(byCookie(ANONYMOUS_SESSION_KEY, { 'x-api-key': 'key-bob' })),
+    ).toMatchObject({ userId: undefined, sessionId: SESSION.anonymous });
+  });
+
+  test('with a wrong key is refused even beside a good cookie', async () => {
+    await expect(
+      authenticator.authenticate(byCookie(ALICE_SESSION_KEY, { 'x-api-key': 'wrong' })),
+    ).rejects.toMatchObject({ code: 'CREDENTIALS_INVALID' });
+  });
+
+  test('whose session has ended is the owner of the key, or anonymous', async () => {
+    expect(
+      await authenticator.authenticate(byCookie(ENDED_SESSION_KEY, { 'x-api-key': 'key-bob' })),
+    ).toMatchObject({ userId: BOB, sessionId: undefined });
+    expect(await authenticator.authenticate(byCookie(ENDED_SESSION_KEY))).toMatchObject({
+      userId: undefined,
+      sessionId: undefined,
+      credential: { kind: 'none' },
+    });
+  });
+
+  test('with a malformed cookie is told what is wrong with it', async () => {
+    const request = { headers: { cookie: 'galaxysession=nonsense' }, query: {} };
+    await expect(authenticator.authenticate(request)).rejects.toMatchObject({
+      code: 'MALFORMED_ID',
+      message:
+        'the galaxysession cookie cannot be decoded: it is damaged, or was made with another id_secret',
+    });
+  });
+
+  test('who gives two keys is refused', async () => {
+    const request = { headers: {}, query: { key: ['key-alice', 'key-bob'] } };
+    await expect(authenticator.authenticate(request)).rejects.toMatchObject({ code: 'PARAMETER_INVALID' });
+  });
+
+  test.each(['x'.repeat(65), 'key alice', 'kéy', 'key\u0000'])(
+    'with a key that cannot be one (%j) is refused without a statement',
+    async (key) => {
+      const refused = expect(authenticator.authenticate(byKey(key))).rejects;
+      expect(await statementsOf(() => refused.toMatchObject({ code: 'CREDENTIALS_INVALID' }))).toBe(0);
+    },
+  );
+});
+
+describe('an administrator', () => {
+  test('is one by the flag of the account', async () => {
+    expect(await authenticator.authenticate(byKey('key-admin'))).toMatchObject({
+      userId: ADMIN,
+      isAdmin: true,
+    });
+  });
+
+  test('is one by admin_users, with key and with session', async () => {
+    const listed = withAuth({ adminUsers: ['alice@example.org'] });
+    expect(await listed.authenticate(byKey('key-alice'))).toMatchObject({ isAdmin: true });
+    expect(await listed.authenticate(byCookie(ALICE_SESSION_KEY))).toMatchObject({ isAdmin: true });
+    expect(await listed.authenticate(byKey('key-bob'))).toMatchObject({ isAdmin: false });
+  });
+
+  test('is the holder of the bootstrap key, without being a user', async () => {
+    const bootstrap = withAuth({
+      bootstrapAdminApiKey: 'a bootstrap key, longer than any key of a user may be: 64 characters',
+    });
+    expect(
+      await bootstrap.authenticate(
+        byKey('a bootstrap key, longer than any key of a user may be: 64 characters'),
+      ),
+    ).toEqual({
+      userId: undefined,
+      sessionId: undefined,
+      isAdmin: true,
+      credential: { kind: 'bootstrap_key' },
+    });
+  });
+});
+
+describe('acting for another user', () => {
+  const asBob = { 'run-as': idCodec.encodeId(BOB) };
+
+  test('is allowed to those in api_allow_run_as, with the rights of the other', async () => {
+    const allowed = withAuth({ apiAllowRunAs: ['admin@example.org'] });
+    expect(await allowed.authenticate(byKey('key-admin', asBob))).toMatchObject({
+      userId: BOB,
+      isAdmin: false,
+      credential: { kind: 'api_key', userId: ADMIN },
+    });
+  });
+
+  test('is allowed to the bootstrap key', async () => {
+    const bootstrap = withAuth({ bootstrapAdminApiKey: 'bootstrap' });
+    expect(await bootstrap.authenticate(byKey('bootstrap', asBob))).toMatchObject({
+      userId: BOB,
+      isAdmin: false,
+    });
+  });
+
+  test.each([
+    ['by somebody else', 'key-alice', idCodec.encodeId(BOB), 'RUN_AS_FORBIDDEN'],
+    ['for an id that cannot be decoded', 'key-admin', 'bob', 'MALFORMED_ID'],
+    ['for a user who does not exist', 'key-admin', idCodec.encodeId(99), 'RUN_AS_UNKNOWN'],
+  ])('%s is refused', async (_, key, runAs, code) => {
+    const allowed = withAuth({ apiAllowRunAs: ['admin@example.org'] });
+    await expect(allowed.authenticate(byKey(key, { 'run-as': runAs }))).rejects.toMatchObject({ code });
+  });
+
+  test('is ignored beside a valid session', async () => {
+    expect(
+      await authenticator.authenticate(byCookie(ALICE_SESSION_KEY, { 'x-api-key': 'key-bob', ...asBob })),
+    ).toMatchObject({ userId: ALICE });
+  });
+});
+
+describe('the memory in front of the database', () => {
+  test('answers a known caller without a statement and without waiting, for five seconds', async () => {
+    const first = await authenticator.authenticate(byKey('key-alice'));
+    expect(authenticator.tryCached(byKey('key-alice'))).toBe(first);
+    nowMs += 4_999;
+    expect(await statementsOf(() => authenticator.authenticate(byKey('key-alice')))).toBe(0);
+    nowMs += 1;
+    expect(authenticator.tryCached(byKey('key-alice'))).toBeUndefined();
+    expect(await statementsOf(() => authenticator.authenticate(byKey('key-alice')))).toBe(1);
+  });
+
+  test('asks once for a thousand equal callers at the same moment', async () => {
+    const storm = () =>
+      Promise.all(Array.from({ length: 1000 }, () => authenticator.authenticate(byKey('key-bob'))));
+    expect(await statementsOf(storm)).toBe(1);
+  });
+
+  test('asks once in two seconds for a wrong key, and takes it as soon as it is made valid after that', async () => {
+    const wrong = () =>
+      expect(authenticator.authenticate(byKey('later'))).rejects.toMatchObject({
+        code: 'CREDENTIALS_INVALID',
+      });
+    await wrong();
+    expect(await statementsOf(wrong)).toBe(0);
+    await database.run("UPDATE api_keys SET key = 'later' WHERE user_id = $1", [BOB]);
+    nowMs += 2_000;
+    expect(await authenticator.authenticate(byKey('later'))).toMatchObject({ userId: BOB });
+  });
+
+  test('never confuses callers, whatever characters they send', async () => {
+    await authenticator.authenticate(byCookie(ALICE_SESSION_KEY, { 'x-api-key': 'key-bob' }));
+    const cookie = idCodec.encodeSessionKey(ALICE_SESSION_KEY);
+    for (const glue of ['\n', '\u0000', '","', ',']) {
+      const forged = { headers: {}, query: { key: `key-bob${glue}${glue}${cookie}` } };
+      expect(authenticator.tryCached(forged)).toBeUndefined();
+      await expect(authenticator.authenticate(forged)).rejects.toMatchObject({ code: 'CREDENTIALS_INVALID' });
+    }
+  });
+
+  test('lets known callers in for a minute while the database is away, and no others', async () => {
+    await authenticator.authenticate(byKey('key-alice'));
+    await database.stop();
+    nowMs += 59_999;
+    expect(await authenticator.authenticate(byKey('key-alice'))).toMatchObject({ userId: ALICE });
+    await expect(authenticator.authenticate(byKey('key-bob'))).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+    });
+    nowMs += 1;
+    await expect(authenticator.authenticate(byKey('key-alice'))).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+    });
+  });
+});
+
+describe('looking at open streams again', () => {
+  test('keeps those that still hold and names those that do not, in two statements', async () => {
+    const alice = await authenticator.authenticate(byCookie(ALICE_SESSION_KEY));
+    const anonymous = await authenticator.authenticate(byCookie(ANONYMOUS_SESSION_KEY));
+    const bob = await authenticator.authenticate(byKey('key-bob'));
+    const admin = await authenticator.authenticate(byKey('key-admin'));
+    const nobody = await authenticator.authenticate({ headers: {}, query: {} });
+    const all = [alice, anonymous, bob, admin, nobody];
+    expect(await authenticator.recheck(all)).toEqual(new Set(all));
+
+    await database.run('UPDATE galaxy_session SET is_valid = false WHERE id = $1', [SESSION.alice]);
+    await database.run('UPDATE galaxy_user SET deleted = true WHERE id = $1', [BOB]);
+    const statements = await statementsOf(async () => {
+      expect(await authenticator.recheck(all)).toEqual(new Set([anonymous, admin, nobody]));
+    });
+    expect(statements).toBe(2);
+  });
+
+  test('ends a stream whose session has become another user’s', async () => {
+    const anonymous = await authenticator.authenticate(byCookie(ANONYMOUS_SESSION_KEY));
+    await database.run('UPDATE galaxy_session SET user_id = $1 WHERE id = $2', [BOB, SESSION.anonymous]);
+    expect(await authenticator.recheck([anonymous])).toEqual(new Set());
+  });
+
+  test('works for thousands of sessions in few statements', async () => {
+    const one = await authenticator.authenticate(byCookie(ALICE_SESSION_KEY));
+    const many = Array.from({ length: 2_000 }, () => ({ ...one }));
+    const statements = await statementsOf(async () => {
+      expect((await authenticator.recheck(many)).size).toBe(2_000);
+    });
+    expect(statements).toBe(4);
+  });
+});
+
+describe('the cookie header', () => {
+  test.each([
+    ['galaxysession=a', 'a'],
+    ['other=1; galaxysession=a; more=2', 'a'],
+    ['galaxysession="a"', 'a'],
+    ['galaxysession=a; galaxysession=b', 'a'],
+    [' galaxysession = a ', 'a'],
+    ['xgalaxysession=b', undefined],
+    ['galaxysession', undefined],
+    ['galaxysession=', undefined],
+    ['galaxysession=""', undefined],
+    ['', undefined],
+  ])('%j gives %j', (header, value) => {
+    expect(readCookie(header, 'galaxysession')).toBe(value);
+  });
+});
