@@ -36,12 +36,11 @@ export function createNotifyCommand(): Command {
     .argument('<message>')
     .option('--broadcast', 'to everybody')
     .option('--user <email>', 'to this user')
-    .option('--urgent', 'also to users who have switched messages off')
     .action(
       async (
         subject: string,
         message: string,
-        options: { broadcast?: true; user?: string; urgent?: true },
+        options: { broadcast?: true; user?: string },
         command: Command,
       ) => {
         if ((options.broadcast === true) === (options.user !== undefined)) {
@@ -49,11 +48,7 @@ export function createNotifyCommand(): Command {
         }
         const { config, logger } = await prepare(command);
         const { notify } = await import('../app/admin.js');
-        await notify(
-          config,
-          { email: options.user, subject, message, urgent: options.urgent === true },
-          { logger, print },
-        );
+        await notify(config, { email: options.user, subject, message }, { logger, print });
       },
     );
 }

@@ -1,0 +1,99 @@
+/** Composition of the commands that do one thing and end. */
+import type { Config } from '../config/config.js';
+import { LightconeError } from '../core/errors.js';
+import { addUser } from '../database/demo.js';
+import { SqlNotificationLog } from '../database/notification-log.js';
+import { checkSchema, migrate } from '../database/schema.js';
+import { IdCodec } from '../http/id-codec.js';
+import { type Message, NotificationSender } from '../resources/notification-sender.js';
+import type { Logger } from '../telemetry/logger.js';
+import { createBus, createDatabase, type OpenDatabase, startSoon } from './open.js';
+
+export interface AdminOptions {
+  logger: Logger;
+  /** One line on standard output. */
+  print: (line: string) => void;
+}
+
+/** @throws LightconeError CONFIG_INVALID beside a Galaxy, whose tables are its own */
+export async function migrateDatabase(config: Config, { logger, print }: AdminOptions): Promise<void> {
+  refuseAttached(config, 'migrate', "Galaxy makes its own tables; run Galaxy's manage_db.sh upgrade");
+  await withDatabase(config, logger, async (db) => {
+    const applied = await migrate(db, logger);
+    print(
+      applied.length === 0
+        ? `${config.database.display} is up to date`
+        : `${config.database.display}: applied ${applied.join(', ')}`,
+    );
+  });
+}
+
+export async function addAccount(
+  config: Config,
+  { email, admin }: { email: string; admin: boolean },
+  { logger, print }: AdminOptions,
+): Promise<void> {
+  refuseAttached(config, 'user add', 'users are made in Galaxy');
+  await withDatabase(config, logger, async (db) => {
+    await migrate(db, logger);
+    const apiKey = await addUser(db, email, { admin });
+    print(`${admin ? 'administrator' : 'user'} ${email.trim().toLowerCase()} added, API key: ${apiKey}`);
+  });
+}
+
+/** @param email undefined for a broadcast */
+export async function notify(
+  config: Config,
+  { email, ...message }: Message & { email: string | undefined },
+  { logger, print }: AdminOptions,
+): Promise<void> {
+  refuseAttached(config, 'notify', "use Galaxy's own notifications");
+  if (!config.features.notifications) {
+    throw new LightconeError(
+      'CONFIG_INVALID',
+      'notify: notifications are switched off; set enable_notification_system: true',
+    );
+  }
+  await withDatabase(config, logger, async (db) => {
+    await checkSchema(db);
+    const bus = await createBus(config, `${config.serverName}.notify.${process.pid}`, logger);
+    await startSoon(bus, 'BUS_UNAVAILABLE');
+    try {
+      const ids = new IdCodec(config.auth.idSecret);
+      const encodeId = (id: number) => ids.encodeId(id);
+      const sender = new NotificationSender(db, new SqlNotificationLog(db, encodeId), bus, encodeId);
+      await (email === undefined ? sender.broadcast(message) : sender.message(email, message));
+    } finally {
+      await bus.stop();
+    }
+    // Nobody else is on an in-process bus.
+    print(
+      config.bus.kind === 'amqp'
+        ? 'sent'
+        : 'stored; without a message broker, open tabs see it when they connect again',
+    );
+  });
+}
+
+function refuseAttached(config: Config, command: string, instead: string): void {
+  if (config.sse.attachToGalaxy) {
+    throw new LightconeError(
+      'CONFIG_INVALID',
+      `${command}: is refused beside a Galaxy (attach_to_galaxy); ${instead}`,
+    );
+  }
+}
+
+async function withDatabase(
+  config: Config,
+  logger: Logger,
+  work: (db: OpenDatabase) => Promise<void>,
+): Promise<void> {
+  const db = await createDatabase(config, logger);
+  await startSoon(db, 'DATABASE_UNAVAILABLE');
+  try {
+    await work(db);
+  } finally {
+    await db.stop();
+  }
+}
