@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { sharedPostgresUrl } from './services.js';
+import { sharedService } from './services.js';
 
 const START_DEADLINE_MS = 30_000;
 const DEBIAN = '/usr/lib/postgresql';
@@ -42,7 +42,7 @@ export interface TestDatabase {
 
 /** A fresh, empty database on `server`, or on the one that the whole test run shares. */
 export async function createTestDatabase(server?: { url: string }): Promise<TestDatabase> {
-  const adminUrl = server?.url ?? (await sharedPostgresUrl());
+  const adminUrl = server?.url ?? (await sharedService('postgres')).url;
   const name = `test_${randomUUID().replaceAll('-', '').slice(0, 12)}`;
   await query(adminUrl, `CREATE DATABASE ${name}`);
   const url = new URL(adminUrl);

@@ -12,17 +12,18 @@ declare module 'vitest' {
 }
 
 export interface SharedServices {
+  /** Administrator's URL. */
   postgres: { url: string };
   rabbitmq: { amqpUrl: string; managementUrl: string };
 }
 
-/** Administrator's URL of the shared PostgreSQL. Tests use `createTestDatabase` instead. */
-export const sharedPostgresUrl = async (): Promise<string> => (await service('postgres')).url;
-
-/** The shared RabbitMQ. Tests make a virtual host of their own on it (`createVhost`). */
-export const sharedRabbit = (): Promise<SharedServices['rabbitmq']> => service('rabbitmq');
-
-async function service<Name extends keyof SharedServices>(name: Name): Promise<SharedServices[Name]> {
+/**
+ * Starts the service if this is the first request of the run. Tests make their own part of it: `createTestDatabase`,
+ * `createVhost(await sharedService('rabbitmq'))`.
+ */
+export async function sharedService<Name extends keyof SharedServices>(
+  name: Name,
+): Promise<SharedServices[Name]> {
   const response = await fetch(`${inject('servicesUrl')}/${name}`);
   if (!response.ok) throw new Error(await response.text());
   return (await response.json()) as SharedServices[Name];
