@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { clientOptions } from '../../src/database/postgres/options.js';
 import { sharedService } from './services.js';
 
 const START_DEADLINE_MS = 30_000;
@@ -57,7 +58,7 @@ export async function createTestDatabase(server?: { url: string }): Promise<Test
 }
 
 async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url, application_name: 'psql' });
+  const client = new pg.Client(clientOptions(url, 'psql'));
   client.on('error', () => {});
   await client.connect();
   try {
