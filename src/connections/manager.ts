@@ -117,6 +117,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     return this.live?.watermark.cursor;
   }
 
+  /** The database clock as far as this worker knows it; undefined before the start. */
+  estimateNow(): Cursor | undefined {
+    return this.live?.watermark.estimateNow();
+  }
+
   /**
    * To be called when the bus subscription is whole: what was published before it is read from the database, so that a
    * tab whose stream was elsewhere can be caught up from this worker's memory at once.

@@ -76,6 +76,14 @@ export class TabRegistry {
     return this.sessions.get(sessionId);
   }
 
+  get userCount(): number {
+    return this.users.size;
+  }
+
+  get sessionCount(): number {
+    return this.sessions.size;
+  }
+
   countOfUser(userId: UserId): number {
     return this.users.get(userId)?.count ?? 0;
   }

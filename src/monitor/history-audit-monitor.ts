@@ -61,6 +61,11 @@ export class HistoryAuditMonitor {
     return this.term?.cursor;
   }
 
+  /** How this process learns of changes while it leads. */
+  get sourceName(): string | undefined {
+    return this.term?.sourceName;
+  }
+
   /** One line of what holds publishing up, or undefined. */
   problem(): string | undefined {
     return this.term?.behind;

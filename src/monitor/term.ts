@@ -52,6 +52,10 @@ export class Term implements HintListener {
     this.cursorAt = parts.clock.monotonic();
   }
 
+  get sourceName(): string {
+    return this.source.name;
+  }
+
   async start(): Promise<void> {
     this.removeBusListener = this.parts.bus.onAvailable(() => {
       if (this.behind !== undefined) this.catchUp();

@@ -1,0 +1,59 @@
+/** The monitor and its election, put together: the same in a worker and in a standalone monitor. */
+import type { Bus } from '../bus/port.js';
+import type { SseConfig } from '../config/config.js';
+import { SqlChangeLog } from '../database/change-log.js';
+import { SqlCursorStore } from '../database/cursor-store.js';
+import type { HintListener, HintSource } from '../database/port.js';
+import { SqlWorkerProcesses } from '../database/worker-processes.js';
+import { Leadership, lockLabel } from '../election/leadership.js';
+import type { AppType } from '../election/rank.js';
+import { HistoryAuditMonitor } from '../monitor/history-audit-monitor.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { type Surroundings, thisHost, type WatchedDatabase } from './parts.js';
+
+export interface Candidate {
+  leadership: Leadership;
+  monitor: HistoryAuditMonitor;
+}
+
+export function createCandidate(
+  parts: {
+    serverName: string;
+    appType: AppType;
+    config: SseConfig;
+    database: WatchedDatabase;
+    createHintSource: (listener: HintListener) => HintSource;
+    bus: Bus;
+    metrics: Metrics;
+  },
+  { logger, clock, random }: Surroundings,
+): Candidate {
+  const { serverName, appType, config, database, bus, metrics } = parts;
+  const self = { serverName, hostname: thisHost(), pid: process.pid, appType };
+  const monitor = new HistoryAuditMonitor({
+    changeLog: new SqlChangeLog(database),
+    cursors: new SqlCursorStore(database),
+    bus,
+    createHintSource: parts.createHintSource,
+    // With the start time: a successor of the same name counts its ticks from one again.
+    leaderName: `${serverName}@${self.hostname}/${clock.now()}`,
+    debounceMs: config.debounceMs,
+    overlapSeconds: config.resumeOverlapSeconds,
+    clock,
+    logger: logger.child({ component: 'monitor' }),
+    metrics,
+  });
+  const leadership = new Leadership({
+    self,
+    workerProcesses: new SqlWorkerProcesses(database),
+    lock: database.createLeaderLock('monitor', lockLabel(self)),
+    heartbeatMs: config.heartbeatSeconds * 1000,
+    role: monitor,
+    announce: () => bus.publish({ task: 'reconfigure_watcher' }),
+    logger: logger.child({ component: 'election' }),
+    metrics,
+    clock,
+    random,
+  });
+  return { leadership, monitor };
+}

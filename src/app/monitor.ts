@@ -1,0 +1,68 @@
+/** The standalone monitor: watches, publishes, serves nobody. It goes before every worker in the election. */
+import type { Config } from '../config/config.js';
+import { systemClock } from '../core/clock.js';
+import { LightconeError } from '../core/errors.js';
+import { type Lifecycle, Releasers } from '../core/lifecycle.js';
+import type { Logger } from '../telemetry/logger.js';
+import { createCandidate } from './election.js';
+import {
+  chooseHintSource,
+  createBus,
+  createDatabase,
+  createMetrics,
+  prepareSchema,
+  type Surroundings,
+  thisHost,
+} from './parts.js';
+import { runUntilStopped } from './until-stopped.js';
+
+export async function runMonitor(config: Config, { logger }: { logger: Logger }): Promise<void> {
+  if (!config.sse.enabled) {
+    throw new LightconeError(
+      'CONFIG_INVALID',
+      'enable_sse_updates is false: there is nothing for a monitor to do; set it to true, or do not start the monitor',
+    );
+  }
+  await runUntilStopped(new StandaloneMonitor(config, { logger, clock: systemClock, random: Math.random }), {
+    logger,
+    stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
+  });
+}
+
+export class StandaloneMonitor implements Lifecycle {
+  private readonly releasers = new Releasers();
+  readonly serverName = `sse_monitor.${thisHost()}.${process.pid}`;
+
+  constructor(
+    private readonly config: Config,
+    private readonly surroundings: Surroundings,
+  ) {}
+
+  async start(signal?: AbortSignal): Promise<void> {
+    const { config, surroundings, releasers, serverName } = this;
+    const { logger } = surroundings;
+    const { metrics, close } = createMetrics(config, surroundings);
+    releasers.add('metrics', close);
+    const database = createDatabase(config.database, surroundings);
+    releasers.add('database', () => database.stop());
+    await database.start(signal);
+    await prepareSchema(database, config.sse.attachToGalaxy, logger);
+    const bus = createBus(config, serverName, metrics, surroundings);
+    releasers.add('bus', () => bus.stop());
+    await bus.start(signal);
+    const createHintSource = await chooseHintSource(database, config.sse.pollIntervalSeconds, logger);
+    const { leadership } = createCandidate(
+      { serverName, appType: 'sse_monitor', config: config.sse, database, createHintSource, bus, metrics },
+      surroundings,
+    );
+    releasers.add('election', () => leadership.stop());
+    await leadership.start();
+    logger.info({ serverName }, 'monitor started');
+  }
+
+  async stop(): Promise<void> {
+    await this.releasers.release((name, error) =>
+      this.surroundings.logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
+    );
+  }
+}

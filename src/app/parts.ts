@@ -1,0 +1,91 @@
+/** Which classes stand behind the ports: the only place that knows, together with its neighbours in this folder. */
+import { hostname } from 'node:os';
+import { AmqpBus } from '../bus/amqp.js';
+import { InProcessBus } from '../bus/in-process.js';
+import type { Bus } from '../bus/port.js';
+import type { Config, DatabaseConfig } from '../config/config.js';
+import type { Clock } from '../core/clock.js';
+import { hasNotifyTriggers, PollSource } from '../database/poll-source.js';
+import type { Database, HintListener, HintSource, LeaderLock } from '../database/port.js';
+import { PostgresDatabase } from '../database/postgres/database.js';
+import { checkSchema, migrate, migrateAttached } from '../database/schema.js';
+import { SqliteDatabase } from '../database/sqlite/database.js';
+import type { Logger } from '../telemetry/logger.js';
+import { CountingMetrics } from '../telemetry/memory.js';
+import { noMetrics } from '../telemetry/metrics.js';
+import { StatsdMetrics } from '../telemetry/statsd.js';
+
+/** What every process brings: passed in, so that two whole apps fit in one test process. */
+export interface Surroundings {
+  logger: Logger;
+  clock: Clock;
+  /** 0 to 1. */
+  random: () => number;
+}
+
+/** A database with the two things that only it can make. */
+export type WatchedDatabase = Database & {
+  createHintSource(listener: HintListener): HintSource;
+  createLeaderLock(name: string, label: string): LeaderLock;
+};
+
+export function createDatabase(config: DatabaseConfig, { logger, clock }: Surroundings): WatchedDatabase {
+  const child = logger.child({ component: 'database' });
+  return config.kind === 'postgresql'
+    ? new PostgresDatabase({ url: config.url, poolSize: config.poolSize, logger: child, clock })
+    : new SqliteDatabase({ file: config.file, logger: child });
+}
+
+export function createBus(
+  config: Config,
+  serverName: string,
+  metrics: CountingMetrics,
+  { logger, clock, random }: Surroundings,
+): Bus {
+  const child = logger.child({ component: 'bus' });
+  return config.bus.kind === 'amqp'
+    ? new AmqpBus({ url: config.bus.url, serverName, logger: child, metrics, clock, random })
+    : new InProcessBus({ logger: child, metrics, clock });
+}
+
+/** Totals are kept in every process; they go on to statsd where one is configured. */
+export function createMetrics(
+  config: Config,
+  { logger, clock, random }: Surroundings,
+): { metrics: CountingMetrics; close: () => Promise<void> } {
+  if (config.statsd === undefined) return { metrics: new CountingMetrics(noMetrics), close: async () => {} };
+  const statsd = new StatsdMetrics(config.statsd, logger.child({ component: 'statsd' }), clock, random);
+  return { metrics: new CountingMetrics(statsd), close: () => statsd.close() };
+}
+
+/** Brings the tables up where they are ours, and checks them where they are Galaxy's. */
+export async function prepareSchema(
+  database: Database,
+  attachToGalaxy: boolean,
+  logger: Logger,
+): Promise<void> {
+  if (attachToGalaxy) {
+    await checkSchema(database);
+    await migrateAttached(database, logger);
+  } else {
+    await migrate(database, logger);
+  }
+}
+
+/** Where the triggers of a PostgreSQL do not NOTIFY (a Galaxy before 26.1), the audit table is polled. */
+export async function chooseHintSource(
+  database: WatchedDatabase,
+  pollIntervalSeconds: number,
+  logger: Logger,
+): Promise<(listener: HintListener) => HintSource> {
+  if (database.dialect === 'postgresql' && !(await hasNotifyTriggers(database))) {
+    logger.warn(
+      { pollIntervalSeconds },
+      'the history triggers of this database do not NOTIFY (schema before 26.1): the audit table is polled every history_audit_monitor_poll_interval',
+    );
+    return (listener) => new PollSource(database, listener, pollIntervalSeconds * 1000);
+  }
+  return (listener) => database.createHintSource(listener);
+}
+
+export const thisHost = (): string => hostname();

@@ -1,0 +1,39 @@
+/** `lightcone serve`: one worker from start to signal. */
+import type { Config } from '../config/config.js';
+import { systemClock } from '../core/clock.js';
+import type { Logger } from '../telemetry/logger.js';
+import { demoBanner } from './demo-banner.js';
+import { runUntilStopped } from './until-stopped.js';
+import { Worker } from './worker.js';
+
+export interface ServeOptions {
+  demo: boolean;
+  logger: Logger;
+  /** Set by the supervisor: number of this worker. */
+  workerNumber?: number;
+}
+
+/** Resolves after a graceful stop. */
+export async function serve(config: Config, { demo, logger, workerNumber }: ServeOptions): Promise<void> {
+  const worker = new Worker({
+    config,
+    serverName: serverNameOf(config, workerNumber),
+    demo,
+    supervised: workerNumber !== undefined,
+    surroundings: { logger, clock: systemClock, random: Math.random },
+  });
+  await runUntilStopped(worker, {
+    logger,
+    stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
+    onStarted: () => {
+      process.send?.({ lightcone: 'ready' });
+      if (demo) process.stdout.write(demoBanner(config, worker.address));
+    },
+  });
+}
+
+/** Processes that share a database must have different names: the supervisor numbers its workers, others carry their pid. */
+function serverNameOf(config: Config, workerNumber: number | undefined): string {
+  if (workerNumber !== undefined) return `${config.serverName}.${workerNumber}`;
+  return config.bus.kind === 'amqp' ? `${config.serverName}.${process.pid}` : config.serverName;
+}

@@ -1,0 +1,106 @@
+/** What a worker tells of itself: `/healthz`, `/readyz`, `/api/status` and `/metrics`. */
+import { hostname } from 'node:os';
+import type { Bus } from '../bus/port.js';
+import type { Config } from '../config/config.js';
+import type { ConnectionManager } from '../connections/manager.js';
+import type { Clock } from '../core/clock.js';
+import { formatIso } from '../core/time.js';
+import type { Database } from '../database/port.js';
+import { countFlow, type StatusSource, type WorkerStatus } from '../http/status-source.js';
+import type { CountingMetrics } from '../telemetry/memory.js';
+import { formatPrometheus } from '../telemetry/prometheus.js';
+import type { Candidate } from './election.js';
+import { VERSION } from './version.js';
+
+export interface StatusParts {
+  config: Config;
+  serverName: string;
+  clock: Clock;
+  database: Database;
+  bus: Bus;
+  manager: ConnectionManager;
+  metrics: CountingMetrics;
+  /** The election comes late in the start. */
+  candidate: () => Candidate | undefined;
+  leaderName: () => string | undefined;
+}
+
+export class WorkerStatusSource implements StatusSource {
+  private readonly started: number;
+  private readonly startedAt: number;
+
+  constructor(private readonly parts: StatusParts) {
+    this.started = parts.clock.now();
+    this.startedAt = parts.clock.monotonic();
+  }
+
+  /** A process that can answer is alive; what it waits for is the business of `readyProblems`. */
+  liveProblems(): string[] {
+    return [];
+  }
+
+  readyProblems(): string[] {
+    const { config, database, bus, manager } = this.parts;
+    const problems = [database.problem()];
+    if (config.sse.enabled) {
+      problems.push(bus.problem());
+      if (manager.draining) problems.push('this worker is draining: it is being stopped');
+      else if (!manager.ready)
+        problems.push('this worker is starting: it has not read the recent changes yet');
+      const behind = this.parts.candidate()?.monitor.problem();
+      if (behind !== undefined)
+        problems.push(`the monitor is behind (${behind}): it will read the changes since its cursor`);
+    }
+    return problems.filter((problem) => problem !== undefined);
+  }
+
+  status(): WorkerStatus {
+    const { config, serverName, clock, database, bus, manager, metrics } = this.parts;
+    const candidate = this.parts.candidate();
+    const cursor = candidate?.monitor.cursor;
+    const { watermark } = manager;
+    const now = manager.estimateNow();
+    const age = (moment: number | undefined): number | null =>
+      moment === undefined || now === undefined ? null : Math.max(0, Math.round((now - moment) / 1000));
+    return {
+      server: {
+        name: serverName,
+        hostname: hostname(),
+        pid: process.pid,
+        version: VERSION,
+        mode: config.sse.attachToGalaxy ? 'attached' : 'standalone',
+        started: formatIso(this.started),
+        uptime_seconds: Math.round((clock.monotonic() - this.startedAt) / 1000),
+        draining: manager.draining,
+      },
+      problems: this.readyProblems(),
+      database: {
+        kind: config.database.kind,
+        display: config.database.display,
+        problem: database.problem() ?? null,
+        statements: database.statements,
+      },
+      bus: { kind: config.bus.kind, display: config.bus.display, problem: bus.problem() ?? null },
+      monitor: {
+        leads: candidate?.leadership.leading ?? false,
+        leader: this.parts.leaderName() ?? null,
+        source: candidate?.monitor.sourceName ?? null,
+        cursor: cursor === undefined ? null : formatIso(cursor),
+        cursor_age_ms: age(cursor),
+      },
+      watermark: { until: watermark === undefined ? null : formatIso(watermark), age_ms: age(watermark) },
+      connections: {
+        open: manager.registry.all.length,
+        users: manager.registry.userCount,
+        sessions: manager.registry.sessionCount,
+        viewed_histories: manager.viewers.size,
+        limit: config.sse.maxConnections,
+      },
+      flow: countFlow(metrics),
+    };
+  }
+
+  prometheus(): string {
+    return formatPrometheus(this.parts.metrics.totals());
+  }
+}

@@ -1,0 +1,42 @@
+/** Runs a process from its start to its signal. */
+import type { Lifecycle } from '../core/lifecycle.js';
+import type { Logger } from '../telemetry/logger.js';
+
+/**
+ * Starts `service`, waits for SIGTERM or SIGINT (also while it is still starting), and stops it. A second signal, or a
+ * stop that takes longer than `stopWithinMs`, ends the process at once.
+ */
+export async function runUntilStopped(
+  service: Lifecycle,
+  options: { logger: Logger; stopWithinMs: number; onStarted?: () => void },
+): Promise<void> {
+  const { logger, stopWithinMs, onStarted } = options;
+  const stopping = new AbortController();
+  const signalled = new Promise<string>((resolve) => {
+    const onSignal = (name: string): void => {
+      if (stopping.signal.aborted) {
+        logger.warn({ signal: name }, 'second signal: ending at once');
+        process.exit(1);
+      }
+      stopping.abort(new Error(`stopped by ${name}`));
+      resolve(name);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+  try {
+    await service.start(stopping.signal);
+    onStarted?.();
+  } catch (error) {
+    await service.stop();
+    if (!stopping.signal.aborted) throw error;
+  }
+  logger.info({ signal: await signalled }, 'stopping');
+  const limit = setTimeout(() => {
+    logger.error({ stopWithinMs }, 'the stop took longer than drain_timeout; ending at once');
+    process.exit(1);
+  }, stopWithinMs);
+  await service.stop();
+  clearTimeout(limit);
+  logger.info('stopped');
+}

@@ -1,0 +1,277 @@
+/**
+ * One worker: serves the stream, and is a candidate for the monitor's role (not where it sits beside a Galaxy, whose own
+ * election a foreign web process must not enter).
+ *
+ * Start order: HTTP first, so that `/readyz` can say what is waited for; then database, schema, bus, connection manager,
+ * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
+ */
+import { chmod, unlink } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import type { Bus } from '../bus/port.js';
+import type { Config } from '../config/config.js';
+import { ConnectionManager } from '../connections/manager.js';
+import { LightconeError } from '../core/errors.js';
+import type { Tick } from '../core/events.js';
+import { type Lifecycle, Releasers } from '../core/lifecycle.js';
+import { SqlAccounts } from '../database/accounts.js';
+import { SqlChangeLog } from '../database/change-log.js';
+import { seedDemo } from '../database/demo.js';
+import { SqlNotificationLog } from '../database/notification-log.js';
+import { type App, buildHttpApp } from '../http/app.js';
+import { Authenticator } from '../http/authentication.js';
+import { IdCodec } from '../http/id-codec.js';
+import { registerStream } from '../http/stream.js';
+import { registerSubscriptions } from '../http/subscription-routes.js';
+import { registerSystem } from '../http/system-routes.js';
+import { TakeOver } from '../http/take-over.js';
+import { registerWeb } from '../http/web-routes.js';
+import { Histories } from '../resources/histories.js';
+import { registerHistories } from '../resources/history-routes.js';
+import type { CountingMetrics } from '../telemetry/memory.js';
+import { type Candidate, createCandidate } from './election.js';
+import {
+  chooseHintSource,
+  createBus,
+  createDatabase,
+  createMetrics,
+  prepareSchema,
+  type Surroundings,
+  type WatchedDatabase,
+} from './parts.js';
+import { WorkerStatusSource } from './status.js';
+import { VERSION } from './version.js';
+
+export interface WorkerOptions {
+  config: Config;
+  /** Unlike that of every other process on the database. */
+  serverName: string;
+  demo: boolean;
+  /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
+  supervised: boolean;
+  surroundings: Surroundings;
+}
+
+export class Worker implements Lifecycle {
+  private readonly releasers = new Releasers();
+  private readonly metrics: CountingMetrics;
+  private readonly database: WatchedDatabase;
+  readonly bus: Bus;
+  readonly manager: ConnectionManager;
+  private readonly app: App;
+  private candidate: Candidate | undefined;
+  private leaderName: string | undefined;
+  private stopping: Promise<void> | undefined;
+  private listening = false;
+
+  constructor(private readonly options: WorkerOptions) {
+    const { config, serverName, surroundings } = options;
+    const { logger, clock, random } = surroundings;
+    const { metrics, close } = createMetrics(config, surroundings);
+    this.metrics = metrics;
+    this.releasers.add('metrics', close);
+    this.database = createDatabase(config.database, surroundings);
+    this.bus = createBus(config, serverName, metrics, surroundings);
+
+    const idCodec = new IdCodec(config.auth.idSecret);
+    const encodeId = (id: number): string => idCodec.encodeId(id);
+    const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
+    const accounts = new SqlAccounts(this.database, { standalone: !config.sse.attachToGalaxy });
+    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    this.manager = new ConnectionManager({
+      config: config.sse,
+      changeLog: new SqlChangeLog(this.database),
+      notifications: config.features.notifications
+        ? new SqlNotificationLog(this.database, encodeId)
+        : undefined,
+      permissions: {
+        revoked: async (principals) => {
+          const valid = await authenticator.recheck(principals);
+          return new Set(principals.filter((principal) => !valid.has(principal)));
+        },
+        accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+      },
+      encodeId,
+      decodeId,
+      clock,
+      random,
+      logger: logger.child({ component: 'connections' }),
+      metrics,
+    });
+    const standalone = !config.sse.attachToGalaxy;
+    this.app = buildHttpApp({
+      http: config.http,
+      logger: logger.child({ component: 'http' }),
+      bareRoutes: [
+        (app) =>
+          registerStream(app, {
+            enabled: config.sse.enabled,
+            manager: this.manager,
+            authenticator,
+            accounts,
+            decodeId,
+            takeOver: new TakeOver(),
+          }),
+      ],
+      routes: [
+        (app) =>
+          registerSystem(app, {
+            authenticator,
+            accounts,
+            idCodec,
+            source: this.createStatus(),
+            version: VERSION,
+            settings: {
+              sseUpdates: config.sse.enabled,
+              notifications: config.features.notifications,
+              interactiveTools: config.features.interactiveTools,
+            },
+          }),
+        (app) =>
+          registerSubscriptions(app, {
+            authenticator,
+            accounts,
+            publisher: this.bus,
+            idCodec,
+            enabled: config.sse.enabled,
+          }),
+        (app) => registerWeb(app, { demo: standalone }),
+        (app) => {
+          if (standalone)
+            registerHistories(app, { histories: new Histories(this.database), authenticator, idCodec });
+        },
+      ],
+    });
+  }
+
+  /** Where it listens, as a URL or a socket path. */
+  get address(): string {
+    const { listen } = this.options.config.http;
+    if (listen.kind === 'unix') return `unix:${listen.path}`;
+    const { port } = this.app.server.address() as AddressInfo;
+    return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
+  }
+
+  get leading(): boolean {
+    return this.candidate?.leadership.leading ?? false;
+  }
+
+  /** Resolves when the worker is ready. @throws LightconeError for what waiting does not mend (address in use, schema) */
+  async start(signal?: AbortSignal): Promise<void> {
+    const { config, demo, supervised, surroundings } = this.options;
+    const { logger } = surroundings;
+    this.releasers.add('database', () => this.database.stop());
+    if (!supervised) await this.listen();
+    await this.database.start(signal);
+    await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
+    if (demo && (await seedDemo(this.database)) === undefined) {
+      logger.info('demo data is left as it is: the database has users already');
+    }
+    if (config.sse.enabled) await this.startDelivery(signal);
+    if (supervised) await this.listen();
+    logger.info({ address: this.address, serverName: this.options.serverName }, 'ready');
+  }
+
+  private async startDelivery(signal: AbortSignal | undefined): Promise<void> {
+    const { config, serverName, surroundings } = this.options;
+    const { bus, manager, metrics, database } = this;
+    bus.subscribe({
+      onTask: (task) => {
+        if (task.task === 'reconfigure_watcher') this.candidate?.leadership.electNow();
+        manager.onTask(task);
+      },
+      onTick: (tick: Tick) => {
+        this.leaderName = tick.leader;
+        manager.onTick(tick);
+      },
+      onGap: (cause) => manager.onGap(cause),
+    });
+    this.releasers.add('bus', () => bus.stop());
+    await bus.start(signal);
+    this.releasers.add('connections', () => manager.stop());
+    await manager.start(signal);
+    this.startGauges();
+    if (config.sse.attachToGalaxy) return;
+    const createHintSource = await chooseHintSource(
+      database,
+      config.sse.pollIntervalSeconds,
+      surroundings.logger,
+    );
+    this.candidate = createCandidate(
+      { serverName, appType: 'webapp', config: config.sse, database, createHintSource, bus, metrics },
+      surroundings,
+    );
+    await this.candidate.leadership.start();
+  }
+
+  private async listen(): Promise<void> {
+    const { listen } = this.options.config.http;
+    this.releasers.add('http', () => this.app.close());
+    try {
+      if (listen.kind === 'unix') {
+        // A socket that a crashed process left behind refuses connections; a live one would not be removed by its owner's name.
+        if (!this.options.supervised) await unlink(listen.path).catch(() => {});
+        await this.app.listen({ path: listen.path });
+        await chmod(listen.path, listen.mode);
+      } else {
+        await this.app.listen({ host: listen.host, port: listen.port, backlog: 4096 });
+      }
+      this.listening = true;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
+      throw new LightconeError(
+        'CONFIG_INVALID',
+        code === 'EADDRINUSE'
+          ? `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`
+          : `cannot listen on ${where}: ${message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  private startGauges(): void {
+    const { queueMetricsIntervalSeconds, enableSseConnectionMetrics } = this.options.config;
+    if (queueMetricsIntervalSeconds === 0 || !enableSseConnectionMetrics) return;
+    const server_name = this.options.serverName;
+    const timer = setInterval(() => {
+      const { all, ofUsers } = this.manager.registry;
+      this.metrics.gauge('galaxy.sse.connections.active', all.length, { kind: 'broadcast', server_name });
+      this.metrics.gauge('galaxy.sse.connections.active', ofUsers, { kind: 'per_user', server_name });
+    }, queueMetricsIntervalSeconds * 1000);
+    this.releasers.add('gauges', () => clearInterval(timer));
+  }
+
+  private createStatus(): WorkerStatusSource {
+    return new WorkerStatusSource({
+      config: this.options.config,
+      serverName: this.options.serverName,
+      clock: this.options.surroundings.clock,
+      database: this.database,
+      bus: this.bus,
+      manager: this.manager,
+      metrics: this.metrics,
+      candidate: () => this.candidate,
+      leaderName: () => this.leaderName,
+    });
+  }
+
+  /** Graceful, within `drain_timeout`. */
+  stop(): Promise<void> {
+    this.stopping ??= this.end();
+    return this.stopping;
+  }
+
+  private async end(): Promise<void> {
+    const { config, supervised, surroundings } = this.options;
+    const { logger } = surroundings;
+    // From here on `/readyz` says 503 and new streams end at once.
+    const drained = this.manager.drain(config.sse.drainTimeoutSeconds * 1000 * 0.8);
+    // Where others listen on the same socket, new connections go to them from now on.
+    if (supervised && this.listening) this.app.server.close();
+    await this.candidate?.leadership.stop();
+    await drained;
+    await this.releasers.release((name, error) =>
+      logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
+    );
+  }
+}
