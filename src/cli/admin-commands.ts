@@ -10,7 +10,7 @@ export function createMigrateCommand(): Command {
   return withConfigFlag(new Command('migrate'))
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
     .action(async (_, command: Command) => {
-      const { config, logger } = await prepare(command);
+      const { config, logger } = await prepare(command, { quiet: true });
       const { migrateDatabase } = await import('../app/admin.js');
       await migrateDatabase(config, { logger, print });
     });
@@ -22,7 +22,7 @@ export function createUserCommand(): Command {
     .description('Add a user; the API key is the last word printed')
     .option('--admin', 'make the user an administrator')
     .action(async (email: string, options: { admin?: true }) => {
-      const { config, logger } = await prepare(add);
+      const { config, logger } = await prepare(add, { quiet: true });
       const { addAccount } = await import('../app/admin.js');
       await addAccount(config, { email, admin: options.admin === true }, { logger, print });
     });
@@ -46,7 +46,7 @@ export function createNotifyCommand(): Command {
         if ((options.broadcast === true) === (options.user !== undefined)) {
           command.error('error: say who gets it: either --broadcast or --user EMAIL');
         }
-        const { config, logger } = await prepare(command);
+        const { config, logger } = await prepare(command, { quiet: true });
         const { notify } = await import('../app/admin.js');
         await notify(config, { email: options.user, subject, message }, { logger, print });
       },
@@ -57,7 +57,7 @@ export function createDoctorCommand(): Command {
   return withConfigFlag(new Command('doctor'))
     .description('Check settings, database, broker, election and clocks; one line each')
     .action(async (_, command: Command) => {
-      const { config, logger } = await prepare(command);
+      const { config, logger } = await prepare(command, { quiet: true });
       const { doctor } = await import('../app/doctor.js');
       if (!(await doctor(config, { logger, print }))) process.exitCode = 1;
     });

@@ -36,17 +36,22 @@ export function loadOptions(command: Command): LoadOptions {
   return { env: process.env, flags, cwd: process.cwd() };
 }
 
-/** Settings and logger of a command; warnings about the settings are logged. */
+/**
+ * Settings and logger of a command; warnings about the settings are logged.
+ *
+ * @param quiet for commands that end: their answer is on standard output, so only what goes wrong is logged unless the
+ * settings ask for more or less than usual
+ */
 export async function prepare(
   command: Command,
-  bindings: Record<string, unknown> = {},
+  { quiet = false } = {},
 ): Promise<{ config: Config; logger: Logger }> {
   const [{ loadConfig }, { createLogger }] = await Promise.all([
     import('../config/load.js'),
     import('../telemetry/logger.js'),
   ]);
   const config = loadConfig(loadOptions(command));
-  const logger = createLogger(config.logLevel, bindings);
+  const logger = createLogger(quiet && config.logLevel === 'info' ? 'warn' : config.logLevel);
   for (const warning of config.warnings) logger.warn({ component: 'settings' }, warning);
   return { config, logger };
 }
