@@ -16,7 +16,10 @@ const ASSETS: Record<string, string> = {
   'web/api.js': SCRIPT,
   'web/demo.js': SCRIPT,
   'web/status.js': SCRIPT,
+  'web/explain.js': SCRIPT,
   'client/lightcone-client.js': SCRIPT,
+  'client/browser.js': SCRIPT,
+  'client/history-subscriptions.js': SCRIPT,
 };
 
 /** No inline script, no foreign resource, no frame around it: the pages handle API keys. */
