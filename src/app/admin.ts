@@ -1,13 +1,18 @@
 /** Composition of the commands that do one thing and end. */
 import type { Config } from '../config/config.js';
+import { systemClock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import { addUser } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
+import type { Database } from '../database/port.js';
 import { checkSchema, migrate } from '../database/schema.js';
 import { IdCodec } from '../http/id-codec.js';
 import { type Message, NotificationSender } from '../resources/notification-sender.js';
 import type { Logger } from '../telemetry/logger.js';
-import { createBus, createDatabase, type OpenDatabase, startSoon } from './open.js';
+import { CountingMetrics } from '../telemetry/memory.js';
+import { noMetrics } from '../telemetry/metrics.js';
+import { createBus, createDatabase, type Surroundings } from './parts.js';
+import { startSoon } from './start-soon.js';
 
 export interface AdminOptions {
   logger: Logger;
@@ -56,7 +61,8 @@ export async function notify(
   }
   await withDatabase(config, logger, async (db) => {
     await checkSchema(db);
-    const bus = await createBus(config, `${config.serverName}.notify.${process.pid}`, logger);
+    const name = `${config.serverName}.notify.${process.pid}`;
+    const bus = createBus(config, name, new CountingMetrics(noMetrics), surroundings(logger));
     await startSoon(bus, 'BUS_UNAVAILABLE');
     try {
       const ids = new IdCodec(config.auth.idSecret);
@@ -75,6 +81,12 @@ export async function notify(
   });
 }
 
+export const surroundings = (logger: Logger): Surroundings => ({
+  logger,
+  clock: systemClock,
+  random: Math.random,
+});
+
 function refuseAttached(config: Config, command: string, instead: string): void {
   if (config.sse.attachToGalaxy) {
     throw new LightconeError(
@@ -87,9 +99,9 @@ function refuseAttached(config: Config, command: string, instead: string): void 
 async function withDatabase(
   config: Config,
   logger: Logger,
-  work: (db: OpenDatabase) => Promise<void>,
+  work: (db: Database) => Promise<void>,
 ): Promise<void> {
-  const db = await createDatabase(config, logger);
+  const db = createDatabase(config.database, surroundings(logger));
   await startSoon(db, 'DATABASE_UNAVAILABLE');
   try {
     await work(db);

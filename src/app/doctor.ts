@@ -6,8 +6,11 @@ import { MICROS_PER_SECOND } from '../core/time.js';
 import { checkSchema } from '../database/schema.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
 import { betterThan } from '../election/rank.js';
-import type { AdminOptions } from './admin.js';
-import { createBus, createDatabase, type OpenDatabase, startSoon } from './open.js';
+import { CountingMetrics } from '../telemetry/memory.js';
+import { noMetrics } from '../telemetry/metrics.js';
+import { type AdminOptions, surroundings } from './admin.js';
+import { createBus, createDatabase, type WatchedDatabase } from './parts.js';
+import { startSoon } from './start-soon.js';
 
 type Finding = { state: 'ok' | 'note' | 'problem'; text: string };
 
@@ -32,7 +35,7 @@ export async function doctor(config: Config, { logger, print }: AdminOptions): P
   };
 
   await check('settings', async () => settingsFinding(config));
-  const db = await createDatabase(config, quiet);
+  const db = createDatabase(config.database, surroundings(quiet));
   try {
     const reached = await check('database', async () => {
       if (config.database.kind === 'sqlite' && !existsSync(config.database.file)) {
@@ -54,7 +57,8 @@ export async function doctor(config: Config, { logger, print }: AdminOptions): P
   }
   await check('broker', async () => {
     if (config.bus.kind === 'in-process') return ok('none; the bus lives inside the one process');
-    const bus = await createBus(config, `${config.serverName}.doctor.${process.pid}`, quiet);
+    const name = `${config.serverName}.doctor.${process.pid}`;
+    const bus = createBus(config, name, new CountingMetrics(noMetrics), surroundings(quiet));
     await startSoon(bus, 'BUS_UNAVAILABLE', PATIENCE_MS);
     await bus.stop();
     return ok(config.bus.display);
@@ -69,13 +73,13 @@ function settingsFinding(config: Config): Finding {
   return ok('valid');
 }
 
-async function schemaFinding(db: OpenDatabase): Promise<Finding> {
+async function schemaFinding(db: WatchedDatabase): Promise<Finding> {
   await checkSchema(db);
   return ok('all tables and columns are there');
 }
 
 /** The triggers are what sees a change; without NOTIFY in them PostgreSQL must be polled. */
-async function triggerFinding(db: OpenDatabase): Promise<Finding> {
+async function triggerFinding(db: WatchedDatabase): Promise<Finding> {
   const tables = ['history', 'history_dataset_association', 'history_dataset_collection_association'];
   const rows = await db.all<{ name: string; notifies: unknown }>(
     db.dialect === 'sqlite'
@@ -104,7 +108,7 @@ async function triggerFinding(db: OpenDatabase): Promise<Finding> {
 }
 
 /** A NOTIFY to itself: behind a pooler in transaction mode LISTEN is accepted, but nothing ever arrives. */
-async function listenFinding(db: OpenDatabase): Promise<Finding> {
+async function listenFinding(db: WatchedDatabase): Promise<Finding> {
   const source = db.createHintSource({ onHistories() {}, onGap() {} });
   try {
     await source.start(AbortSignal.timeout(PATIENCE_MS));
@@ -119,7 +123,7 @@ async function listenFinding(db: OpenDatabase): Promise<Finding> {
   }
 }
 
-async function electionFinding(config: Config, db: OpenDatabase): Promise<Finding> {
+async function electionFinding(config: Config, db: WatchedDatabase): Promise<Finding> {
   const { active } = await new SqlWorkerProcesses(db).active(ACTIVE_MS);
   // Ranked against nobody: the first of all candidates should lead.
   const [leader] = betterThan({ serverName: '', hostname: '', appType: 'webapp' }, active);
@@ -131,7 +135,7 @@ async function electionFinding(config: Config, db: OpenDatabase): Promise<Findin
   return ok(`monitor: ${leader.serverName}@${leader.hostname}; active: ${names}`);
 }
 
-async function clockFinding(db: OpenDatabase, clock: Clock): Promise<Finding> {
+async function clockFinding(db: WatchedDatabase, clock: Clock): Promise<Finding> {
   const before = clock.now();
   const theirs = await db.now();
   const middle = (before + clock.now()) / 2;
