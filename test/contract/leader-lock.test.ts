@@ -1,0 +1,125 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/core/clock.js';
+import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import {
+  type AnyDatabase,
+  type DatabaseFixture,
+  eventually,
+  FIXTURES,
+  postgresFixture,
+  silent,
+} from '../support/databases.js';
+import { createTestDatabase } from '../support/postgres.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+
+describe.each(FIXTURES)('the leader lock of %s', (kind, makeFixture) => {
+  let fixture: DatabaseFixture;
+  let here: AnyDatabase;
+  let there: AnyDatabase;
+  beforeEach(async () => {
+    fixture = await makeFixture();
+    here = fixture.open();
+    there = fixture.open();
+    await Promise.all([here.start(), there.start()]);
+    return () => fixture.close();
+  });
+
+  it('has one holder at a time, and another one after its release', async () => {
+    const mine = here.createLeaderLock('monitor', 'me');
+    const yours = there.createLeaderLock('monitor', 'you');
+    expect(await mine.holder()).toEqual({ held: false });
+    expect(await mine.tryAcquire()).toBe(true);
+    expect(await mine.tryAcquire()).toBe(true);
+    expect(await mine.check()).toBe(true);
+    expect(await yours.tryAcquire()).toBe(false);
+    expect([mine.held, yours.held]).toEqual([true, false]);
+    expect(await yours.holder()).toEqual({ held: true, label: kind === 'sqlite' ? undefined : 'me' });
+    expect(await yours.check()).toBe(false);
+    await mine.release();
+    await mine.release();
+    expect(await mine.check()).toBe(false);
+    expect(await eventually(() => yours.tryAcquire())).toBe(true);
+    await yours.release();
+  });
+
+  it('is a different one under a different name', async () => {
+    const monitor = here.createLeaderLock('monitor', 'me');
+    const pruner = there.createLeaderLock('pruner', 'me');
+    expect([await monitor.tryAcquire(), await pruner.tryAcquire()]).toEqual([true, true]);
+    await Promise.all([monitor.release(), pruner.release()]);
+  });
+
+  it('is never taken from its own holder by itself', async () => {
+    const mine = here.createLeaderLock('monitor', 'me');
+    await mine.tryAcquire();
+    expect(await mine.evict()).toBe(false);
+    expect(await mine.check()).toBe(true);
+    await mine.release();
+    expect(await mine.evict()).toBe(false);
+  });
+});
+
+describe('the advisory lock on PostgreSQL', () => {
+  it('reports its loss at once and once, when the session is ended by an eviction', async () => {
+    const fixture = await postgresFixture();
+    const [here, there] = [fixture.open(), fixture.open()];
+    await Promise.all([here.start(), there.start()]);
+    const mine = here.createLeaderLock('monitor', 'me');
+    const yours = there.createLeaderLock('monitor', 'you');
+    const losses: string[] = [];
+    mine.onLost((reason) => losses.push(reason));
+    await mine.tryAcquire();
+    expect(await yours.evict()).toBe(true);
+    await eventually(() => losses.length > 0, { within: 1_000 });
+    expect(mine.held).toBe(false);
+    expect(await eventually(() => yours.tryAcquire())).toBe(true);
+    expect(await mine.check()).toBe(false);
+    expect(losses).toHaveLength(1);
+    await yours.release();
+    await fixture.close();
+  });
+
+  it('finds with a check that its connection is half-open', async () => {
+    const database = await createTestDatabase();
+    const proxy = await TcpProxy.to(database.url);
+    const db = new PostgresDatabase({
+      url: proxy.through(database.url),
+      poolSize: 2,
+      logger: silent,
+      clock: systemClock,
+    });
+    await db.start();
+    const lock = db.createLeaderLock('monitor', 'me');
+    const losses: string[] = [];
+    lock.onLost((reason) => losses.push(reason));
+    await lock.tryAcquire();
+    proxy.goSilent();
+    const before = performance.now();
+    expect(await lock.check()).toBe(false);
+    expect(performance.now() - before).toBeLessThan(3_000);
+    expect(losses).toEqual(['Query read timeout']);
+    await lock.release();
+    proxy.cut();
+    await db.stop();
+    await proxy.close();
+    await database.drop();
+  });
+});
+
+describe('the file lock beside an SQLite database', () => {
+  it('is lost when somebody deletes its file', async () => {
+    const fixture = await FIXTURES[1]![1]();
+    const db = fixture.open();
+    await db.start();
+    const lock = db.createLeaderLock('monitor', 'me');
+    const losses: string[] = [];
+    lock.onLost((reason) => losses.push(reason));
+    await lock.tryAcquire();
+    const [{ file }] = (await db.all<{ file: string }>('PRAGMA database_list')) as [{ file: string }];
+    const { rmSync } = await import('node:fs');
+    rmSync(`${file}.monitor.lock`);
+    expect(await lock.check()).toBe(false);
+    expect(losses[0]).toMatch(/was deleted/);
+    await fixture.close();
+  });
+});
