@@ -153,18 +153,22 @@ export class LightconeClient {
       withCredentials: this.#options.withCredentials ?? false,
     });
     this.#source = source;
+    // What a source that was given up still had to say does not count.
+    const listen = (type: string, handle: (event: MessageLike) => void): void =>
+      source.addEventListener(type, (event) => {
+        if (source === this.#source) handle(event);
+      });
     // `ready`, not the open event: a proxy can answer 200 and then hold everything back.
-    source.addEventListener('ready', (event) => {
+    listen('ready', (event) => {
       this.#remember(event);
       this.#attempts = 0;
       this.#setStatus('open');
     });
-    source.addEventListener('error', () => {
-      if (source !== this.#source) return;
+    listen('error', () => {
       if (source.readyState === CLOSED) this.#retryLater();
       else this.#setStatus('connecting');
     });
-    for (const name of EVENTS) source.addEventListener(name, (event) => this.#receive(name, event));
+    for (const name of EVENTS) listen(name, (event) => this.#receive(name, event));
     this.#setStatus('connecting');
   }
 

@@ -78,7 +78,7 @@ class Pane {
     const line = document.createElement('li');
     line.className = 'fresh';
     const time = document.createElement('time');
-    time.textContent = new Date().toLocaleTimeString([], { hour12: false, fractionalSecondDigits: 3 });
+    time.textContent = new Date().toTimeString().slice(0, 8);
     const kind = document.createElement('b');
     kind.textContent = name;
     line.append(time, ' ', kind, ' ', JSON.stringify(data));
