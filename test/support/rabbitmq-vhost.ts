@@ -27,7 +27,6 @@ export interface Vhost {
   connections(): Promise<Array<{ name: string; client_properties: { connection_name?: string } }>>;
   /** The broker ends every connection to this virtual host. @returns how many there were */
   closeConnections(): Promise<number>;
-  deleteQueue(name: string): Promise<void>;
   delete(): Promise<void>;
 }
 
@@ -63,9 +62,6 @@ export async function createVhost(broker: { amqpUrl: string; managementUrl: stri
         await api(managementUrl, 'DELETE', `/connections/${encodeURIComponent(connection.name)}`);
       }
       return open.length;
-    },
-    deleteQueue: async (queue) => {
-      await must(api(managementUrl, 'DELETE', `/queues/${name}/${encodeURIComponent(queue)}`));
     },
     delete: async () => {
       await must(api(managementUrl, 'DELETE', `/vhosts/${name}`));

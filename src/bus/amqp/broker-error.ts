@@ -17,7 +17,10 @@ export function explainBrokerError(error: unknown): string {
       ? 'the broker refuses the user or the password; check amqp_internal_connection'
       : `the user lacks a permission on the broker: ${reply(text)}`;
   }
-  if (text.includes('NOT_ALLOWED')) return `the virtual host is wrong or not allowed: ${reply(text)}`;
+  // amqplib keeps the broker's reason to itself when the connection is refused at this point.
+  if (/ConnectionOpenOk.*ConnectionClose/.test(text)) {
+    return 'the broker refuses the virtual host; does it exist, and may the user enter it?';
+  }
   if (text.includes('PRECONDITION'))
     return `an exchange or queue exists with other properties: ${reply(text)}`;
   return code === undefined || text.includes(String(code)) ? text : `${text} (${code})`;

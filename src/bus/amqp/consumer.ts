@@ -1,4 +1,4 @@
-import type { Channel, ConsumeMessage } from 'amqplib';
+import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib';
 import type { Metrics } from '../../telemetry/metrics.js';
 import type { OncePerInterval } from '../../telemetry/once-per-interval.js';
 import { decodeTask, decodeTick } from '../codec.js';
@@ -26,16 +26,11 @@ export interface ConsumerOptions {
 /** Reads one queue, hands on what is valid, acknowledges everything. */
 export class Consumer {
   #lastUnacked: ConsumeMessage | undefined;
-  #closed = false;
 
   constructor(
     private readonly channel: Channel,
     private readonly options: ConsumerOptions,
-  ) {
-    channel.on('close', () => {
-      this.#closed = true;
-    });
-  }
+  ) {}
 
   async start(queue: string): Promise<void> {
     await this.channel.prefetch(PREFETCH);
@@ -79,9 +74,18 @@ export class Consumer {
       setImmediate(() => {
         const newest = this.#lastUnacked;
         this.#lastUnacked = undefined;
-        if (newest && !this.#closed) this.channel.ack(newest, true);
+        if (newest) this.#acknowledge(newest);
       });
     }
     this.#lastUnacked = message;
+  }
+
+  #acknowledge(upTo: ConsumeMessage): void {
+    try {
+      this.channel.ack(upTo, true);
+    } catch (error) {
+      // The channel closes or is closed, and its queue with it.
+      if (!(error instanceof IllegalOperationError)) throw error;
+    }
   }
 }

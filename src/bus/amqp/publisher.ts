@@ -86,6 +86,9 @@ export class ConfirmPublisher {
         this.events.onSilence();
         return unavailable(`no confirm within ${CONFIRM_DEADLINE_MS} ms`);
       });
+    } catch (error) {
+      // amqplib throws its own when the channel is just closing.
+      throw error instanceof LightconeError ? error : unavailable(String(error));
     } finally {
       this.#giveUp.delete(giveUp);
     }

@@ -1,0 +1,69 @@
+import { Writable } from 'node:stream';
+import { AmqpBus, type AmqpBusOptions } from '../../src/bus/amqp.js';
+import type { BusHandler, GapCause } from '../../src/bus/port.js';
+import { systemClock } from '../../src/core/clock.js';
+import type { ControlTask, Tick } from '../../src/core/events.js';
+import { createLogger, type Logger } from '../../src/telemetry/logger.js';
+import { CountingMetrics } from '../../src/telemetry/memory.js';
+
+/** What came in, in order: tasks, ticks and gaps. */
+export class Recorder implements BusHandler {
+  readonly received: (ControlTask | Tick | GapCause)[] = [];
+  onTask(task: ControlTask): void {
+    this.received.push(task);
+  }
+  onTick(tick: Tick): void {
+    this.received.push(tick);
+  }
+  onGap(cause: GapCause): void {
+    this.received.push(cause);
+  }
+}
+
+export const tick = (sequence: number, leader = 'a'): Tick => ({
+  leader,
+  sequence,
+  until: 1_000_000 + sequence,
+});
+export const broadcast = (payload: string): ControlTask => ({ task: 'notify_broadcast', payload });
+
+/** A logger whose lines a test can read. */
+export function recordingLogger(): { logger: Logger; lines: Record<string, unknown>[] } {
+  const lines: Record<string, unknown>[] = [];
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(JSON.parse(String(chunk)));
+      done();
+    },
+  });
+  return { logger: createLogger('info', {}, destination), lines };
+}
+
+export interface TestBus {
+  bus: AmqpBus;
+  recorder: Recorder;
+  metrics: CountingMetrics;
+  lines: Record<string, unknown>[];
+}
+
+/** An AMQP bus that is not started yet; with a handler unless `publishesOnly`. */
+export function amqpBus(
+  url: string,
+  options: Partial<AmqpBusOptions> & { publishesOnly?: boolean } = {},
+): TestBus {
+  const { publishesOnly, ...rest } = options;
+  const { logger, lines } = recordingLogger();
+  const metrics = new CountingMetrics();
+  const recorder = new Recorder();
+  const bus = new AmqpBus({
+    url,
+    serverName: 'main.1',
+    logger,
+    metrics,
+    clock: systemClock,
+    random: Math.random,
+    ...rest,
+  });
+  if (!publishesOnly) bus.subscribe(recorder);
+  return { bus, recorder, metrics, lines };
+}
