@@ -7,7 +7,7 @@ export interface Import {
   from: string;
   /** The same, or the name of a package or of a part of Node.js. */
   to: string;
-  /** The names taken, without `type` ones; empty for an import of types only. */
+  /** The names taken, without `type` ones; empty for types only and for a lazy import. */
   values: string[];
 }
 
@@ -24,7 +24,7 @@ export function readSource(file: string): string {
 }
 
 export function importsOf(file: string): Import[] {
-  return [...readSource(file).matchAll(STATEMENT)].map(([, typeOnly, names = '*', from, bare, dynamic]) => {
+  return [...readSource(file).matchAll(STATEMENT)].map(([, typeOnly, names = '', from, bare, dynamic]) => {
     const target = (from ?? bare ?? dynamic)!;
     return {
       from: file,
