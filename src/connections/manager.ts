@@ -16,29 +16,22 @@ import type { ChangeLog, NotificationLog } from '../database/port.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { endBody, preamble } from './body.js';
-import { CatchUp, catchUpFrames } from './catch-up.js';
-import { Dispatcher } from './dispatcher.js';
+import { catchUpFrames } from './catch-up.js';
+import { drainTabs } from './drain.js';
 import { commentFrame, type Frame, Position } from './frame.js';
-import { GapRepair } from './gap-repair.js';
+import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
 import { PermissionCheck, type PermissionSource } from './permissions.js';
 import { RecentLog } from './recent-log.js';
 import { TabRegistry } from './registry.js';
-import { StatusBatcher } from './status-batcher.js';
 import { Tab } from './tab.js';
 import { ViewerRegistry } from './viewers.js';
-import { Watermark } from './watermark.js';
 import { Wheel } from './wheel.js';
 
 /** Entries of the recent log: 40 bytes each, so 5 MiB for the life of the worker. */
 const RECENT_CAPACITY = 131_072;
-/** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
-const TASK_EXPIRY_SECONDS = 10;
 /** A cursor so far ahead of the database clock is not one of ours. */
 const FUTURE_TOLERANCE_SECONDS = 10;
-/** A stop ends at most so many streams per second, so that their browsers do not come back all at once. */
-const DRAIN_PER_SECOND = 1000;
-
 export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained';
 
 export interface ManagerParts {
@@ -71,14 +64,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly registry = new TabRegistry();
   readonly viewers = new ViewerRegistry();
   readonly outlet: Outlet;
-  private readonly recent: RecentLog;
+  readonly recent: RecentLog;
   private readonly wheel: Wheel;
-  private readonly overlapMicros: number;
   private readonly permissionCheck: PermissionCheck;
-  /** Present once started; before that nothing is open and the first read covers what a task would say. */
-  private live:
-    | { watermark: Watermark; dispatcher: Dispatcher; catchUp: CatchUp; gapRepair: GapRepair }
-    | undefined;
+  /** Present once the database clock is known; tasks before that are covered by the first read. */
+  private live: Live | undefined;
+  private preloaded = false;
   private timer: NodeJS.Timeout | undefined;
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
@@ -86,7 +77,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   constructor(private readonly parts: ManagerParts) {
     const { config } = parts;
-    this.overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
     this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
       void this.catchUp(tab, tab.position.cursor, 'overflow');
     });
@@ -105,7 +95,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   get ready(): boolean {
-    return this.live !== undefined && !this.isDraining;
+    return this.preloaded && !this.isDraining;
   }
 
   get draining(): boolean {
@@ -128,70 +118,20 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    */
   async start(signal?: AbortSignal): Promise<void> {
     if (this.live) return;
-    const { changeLog, clock, config, logger, metrics, notifications } = this.parts;
+    const { changeLog, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
-    for (;;) {
+    while (!this.preloaded) {
       try {
         const now = await changeLog.now();
-        const since = now - secondsToMicros(config.recentWindowSeconds);
-        await this.preload(since, now);
-        const watermark = new Watermark(
-          clock,
-          now,
-          now - this.overlapMicros,
-          config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
-        );
-        const dispatcher = new Dispatcher({
-          registry: this.registry,
-          viewers: this.viewers,
-          recent: this.recent,
-          watermark,
-          outlet: this.outlet,
-          overlapMicros: this.overlapMicros,
-          encodeId: this.parts.encodeId,
-          decodeId: this.parts.decodeId,
-        });
-        const catchUp = new CatchUp({
-          changeLog,
-          recent: this.recent,
-          statuses: notifications && new StatusBatcher(notifications),
-          overlapMicros: this.overlapMicros,
-          metrics,
-        });
-        const gapRepair = new GapRepair({
-          changeLog,
-          notifications,
-          dispatcher,
-          watermark,
-          overlapMicros: this.overlapMicros,
-          logger,
-          metrics,
-        });
-        this.live = { watermark, dispatcher, catchUp, gapRepair };
-        this.timer = setInterval(() => this.everySecond(), 1000);
-        return;
+        this.live ??= createLive(this.parts, this, now);
+        await preload(changeLog, this.recent, now - secondsToMicros(config.recentWindowSeconds), now);
+        this.preloaded = true;
       } catch (error) {
         logger.warn({ err: error }, 'the recent changes cannot be read from the database yet; trying again');
         await sleep(backoff.next(), signal);
       }
     }
-  }
-
-  private async preload(since: Cursor, now: Cursor): Promise<void> {
-    const { changeLog } = this.parts;
-    const [changes, entryPoints] = await Promise.all([
-      changeLog.changesSince(since, { kind: 'all' }),
-      changeLog.entryPointOwnersSince(since, { kind: 'all' }),
-    ]);
-    changes.sort((a, b) => a.newest - b.newest);
-    for (const { historyId, userId, sessionIds, newest } of changes) {
-      if (userId !== undefined) this.recent.recordUser(userId, historyId, newest, newest);
-      for (const sessionId of sessionIds) this.recent.recordSession(sessionId, historyId, newest, newest);
-    }
-    // When exactly they changed is not asked for: told too late is told too often, never too seldom.
-    for (const userId of entryPoints.userIds) this.recent.recordEntryPoints({ userId }, now);
-    for (const sessionId of entryPoints.sessionIds) this.recent.recordEntryPoints({ sessionId }, now);
-    this.recent.startCovering(since);
+    this.timer = setInterval(() => this.everySecond(), 1000);
   }
 
   // --- the bus -----------------------------------------------------------------------------------------------------
@@ -245,7 +185,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER, DATABASE_UNAVAILABLE (not started) */
   admit(principal: Principal): void {
     const { config } = this.parts;
-    if (this.live === undefined) {
+    if (!this.preloaded) {
       throw this.refusal(
         'DATABASE_UNAVAILABLE',
         'This worker is starting: it waits for its database or its broker.',
@@ -419,25 +359,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
     this.outlet.flush();
-    const { clock } = this.parts;
-    const begin = clock.monotonic();
-    const total = this.registry.all.length;
-    const spread = Math.min(timeoutMs * 0.7, (total / DRAIN_PER_SECOND) * 1000);
-    while (this.registry.all.length > 0) {
-      const elapsed = clock.monotonic() - begin;
-      if (elapsed >= timeoutMs * 0.9) break;
-      const share = spread === 0 ? 1 : Math.min(1, (elapsed + 50) / spread);
-      const toEnd = Math.ceil(total * share) - (total - this.registry.all.length);
-      // Tabs that wait for their socket or their catch-up are given until the deadline.
-      let ended = 0;
-      for (const tab of [...this.registry.all]) {
-        if (ended >= toEnd) break;
-        if (tab.state !== 'live') continue;
-        this.close(tab, 'drained');
-        ended += 1;
-      }
-      if (this.registry.all.length > 0) await sleep(50);
-    }
+    await drainTabs(this.registry, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
     for (const tab of [...this.registry.all]) {
       this.gone(tab, 'drained');
       tab.out.destroy();

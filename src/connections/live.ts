@@ -1,0 +1,93 @@
+/** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
+import type { Cursor } from '../core/events.js';
+import { secondsToMicros } from '../core/time.js';
+import type { ChangeLog } from '../database/port.js';
+import { CatchUp } from './catch-up.js';
+import { Dispatcher } from './dispatcher.js';
+import { GapRepair } from './gap-repair.js';
+import type { ConnectionManager, ManagerParts } from './manager.js';
+import type { RecentLog } from './recent-log.js';
+import { StatusBatcher } from './status-batcher.js';
+import { Watermark } from './watermark.js';
+
+/** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
+const TASK_EXPIRY_SECONDS = 10;
+
+export interface Live {
+  watermark: Watermark;
+  dispatcher: Dispatcher;
+  catchUp: CatchUp;
+  gapRepair: GapRepair;
+}
+
+export function createLive(
+  { config, changeLog, notifications, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
+  {
+    registry,
+    viewers,
+    outlet,
+    recent,
+  }: Pick<ConnectionManager, 'registry' | 'viewers' | 'outlet' | 'recent'>,
+  /** The database clock. */
+  now: Cursor,
+): Live {
+  const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
+  const watermark = new Watermark(
+    clock,
+    now,
+    now - overlapMicros,
+    config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
+  );
+  const dispatcher = new Dispatcher({
+    registry,
+    viewers,
+    recent,
+    watermark,
+    outlet,
+    overlapMicros,
+    encodeId,
+    decodeId,
+  });
+  const statuses = notifications && new StatusBatcher(notifications);
+  return {
+    watermark,
+    dispatcher,
+    catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
+    gapRepair: new GapRepair({
+      changeLog,
+      notifications,
+      dispatcher,
+      watermark,
+      overlapMicros,
+      logger,
+      metrics,
+    }),
+  };
+}
+
+/**
+ * Fills the recent log from the database, so that tabs from other workers can be caught up from memory at once. Tasks
+ * that arrive meanwhile must be recorded as well: the bus comes first, this read second, tabs third.
+ *
+ * @throws LightconeError DATABASE_UNAVAILABLE
+ */
+export async function preload(
+  changeLog: ChangeLog,
+  recent: RecentLog,
+  since: Cursor,
+  now: Cursor,
+): Promise<void> {
+  const [changes, entryPoints] = await Promise.all([
+    changeLog.changesSince(since, { kind: 'all' }),
+    changeLog.entryPointOwnersSince(since, { kind: 'all' }),
+  ]);
+  changes.sort((a, b) => a.newest - b.newest);
+  for (const { historyId, userId, sessionIds, newest } of changes) {
+    if (userId !== undefined) recent.recordUser(userId, historyId, newest, newest);
+    for (const sessionId of sessionIds) recent.recordSession(sessionId, historyId, newest, newest);
+  }
+  // When exactly they changed is not asked for: told too late is told too often, never too seldom.
+  for (const userId of entryPoints.userIds) recent.recordEntryPoints({ userId }, now);
+  for (const sessionId of entryPoints.sessionIds) recent.recordEntryPoints({ sessionId }, now);
+  recent.startCovering(since);
+}
