@@ -157,8 +157,9 @@ export class Leadership implements Lifecycle {
     if (beat) await this.#heartbeat();
     if (stopped.aborted) return 0;
     if (this.leading) return this.#stepAsLeader();
-    // A heartbeat is this second's statement, unless nobody leads and somebody asked.
-    if (beat && !forced && this.#better().length > 0) return this.#spread(this.#standbyMs);
+    // A heartbeat is this interval's statement; only the candidate that should lead looks at the lock as well.
+    const lookLater = beat && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
+    if (lookLater && this.#better().length > 0) return this.#spread(this.#standbyMs);
     return this.#stepAsStandby(stopped);
   }
 
