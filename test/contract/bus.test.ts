@@ -8,13 +8,13 @@ import { createLogger } from '../../src/telemetry/logger.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { broadcast, Recorder, tick } from '../support/bus.js';
 import { createVhost, type Vhost } from '../support/rabbitmq.js';
-import { sharedRabbit } from '../support/services.js';
+import { sharedService } from '../support/services.js';
 
 const logger = createLogger('silent');
 
 let vhost: Vhost;
 beforeAll(async () => {
-  vhost = await createVhost(await sharedRabbit());
+  vhost = await createVhost(await sharedService('rabbitmq'));
 });
 afterAll(async () => {
   await vhost.delete();

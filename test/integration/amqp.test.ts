@@ -4,14 +4,14 @@ import { systemClock } from '../../src/core/clock.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
 import { publishAsGalaxy } from '../support/kombu.js';
 import { createVhost, type Vhost } from '../support/rabbitmq.js';
-import { sharedRabbit } from '../support/services.js';
+import { sharedService } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 let vhost: Vhost;
 const open: { close(): Promise<unknown> }[] = [];
 
 beforeEach(async () => {
-  vhost = await createVhost(await sharedRabbit());
+  vhost = await createVhost(await sharedService('rabbitmq'));
 });
 afterEach(async () => {
   for (const one of open.splice(0).reverse()) await one.close();
