@@ -97,6 +97,7 @@ describe('an id', () => {
     ['a session cookie', SESSIONS[0]![1]],
     ['a number beyond the column', s1.encodeId(2 ** 31)],
     ['a number with a leading zero', s1.encodeSessionKey('042')],
+    ['a number with more padding than it needs', s1.encodeSessionKey('!!!!!!!42')],
     ['a negative number', s1.encodeSessionKey('-42')],
   ])('is not made from %s', (_, text) => {
     expect(s1.decodeId(text)).toBeUndefined();
