@@ -68,8 +68,9 @@ class Pane {
     if (client !== this.#client) return;
     this.#find('.state').dataset.state = status;
     this.#find('.state-text').textContent = STATES[status];
-    // The stream tells what changes from here on; what is already there is asked for once it is open.
-    if (status === 'open') this.#load();
+    // The stream tells what changes from here on; what is already there is asked for once it is open. An EventSource does
+    // not tell why it was refused; this request does.
+    if (status === 'open' || status === 'waiting') this.#load();
   }
 
   #receive(name, data) {

@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Worker } from '../../src/app/worker.js';
+import { loadConfig } from '../../src/config/load.js';
+import { systemClock } from '../../src/core/clock.js';
+import { createLogger } from '../../src/telemetry/logger.js';
+import { launchChromium } from '../support/chromium.js';
+
+const PREFIX = '/galaxy';
+let browser: Browser;
+let directory: string;
+let worker: Worker;
+let context: BrowserContext;
+let page: Page;
+/** What the page complained of; a violated content policy is among it. */
+let complaints: string[];
+
+function createWorker(listen: string): Worker {
+  const config = loadConfig({
+    env: {
+      GALAXY_CONFIG_OVERRIDE_GALAXY_URL_PREFIX: PREFIX,
+      GALAXY_CONFIG_OVERRIDE_DATABASE_CONNECTION: `sqlite:///${join(directory, 'demo.sqlite')}`,
+      LIGHTCONE_LISTEN: listen,
+      LIGHTCONE_DRAIN_TIMEOUT: '1',
+    },
+    flags: {},
+    cwd: directory,
+  });
+  const surroundings = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
+  return new Worker({ config, serverName: 'main', demo: true, supervised: false, surroundings });
+}
+
+beforeAll(async () => {
+  browser = await launchChromium();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'lightcone-browser-'));
+  worker = createWorker('127.0.0.1:0');
+  await worker.start();
+  context = await browser.newContext();
+  page = await context.newPage();
+  complaints = [];
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !message.text().includes('net::ERR')) complaints.push(message.text());
+  });
+});
+afterEach(async () => {
+  await context.close();
+  await worker.stop();
+  rmSync(directory, { recursive: true });
+});
+
+const pane = (number: number) => page.locator('.pane').nth(number);
+const state = (number: number) => pane(number).locator('.state-text');
+const until = (locator: ReturnType<Page['locator']>, text: string) =>
+  locator.getByText(text).first().waitFor({ timeout: 10_000 });
+const rename = async (number: number, name: string): Promise<void> => {
+  await pane(number).locator('.name').fill(name);
+  await pane(number).getByRole('button', { name: 'Rename' }).click();
+};
+
+describe('the demo page', () => {
+  test('shows a change to its owner in every pane, and to nobody else', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await until(pane(0), 'connected');
+    await until(pane(1), 'connected');
+    await rename(0, 'seen by alice');
+    await until(pane(0).locator('.log'), 'history_update');
+
+    await pane(1).locator('.who').selectOption('alice');
+    await until(pane(1), 'connected');
+    await pane(1).locator('.name').waitFor();
+    await rename(0, 'seen in both');
+    await until(pane(1).locator('.log'), 'history_update');
+    await expect.poll(() => pane(1).locator('.name').inputValue()).toBe('seen in both');
+
+    // Bob comes back after all this: his log is empty, and stays so until something of his own changes.
+    await pane(1).locator('.who').selectOption('bob');
+    await until(pane(1), 'connected');
+    await pane(1).locator('.name').waitFor();
+    await rename(0, 'for alice alone');
+    await expect.poll(() => pane(0).locator('.log li').count()).toBeGreaterThanOrEqual(3);
+    await rename(1, 'of bob');
+    await until(pane(1).locator('.log'), 'history_update');
+    expect(await pane(1).locator('.log li').count()).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  test('says what is wrong with a key', async () => {
+    await page.goto(`${worker.address}${PREFIX}`);
+    await until(pane(0), 'connected');
+    await pane(0).locator('.who').selectOption('another key …');
+    await pane(0).locator('.own-key input').fill('no-such-key');
+    await pane(0).getByRole('button', { name: 'Use it' }).click();
+    await until(pane(0), 'refused, will try again');
+    await until(pane(0), 'the API key is not valid');
+  });
+
+  test('comes back by itself after a restart of the server, with what happened in between', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await until(pane(0), 'connected');
+    await rename(0, 'before');
+    await until(pane(0).locator('.log'), 'history_update');
+    const { host } = new URL(worker.address);
+    await worker.stop();
+    await expect.poll(() => state(0).textContent()).not.toBe('connected');
+
+    worker = createWorker(host);
+    await worker.start();
+    await fetch(`${worker.address}${PREFIX}/api/histories?key=demo-alice`)
+      .then((response) => response.json() as Promise<{ id: string }[]>)
+      .then(([history]) =>
+        fetch(`${worker.address}${PREFIX}/api/histories/${history!.id}?key=demo-alice`, {
+          method: 'PUT',
+          headers: { 'content-type': 'application/json' },
+          body: '{"name":"made while away"}',
+        }),
+      );
+    await expect
+      .poll(() => pane(0).locator('.name').inputValue(), { timeout: 20_000 })
+      .toBe('made while away');
+    await until(pane(0), 'connected');
+  });
+});
+
+describe('the status page', () => {
+  test('tells an administrator where an update would stop, and nobody else', async () => {
+    await page.goto(`${worker.address}${PREFIX}/status/`);
+    await page.locator('#login input').fill('demo-alice');
+    await page.getByRole('button', { name: 'Show the status' }).click();
+    await until(page.locator('#problem'), 'only administrators');
+    await page.locator('#login input').fill('demo-admin');
+    await page.getByRole('button', { name: 'Show the status' }).click();
+    await until(page.locator('#findings'), 'This worker watches for changes (data_version).');
+    await until(page.locator('#flow'), 'changes seen');
+    expect(await page.locator('#findings .bad').count()).toBe(0);
+  });
+});
