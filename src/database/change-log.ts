@@ -25,14 +25,15 @@ export class SqlChangeLog implements ChangeLog {
     return this.db.now();
   }
 
+  /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */
   async changesSince(floor: Micros, scope: ChangeScope): Promise<HistoryChange[]> {
     const { condition, params } = this.#scope(scope);
     const rows = await this.db.all<ChangeRow>(
       `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.audit_rows
-         FROM (SELECT a.history_id, max(a.update_time) AS newest, count(*) AS audit_rows
+         FROM (SELECT max(a.history_id) AS history_id, max(a.update_time) AS newest, count(*) AS audit_rows
                  FROM history_audit a
                 WHERE a.update_time > $1 AND ${condition}
-                GROUP BY a.history_id) c ${OWNERS}
+                GROUP BY +a.history_id) c ${OWNERS}
         ORDER BY c.history_id`,
       [formatSql(floor), ...params],
     );

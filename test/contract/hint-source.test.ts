@@ -3,8 +3,9 @@ import { systemClock } from '../../src/core/clock.js';
 import { secondsToMicros } from '../../src/core/time.js';
 import { type DemoData, seedDemo } from '../../src/database/demo.js';
 import { hasNotifyTriggers, PollSource } from '../../src/database/poll-source.js';
-import type { HintListener, HintSource } from '../../src/database/port.js';
+import type { HintListener, HintSource, Sql, SqlValue } from '../../src/database/port.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { ListenSource } from '../../src/database/postgres/listen-source.js';
 import { migrate } from '../../src/database/schema.js';
 import {
   type AnyDatabase,
@@ -179,6 +180,35 @@ describe('LISTEN on PostgreSQL', () => {
   });
 });
 
+describe('a barrier of LISTEN', () => {
+  it('hands over what arrives in the same packet before it resolves', async () => {
+    const database = await createTestDatabase();
+    const db = new PostgresDatabase({ url: database.url, poolSize: 2, logger: silent, clock: systemClock });
+    await db.start();
+    await migrate(db, silent);
+    const demo = (await seedDemo(db))!;
+    const { historyId } = demo.users[0]!;
+    const heard = new Recorder();
+    // Change and barrier in one commit: their notifications cannot come apart.
+    const sql = Object.create(db, {
+      all: {
+        value: (text: string, params: SqlValue[]) =>
+          db.transaction(async (tx) => {
+            await tx.run('UPDATE history SET name = $1 WHERE id = $2', ['x', historyId]);
+            return tx.all(text, params);
+          }),
+      },
+    }) as Sql;
+    const source = new ListenSource({ url: database.url, sql, listener: heard, logger: silent });
+    await source.start();
+    await source.barrier();
+    expect(heard.ids).toEqual([historyId]);
+    await source.stop();
+    await db.stop();
+    await database.drop();
+  });
+});
+
 describe('LISTEN over a connection that goes silent', () => {
   it('is found by a barrier within 5 s and replaced', async () => {
     const database = await createTestDatabase();
@@ -188,7 +218,6 @@ describe('LISTEN over a connection that goes silent', () => {
     const direct = new PostgresDatabase({ ...options, url: database.url });
     await direct.start();
     await migrate(direct, silent);
-    const { ListenSource } = await import('../../src/database/postgres/listen-source.js');
     const heard = new Recorder();
     const source = new ListenSource({
       url: proxy.through(database.url),

@@ -111,7 +111,6 @@ export class ListenSource implements HintSource {
         throw unavailable(`the LISTEN connection was lost: ${reason}`);
       }),
     ]);
-    this.#flush();
     return parseSql(row!.now);
   }
 
@@ -200,6 +199,7 @@ export class ListenSource implements HintSource {
   }
 
   #onBarrier(token: string): void {
+    // What came before it, perhaps in the same read of the socket, is handed over before the barrier resolves.
     this.#flush();
     this.#barriers.get(token)?.();
   }
