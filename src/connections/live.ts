@@ -5,9 +5,12 @@ import type { ChangeLog } from '../database/port.js';
 import { CatchUp } from './catch-up.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
-import type { ConnectionManager, ManagerParts } from './manager.js';
+import type { Outlet } from './outlet.js';
+import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
+import type { TabRegistry } from './registry.js';
 import { StatusBatcher } from './status-batcher.js';
+import type { ViewerRegistry } from './viewers.js';
 import { Watermark } from './watermark.js';
 
 /** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
@@ -27,7 +30,7 @@ export function createLive(
     viewers,
     outlet,
     recent,
-  }: Pick<ConnectionManager, 'registry' | 'viewers' | 'outlet' | 'recent'>,
+  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
   /** The database clock. */
   now: Cursor,
 ): Live {

@@ -5,23 +5,19 @@
 
 import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
-import type { SseConfig } from '../config/config.js';
 import { Backoff } from '../core/backoff.js';
-import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { secondsToMicros } from '../core/time.js';
-import type { ChangeLog, NotificationLog } from '../database/port.js';
-import type { Logger } from '../telemetry/logger.js';
-import type { Metrics } from '../telemetry/metrics.js';
 import { endBody, preamble } from './body.js';
 import { catchUpFrames } from './catch-up.js';
 import { drainTabs } from './drain.js';
 import { commentFrame, type Frame, Position } from './frame.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
-import { PermissionCheck, type PermissionSource } from './permissions.js';
+import type { ManagerParts } from './parts.js';
+import { PermissionCheck } from './permissions.js';
 import { RecentLog } from './recent-log.js';
 import { TabRegistry } from './registry.js';
 import { Tab } from './tab.js';
@@ -33,20 +29,6 @@ const RECENT_CAPACITY = 131_072;
 /** A cursor so far ahead of the database clock is not one of ours. */
 const FUTURE_TOLERANCE_SECONDS = 10;
 export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained';
-
-export interface ManagerParts {
-  config: SseConfig;
-  changeLog: ChangeLog;
-  /** Undefined where the notification system is off. */
-  notifications: NotificationLog | undefined;
-  permissions: PermissionSource;
-  encodeId: (id: HistoryId) => string;
-  decodeId: (text: string) => HistoryId | undefined;
-  clock: Clock;
-  random: () => number;
-  logger: Logger;
-  metrics: Metrics;
-}
 
 export interface OpenRequest {
   out: Writable;

@@ -10,28 +10,9 @@
  * A failed publish keeps nothing in memory: the monitor is then *behind*, its cursor stands, no tick leaves, and as soon
  * as the bus is back the database is read again from the cursor.
  */
-import type { Publisher } from '../bus/port.js';
-import type { Clock } from '../core/clock.js';
 import type { Cursor } from '../core/events.js';
-import type { ChangeLog, CursorStore, HintListener, HintSource } from '../database/port.js';
-import type { Logger } from '../telemetry/logger.js';
-import type { Metrics } from '../telemetry/metrics.js';
+import type { MonitorParts } from './parts.js';
 import { Term } from './term.js';
-
-export interface MonitorParts {
-  changeLog: ChangeLog;
-  cursors: CursorStore;
-  bus: Publisher;
-  /** A fresh hint source; it is started and stopped with the role. */
-  createHintSource: (listener: HintListener) => HintSource;
-  /** Name of this leader's ticks: server name and start, so that a successor's sequence is not taken for its own. */
-  leaderName: string;
-  debounceMs: number;
-  overlapSeconds: number;
-  clock: Clock;
-  logger: Logger;
-  metrics: Metrics;
-}
 
 /** The role of the elected process: `gain` begins it, `lose` ends it; both may be called again and again. */
 export class HistoryAuditMonitor {

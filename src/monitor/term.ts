@@ -6,7 +6,7 @@ import { toTasks } from '../core/tasks.js';
 import { secondsToMicros } from '../core/time.js';
 import type { HintListener, HintSource } from '../database/port.js';
 import { Coalescer } from './coalescer.js';
-import type { MonitorParts } from './history-audit-monitor.js';
+import type { MonitorParts } from './parts.js';
 import { Published } from './published.js';
 
 /** One name for the role's stored cursor, whoever holds it. */

@@ -1,0 +1,22 @@
+/** What the connection manager is made of; `app/` puts it together. */
+import type { SseConfig } from '../config/config.js';
+import type { Clock } from '../core/clock.js';
+import type { HistoryId } from '../core/events.js';
+import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import type { PermissionSource } from './permissions.js';
+
+export interface ManagerParts {
+  config: SseConfig;
+  changeLog: ChangeLog;
+  /** Undefined where the notification system is off. */
+  notifications: NotificationLog | undefined;
+  permissions: PermissionSource;
+  encodeId: (id: HistoryId) => string;
+  decodeId: (text: string) => HistoryId | undefined;
+  clock: Clock;
+  random: () => number;
+  logger: Logger;
+  metrics: Metrics;
+}

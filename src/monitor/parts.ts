@@ -1,0 +1,21 @@
+/** What the monitor is made of; `app/` puts it together. */
+import type { Publisher } from '../bus/port.js';
+import type { Clock } from '../core/clock.js';
+import type { ChangeLog, CursorStore, HintListener, HintSource } from '../database/port.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Metrics } from '../telemetry/metrics.js';
+
+export interface MonitorParts {
+  changeLog: ChangeLog;
+  cursors: CursorStore;
+  bus: Publisher;
+  /** A fresh hint source; it is started and stopped with the role. */
+  createHintSource: (listener: HintListener) => HintSource;
+  /** Name of this leader's ticks: server name and start, so that a successor's sequence is not taken for its own. */
+  leaderName: string;
+  debounceMs: number;
+  overlapSeconds: number;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
