@@ -2,7 +2,7 @@ import { type ChannelModel, type ConsumeMessage, connect } from 'amqplib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
-import { publishAsGalaxy } from '../support/kombu.js';
+import { publishAsGalaxy, receiveAsGalaxy } from '../support/kombu.js';
 import { createVhost, type Vhost } from '../support/rabbitmq.js';
 import { sharedService } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -164,7 +164,7 @@ describe('what others see of our messages', () => {
     expect(messages[0]?.properties.expiration).toBeUndefined();
   });
 
-  it('the epoch is a double on the wire, as kombu writes it', async () => {
+  it('a Galaxy task has that same set of properties', async () => {
     const messages = await listen();
     await publishAsGalaxy(vhost.amqpUrl, [
       { payload: { task: 'notify_broadcast', kwargs: { payload: '{}' } }, key: 'control.*', expiration: 10 },
@@ -180,6 +180,21 @@ describe('what others see of our messages', () => {
       deliveryMode: 2,
       priority: 0,
       contentEncoding: 'utf-8',
+    });
+  });
+});
+
+describe('a real Galaxy peer (kombu)', () => {
+  it('reads our tasks, with the epoch as a float even when it is a whole second', async () => {
+    const clock = { ...systemClock, now: () => 1_782_909_296_000_000 };
+    const { bus } = await started({ publishesOnly: true, clock });
+    const seen = await receiveAsGalaxy(vhost.amqpUrl, () =>
+      bus.publish({ task: 'notify_users', userIds: [7], payload: '{"é":1}', eventId: 'e' }),
+    );
+    expect(seen).toEqual({
+      body: { task: 'notify_users', kwargs: { user_ids: [7], payload: '{"é":1}', event_id: 'e' } },
+      epoch: 1_782_909_296,
+      type: 'float',
     });
   });
 });

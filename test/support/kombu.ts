@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
 /** Publishes as a Galaxy process does: python3-kombu, its exchange declared in Galaxy's way, one call per message. */
@@ -32,4 +33,43 @@ export interface GalaxyMessage {
 export async function publishAsGalaxy(amqpUrl: string, messages: GalaxyMessage[]): Promise<void> {
   // Debian's own Python, which is the one that has the package python3-kombu.
   await promisify(execFile)('/usr/bin/python3', ['-c', PRODUCER, amqpUrl, JSON.stringify(messages)]);
+}
+
+/** Waits for one message and says what a Galaxy process would see of it. */
+const CONSUMER = `
+import json, sys
+import kombu
+exchange = kombu.Exchange('galaxy_core_exchange', type='topic')
+with kombu.Connection(sys.argv[1]) as connection:
+    queue = kombu.Queue('control.main@galaxy', exchange, routing_key='control.*')
+    def seen(body, message):
+        message.ack()
+        epoch = message.headers['epoch']
+        print(json.dumps({'body': body, 'epoch': epoch, 'type': type(epoch).__name__}))
+    with kombu.Consumer(connection, queues=[queue], callbacks=[seen], accept=['application/json']):
+        print('ready', flush=True)
+        connection.drain_events(timeout=10)
+    queue(connection.default_channel).delete()
+`;
+
+export interface SeenByGalaxy {
+  body: unknown;
+  epoch: number;
+  /** Python's type of the epoch header. */
+  type: string;
+}
+
+/** @param publish runs once the consumer listens */
+export async function receiveAsGalaxy(amqpUrl: string, publish: () => Promise<void>): Promise<SeenByGalaxy> {
+  const consumer = spawn('/usr/bin/python3', ['-c', CONSUMER, amqpUrl], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: consumer.stdout });
+  let seen: SeenByGalaxy | undefined;
+  for await (const line of lines) {
+    if (line === 'ready') await publish();
+    else seen = JSON.parse(line) as SeenByGalaxy;
+  }
+  if (!seen) throw new Error('the Galaxy consumer received nothing');
+  return seen;
 }
