@@ -1,38 +1,23 @@
 import type { Cursor, UserId } from '../core/events.js';
-import { formatIso, formatSql, parseSql } from '../core/time.js';
-import { sinceInclusive, utcNow } from './dialect.js';
-import { type NotificationDelivery, type NotificationLog, type Sql, type SqlRow, toBoolean } from './port.js';
-
-interface NotificationRow extends SqlRow {
-  id: number;
-  source: string | null;
-  category: string | null;
-  variant: string | null;
-  create_time: string | null;
-  update_time: string | null;
-  publication_time: string | null;
-  expiration_time: string | null;
-  content: Buffer | string | null;
-}
-
-interface AssociationRow extends NotificationRow {
-  user_id: number;
-  seen_time: string | null;
-  deleted: unknown;
-}
-
-interface RecipientRow extends NotificationRow {
-  user_id: number | null;
-}
+import { formatSql, parseSql } from '../core/time.js';
+import { sinceInclusive } from './dialect.js';
+import {
+  isActive,
+  NOTIFICATION_FIELDS,
+  type NotificationRow,
+  notificationForm,
+  USER_NOTIFICATION_FIELDS,
+  type UserNotificationRow,
+  userNotificationForm,
+} from './notification-forms.js';
+import { loadPreferences, wantsPush } from './notification-preferences.js';
+import type { NotificationDelivery, NotificationLog, Sql, SqlValue } from './port.js';
 
 /** A notification in wire form, with the moment that `since` is compared with. */
 interface Dated {
   latest: Cursor;
   form: object;
 }
-
-const FIELDS = `n.id, n.source, n.category, n.variant, n.create_time, n.update_time, n.publication_time,
-  n.expiration_time, n.content`;
 
 /** Reads notifications in the forms of the contract: payloads of section 3.4, status object of 4.3. */
 export class SqlNotificationLog implements NotificationLog {
@@ -43,31 +28,95 @@ export class SqlNotificationLog implements NotificationLog {
     private readonly db: Sql,
     private readonly encodeId: (id: number) => string,
   ) {
-    const now = utcNow(db.dialect);
-    // A NULL in either column hides the row, as the contract says.
-    this.#active = `n.publication_time <= ${now} AND n.expiration_time > ${now}`;
+    this.#active = isActive(db.dialect);
   }
 
-  async notificationsSince(floor: Cursor): Promise<NotificationDelivery[]> {
-    const rows = await this.db.all<RecipientRow>(
-      `SELECT ${FIELDS}, a.user_id
-         FROM notification n LEFT JOIN user_notification_association a
-           ON a.notification_id = n.id AND (a.deleted IS NULL OR a.deleted = false)
-        WHERE n.category <> 'broadcast' AND ${this.#active} AND ${publishedAfter(1)}
-        ORDER BY n.id, a.user_id`,
-      [formatSql(floor)],
-    );
-    return this.#deliveries(rows).filter((delivery) => delivery.userIds.length > 0);
+  notificationsSince(floor: Cursor): Promise<NotificationDelivery[]> {
+    return this.#messages(publishedAfter(1), [formatSql(floor)]);
   }
 
-  async broadcastsSince(floor: Cursor): Promise<NotificationDelivery[]> {
-    const rows = await this.db.all<RecipientRow>(
-      `SELECT ${FIELDS}, NULL AS user_id FROM notification n
-        WHERE n.category = 'broadcast' AND ${this.#active} AND ${publishedAfter(1)}
+  /** An edited broadcast counts as a new one. */
+  broadcastsSince(floor: Cursor): Promise<NotificationDelivery[]> {
+    return this.#broadcastDeliveries(`(${publishedAfter(1)} OR n.update_time > $1)`, [formatSql(floor)]);
+  }
+
+  /** What has to be pushed now for this row: nothing when it is not published yet, expired or gone. */
+  async deliveryOf(id: number): Promise<(NotificationDelivery & { broadcast: boolean }) | undefined> {
+    const [message] = await this.#messages('n.id = $1', [id]);
+    if (message) return { ...message, broadcast: false };
+    const [broadcast] = await this.#broadcastDeliveries('n.id = $1', [id]);
+    return broadcast && { ...broadcast, broadcast: true };
+  }
+
+  /** The user's own form of these, deleted ones too, as compact JSON: for the user's other tabs. */
+  async ownForms(userId: UserId, ids: readonly number[]): Promise<string[]> {
+    const rows = await this.db.all<UserNotificationRow>(
+      `SELECT ${USER_NOTIFICATION_FIELDS}
+         FROM user_notification_association a JOIN notification n ON n.id = a.notification_id
+        WHERE a.user_id = $1 AND ${this.db.isOneOf('n.id', 2)} AND ${this.#active}
         ORDER BY n.id`,
-      [formatSql(floor)],
+      [userId, this.db.list(ids)],
     );
-    return this.#deliveries(rows);
+    return rows.map((row) => JSON.stringify(userNotificationForm(row, this.encodeId)));
+  }
+
+  /** Two statements, so that a long text is not read once per recipient. */
+  async #messages(condition: string, params: readonly SqlValue[]): Promise<NotificationDelivery[]> {
+    const rows = await this.db.all<NotificationRow>(
+      `SELECT ${NOTIFICATION_FIELDS} FROM notification n
+        WHERE n.category <> 'broadcast' AND ${this.#active} AND ${condition}
+        ORDER BY n.id`,
+      params,
+    );
+    if (rows.length === 0) return [];
+    const recipients = await this.#recipientsOf(rows.map((row) => row.id));
+    const preferences = await loadPreferences(this.db, [...new Set([...recipients.values()].flat())]);
+    // The category was looked at when the rows were made; the push channel counts when it is used.
+    return rows
+      .map((row) => ({
+        ...this.#delivery(row),
+        userIds: (recipients.get(row.id) ?? []).filter((userId) => wantsPush(preferences.get(userId), row)),
+      }))
+      .filter((delivery) => delivery.userIds.length > 0);
+  }
+
+  async #recipientsOf(ids: readonly number[]): Promise<Map<number, UserId[]>> {
+    const rows = await this.db.all<{ notification_id: number; user_id: number }>(
+      `SELECT a.notification_id, a.user_id FROM user_notification_association a
+        WHERE ${this.db.isOneOf('a.notification_id', 1)} AND a.user_id IS NOT NULL
+          AND (a.deleted IS NULL OR a.deleted = false)
+        ORDER BY a.user_id`,
+      [this.db.list(ids)],
+    );
+    const byNotification = new Map<number, UserId[]>();
+    for (const { notification_id, user_id } of rows) {
+      const users = byNotification.get(notification_id);
+      if (users) users.push(user_id);
+      else byNotification.set(notification_id, [user_id]);
+    }
+    return byNotification;
+  }
+
+  async #broadcastDeliveries(
+    condition: string,
+    params: readonly SqlValue[],
+  ): Promise<NotificationDelivery[]> {
+    const rows = await this.db.all<NotificationRow>(
+      `SELECT ${NOTIFICATION_FIELDS} FROM notification n
+        WHERE n.category = 'broadcast' AND ${this.#active} AND ${condition}
+        ORDER BY n.id`,
+      params,
+    );
+    return rows.map((row) => this.#delivery(row));
+  }
+
+  #delivery(row: NotificationRow): NotificationDelivery {
+    return {
+      payload: JSON.stringify(notificationForm(row, this.encodeId)),
+      // Set: an active notification has one.
+      publicationTime: parseSql(row.publication_time!),
+      userIds: [],
+    };
   }
 
   async statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]> {
@@ -103,9 +152,8 @@ export class SqlNotificationLog implements NotificationLog {
 
   async #notificationsOf(users: readonly UserId[], since: Cursor): Promise<Map<UserId | undefined, Dated[]>> {
     if (users.length === 0) return new Map();
-    const rows = await this.db.all<AssociationRow>(
-      `SELECT a.user_id, n.id, n.source, n.category, n.variant, n.create_time, a.update_time, n.publication_time,
-              n.expiration_time, n.content, a.seen_time, a.deleted
+    const rows = await this.db.all<UserNotificationRow>(
+      `SELECT ${USER_NOTIFICATION_FIELDS}
          FROM user_notification_association a JOIN notification n ON n.id = a.notification_id
         WHERE ${this.db.isOneOf('a.user_id', 1)} AND (a.deleted IS NULL OR a.deleted = false)
           AND (a.update_time >= $2 OR n.publication_time >= $2) AND ${this.#active}
@@ -114,9 +162,8 @@ export class SqlNotificationLog implements NotificationLog {
     );
     const byUser = new Map<UserId | undefined, Dated[]>();
     for (const row of rows) {
-      const form = { ...this.#form(row), seen_time: time(row.seen_time), deleted: toBoolean(row.deleted) };
       const dated = byUser.get(row.user_id) ?? [];
-      dated.push({ latest: latest(row), form });
+      dated.push({ latest: latest(row), form: userNotificationForm(row, this.encodeId) });
       byUser.set(row.user_id, dated);
     }
     return byUser;
@@ -124,45 +171,12 @@ export class SqlNotificationLog implements NotificationLog {
 
   async #broadcasts(since: Cursor): Promise<Dated[]> {
     const rows = await this.db.all<NotificationRow>(
-      `SELECT ${FIELDS} FROM notification n
+      `SELECT ${NOTIFICATION_FIELDS} FROM notification n
         WHERE n.category = 'broadcast' AND (n.update_time >= $1 OR n.publication_time >= $1) AND ${this.#active}
         ORDER BY n.id`,
       [sinceInclusive(since)],
     );
-    return rows.map((row) => ({ latest: latest(row), form: this.#form(row) }));
-  }
-
-  #deliveries(rows: readonly RecipientRow[]): NotificationDelivery[] {
-    const deliveries = new Map<number, NotificationDelivery>();
-    for (const row of rows) {
-      let delivery = deliveries.get(row.id);
-      if (!delivery) {
-        delivery = {
-          payload: JSON.stringify(this.#form(row)),
-          // Set: an active notification has one.
-          publicationTime: parseSql(row.publication_time!),
-          userIds: [],
-        };
-        deliveries.set(row.id, delivery);
-      }
-      if (row.user_id !== null) delivery.userIds.push(row.user_id);
-    }
-    return [...deliveries.values()];
-  }
-
-  /** Keys in the contract's order. */
-  #form(row: NotificationRow) {
-    return {
-      id: this.encodeId(row.id),
-      source: row.source,
-      category: row.category,
-      variant: row.variant,
-      create_time: time(row.create_time),
-      update_time: time(row.update_time),
-      publication_time: time(row.publication_time),
-      expiration_time: time(row.expiration_time),
-      content: parseContent(row.content),
-    };
+    return rows.map((row) => ({ latest: latest(row), form: notificationForm(row, this.encodeId) }));
   }
 }
 
@@ -174,17 +188,3 @@ const latest = (row: NotificationRow): Cursor =>
 
 const publishedAfter = (position: number) =>
   `(n.publication_time > $${position} OR n.create_time > $${position})`;
-
-const time = (text: string | null): string | null => (text === null ? null : formatIso(parseSql(text)));
-
-/** An object, or in very old rows and edited broadcasts an object as JSON text inside JSON. */
-function parseContent(content: Buffer | string | null): unknown {
-  if (content === null) return null;
-  try {
-    const once: unknown = JSON.parse(content.toString());
-    return typeof once === 'string' ? JSON.parse(once) : once;
-  } catch {
-    // One unreadable row must not hide the others.
-    return null;
-  }
-}

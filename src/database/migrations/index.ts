@@ -2,6 +2,7 @@ import type { Dialect } from '../port.js';
 import { galaxyTables } from './0001-galaxy-tables.js';
 import { auditTriggers } from './0002-audit-triggers.js';
 import { ownTables } from './0003-own-tables.js';
+import { resourceTables } from './0004-resources.js';
 
 export interface Migration {
   number: number;
@@ -14,4 +15,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { number: 1, name: 'galaxy tables', statements: galaxyTables },
   { number: 2, name: 'audit triggers', statements: auditTriggers },
   { number: 3, name: 'own tables', statements: ownTables },
+  { number: 4, name: 'resources', statements: resourceTables },
 ];
