@@ -23,6 +23,14 @@ export async function runUntilStopped(
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
+    process.on('SIGHUP', (name) => {
+      // A terminal that is closed ends what runs in it; a service manager means "reload", which takes a supervisor.
+      if (process.stdout.isTTY) onSignal(name);
+      else
+        logger.warn(
+          'SIGHUP ignored: only `serve --workers N` can replace its workers; restart this process instead',
+        );
+    });
   });
   try {
     await service.start(stopping.signal);

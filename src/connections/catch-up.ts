@@ -2,17 +2,20 @@
  * What a tab missed since its cursor: answered from the recent log where that covers the cursor, else from the database,
  * where equal questions are asked once and at most `CONCURRENT_READS` at a time.
  */
-import type { Cursor, HistoryChange, HistoryId, Principal } from '../core/events.js';
+import type { Batcher } from '../core/batcher.js';
+import type { Cursor, HistoryChange, HistoryId, Principal, UserId } from '../core/events.js';
 import { Limiter } from '../core/limiter.js';
 import type { ChangeLog, ChangeScope } from '../database/port.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { commentFrame, eventFrame, type Frame, historyUpdateFrame, type Position } from './frame.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
-import type { StatusBatcher } from './status-batcher.js';
 
 const CONCURRENT_READS = 8;
 /** A frame of a `history_update` names at most so many histories. */
 export const MAX_IDS_PER_FRAME = 500;
+
+/** Asks for notification status objects (JSON text): many at once when a crowd reconnects. */
+export type StatusBatcher = Batcher<{ userId: UserId | undefined; since: Cursor }, string>;
 
 export interface Missed extends RecentChanges {
   /** Notification status as JSON; undefined where notifications are off. */
@@ -49,7 +52,7 @@ export class CatchUp {
     const covered = floor >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
     const [status, changes] = await Promise.all([
-      statuses?.get(principal.userId, floor),
+      statuses?.get({ userId: principal.userId, since: floor }),
       covered ? this.fromMemory(principal, viewed, floor) : this.fromDatabase(principal, viewed, floor),
     ]);
     return { status, ...changes };

@@ -1,15 +1,15 @@
 /** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
+import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
 import { secondsToMicros } from '../core/time.js';
 import type { ChangeLog } from '../database/port.js';
-import { CatchUp } from './catch-up.js';
+import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
 import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
 import type { TabRegistry } from './registry.js';
-import { StatusBatcher } from './status-batcher.js';
 import type { ViewerRegistry } from './viewers.js';
 import { Watermark } from './watermark.js';
 
@@ -51,7 +51,16 @@ export function createLive(
     encodeId,
     decodeId,
   });
-  const statuses = notifications && new StatusBatcher(notifications);
+  // Three statements each: a storm of reconnects must not become one of statements.
+  const statuses: StatusBatcher | undefined =
+    notifications &&
+    new Batcher({
+      ask: (requests) => notifications.statuses(requests),
+      burst: 4,
+      perSecond: 3,
+      maxBatch: 1000,
+      clock,
+    });
   return {
     watermark,
     dispatcher,

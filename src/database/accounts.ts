@@ -1,5 +1,12 @@
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
-import { type Accounts, type Sql, toBoolean } from './port.js';
+import {
+  type Accounts,
+  type SessionAccount,
+  type Sql,
+  type SqlRow,
+  toBoolean,
+  type UserAccount,
+} from './port.js';
 
 /** Section 5.3: undeleted key, undeleted user, and the user's newest undeleted key (by id where times are equal). */
 const GOOD_KEY = `
@@ -7,6 +14,21 @@ const GOOD_KEY = `
   AND NOT EXISTS (SELECT 1 FROM api_keys n
                    WHERE n.user_id = k.user_id AND n.deleted = false
                      AND (n.create_time > k.create_time OR (n.create_time = k.create_time AND n.id > k.id)))`;
+
+interface SessionRow extends SqlRow {
+  session_key: string;
+  id: number;
+  user_id: number | null;
+  email: string | null;
+  is_admin: unknown;
+}
+
+interface UserRow extends SqlRow {
+  key: string;
+  id: number;
+  email: string;
+  is_admin: unknown;
+}
 
 export class SqlAccounts implements Accounts {
   /** Lightcone's own table of administrators; a database that Galaxy owns has none. */
@@ -21,24 +43,38 @@ export class SqlAccounts implements Accounts {
       : 'false';
   }
 
-  async sessionByKey(sessionKey: string) {
-    const [row] = await this.db.all<{ id: number; user_id: number | null; is_admin: unknown }>(
-      `SELECT s.id, s.user_id, ${this.#isAdmin} AS is_admin
+  async sessionsByKeys(sessionKeys: readonly string[]): Promise<Map<string, SessionAccount>> {
+    if (sessionKeys.length === 0) return new Map();
+    const rows = await this.db.all<SessionRow>(
+      `SELECT s.session_key, s.id, s.user_id, u.email, ${this.#isAdmin} AS is_admin
          FROM galaxy_session s LEFT JOIN galaxy_user u ON u.id = s.user_id
-        WHERE s.session_key = $1 AND s.is_valid = true`,
-      [sessionKey],
+        WHERE ${this.db.isOneOf('s.session_key', 1)} AND s.is_valid = true`,
+      [this.db.list(sessionKeys)],
     );
-    return row && { sessionId: row.id, userId: row.user_id ?? undefined, isAdmin: toBoolean(row.is_admin) };
+    return new Map(
+      rows.map((row) => [
+        row.session_key,
+        {
+          sessionId: row.id,
+          userId: row.user_id ?? undefined,
+          email: row.email ?? undefined,
+          isAdmin: toBoolean(row.is_admin),
+        },
+      ]),
+    );
   }
 
-  async userByApiKey(key: string) {
-    const [row] = await this.db.all<{ id: number; email: string; is_admin: unknown }>(
-      `SELECT u.id, u.email, ${this.#isAdmin} AS is_admin
+  async usersByApiKeys(keys: readonly string[]): Promise<Map<string, UserAccount>> {
+    if (keys.length === 0) return new Map();
+    const rows = await this.db.all<UserRow>(
+      `SELECT k.key, u.id, u.email, ${this.#isAdmin} AS is_admin
          FROM api_keys k JOIN galaxy_user u ON u.id = k.user_id
-        WHERE k.key = $1 AND ${GOOD_KEY}`,
-      [key],
+        WHERE ${this.db.isOneOf('k.key', 1)} AND ${GOOD_KEY}`,
+      [this.db.list(keys)],
     );
-    return row && { userId: row.id, email: row.email, isAdmin: toBoolean(row.is_admin) };
+    return new Map(
+      rows.map((row) => [row.key, { userId: row.id, email: row.email, isAdmin: toBoolean(row.is_admin) }]),
+    );
   }
 
   async emailOf(userId: UserId): Promise<string | undefined> {
@@ -57,16 +93,6 @@ export class SqlAccounts implements Accounts {
       [this.db.list(sessionIds)],
     );
     return new Map(rows.map((row) => [row.id, row.user_id ?? undefined]));
-  }
-
-  async validApiKeys(keys: readonly string[]): Promise<Set<string>> {
-    if (keys.length === 0) return new Set();
-    const rows = await this.db.all<{ key: string }>(
-      `SELECT k.key FROM api_keys k JOIN galaxy_user u ON u.id = k.user_id
-        WHERE ${this.db.isOneOf('k.key', 1)} AND ${GOOD_KEY}`,
-      [this.db.list(keys)],
-    );
-    return new Set(rows.map((row) => row.key));
   }
 
   /** An anonymous history is accessible to the session whose *current* history it is (section 1.2). */

@@ -140,21 +140,32 @@ export interface LeaderLock {
   evict(): Promise<boolean>;
 }
 
+export interface UserAccount {
+  userId: UserId;
+  email: string;
+  isAdmin: boolean;
+}
+
+export interface SessionAccount {
+  sessionId: SessionId;
+  /** Undefined for an anonymous session; then there is no e-mail either. */
+  userId: UserId | undefined;
+  email: string | undefined;
+  isAdmin: boolean;
+}
+
 /**
  * What the HTTP border must know of callers. Every method is one statement. `isAdmin` is what the database says
  * (`lightcone user add --admin`, standalone only); `admin_users` of the configuration is added by the caller.
  */
 export interface Accounts {
-  sessionByKey(
-    sessionKey: string,
-  ): Promise<{ sessionId: SessionId; userId: UserId | undefined; isAdmin: boolean } | undefined>;
-  /** Applies all rules of section 5.3: undeleted key, undeleted user, newest undeleted key of the user. */
-  userByApiKey(key: string): Promise<{ userId: UserId; email: string; isAdmin: boolean } | undefined>;
+  /** Of the session keys given, those of valid sessions. */
+  sessionsByKeys(sessionKeys: readonly string[]): Promise<Map<string, SessionAccount>>;
+  /** Of the API keys given, those that all rules of section 5.3 accept: undeleted, the user's newest, undeleted user. */
+  usersByApiKeys(keys: readonly string[]): Promise<Map<string, UserAccount>>;
   emailOf(userId: UserId): Promise<string | undefined>;
   /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
   validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
-  /** Of the keys given, those that still pass `userByApiKey`. */
-  validApiKeys(keys: readonly string[]): Promise<Set<string>>;
   /** Of the ids given, those the caller may see (section 1.2); admins see every one that exists. */
   accessibleHistories(
     caller: { userId: UserId | undefined; sessionId: SessionId | undefined; isAdmin: boolean },

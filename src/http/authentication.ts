@@ -5,11 +5,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { AuthConfig } from '../config/config.js';
+import { Batcher } from '../core/batcher.js';
 import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import type { Principal, UserId } from '../core/events.js';
-import { Limiter } from '../core/limiter.js';
-import type { Accounts } from '../database/port.js';
+import type { Accounts, SessionAccount, UserAccount } from '../database/port.js';
 import { type CallerRequest, type Credentials, readCredentials } from './credentials.js';
 import type { IdCodec } from './id-codec.js';
 
@@ -20,7 +20,8 @@ const STALE_MS = 60_000;
 /** Long enough that a client in a loop with a wrong key costs nothing, short enough that a new key works at once. */
 const REFUSED_MS = 2_000;
 const REMEMBERED = 20_000;
-const LOOKUPS_AT_A_TIME = 8;
+/** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
+const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000 };
 const LOOKUPS_WAITING = 10_000;
 const RECHECK_BATCH = 500;
 
@@ -71,7 +72,8 @@ export class Authenticator {
   // Apart from the known callers, so that a flood of wrong keys cannot push those out.
   readonly #refused = new LRUCache<string, Refused>({ max: REMEMBERED });
   readonly #underway = new Map<string, Promise<Principal>>();
-  readonly #limiter = new Limiter(LOOKUPS_AT_A_TIME);
+  readonly #sessions: Batcher<string, SessionAccount | undefined>;
+  readonly #users: Batcher<string, UserAccount | undefined>;
 
   constructor({ accounts, idCodec, auth, clock }: AuthenticatorOptions) {
     this.#accounts = accounts;
@@ -80,6 +82,8 @@ export class Authenticator {
     this.#admins = new Set(auth.adminUsers);
     this.#mayRunAs = new Set(auth.apiAllowRunAs);
     this.#bootstrapDigest = auth.bootstrapAdminApiKey ? digest(auth.bootstrapAdminApiKey) : undefined;
+    this.#sessions = lookUp((keys) => accounts.sessionsByKeys(keys), clock);
+    this.#users = lookUp((keys) => accounts.usersByApiKeys(keys), clock);
   }
 
   /**
@@ -138,7 +142,7 @@ export class Authenticator {
       }
     }
     for (const batch of batches(byKey)) {
-      const keys = await this.#accounts.validApiKeys(distinct(batch));
+      const keys = await this.#accounts.usersByApiKeys(distinct(batch));
       for (const [principal, key] of batch) if (keys.has(key)) valid.add(principal);
     }
     return valid;
@@ -151,7 +155,7 @@ export class Authenticator {
       });
     }
     try {
-      const principal = Object.freeze(await this.#limiter.run(() => this.#resolve(credentials)));
+      const principal = Object.freeze(await this.#resolve(credentials));
       this.#known.set(name, { principal, at: this.#clock.monotonic() });
       return principal;
     } catch (error) {
@@ -176,7 +180,7 @@ export class Authenticator {
       return {
         userId,
         sessionId,
-        isAdmin: session.isAdmin || (await this.#isAdminUser(userId)),
+        isAdmin: session.isAdmin || this.#isAdminEmail(session.email),
         credential: { kind: 'session', sessionId },
       };
     }
@@ -198,13 +202,13 @@ export class Authenticator {
     if (this.#bootstrapDigest && timingSafeEqual(digest(key), this.#bootstrapDigest)) {
       return { userId: undefined, email: undefined, isAdmin: true, isBootstrap: true };
     }
-    const user = KEY_FORM.test(key) ? await this.#accounts.userByApiKey(key) : undefined;
+    const user = KEY_FORM.test(key) ? await this.#users.get(key) : undefined;
     if (!user) throw new LightconeError('CREDENTIALS_INVALID', 'the API key is not valid');
     return { ...user, isAdmin: user.isAdmin || this.#isAdminEmail(user.email), isBootstrap: false };
   }
 
   /** @returns undefined when the cookie is well-formed but its session is unknown or over: the caller is then anonymous */
-  #sessionOf(cookie: string): ReturnType<Accounts['sessionByKey']> {
+  #sessionOf(cookie: string): Promise<SessionAccount | undefined> {
     const sessionKey = this.#idCodec.decodeSessionKey(cookie);
     if (sessionKey === undefined) {
       throw new LightconeError(
@@ -212,7 +216,7 @@ export class Authenticator {
         'the galaxysession cookie cannot be decoded: it is damaged, or was made with another id_secret',
       );
     }
-    return this.#accounts.sessionByKey(sessionKey);
+    return this.#sessions.get(sessionKey);
   }
 
   /** The other user's rights count, not those of the key's owner. */
@@ -231,11 +235,6 @@ export class Authenticator {
     return { userId, isAdmin: this.#isAdminEmail(email) };
   }
 
-  async #isAdminUser(userId: UserId | undefined): Promise<boolean> {
-    if (userId === undefined || this.#admins.size === 0) return false;
-    return this.#isAdminEmail(await this.#accounts.emailOf(userId));
-  }
-
   #isAdminEmail(email: string | undefined): boolean {
     return email !== undefined && this.#admins.has(email.toLowerCase());
   }
@@ -243,6 +242,20 @@ export class Authenticator {
   #age(entry: { at: number }): number {
     return this.#clock.monotonic() - entry.at;
   }
+}
+
+function lookUp<Account>(
+  read: (keys: readonly string[]) => Promise<Map<string, Account>>,
+  clock: Clock,
+): Batcher<string, Account | undefined> {
+  return new Batcher({
+    ...BATCHES,
+    clock,
+    ask: async (keys) => {
+      const found = await read(keys);
+      return keys.map((key) => found.get(key));
+    },
+  });
 }
 
 /** JSON, because a query parameter can hold any character: no two sets of credentials may share a name. */

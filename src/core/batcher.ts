@@ -1,0 +1,73 @@
+/**
+ * Puts questions of one kind together, so that a crowd is answered with few statements while a lone question is answered
+ * at once. What is asked in one event-loop turn, or while an earlier batch is under way, shares a batch; and when batches
+ * have come thick and fast, they are spaced out so that each gathers more.
+ */
+import type { Clock } from './clock.js';
+import { sleep } from './lifecycle.js';
+
+interface Waiting<Question, Answer> {
+  question: Question;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+export interface BatcherOptions<Question, Answer> {
+  /** One answer for each question, in their order. */
+  ask: (questions: readonly Question[]) => Promise<readonly Answer[]>;
+  /** So many batches may go out without waiting, */
+  burst: number;
+  /** and so many a second in the long run. */
+  perSecond: number;
+  maxBatch: number;
+  clock: Pick<Clock, 'monotonic'>;
+}
+
+export class Batcher<Question, Answer> {
+  private waiting: Waiting<Question, Answer>[] = [];
+  private running = false;
+  /** Batches that may go out now; refilled by the time. */
+  private allowance: number;
+  private refilledAt: number;
+
+  constructor(private readonly options: BatcherOptions<Question, Answer>) {
+    this.allowance = options.burst;
+    this.refilledAt = options.clock.monotonic();
+  }
+
+  get(question: Question): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ question, resolve, reject });
+      if (!this.running) void this.run();
+    });
+  }
+
+  private async run(): Promise<void> {
+    this.running = true;
+    await new Promise(setImmediate);
+    while (this.waiting.length > 0) {
+      const wait = this.takeAllowance();
+      if (wait > 0) await sleep(wait);
+      const batch = this.waiting.splice(0, this.options.maxBatch);
+      try {
+        const answers = await this.options.ask(batch.map(({ question }) => question));
+        batch.forEach(({ resolve }, i) => {
+          resolve(answers[i]!);
+        });
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.running = false;
+  }
+
+  /** @returns milliseconds until the batch may go out */
+  private takeAllowance(): number {
+    const { burst, perSecond, clock } = this.options;
+    const now = clock.monotonic();
+    this.allowance = Math.min(burst, this.allowance + ((now - this.refilledAt) / 1000) * perSecond);
+    this.refilledAt = now;
+    this.allowance -= 1;
+    return this.allowance >= 0 ? 0 : (-this.allowance / perSecond) * 1000;
+  }
+}

@@ -1,0 +1,62 @@
+import { expect, it } from 'vitest';
+import { Batcher } from '../../src/core/batcher.js';
+
+const clock = { monotonic: () => performance.now() };
+
+function recording(options: { burst: number; perSecond: number; maxBatch?: number }) {
+  const batches: number[][] = [];
+  const batcher = new Batcher<number, number>({
+    maxBatch: 1000,
+    ...options,
+    clock,
+    ask: async (questions) => {
+      batches.push([...questions]);
+      return questions.map((question) => question * 2);
+    },
+  });
+  return { batches, batcher };
+}
+
+it('answers what is asked in one turn with one batch, each caller with its own answer', async () => {
+  const { batches, batcher } = recording({ burst: 1, perSecond: 1 });
+  expect(await Promise.all([batcher.get(1), batcher.get(2), batcher.get(3)])).toEqual([2, 4, 6]);
+  expect(batches).toEqual([[1, 2, 3]]);
+});
+
+it('sends few batches for a crowd that comes over time', async () => {
+  const { batches, batcher } = recording({ burst: 2, perSecond: 20 });
+  const answers: Promise<number>[] = [];
+  const begin = performance.now();
+  for (let i = 0; performance.now() - begin < 300; i += 1) {
+    answers.push(batcher.get(i));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await Promise.all(answers);
+  const seconds = (performance.now() - begin) / 1000;
+  expect(batches.flat()).toHaveLength(answers.length);
+  expect(batches.length).toBeLessThanOrEqual(2 + Math.ceil(seconds * 20));
+});
+
+it('never asks for more than fits into a batch', async () => {
+  const { batches, batcher } = recording({ burst: 10, perSecond: 1, maxBatch: 2 });
+  await Promise.all([1, 2, 3, 4, 5].map((question) => batcher.get(question)));
+  expect(batches.map((batch) => batch.length)).toEqual([2, 2, 1]);
+});
+
+it('tells the failure of a batch to all who asked in it, and goes on', async () => {
+  let fail = true;
+  const batcher = new Batcher<number, number>({
+    burst: 10,
+    perSecond: 10,
+    maxBatch: 10,
+    clock,
+    ask: async (questions) => {
+      if (fail) throw new Error('the database is away');
+      return questions;
+    },
+  });
+  const both = await Promise.allSettled([batcher.get(1), batcher.get(2)]);
+  expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  fail = false;
+  expect(await batcher.get(3)).toBe(3);
+});
