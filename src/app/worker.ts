@@ -155,6 +155,11 @@ export class Worker implements Lifecycle {
     return this.candidate?.leadership.leading ?? false;
   }
 
+  /** What holds publishing up while this worker leads; undefined when nothing does. */
+  get monitorProblem(): string | undefined {
+    return this.candidate?.monitor.problem();
+  }
+
   /** Resolves when the worker is ready. @throws LightconeError for what waiting does not mend (address in use, schema) */
   async start(signal?: AbortSignal): Promise<void> {
     const { config, demo, supervised, surroundings } = this.options;

@@ -1,0 +1,202 @@
+/**
+ * An installation for one test: a fresh database with demo data, a virtual host of the broker where it has one, and the
+ * workers and processes that the test starts. `close` stops them all and then looks whether anything was left behind.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Worker } from '../../src/app/worker.js';
+import { loadConfig } from '../../src/config/load.js';
+import { systemClock } from '../../src/core/clock.js';
+import { IdCodec } from '../../src/http/id-codec.js';
+import { recordingLogger } from './bus.js';
+import { eventually } from './databases.js';
+import { createTestDatabase } from './postgres.js';
+import { ServiceProcess } from './processes.js';
+import { createVhost, type Vhost } from './rabbitmq-vhost.js';
+import { sharedService } from './services.js';
+import { SseClient, type SseOptions } from './sse-client.js';
+
+export const ID_SECRET = 'the secret of the tests';
+/** Row ids that the demo data gets in an empty database. */
+export const DEMO = {
+  users: { alice: 1, bob: 2, admin: 3 },
+  histories: { alice: 1, bob: 2, admin: 3, anonymous: 4 },
+  anonymousSession: 1,
+} as const;
+
+export interface Settings {
+  galaxy?: Record<string, unknown>;
+  sse?: Record<string, unknown>;
+}
+
+export interface RunningWorker {
+  worker: Worker;
+  url: string;
+  /** Log lines. */
+  lines: Record<string, unknown>[];
+  stop(): Promise<void>;
+}
+
+export class Installation {
+  readonly folder = mkdtempSync(join(tmpdir(), 'lightcone-installation-'));
+  readonly ids = new IdCodec(ID_SECRET);
+  private readonly running: { stop(): Promise<unknown> }[] = [];
+  private readonly clients: SseClient[] = [];
+  private readonly inProcess: Worker[] = [];
+
+  private constructor(
+    readonly kind: 'sqlite' | 'postgresql',
+    readonly galaxy: Record<string, unknown>,
+    /** Runs statements as another program does, outside Lightcone. @returns the rows */
+    readonly sql: <Row = Record<string, unknown>>(text: string) => Promise<Row[]>,
+    readonly vhost: Vhost | undefined,
+    private readonly dropDatabase: () => Promise<void>,
+  ) {}
+
+  /** SQLite, in-process bus. */
+  static embedded(): Installation {
+    const installation = new Installation(
+      'sqlite',
+      { database_connection: 'sqlite:///lightcone.sqlite' },
+      (text) => sqlite3(join(installation.folder, 'lightcone.sqlite'), text),
+      undefined,
+      async () => {},
+    );
+    return installation;
+  }
+
+  /** PostgreSQL and RabbitMQ. */
+  static async production(): Promise<Installation> {
+    const [database, vhost] = await Promise.all([
+      createTestDatabase(),
+      sharedService('rabbitmq').then(createVhost),
+    ]);
+    return new Installation(
+      'postgresql',
+      { database_connection: database.url, amqp_internal_connection: vhost.amqpUrl },
+      database.psql,
+      vhost,
+      database.drop,
+    );
+  }
+
+  /** Writes `galaxy.yml`. @returns its path */
+  writeSettings({ galaxy, sse }: Settings = {}, name = 'galaxy.yml'): string {
+    const file = join(this.folder, name);
+    const settings = {
+      galaxy: { id_secret: ID_SECRET, enable_sse_updates: true, ...this.galaxy, ...galaxy },
+      sse: { listen: '127.0.0.1:0', ...sse },
+    };
+    // JSON is YAML.
+    writeFileSync(file, JSON.stringify(settings, undefined, 2));
+    return file;
+  }
+
+  /** A whole worker in this process. It is ready, with demo data, unless `waitUntilReady` is false. */
+  async worker(settings: Settings = {}, { waitUntilReady = true } = {}): Promise<RunningWorker> {
+    const file = this.writeSettings(settings, `worker-${this.inProcess.length}.yml`);
+    const { logger, lines } = recordingLogger();
+    const worker = new Worker({
+      config: loadConfig({ env: {}, flags: { config: file, sse: {} }, cwd: this.folder }),
+      serverName: `main.${this.inProcess.length + 1}`,
+      demo: true,
+      supervised: false,
+      surroundings: { logger, clock: systemClock, random: Math.random },
+    });
+    this.inProcess.push(worker);
+    const abort = new AbortController();
+    const started = worker.start(abort.signal);
+    started.catch(() => {});
+    const stop = async (): Promise<void> => {
+      abort.abort(new Error('the test is over'));
+      await worker.stop();
+    };
+    this.running.push({ stop });
+    if (waitUntilReady) {
+      await started;
+      // A worker alone is its own monitor; several of them agree on one.
+      await eventually(() => this.inProcess.some((it) => it.leading && it.monitorProblem === undefined), {
+        within: 20_000,
+        what: 'a leader',
+      });
+    } else {
+      await eventually(() => lines.length > 0, { what: 'the first log line' });
+    }
+    return { worker, url: worker.address, lines, stop };
+  }
+
+  /** The built program with these arguments; settings as for `worker`. */
+  process(args: readonly string[], settings: Settings = {}): ServiceProcess {
+    const started = new ServiceProcess(
+      [...args, '-c', this.writeSettings(settings, `process-${this.running.length}.yml`)],
+      this.folder,
+    );
+    this.running.push(started);
+    return started;
+  }
+
+  /** An open stream past its `ready`; `path` may hold a query. */
+  async stream(url: string, query = 'key=demo-alice', options: SseOptions = {}): Promise<SseClient> {
+    const client = await SseClient.ready(`${url}/api/events/stream?${query}`, options);
+    this.clients.push(client);
+    return client;
+  }
+
+  encode(id: number): string {
+    return this.ids.encodeId(id);
+  }
+
+  /** Changes a history as another program does. @returns when (`performance.now()`, before the statement is sent) */
+  async change(historyId: number): Promise<number> {
+    const at = performance.now();
+    await this.sql(`UPDATE history SET name = 'changed at ${at}' WHERE id = ${historyId}`);
+    return at;
+  }
+
+  /** The header of a browser with this session. */
+  async cookieOf(sessionId: number): Promise<{ cookie: string }> {
+    const [row] = await this.sql<{ session_key: string }>(
+      `SELECT session_key FROM galaxy_session WHERE id = ${sessionId}`,
+    );
+    return { cookie: `galaxysession=${this.ids.encodeSessionKey(row!.session_key)}` };
+  }
+
+  /** @throws Error naming what the stopped processes left behind */
+  async close(): Promise<void> {
+    for (const client of this.clients) client.close();
+    await Promise.all(this.running.map((it) => it.stop()));
+    const left: string[] = [];
+    if (this.vhost) {
+      const { vhost } = this;
+      // The management plugin hears of a closed connection a moment later.
+      await eventually(async () => (await vhost.queues()).length === 0, {
+        within: 5_000,
+        what: 'queues gone',
+      }).catch(async () => {
+        left.push(`queues ${(await vhost.queues()).map((queue) => queue.name).join(', ')}`);
+      });
+      await vhost.delete();
+    }
+    const rows = await this.sql<{ server_name: string }>('SELECT server_name FROM worker_process').catch(
+      () => [],
+    );
+    if (rows.length > 0) left.push(`worker_process ${rows.map((row) => row.server_name).join(', ')}`);
+    await this.dropDatabase();
+    rmSync(this.folder, { recursive: true, force: true });
+    if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
+  }
+
+  /** After a `kill -9`, whose row nobody could remove. */
+  async removeRow(serverName: string): Promise<void> {
+    await this.sql(`DELETE FROM worker_process WHERE server_name = '${serverName}'`);
+  }
+}
+
+/** Debian's `sqlite3`: a writer that shares nothing with Lightcone but the file. */
+async function sqlite3<Row>(file: string, text: string): Promise<Row[]> {
+  const { stdout } = await promisify(execFile)('sqlite3', ['-json', '-cmd', '.timeout 5000', file, text]);
+  return stdout.trim() === '' ? [] : (JSON.parse(stdout) as Row[]);
+}
