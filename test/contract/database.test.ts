@@ -4,7 +4,7 @@ import { SqlAccounts } from '../../src/database/accounts.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { SqlCursorStore } from '../../src/database/cursor-store.js';
 import { addUser, type DemoData, seedDemo } from '../../src/database/demo.js';
-import { MIGRATIONS, MIGRATIONS } from '../../src/database/migrations/index.js';
+import { MIGRATIONS } from '../../src/database/migrations/index.js';
 import { SqlNotificationLog } from '../../src/database/notification-log.js';
 import { checkSchema, migrate } from '../../src/database/schema.js';
 import { SqlWorkerProcesses } from '../../src/database/worker-processes.js';
