@@ -48,7 +48,8 @@ export class SqlAccounts implements Accounts {
     const rows = await this.db.all<SessionRow>(
       `SELECT s.session_key, s.id, s.user_id, u.email, ${this.#isAdmin} AS is_admin
          FROM galaxy_session s LEFT JOIN galaxy_user u ON u.id = s.user_id
-        WHERE ${this.db.isOneOf('s.session_key', 1)} AND s.is_valid = true`,
+        WHERE ${this.db.isOneOf('s.session_key', 1)} AND s.is_valid = true
+          AND (u.deleted IS NULL OR u.deleted = false)`,
       [this.db.list(sessionKeys)],
     );
     return new Map(

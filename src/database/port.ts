@@ -159,7 +159,7 @@ export interface SessionAccount {
  * (`lightcone user add --admin`, standalone only); `admin_users` of the configuration is added by the caller.
  */
 export interface Accounts {
-  /** Of the session keys given, those of valid sessions. */
+  /** Of the session keys given, those of valid sessions (`is_valid`, and a user that is not deleted). */
   sessionsByKeys(sessionKeys: readonly string[]): Promise<Map<string, SessionAccount>>;
   /** Of the API keys given, those that all rules of section 5.3 accept: undeleted, the user's newest, undeleted user. */
   usersByApiKeys(keys: readonly string[]): Promise<Map<string, UserAccount>>;

@@ -49,12 +49,16 @@ const KEEP_ALIVE_MS = 75_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const HEADERS_TIMEOUT_MS = 20_000;
 
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
 export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppOptions): App {
   const app: App = Fastify({
-    loggerInstance: logger as FastifyBaseLogger,
+    // Request lines (at debug level) without the query, which can hold a key.
+    loggerInstance: logger.child(
+      {},
+      { serializers: { req: ({ method, url }) => ({ method, path: pathOf(url) }) } },
+    ) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
     bodyLimit: BODY_LIMIT_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,

@@ -372,6 +372,9 @@ describe.each(FIXTURES)('the %s database', (kind, makeFixture) => {
         VALUES (900, ${alice().userId}, 'a-key', true), (901, ${bob().userId}, 'b-key', false)`);
       expect((await sessionByKey('a-key'))!.userId).toBe(alice().userId);
       expect(await sessionByKey('b-key')).toBeUndefined();
+      await fixture.foreign(`UPDATE galaxy_user SET deleted = true WHERE id = ${alice().userId}`);
+      expect(await sessionByKey('a-key')).toBeUndefined();
+      await fixture.foreign(`UPDATE galaxy_user SET deleted = false WHERE id = ${alice().userId}`);
       expect(await accounts().validSessions([900, 901, 902, sessionId])).toEqual(
         new Map([
           [900, alice().userId],
