@@ -16,6 +16,8 @@ export interface SseOptions {
   socketPath?: string;
   /** Come back as EventSource does. Default: a broken stream stays closed. */
   reconnect?: boolean;
+  /** Where to go when coming back, as a balancer would choose; else to the same address. */
+  nextUrl?: () => string;
   /** Instead of what `retry:` says, so that a test need not wait for seconds. */
   reconnectAfterMs?: number;
 }
@@ -58,7 +60,7 @@ export class SseClient {
     private readonly options: SseOptions = {},
   ) {
     this.lastEventId = options.lastEventId;
-    this.connect();
+    this.connect(url);
   }
 
   /** Resolves when the answer is there, be it a stream or a refusal. Rejects when there is none and no reconnect is asked for. */
@@ -143,9 +145,9 @@ export class SseClient {
     this.request?.destroy();
   }
 
-  private connect(): void {
+  private connect(url: string): void {
     const { headers, socketPath } = this.options;
-    const sent = request(this.url, {
+    const sent = request(url, {
       agent: false,
       ...(socketPath !== undefined && { socketPath }),
       headers: {
@@ -199,7 +201,10 @@ export class SseClient {
       this.finish(how);
       return;
     }
-    this.timer = setTimeout(() => this.connect(), this.options.reconnectAfterMs ?? this.retryMs);
+    this.timer = setTimeout(
+      () => this.connect(this.options.nextUrl?.() ?? this.url),
+      this.options.reconnectAfterMs ?? this.retryMs,
+    );
   }
 
   private finish(how: SseEnding): void {

@@ -1,0 +1,256 @@
+/**
+ * An installation to be broken: a private PostgreSQL and RabbitMQ, processes of the built program, a writer, three tabs for
+ * each of ten users. Tabs reconnect to any worker, as through a balancer.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { IdCodec } from '../../src/http/id-codec.js';
+import { eventually } from '../support/databases.js';
+import { createTestDatabase, type Postgres, type TestDatabase } from '../support/postgres.js';
+import { ServiceProcess } from '../support/processes.js';
+import { createVhost, type Rabbit, type Vhost } from '../support/rabbitmq.js';
+import { SseClient, type SseOptions } from '../support/sse-client.js';
+import type { WatchedTab } from './judge.js';
+import { Writer } from './writer.js';
+
+const ID_SECRET = 'the secret of the faults';
+const USERS = 10;
+const HISTORIES_PER_USER = 2;
+const TABS_PER_USER = 3;
+
+export interface Services {
+  postgres: Postgres;
+  rabbit: Rabbit;
+}
+
+export interface Plan {
+  workers: number;
+  monitors: number;
+  sse?: Record<string, unknown>;
+  galaxy?: Record<string, unknown>;
+  random: () => number;
+}
+
+export interface StartOptions {
+  /** Instead of the real ones, such as a proxy's. */
+  databaseUrl?: string;
+  amqpUrl?: string;
+  env?: Record<string, string>;
+  /** Further flags. */
+  args?: readonly string[];
+}
+
+/** One process of ours. A supervisor counts as one worker. */
+export class Member {
+  /** Where it listens; undefined for a monitor. */
+  url: string | undefined;
+  killed = false;
+
+  constructor(
+    readonly kind: 'monitor' | 'worker',
+    readonly process: ServiceProcess,
+  ) {}
+
+  get alive(): boolean {
+    return this.process.running && !this.killed;
+  }
+
+  get leading(): boolean {
+    if (!this.alive) return false;
+    const last = this.process.lines.findLast(
+      ({ msg }) => msg.startsWith('leading:') || msg.startsWith('no longer leading'),
+    );
+    return last?.msg.startsWith('leading:') ?? false;
+  }
+}
+
+export class Cluster {
+  readonly folder = mkdtempSync(join(tmpdir(), 'lightcone-faults-'));
+  readonly ids = new IdCodec(ID_SECRET);
+  readonly members: Member[] = [];
+  readonly tabs: WatchedTab[] = [];
+  readonly writer: Writer;
+  private files = 0;
+
+  private constructor(
+    readonly services: Services,
+    readonly database: TestDatabase,
+    readonly vhost: Vhost,
+    private readonly plan: Plan,
+    readonly histories: readonly { id: number; userId: number }[],
+  ) {
+    this.writer = new Writer(
+      database.url,
+      histories.map(({ id }) => id),
+      plan.random,
+    );
+  }
+
+  /** Everything runs, somebody leads, every tab is open and the writer writes. */
+  static async start(services: Services, plan: Plan): Promise<Cluster> {
+    const [database, vhost] = await Promise.all([
+      createTestDatabase(services.postgres),
+      createVhost(services.rabbit),
+    ]);
+    const histories = Array.from({ length: USERS * HISTORIES_PER_USER }, (_, i) => ({
+      id: i + 1,
+      userId: (i % USERS) + 1,
+    }));
+    const cluster = new Cluster(services, database, vhost, plan, histories);
+    await cluster.migrate();
+    for (let i = 0; i < plan.monitors; i += 1) await cluster.startMonitor();
+    for (let i = 0; i < plan.workers; i += 1) await cluster.startWorker();
+    await cluster.settled();
+    await cluster.openTabs();
+    cluster.writer.start();
+    return cluster;
+  }
+
+  private async migrate(): Promise<void> {
+    const { code } = await new ServiceProcess(['migrate', '-c', this.settings()], this.folder).exited;
+    if (code !== 0) throw new Error('migrate failed');
+    await this.database.psql(`
+      INSERT INTO galaxy_user (id, email, password, deleted, purged, active)
+      SELECT i, 'user' || i || '@example.org', '!', false, false, true FROM generate_series(1, ${USERS}) i;
+      INSERT INTO api_keys (user_id, key, deleted) SELECT i, 'key-' || i, false FROM generate_series(1, ${USERS}) i;
+      INSERT INTO history (user_id, name, deleted, published)
+      SELECT 1 + (i - 1) % ${USERS}, 'history', false, false FROM generate_series(1, ${this.histories.length}) i`);
+  }
+
+  private settings({ databaseUrl, amqpUrl }: StartOptions = {}): string {
+    const file = join(this.folder, `galaxy-${this.files++}.yml`);
+    const { galaxy, sse } = this.plan;
+    writeFileSync(
+      file,
+      JSON.stringify({
+        galaxy: {
+          database_connection: databaseUrl ?? this.database.url,
+          amqp_internal_connection: amqpUrl ?? this.vhost.amqpUrl,
+          id_secret: ID_SECRET,
+          enable_sse_updates: true,
+          enable_notification_system: true,
+          ...galaxy,
+        },
+        sse: { listen: '127.0.0.1:0', ...sse },
+      }),
+    );
+    return file;
+  }
+
+  async startMonitor(options: StartOptions = {}): Promise<Member> {
+    const member = new Member('monitor', this.spawn(['monitor'], options));
+    this.members.push(member);
+    await member.process.line('monitor started');
+    return member;
+  }
+
+  /** Resolves when it is ready. */
+  async startWorker(options: StartOptions = {}): Promise<Member> {
+    const member = new Member('worker', this.spawn(['serve'], options));
+    this.members.push(member);
+    member.url = await member.process.address();
+    return member;
+  }
+
+  private spawn(command: string[], options: StartOptions): ServiceProcess {
+    return new ServiceProcess(
+      [...command, '-c', this.settings(options), ...(options.args ?? [])],
+      this.folder,
+      options.env,
+    );
+  }
+
+  get monitors(): Member[] {
+    return this.members.filter((member) => member.kind === 'monitor' && member.alive);
+  }
+
+  get workers(): Member[] {
+    return this.members.filter((member) => member.kind === 'worker' && member.alive);
+  }
+
+  get leader(): Member | undefined {
+    return this.members.find((member) => member.leading);
+  }
+
+  /** Resolves when somebody leads and every worker is ready. */
+  async settled(within = 20_000): Promise<Member> {
+    for (const worker of this.workers) await worker.process.ready(worker.url!, within);
+    return eventually(() => this.leader, { within, what: 'a leader' });
+  }
+
+  /** Some worker, as a balancer would choose. */
+  anyWorker(): string {
+    const { workers } = this;
+    return workers[Math.floor(this.plan.random() * workers.length)]?.url ?? 'http://127.0.0.1:1';
+  }
+
+  streamUrl(userId: number, worker = this.anyWorker()): string {
+    return `${worker}/api/events/stream?key=key-${userId}`;
+  }
+
+  private async openTabs(): Promise<void> {
+    const { workers } = this;
+    for (let userId = 1; userId <= USERS; userId += 1) {
+      for (let i = 0; i < TABS_PER_USER; i += 1) {
+        const worker = workers[(userId + i) % workers.length]!;
+        await this.openTab(userId, `tab ${i + 1} of user ${userId}`, {}, worker.url!);
+      }
+    }
+  }
+
+  async openTab(
+    userId: number,
+    name: string,
+    options: SseOptions = {},
+    worker = this.anyWorker(),
+  ): Promise<WatchedTab> {
+    const client = await SseClient.ready(this.streamUrl(userId, worker), {
+      reconnect: true,
+      nextUrl: () => this.streamUrl(userId),
+      ...options,
+    });
+    const histories = new Map(
+      this.histories.filter((it) => it.userId === userId).map(({ id }) => [id, this.ids.encodeId(id)]),
+    );
+    const tab = { name, client, histories };
+    this.tabs.push(tab);
+    return tab;
+  }
+
+  /** `kill -9`. Its heartbeat row is taken away at the end, not at once: the others have to live with it. */
+  async kill(member: Member): Promise<void> {
+    member.killed = true;
+    await member.process.kill();
+  }
+
+  /** Stops everything and looks whether something was left behind. @throws Error that names it */
+  async close(): Promise<void> {
+    const left: string[] = [];
+    await this.writer.close();
+    for (const { client } of this.tabs) client.close();
+    const alive = this.members.filter((member) => member.alive);
+    const exits = await Promise.all(alive.map((member) => member.process.stop(15_000)));
+    exits.forEach(({ code, signal }, i) => {
+      if (code !== 0) left.push(`${alive[i]!.kind} ended with ${code ?? signal}`);
+    });
+    await eventually(async () => (await this.vhost.queues()).length === 0, { within: 5_000 }).catch(() =>
+      left.push('queues on the broker'),
+    );
+    const killed = this.members.filter((member) => member.killed).map(({ process }) => process.pid);
+    const rows = await this.database.psql<{ server_name: string; pid: number }>(
+      'SELECT server_name, pid FROM worker_process',
+    );
+    for (const { server_name, pid } of rows) if (!killed.includes(pid)) left.push(`row of ${server_name}`);
+    const sessions = await this.database.psql<{ application_name: string }>(
+      `SELECT application_name FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+    );
+    for (const session of sessions) left.push(`database session ${session.application_name}`);
+    await this.vhost.delete();
+    await this.database.drop();
+    rmSync(this.folder, { recursive: true, force: true });
+    if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
+  }
+}
+
+export const thisHost = hostname();
