@@ -10,17 +10,23 @@ import type { Config } from '../config/config.js';
 import { Backoff } from '../core/backoff.js';
 import { sleep } from '../core/lifecycle.js';
 import type { Logger } from '../telemetry/logger.js';
+import { removeStaleSocket } from './stale-socket.js';
 
 /** A worker that lived so long may be replaced at once; one that dies sooner is replaced with back-off. */
 const SETTLED_MS = 10_000;
+/** Exit code of a process whose settings are wrong (`cli/run.ts`). */
+const REFUSED = 2;
 
 export async function supervise(config: Config, options: { demo: boolean; logger: Logger }): Promise<void> {
   if (cluster.isWorker) {
     const { serve } = await import('./serve.js');
     const number = cluster.worker!.id;
-    await serve(config, { ...options, demo: options.demo && number === 1, workerNumber: number });
-    // The channel to the supervisor would keep the process alive.
-    process.disconnect();
+    try {
+      await serve(config, { ...options, demo: options.demo && number === 1, workerNumber: number });
+    } finally {
+      // The channel to the supervisor would keep the process alive.
+      if (process.connected) process.disconnect();
+    }
     return;
   }
   await new Supervisor(config, options.logger).run();
@@ -30,6 +36,8 @@ class Supervisor {
   private readonly children = new Set<Child>();
   private readonly leaving = new Set<Child>();
   private readonly backoff = new Backoff(100, 5000);
+  /** The worker of a rolling restart that is not ready yet. */
+  private successor: Child | undefined;
   private stopping = false;
   private rolling: Promise<void> = Promise.resolve();
 
@@ -46,15 +54,20 @@ class Supervisor {
           for (const child of this.children) child.process.kill('SIGKILL');
           process.exit(1);
         }
-        this.logger.info({ signal, workers: this.children.size }, 'stopping all workers');
-        this.stopping = true;
-        for (const child of this.children) child.process.kill('SIGTERM');
+        this.stopAll(signal);
         if (this.children.size === 0) resolve();
       };
       process.on('SIGTERM', onSignal);
       process.on('SIGINT', onSignal);
       cluster.on('exit', (child, code, signal) => {
         this.children.delete(child);
+        // A successor that cannot start ends the rolling restart, and nothing else.
+        if (child === this.successor && !this.stopping) return;
+        if (code === REFUSED && !this.stopping) {
+          // The worker has said what is wrong: trying again would say it again.
+          process.exitCode = REFUSED;
+          this.stopAll('a worker refused its settings');
+        }
         if (this.stopping) {
           if (this.children.size === 0) resolve();
         } else if (!this.leaving.delete(child)) {
@@ -65,9 +78,17 @@ class Supervisor {
     process.on('SIGHUP', () => {
       this.rolling = this.rolling.then(() => this.roll());
     });
+    const { listen } = this.config.http;
+    if (listen.kind === 'unix') await removeStaleSocket(listen.path);
     for (let i = 0; i < this.config.sse.workers; i += 1) this.fork();
     await stopped;
     this.logger.info('all workers stopped');
+  }
+
+  private stopAll(cause: string): void {
+    this.stopping = true;
+    this.logger.info({ cause, workers: this.children.size }, 'stopping all workers');
+    for (const child of this.children) child.process.kill('SIGTERM');
   }
 
   private fork(): Child {
@@ -81,13 +102,6 @@ class Supervisor {
 
   private async replace(child: Child, code: number | null, signal: string | null): Promise<void> {
     const settled = performance.now() - (this.startedAt.get(child) ?? 0) >= SETTLED_MS;
-    if (code === 2) {
-      // The worker has said what is wrong with the settings: trying again would say it again.
-      this.logger.error('a worker refused its settings; stopping');
-      process.exitCode = 2;
-      process.kill(process.pid, 'SIGTERM');
-      return;
-    }
     if (settled) this.backoff.reset();
     const wait = settled ? 0 : this.backoff.next();
     this.logger.error(
@@ -105,7 +119,10 @@ class Supervisor {
     for (const child of old) {
       if (this.stopping) return;
       const successor = this.fork();
-      if (!(await isReady(successor))) {
+      this.successor = successor;
+      const ready = await isReady(successor);
+      this.successor = undefined;
+      if (!ready) {
         this.logger.error(
           'rolling restart given up: the new worker did not become ready; the old ones go on',
         );

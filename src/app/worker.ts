@@ -5,7 +5,7 @@
  * Start order: HTTP first, so that `/readyz` can say what is waited for; then database, schema, bus, connection manager,
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
@@ -25,9 +25,8 @@ import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
 import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
-import { Histories } from '../resources/histories.js';
-import { registerHistories } from '../resources/history-routes.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
+import { Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
 import {
   chooseHintSource,
@@ -38,6 +37,8 @@ import {
   type Surroundings,
   type WatchedDatabase,
 } from './parts.js';
+import { resourceRoutes } from './resources.js';
+import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
@@ -58,6 +59,8 @@ export class Worker implements Lifecycle {
   readonly bus: Bus;
   readonly manager: ConnectionManager;
   private readonly app: App;
+  /** Undefined beside a Galaxy, which serves its own API. */
+  private readonly duties: Duties | undefined;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
@@ -98,6 +101,8 @@ export class Worker implements Lifecycle {
       metrics,
     });
     const standalone = !config.sse.attachToGalaxy;
+    const { database, bus } = this;
+    this.duties = standalone ? new Duties({ config, database, bus, idCodec, surroundings }) : undefined;
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
@@ -135,10 +140,9 @@ export class Worker implements Lifecycle {
             enabled: config.sse.enabled,
           }),
         (app) => registerWeb(app, { demo: standalone }),
-        (app) => {
-          if (standalone)
-            registerHistories(app, { histories: new Histories(this.database), authenticator, idCodec });
-        },
+        ...(this.duties
+          ? resourceRoutes({ config, database, authenticator, idCodec, duties: this.duties })
+          : []),
       ],
     });
   }
@@ -172,6 +176,7 @@ export class Worker implements Lifecycle {
       logger.info('demo data is left as it is: the database has users already');
     }
     if (config.sse.enabled) await this.startDelivery(signal);
+    else await this.startDuties();
     if (supervised) await this.listen();
     logger.info({ address: this.address, serverName: this.options.serverName }, 'ready');
   }
@@ -196,16 +201,33 @@ export class Worker implements Lifecycle {
     await manager.start(signal);
     this.startGauges();
     if (config.sse.attachToGalaxy) return;
+    await this.startDuties();
     const createHintSource = await chooseHintSource(
       database,
       config.sse.pollIntervalSeconds,
       surroundings.logger,
     );
     this.candidate = createCandidate(
-      { serverName, appType: 'webapp', config: config.sse, database, createHintSource, bus, metrics },
+      {
+        serverName,
+        appType: 'webapp',
+        config: config.sse,
+        database,
+        createHintSource,
+        bus,
+        metrics,
+        duties: this.duties?.role,
+      },
       surroundings,
     );
     await this.candidate.leadership.start();
+  }
+
+  private async startDuties(): Promise<void> {
+    const { duties } = this;
+    if (!duties) return;
+    this.releasers.add('duties', () => duties.stop());
+    await duties.start();
   }
 
   private async listen(): Promise<void> {
@@ -213,8 +235,8 @@ export class Worker implements Lifecycle {
     this.releasers.add('http', () => this.app.close());
     try {
       if (listen.kind === 'unix') {
-        // A socket that a crashed process left behind refuses connections; a live one would not be removed by its owner's name.
-        if (!this.options.supervised) await unlink(listen.path).catch(() => {});
+        // Under a supervisor the socket is the supervisor's, and so is this.
+        if (!this.options.supervised) await removeStaleSocket(listen.path);
         await this.app.listen({ path: listen.path });
         await chmod(listen.path, listen.mode);
       } else {

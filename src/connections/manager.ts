@@ -167,13 +167,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER, DATABASE_UNAVAILABLE (not started) */
   admit(principal: Principal): void {
     const { config } = this.parts;
-    if (!this.preloaded) {
-      throw this.refusal(
-        'DATABASE_UNAVAILABLE',
-        'This worker is starting: it waits for its database or its broker.',
-        2,
-      );
-    }
     if (this.registry.all.length >= config.maxConnections) {
       throw this.refusal(
         'TOO_MANY_CONNECTIONS',
@@ -314,6 +307,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   private keepalive(tab: Tab): void {
+    // Its cursor must not go out in front of an event that waits for the end of this turn.
+    if (tab.pending !== undefined) return;
     this.keepaliveFrame ??= commentFrame('keepalive', this.live!.watermark.position);
     this.outlet.write(tab, this.keepaliveFrame.batch);
   }

@@ -2,7 +2,7 @@
  * A stream never outlives its permission: every `permission_check_interval` all open streams are looked at again, in
  * batches (one question per kind of credential, not per tab), and so are the histories that viewers look at.
  */
-import type { Credential, HistoryId, Principal } from '../core/events.js';
+import type { HistoryId, Principal } from '../core/events.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
@@ -53,7 +53,7 @@ export class PermissionCheck {
     for (const tab of registry.all) {
       if (tab.principal.credential.kind === 'none') continue;
       // Principals of one credential may be several objects; ask once for all of them.
-      const key = credentialKey(tab.principal.credential);
+      const key = credentialKey(tab.principal);
       const principal = byCredential.get(key) ?? tab.principal;
       byCredential.set(key, principal);
       const tabs = tabsOf.get(principal);
@@ -92,10 +92,11 @@ export class PermissionCheck {
   }
 }
 
-function credentialKey(credential: Credential): string {
+function credentialKey({ credential, userId }: Principal): string {
   switch (credential.kind) {
     case 'session':
-      return `session ${credential.sessionId}`;
+      // A session changes hands at login: streams from before it are nobody's, those after it the user's.
+      return `session ${credential.sessionId} ${userId}`;
     case 'api_key':
       return `key ${credential.userId} ${credential.key}`;
     default:

@@ -46,7 +46,7 @@ export class RecentLog {
     this.previous = new Float64Array(capacity);
   }
 
-  /** Everything published after this moment is in here. Infinite until `startCovering`. */
+  /** Everything published at this moment or later is in here. Infinite until `startCovering`. */
   get coveredSince(): Cursor {
     return Math.max(this.startedAt, this.droppedUpTo);
   }
@@ -78,7 +78,8 @@ export class RecentLog {
     // Times in the ring only grow, so that a walk may stop at the first one that is too old. Later than true is safe: it
     // only makes a catch-up say more.
     this.lastAt = Math.max(this.lastAt, at);
-    if (this.next - this.oldest === this.capacity) this.dropOldest(this.at[this.oldest % this.capacity]!);
+    // Its neighbours of the same moment may stay, but that moment as a whole is no longer covered.
+    if (this.next - this.oldest === this.capacity) this.dropOldest(this.at[this.oldest % this.capacity]! + 1);
     const slot = this.next % this.capacity;
     this.at[slot] = this.lastAt;
     this.owner[slot] = owner;

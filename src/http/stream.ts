@@ -6,9 +6,10 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { retryText } from '../connections/frame.js';
 import type { CloseReason, ConnectionManager } from '../connections/manager.js';
 import type { Tab } from '../connections/tab.js';
-import { LightconeError } from '../core/errors.js';
+import { type ErrorCode, LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId, Principal } from '../core/events.js';
 import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
@@ -17,6 +18,8 @@ import type { Authenticator } from './authentication.js';
 import type { TakeOver } from './take-over.js';
 
 const MAX_VIEWED = 200;
+/** A caller that cannot be served now asks again after so long. */
+const RETRY_MS = 3000;
 
 export interface StreamDeps {
   enabled: boolean;
@@ -42,13 +45,27 @@ export function registerStream(app: App, deps: StreamDeps): void {
         'Real-time updates are off on this server (enable_sse_updates: false).',
       );
     }
-    // Any 5xx makes an EventSource give up for good; an empty stream makes it come back, to another worker.
-    if (manager.draining) return endAtOnce(reply);
-    const principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
-    const viewed = await viewedHistories(request, principal, deps);
-    manager.admit(principal);
-    // The client may have gone while it was being looked up.
+    if (!manager.ready) return comeBack(reply, notReady(manager));
+    let principal: Principal;
+    let viewed: HistoryId[];
+    try {
+      principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
+      viewed = await viewedHistories(request, principal, deps);
+    } catch (error) {
+      if (error instanceof LightconeError && PASSES.has(error.code)) return comeBack(reply, error.message);
+      throw error;
+    }
+    // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
     if (request.raw.socket.destroyed) return reply.hijack();
+    if (!manager.ready) return comeBack(reply, notReady(manager));
+    // Behind another answer on the same connection, which may itself be a stream: its turn need never come.
+    if (reply.raw.socket === null) {
+      throw new LightconeError(
+        'PARAMETER_INVALID',
+        'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
+      );
+    }
+    manager.admit(principal);
     const since = requestedCursor(request, manager);
 
     reply.hijack();
@@ -94,8 +111,21 @@ const HEAD = `HTTP/1.1 200 OK\r\n${Object.entries(STREAM_HEADERS)
   .map(([name, value]) => `${name}: ${value}\r\n`)
   .join('')}Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n`;
 
-function endAtOnce(reply: FastifyReply): FastifyReply {
-  return reply.headers({ ...STREAM_HEADERS, Connection: 'close' }).send('');
+/** What mends itself: the caller is not at fault and should ask again. */
+const PASSES: ReadonlySet<string> = new Set<ErrorCode>(['DATABASE_UNAVAILABLE', 'RATE_LIMITED']);
+
+const notReady = (manager: ConnectionManager): string =>
+  manager.draining
+    ? 'this worker is being stopped'
+    : 'this worker is starting: it waits for its database or its broker';
+
+/**
+ * A stream that says why in a comment and ends. Any 5xx makes an EventSource give up for good; after this it comes back,
+ * to another worker or to this one when it is well again.
+ */
+function comeBack(reply: FastifyReply, why: string): FastifyReply {
+  const retry = retryText(RETRY_MS);
+  return reply.headers({ ...STREAM_HEADERS, Connection: 'close' }).send(`: ${why}\n${retry}`);
 }
 
 type Query = { last_event_id?: string | string[]; history_id?: string | string[] };

@@ -26,6 +26,8 @@ export class Term implements HintListener {
   cursor: Cursor | undefined;
   /** Why the database must be read from the cursor before the next tick; undefined when nothing is outstanding. */
   behind: string | undefined = 'takeover';
+  /** Counts the falls: a read that was begun before the last one does not make up for it. */
+  private falls = 0;
   private readonly coalescer: Coalescer;
   private readonly source: HintSource;
   private readonly over = new AbortController();
@@ -151,6 +153,7 @@ export class Term implements HintListener {
       );
     }
     this.behind = cause;
+    this.falls += 1;
     this.coalescer.clear();
     this.catchUp();
   }
@@ -197,6 +200,7 @@ export class Term implements HintListener {
 
   private async readSinceCursor(cause: string): Promise<void> {
     const { changeLog, cursors, metrics, logger, clock } = this.parts;
+    const { falls } = this;
     const now = await changeLog.now();
     this.cursor ??= (await cursors.read(ROLE)) ?? now;
     const floor = Math.min(this.cursor, now) - this.overlap;
@@ -204,6 +208,7 @@ export class Term implements HintListener {
     const changes = await changeLog.changesSince(floor, { kind: 'all' }).finally(() => {
       this.reading = false;
     });
+    if (falls !== this.falls) return;
     this.behind = undefined;
     this.published = new Published(floor);
     metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
