@@ -164,9 +164,13 @@ export class Installation {
     return { cookie: `galaxysession=${this.ids.encodeSessionKey(row!.session_key)}` };
   }
 
+  closeStreams(): void {
+    for (const client of this.clients.splice(0)) client.close();
+  }
+
   /** @throws Error naming what the stopped processes left behind */
   async close(): Promise<void> {
-    for (const client of this.clients) client.close();
+    this.closeStreams();
     await Promise.all(this.running.map((it) => it.stop()));
     const left: string[] = [];
     if (this.vhost) {
