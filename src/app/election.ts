@@ -5,8 +5,9 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { SqlCursorStore } from '../database/cursor-store.js';
 import type { HintListener, HintSource } from '../database/port.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
-import { Leadership, lockLabel } from '../election/leadership.js';
+import { Leadership, lockLabel, type Role } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
+import { Roles } from '../election/roles.js';
 import { HistoryAuditMonitor } from '../monitor/history-audit-monitor.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type Surroundings, thisHost, type WatchedDatabase } from './parts.js';
@@ -25,6 +26,8 @@ export function createCandidate(
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
     metrics: Metrics;
+    /** What the leader does besides; nothing beside a Galaxy. */
+    duties: Role | undefined;
   },
   { logger, clock, random }: Surroundings,
 ): Candidate {
@@ -48,7 +51,7 @@ export function createCandidate(
     workerProcesses: new SqlWorkerProcesses(database),
     lock: database.createLeaderLock('monitor', lockLabel(self)),
     heartbeatMs: config.heartbeatSeconds * 1000,
-    role: monitor,
+    role: new Roles(parts.duties ? [monitor, parts.duties] : [monitor]),
     announce: () => bus.publish({ task: 'reconfigure_watcher' }),
     logger: logger.child({ component: 'election' }),
     metrics,

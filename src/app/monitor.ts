@@ -3,7 +3,9 @@ import type { Config } from '../config/config.js';
 import { systemClock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
+import { IdCodec } from '../http/id-codec.js';
 import type { Logger } from '../telemetry/logger.js';
+import { Duties } from './duties.js';
 import { createCandidate } from './election.js';
 import {
   chooseHintSource,
@@ -50,9 +52,24 @@ export class StandaloneMonitor implements Lifecycle {
     const bus = createBus(config, serverName, metrics, surroundings);
     releasers.add('bus', () => bus.stop());
     await bus.start(signal);
+    const idCodec = new IdCodec(config.auth.idSecret);
+    const duties = config.sse.attachToGalaxy
+      ? undefined
+      : new Duties({ config, database, bus, idCodec, surroundings });
+    releasers.add('duties', () => duties?.stop());
+    await duties?.start();
     const createHintSource = await chooseHintSource(database, config.sse.pollIntervalSeconds, logger);
     const { leadership } = createCandidate(
-      { serverName, appType: 'sse_monitor', config: config.sse, database, createHintSource, bus, metrics },
+      {
+        serverName,
+        appType: 'sse_monitor',
+        config: config.sse,
+        database,
+        createHintSource,
+        bus,
+        metrics,
+        duties: duties?.role,
+      },
       surroundings,
     );
     releasers.add('election', () => leadership.stop());

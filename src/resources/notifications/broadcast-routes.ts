@@ -1,0 +1,67 @@
+/** `/api/notifications/broadcast`: what everybody is told, visitors too. */
+import type { App } from '../../http/app.js';
+import { decodeId, requireAdmin } from '../callers.js';
+import { about, idParams } from '../schemas.js';
+import { type NotificationRouteDeps, toTimes } from './routes.js';
+import { createBroadcastBody, updateBroadcastBody } from './schemas.js';
+
+const TAG = 'broadcasts';
+
+export function registerBroadcasts(
+  app: App,
+  { authenticator, idCodec, notifications }: NotificationRouteDeps,
+): void {
+  const url = '/api/notifications/broadcast';
+
+  app.get(
+    url,
+    { schema: about(TAG, 'What is announced now; administrators also see what is to come and what is over') },
+    async (request, reply) => {
+      const { isAdmin } = await authenticator.authenticate(request);
+      reply.header('cache-control', 'no-store');
+      return notifications.broadcasts(isAdmin);
+    },
+  );
+
+  app.post(
+    url,
+    { schema: { body: createBroadcastBody, ...about(TAG, 'Announce, now or later (administrators)') } },
+    async (request) => {
+      requireAdmin(await authenticator.authenticate(request));
+      const { source, variant, content } = request.body;
+      const notification = await notifications.broadcast({
+        source,
+        variant,
+        content,
+        ...toTimes(request.body),
+      });
+      return { total_notifications_sent: 1, notification };
+    },
+  );
+
+  app.get(
+    `${url}/:id`,
+    { schema: { params: idParams, ...about(TAG, 'One broadcast') } },
+    async (request, reply) => {
+      const { isAdmin } = await authenticator.authenticate(request);
+      reply.header('cache-control', 'no-store');
+      return notifications.broadcastById(decodeId(idCodec, request.params.id, 'notification'), isAdmin);
+    },
+  );
+
+  app.put(
+    `${url}/:id`,
+    { schema: { params: idParams, body: updateBroadcastBody, ...about(TAG, 'Change (administrators)') } },
+    async (request, reply) => {
+      requireAdmin(await authenticator.authenticate(request));
+      const { source, variant, content } = request.body;
+      await notifications.editBroadcast(decodeId(idCodec, request.params.id, 'notification'), {
+        ...(source !== undefined && { source }),
+        ...(variant !== undefined && { variant }),
+        ...(content !== undefined && { content }),
+        ...toTimes(request.body),
+      });
+      return reply.code(204).send();
+    },
+  );
+}

@@ -1,0 +1,243 @@
+/** The rules of notifications: who gets them, when they are told, and when they are over. */
+import { LightconeError } from '../../core/errors.js';
+import type { UserId } from '../../core/events.js';
+import { formatIso, type Micros, parseSql, secondsToMicros } from '../../core/time.js';
+import {
+  type NotificationForm,
+  type NotificationRow,
+  notificationForm,
+  type UserNotificationForm,
+  userNotificationForm,
+} from '../../database/notification-forms.js';
+import {
+  loadPreferences,
+  type NotificationPreferences,
+  PREFERENCE_NAME,
+} from '../../database/notification-preferences.js';
+import type { Database, NotificationLog, Sql } from '../../database/port.js';
+import type { Announcer } from '../outbox/announcer.js';
+import * as repository from './repository.js';
+import { USER_CATEGORIES } from './schemas.js';
+
+const DEFAULT_LIFETIME = secondsToMicros(180 * 86_400);
+
+export interface Draft {
+  source: string;
+  category: string;
+  variant: string;
+  content: object;
+  /** Now, when left out. */
+  publicationTime?: Micros | undefined;
+  /** 180 days after the creation, when left out. */
+  expirationTime?: Micros | undefined;
+}
+
+export interface Recipients {
+  userIds: readonly number[];
+  groupIds: readonly number[];
+  roleIds: readonly number[];
+}
+
+export interface Marks {
+  seen?: boolean | undefined;
+  deleted?: boolean | undefined;
+}
+
+export class NotificationManager {
+  constructor(
+    private readonly db: Database,
+    private readonly log: Pick<NotificationLog, 'statuses'>,
+    private readonly announcer: Announcer,
+    private readonly encodeId: (id: number) => string,
+  ) {}
+
+  /**
+   * All of them to all recipients, in one transaction.
+   *
+   * @returns how many user notifications were made, and the notifications
+   * @throws LightconeError PARAMETER_INVALID for unknown recipients and for times that make no sense
+   */
+  async send(
+    recipients: Recipients,
+    drafts: readonly Draft[],
+  ): Promise<{ sent: number; notifications: NotificationForm[] }> {
+    const now = await this.db.now();
+    const rows = drafts.map((draft) => timed(draft, now));
+    const result = await this.db.transaction(async (tx) => {
+      await this.#refuseUnknown(tx, recipients);
+      const userIds = await repository.resolveRecipients(tx, recipients);
+      let sent = 0;
+      const notifications: NotificationForm[] = [];
+      for (const row of rows) {
+        const made = await repository.insertNotification(tx, row);
+        const given = await repository.giveTo(tx, made, userIds);
+        if (given > 0) await this.#announce(tx, made, now);
+        sent += given;
+        notifications.push(notificationForm(made, this.encodeId));
+      }
+      return { sent, notifications };
+    });
+    this.announcer.wake();
+    return result;
+  }
+
+  /** To everybody. @throws LightconeError PARAMETER_INVALID */
+  async broadcast(draft: Omit<Draft, 'category'>): Promise<NotificationForm> {
+    const now = await this.db.now();
+    const content = { ...draft.content, category: 'broadcast' };
+    const row = timed({ ...draft, content, category: 'broadcast' }, now);
+    const made = await this.db.transaction(async (tx) => {
+      const inserted = await repository.insertNotification(tx, row);
+      await this.#announce(tx, inserted, now);
+      return inserted;
+    });
+    this.announcer.wake();
+    return notificationForm(made, this.encodeId);
+  }
+
+  /** What has changed is told again, at the (perhaps new) time of its publication. @throws LightconeError NOT_FOUND, PARAMETER_INVALID */
+  async editBroadcast(id: number, change: Partial<Omit<Draft, 'category'>>): Promise<void> {
+    const now = await this.db.now();
+    await this.db.transaction(async (tx) => {
+      const before = await repository.findBroadcast(tx, id, true);
+      if (!before) throw notFound('broadcast');
+      const publication = change.publicationTime ?? momentOf(before.publication_time) ?? now;
+      const expiration = change.expirationTime ?? momentOf(before.expiration_time);
+      if (expiration !== undefined) refuseBackwards(publication, expiration);
+      await repository.updateBroadcast(tx, id, {
+        ...change,
+        ...(change.content && { content: { ...change.content, category: 'broadcast' } }),
+      });
+      const after = await repository.findBroadcast(tx, id, true);
+      await this.#announce(tx, after!, now);
+    });
+    this.announcer.wake();
+  }
+
+  async broadcasts(everything: boolean): Promise<NotificationForm[]> {
+    const rows = await repository.listBroadcasts(this.db, everything);
+    return rows.map((row) => notificationForm(row, this.encodeId));
+  }
+
+  /** @throws LightconeError NOT_FOUND */
+  async broadcastById(id: number, everything: boolean): Promise<NotificationForm> {
+    const row = await repository.findBroadcast(this.db, id, everything);
+    if (!row) throw notFound('broadcast');
+    return notificationForm(row, this.encodeId);
+  }
+
+  async list(userId: UserId, window: { limit: number; offset: number }): Promise<UserNotificationForm[]> {
+    const rows = await repository.listOwn(this.db, userId, window);
+    return rows.map((row) => userNotificationForm(row, this.encodeId));
+  }
+
+  /** @throws LightconeError NOT_FOUND */
+  async byId(userId: UserId, id: number): Promise<UserNotificationForm> {
+    const row = await repository.findOwn(this.db, userId, id);
+    if (!row) throw notFound('notification');
+    return userNotificationForm(row, this.encodeId);
+  }
+
+  /** The status object of section 4.3, as JSON text; for `undefined` broadcasts only. */
+  async status(userId: UserId | undefined, since: Micros): Promise<string> {
+    const [status] = await this.log.statuses([{ userId, since }]);
+    return status!;
+  }
+
+  /**
+   * Wakes the user's other tabs.
+   *
+   * @returns how many were there to be marked
+   * @throws LightconeError PARAMETER_INVALID when there is nothing to change
+   */
+  async mark(userId: UserId, ids: readonly number[], marks: Marks): Promise<number> {
+    if (marks.seen === undefined && marks.deleted === undefined) {
+      throw new LightconeError('PARAMETER_INVALID', 'no change is given; say seen or deleted');
+    }
+    const marked = await this.db.transaction(async (tx) => {
+      const found = await repository.markOwn(tx, userId, ids, marks);
+      if (found.length > 0) {
+        await this.announcer.add(tx, { kind: 'own_notifications', userId, ids: found });
+      }
+      return found;
+    });
+    this.announcer.wake();
+    return marked.length;
+  }
+
+  /** @throws LightconeError NOT_FOUND when the user has no such notification */
+  async markOne(userId: UserId, id: number, marks: Marks): Promise<void> {
+    if ((await this.mark(userId, [id], marks)) === 0) throw notFound('notification');
+  }
+
+  /** Every category, what the user has not chosen being enabled. */
+  async preferences(userId: UserId): Promise<NotificationPreferences> {
+    const stored = (await loadPreferences(this.db, [userId])).get(userId) ?? {};
+    const everything = { enabled: true, channels: { push: true, email: true } };
+    return { ...Object.fromEntries(USER_CATEGORIES.map((category) => [category, everything])), ...stored };
+  }
+
+  /** Categories that are not named stay as they are. */
+  async choose(userId: UserId, choice: NotificationPreferences): Promise<NotificationPreferences> {
+    await this.db.transaction(async (tx) => {
+      const stored = (await loadPreferences(tx, [userId])).get(userId) ?? {};
+      const value = JSON.stringify({ preferences: { ...stored, ...choice } });
+      await repository.writePreference(tx, userId, PREFERENCE_NAME, value);
+    });
+    return this.preferences(userId);
+  }
+
+  /** One entry per notification: an edit that comes before its publication takes the place of what waits. */
+  #announce(tx: Sql, row: NotificationRow, now: Micros): Promise<void> {
+    const publication = momentOf(row.publication_time) ?? now;
+    return this.announcer.add(
+      tx,
+      { kind: 'notification', id: row.id },
+      { subject: `notification:${row.id}`, ...(publication > now && { due: publication }) },
+    );
+  }
+
+  async #refuseUnknown(tx: Sql, { userIds, groupIds, roleIds }: Recipients): Promise<void> {
+    if (userIds.length + groupIds.length + roleIds.length === 0) {
+      throw new LightconeError(
+        'PARAMETER_INVALID',
+        'recipients names nobody; give user_ids, group_ids or role_ids',
+      );
+    }
+    const named = [
+      ['user_ids', await repository.unknownOf(tx, 'galaxy_user', userIds)],
+      ['group_ids', await repository.unknownOf(tx, 'galaxy_group', groupIds)],
+      ['role_ids', await repository.unknownOf(tx, 'role', roleIds)],
+    ] as const;
+    for (const [name, unknown] of named) {
+      if (unknown.length === 0) continue;
+      const shown = unknown.slice(0, 3).map(this.encodeId).join(', ');
+      throw new LightconeError(
+        'PARAMETER_INVALID',
+        `recipients.${name} names what does not exist: ${shown}; nothing was sent`,
+      );
+    }
+  }
+}
+
+/** Fills in the times. @throws LightconeError PARAMETER_INVALID */
+function timed(draft: Draft, now: Micros): repository.NewNotification {
+  const publicationTime = draft.publicationTime ?? now;
+  const expirationTime = draft.expirationTime ?? now + DEFAULT_LIFETIME;
+  refuseBackwards(publicationTime, expirationTime);
+  return { ...draft, publicationTime, expirationTime };
+}
+
+function refuseBackwards(publication: Micros, expiration: Micros): void {
+  if (expiration > publication) return;
+  throw new LightconeError(
+    'PARAMETER_INVALID',
+    `it would expire (${formatIso(expiration)}) before it is published (${formatIso(publication)}); give a later expiration_time`,
+  );
+}
+
+const momentOf = (column: string | null): Micros | undefined =>
+  column === null ? undefined : parseSql(column);
+
+const notFound = (what: string): LightconeError =>
+  new LightconeError('NOT_FOUND', `there is no such ${what}, or it is not yours`);

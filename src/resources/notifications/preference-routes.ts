@@ -1,0 +1,38 @@
+/** `/api/notifications/preferences`: which categories a user wants, and through which channels. */
+import type { FastifyReply } from 'fastify';
+import type { App } from '../../http/app.js';
+import { requireUser } from '../callers.js';
+import { about } from '../schemas.js';
+import type { NotificationRouteDeps } from './routes.js';
+import { preferencesBody } from './schemas.js';
+
+const TAG = 'notification preferences';
+
+export function registerPreferences(app: App, { authenticator, notifications }: NotificationRouteDeps): void {
+  const url = '/api/notifications/preferences';
+  // E-mail can be chosen, so that the choice survives a move to Galaxy, but nothing here sends any.
+  const sayChannels = (reply: FastifyReply) =>
+    reply.headers({ 'supported-channels': 'push', 'cache-control': 'no-store' });
+
+  app.get(url, { schema: about(TAG, 'The own choice') }, async (request, reply) => {
+    const userId = requireUser(await authenticator.authenticate(request));
+    sayChannels(reply);
+    return { preferences: await notifications.preferences(userId) };
+  });
+
+  app.put(
+    url,
+    { schema: { body: preferencesBody, ...about(TAG, 'Choose; what is not named stays as it is') } },
+    async (request, reply) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      const choice = Object.fromEntries(
+        Object.entries(request.body.preferences).map(([category, { enabled, channels }]) => [
+          category,
+          { enabled, channels: { push: channels.push, email: channels.email ?? true } },
+        ]),
+      );
+      sayChannels(reply);
+      return { preferences: await notifications.choose(userId, choice) };
+    },
+  );
+}

@@ -1,0 +1,163 @@
+/** `/api/notifications`: what a user has been told, and what an administrator tells (contract, section 4.3). */
+import { Type } from '@fastify/type-provider-typebox';
+import { LightconeError } from '../../core/errors.js';
+import type { App } from '../../http/app.js';
+import {
+  decodeId,
+  decodeIds,
+  parseMoment,
+  type RouteContext,
+  requireAdmin,
+  requireUser,
+} from '../callers.js';
+import { about, idParams, paging } from '../schemas.js';
+import { ContentCheck } from './content.js';
+import type { Draft, Marks, NotificationManager } from './manager.js';
+import {
+  type Changes,
+  changeManyBody,
+  changes,
+  createBody,
+  deleteManyBody,
+  type NotificationBody,
+} from './schemas.js';
+
+export interface NotificationRouteDeps extends RouteContext {
+  notifications: NotificationManager;
+}
+
+const TAG = 'notifications';
+const listQuery = Type.Object(paging(20, 1_000));
+const statusQuery = Type.Object({
+  since: Type.String({ maxLength: 40, description: 'ISO 8601 date-time; UTC where no zone is given' }),
+});
+
+export function registerNotifications(app: App, deps: NotificationRouteDeps): void {
+  const { authenticator, idCodec, notifications } = deps;
+  const contents = new ContentCheck();
+
+  app.get(
+    '/api/notifications',
+    { schema: { querystring: listQuery, ...about(TAG, 'The own notifications, newest first') } },
+    async (request, reply) => {
+      const { userId } = await authenticator.authenticate(request);
+      const { limit = 20, offset = 0 } = request.query;
+      reply.header('cache-control', 'no-store');
+      return userId === undefined ? [] : notifications.list(userId, { limit, offset });
+    },
+  );
+
+  app.post(
+    '/api/notifications',
+    { schema: { body: createBody, ...about(TAG, 'Send to users, groups and roles (administrators)') } },
+    async (request) => {
+      requireAdmin(await authenticator.authenticate(request));
+      const { recipients, notification, notifications: several } = request.body;
+      if ((notification === undefined) === (several === undefined)) {
+        throw notification === undefined
+          ? new LightconeError('PARAMETER_MISSING', 'body must have the property notification')
+          : new LightconeError('PARAMETER_INVALID', 'body has both notification and notifications; give one');
+      }
+      const bodies = several ?? [notification!];
+      bodies.forEach((body, i) => {
+        contents.check(body, several ? `/notifications/${i}` : '/notification');
+      });
+      const { sent, notifications: made } = await notifications.send(
+        {
+          userIds: decodeIds(idCodec, recipients.user_ids ?? [], 'user'),
+          groupIds: decodeIds(idCodec, recipients.group_ids ?? [], 'group'),
+          roleIds: decodeIds(idCodec, recipients.role_ids ?? [], 'role'),
+        },
+        bodies.map(toDraft),
+      );
+      return several
+        ? { total_notifications_sent: sent, notifications: made }
+        : { total_notifications_sent: sent, notification: made[0] };
+    },
+  );
+
+  app.put(
+    '/api/notifications',
+    { schema: { body: changeManyBody, ...about(TAG, 'Mark several as seen or deleted') } },
+    async (request) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
+      return { updated_count: await notifications.mark(userId, ids, toMarks(request.body.changes)) };
+    },
+  );
+
+  app.delete(
+    '/api/notifications',
+    { schema: { body: deleteManyBody, ...about(TAG, 'Delete several') } },
+    async (request) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
+      return { updated_count: await notifications.mark(userId, ids, { deleted: true }) };
+    },
+  );
+
+  app.get(
+    '/api/notifications/status',
+    { schema: { querystring: statusQuery, ...about(TAG, 'What is new since a moment') } },
+    async (request, reply) => {
+      const since = parseMoment(request.query.since, 'since');
+      const { userId } = await authenticator.authenticate(request);
+      reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+      return notifications.status(userId, since);
+    },
+  );
+
+  app.get(
+    '/api/notifications/:id',
+    { schema: { params: idParams, ...about(TAG, 'One of the own notifications') } },
+    async (request, reply) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      reply.header('cache-control', 'no-store');
+      return notifications.byId(userId, decodeId(idCodec, request.params.id, 'notification'));
+    },
+  );
+
+  app.put(
+    '/api/notifications/:id',
+    { schema: { params: idParams, body: changes, ...about(TAG, 'Mark as seen or deleted') } },
+    async (request, reply) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      const id = decodeId(idCodec, request.params.id, 'notification');
+      await notifications.markOne(userId, id, toMarks(request.body));
+      return reply.code(204).send();
+    },
+  );
+
+  app.delete(
+    '/api/notifications/:id',
+    { schema: { params: idParams, ...about(TAG, 'Delete') } },
+    async (request, reply) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      const id = decodeId(idCodec, request.params.id, 'notification');
+      await notifications.markOne(userId, id, { deleted: true });
+      return reply.code(204).send();
+    },
+  );
+}
+
+const toMarks = ({ seen, deleted }: Changes): Marks => ({
+  seen: seen ?? undefined,
+  deleted: deleted ?? undefined,
+});
+
+const toDraft = (body: NotificationBody): Draft => ({
+  source: body.source,
+  category: body.category,
+  variant: body.variant,
+  content: { ...body.content, category: body.category },
+  ...toTimes(body),
+});
+
+/** @throws LightconeError PARAMETER_INVALID */
+export const toTimes = (body: {
+  publication_time?: string | null;
+  expiration_time?: string | null;
+}): Pick<Draft, 'publicationTime' | 'expirationTime'> => ({
+  publicationTime: body.publication_time ? parseMoment(body.publication_time, 'publication_time') : undefined,
+  expirationTime: body.expiration_time ? parseMoment(body.expiration_time, 'expiration_time') : undefined,
+});
