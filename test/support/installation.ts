@@ -164,6 +164,16 @@ export class Installation {
     return { cookie: `galaxysession=${this.ids.encodeSessionKey(row!.session_key)}` };
   }
 
+  /** Resolves when the process that leads has told what was written before its start. */
+  async settled(process: ServiceProcess): Promise<void> {
+    const { histories } = await process.line('changes since the cursor were read');
+    const stream = await this.stream(await process.address(), 'key=demo-admin');
+    const from = stream.frames.length;
+    // Changes are told in the order of their commits, so what was there before is out when this one is.
+    if (Number(histories) > 0) await this.change(DEMO.histories.admin);
+    if (Number(histories) > 0) await stream.waitForHistory(this.encode(DEMO.histories.admin), { from });
+  }
+
   closeStreams(): void {
     for (const client of this.clients.splice(0)) client.close();
   }
