@@ -64,6 +64,11 @@ export class ServiceProcess {
     return this.exit === undefined;
   }
 
+  /** By its own will: not killed, not broken off. */
+  get endedProperly(): boolean {
+    return this.exit !== undefined && (this.exit.code === 0 || this.exit.code === 2);
+  }
+
   /** Log lines so far, parsed. */
   get lines(): LogLine[] {
     return this.stderr
@@ -122,7 +127,7 @@ export class ServiceProcess {
 
   /** SIGTERM, and SIGKILL for the whole group when that does not end it in time. */
   async stop(within = 10_000): Promise<Exit> {
-    this.signal('SIGTERM');
+    if (this.running) this.signal('SIGTERM');
     const timer = setTimeout(this.killGroup, within);
     const exit = await this.exited;
     clearTimeout(timer);

@@ -53,6 +53,7 @@ export class SseClient {
   private response: IncomingMessage | undefined;
   private timer: NodeJS.Timeout | undefined;
   private paused = false;
+  private awayMs: number | undefined;
   private readonly watchers = new Set<() => void>();
 
   constructor(
@@ -139,6 +140,12 @@ export class SseClient {
     this.request?.destroy();
   }
 
+  /** Breaks the present connection and comes back after `ms`. */
+  leaveFor(ms: number): void {
+    this.awayMs = ms;
+    this.breakConnection();
+  }
+
   close(): void {
     this.finish('closed');
     clearTimeout(this.timer);
@@ -203,8 +210,9 @@ export class SseClient {
     }
     this.timer = setTimeout(
       () => this.connect(this.options.nextUrl?.() ?? this.url),
-      this.options.reconnectAfterMs ?? this.retryMs,
+      this.awayMs ?? this.options.reconnectAfterMs ?? this.retryMs,
     );
+    this.awayMs = undefined;
   }
 
   private finish(how: SseEnding): void {
