@@ -10,10 +10,20 @@ import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Role } from '../election/leadership.js';
 import { Roles } from '../election/roles.js';
 import type { IdCodec } from '../http/id-codec.js';
+import {
+  pruneAudit,
+  removeDeadProcesses,
+  removeExpiredNotifications,
+} from '../resources/housekeeping/chores.js';
+import { type Chore, Housekeeper } from '../resources/housekeeping/housekeeper.js';
 import { type Announcer, silentAnnouncer } from '../resources/outbox/announcer.js';
 import { Courier } from '../resources/outbox/courier.js';
 import { Outbox } from '../resources/outbox/outbox.js';
 import type { Surroundings, WatchedDatabase } from './parts.js';
+import { createSessionMap, type MapChoice } from './session-map.js';
+
+const DEAD_PROCESS_SWEEP_SECONDS = 600;
+const MAP_RECONCILE_SECONDS = 300;
 
 export interface DutyParts {
   config: Config;
@@ -25,12 +35,17 @@ export interface DutyParts {
 
 export class Duties implements Lifecycle {
   readonly announcer: Announcer;
+  readonly sessionMap: MapChoice;
   /** To be held by the leader, beside the monitor. */
   readonly role: Role;
   private readonly courier: Courier | undefined;
+  private readonly housekeeper: Housekeeper;
 
-  constructor({ config, database, bus, idCodec, surroundings }: DutyParts) {
+  constructor(private readonly parts: DutyParts) {
+    const { config, database, bus, idCodec, surroundings } = parts;
     const { logger, random } = surroundings;
+    this.sessionMap = createSessionMap(config, database, idCodec, surroundings);
+    this.housekeeper = new Housekeeper(this.chores(), logger.child({ component: 'housekeeping' }));
     if (config.sse.enabled) {
       this.courier = new Courier({
         outbox: new Outbox(database, randomBytes(12).toString('hex')),
@@ -41,16 +56,50 @@ export class Duties implements Lifecycle {
       });
     }
     this.announcer = this.courier ?? silentAnnouncer;
-    this.role = new Roles(this.courier ? [this.courier] : []);
+    this.role = new Roles(this.courier ? [this.courier, this.housekeeper] : [this.housekeeper]);
   }
 
   /** After the database and the bus. */
-  async start(): Promise<void> {
+  async start(signal?: AbortSignal): Promise<void> {
+    await this.sessionMap.map.start(signal);
     this.courier?.start();
+    // Without live updates nobody is elected; what keeps house does no harm twice.
+    if (!this.parts.config.sse.enabled) await this.housekeeper.gain();
   }
 
   /** Before the bus and the database. */
   async stop(): Promise<void> {
+    await this.housekeeper.lose();
     await this.courier?.stop();
+    await this.sessionMap.map.stop();
+  }
+
+  private chores(): Chore[] {
+    const { config, database } = this.parts;
+    const { auditPruneSeconds, expiredNotificationsSeconds } = config.housekeeping;
+    const keepSeconds = config.sse.recentWindowSeconds + config.sse.resumeOverlapSeconds;
+    const chores: Chore[] = [
+      {
+        name: 'audit rows',
+        everySeconds: auditPruneSeconds,
+        run: () => pruneAudit(database, keepSeconds),
+      },
+      {
+        name: 'expired notifications',
+        everySeconds: expiredNotificationsSeconds,
+        run: () => removeExpiredNotifications(database),
+      },
+      {
+        name: 'dead processes',
+        everySeconds: DEAD_PROCESS_SWEEP_SECONDS,
+        run: () => removeDeadProcesses(database),
+      },
+      {
+        name: 'session map',
+        everySeconds: config.features.interactiveTools ? MAP_RECONCILE_SECONDS : 0,
+        run: () => this.sessionMap.map.reconcile(),
+      },
+    ];
+    return chores.filter(({ everySeconds }) => everySeconds > 0);
   }
 }

@@ -14,6 +14,8 @@ export interface SqliteOptions {
   /** A path on a local disk; network file systems do not keep SQLite's locks. */
   file: string;
   logger: Logger;
+  /** `DELETE` for a file that another program watches: with `WAL` it does not see the changes. */
+  journalMode?: 'WAL' | 'DELETE';
 }
 
 interface Connections {
@@ -21,19 +23,21 @@ interface Connections {
   write: SqliteConnection;
 }
 
-/** WAL: one writer, and readers that never wait for it. */
+/** WAL, unless asked otherwise: one writer, and readers that never wait for it. */
 export class SqliteDatabase implements Database {
   readonly dialect = 'sqlite';
   readonly #file: string;
   readonly #logger: Logger;
+  readonly #journalMode: 'WAL' | 'DELETE';
   readonly #writing = new Mutex();
   #connections: Connections | undefined;
   #starting: Promise<void> | undefined;
   #problem: string | undefined = 'the database has not been opened yet';
   #statements = 0;
 
-  constructor({ file, logger }: SqliteOptions) {
+  constructor({ file, logger, journalMode = 'WAL' }: SqliteOptions) {
     this.#file = file;
+    this.#journalMode = journalMode;
     this.#logger = logger;
   }
 
@@ -134,7 +138,7 @@ export class SqliteDatabase implements Database {
       mkdirSync(dirname(this.#file), { recursive: true });
       const opened = new SqliteConnection(this.#file, { readonly: false });
       write = opened;
-      await opened.patiently(() => opened.exec('PRAGMA journal_mode = WAL'));
+      await opened.patiently(() => opened.exec(`PRAGMA journal_mode = ${this.#journalMode}`));
       opened.exec('PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON');
       this.#connections = { write: opened, read: new SqliteConnection(this.#file, { readonly: true }) };
       this.#problem = undefined;

@@ -1,0 +1,59 @@
+import type { Database, Sql } from '../../database/port.js';
+import { active } from './repository.js';
+import { differences, MapTable, type SessionMap, toMapRow } from './session-map.js';
+
+export interface JointSessionMapParts {
+  /** The database of the entry points, in which the map can be reached too. */
+  database: Database;
+  /** Its name there. */
+  table: string;
+  /** Makes the map reachable; called once, before anything else. */
+  prepare?: () => Promise<void>;
+  release?: () => Promise<void>;
+  encodeId: (id: number) => string;
+  decodeId: (key: string) => number | undefined;
+}
+
+/** The map in the same database as the table, or in a file attached to it: one transaction changes both. */
+export class JointSessionMap implements SessionMap {
+  readonly #map: MapTable;
+
+  constructor(private readonly parts: JointSessionMapParts) {
+    this.#map = new MapTable(parts.table);
+  }
+
+  async start(): Promise<void> {
+    const { database, prepare } = this.parts;
+    await prepare?.();
+    await this.#map.create(database);
+    await this.reconcile();
+  }
+
+  async stop(): Promise<void> {
+    await this.parts.release?.();
+  }
+
+  async write(tx: Sql, ids: readonly number[]): Promise<void> {
+    const { encodeId } = this.parts;
+    const rows = await active(tx, ids);
+    await this.#map.replace(
+      tx,
+      ids.map(encodeId),
+      rows.map((row) => toMapRow(row, encodeId)),
+    );
+  }
+
+  async settle(): Promise<void> {}
+
+  async reconcile(): Promise<number> {
+    const { database, encodeId, decodeId } = this.parts;
+    const wanted = (await active(database)).map((row) => toMapRow(row, encodeId));
+    const { ids, foreign } = differences(await this.#map.all(database), wanted, decodeId);
+    if (ids.length + foreign.length === 0) return 0;
+    await database.transaction(async (tx) => {
+      await this.write(tx, ids);
+      await this.#map.remove(tx, foreign);
+    });
+    return ids.length + foreign.length;
+  }
+}

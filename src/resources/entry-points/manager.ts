@@ -1,0 +1,167 @@
+/** The rules of entry points: who may change one, and that browser and proxy learn of it. */
+import { randomBytes } from 'node:crypto';
+import { LightconeError } from '../../core/errors.js';
+import type { Principal } from '../../core/events.js';
+import type { Database, Sql, SqlValue } from '../../database/port.js';
+import type { Owner } from '../callers.js';
+import type { Announcer } from '../outbox/announcer.js';
+import type { EntryPointRow } from './repository.js';
+import * as repository from './repository.js';
+import type { SessionMap } from './session-map.js';
+
+/** Column values as they were sent; what is undefined stays as it is. */
+export interface EntryPointFields {
+  name?: string | undefined;
+  label?: string | null | undefined;
+  tool_port?: number | undefined;
+  host?: string | undefined;
+  port?: number | undefined;
+  protocol?: string | null | undefined;
+  entry_url?: string | null | undefined;
+  requires_domain?: boolean | undefined;
+  requires_path_in_url?: boolean | undefined;
+  requires_path_in_header_named?: string | null | undefined;
+  info?: object | null | undefined;
+}
+
+/** The job that the entry point belongs to: one that exists, or a new one of this owner. */
+export type JobChoice = { jobId: number } | { owner: Owner; toolId: string };
+
+type Caller = Pick<Principal, 'userId' | 'sessionId' | 'isAdmin'>;
+
+export class EntryPointManager {
+  constructor(
+    private readonly db: Database,
+    private readonly map: SessionMap,
+    private readonly announcer: Announcer,
+  ) {}
+
+  running(owner: Owner): Promise<EntryPointRow[]> {
+    return repository.listRunning(this.db, owner);
+  }
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  async ofJob(caller: Caller, jobId: number): Promise<EntryPointRow[]> {
+    refuseOthers(caller, await repository.findJob(this.db, jobId), 'job');
+    return repository.listOfJob(this.db, jobId);
+  }
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  async byId(caller: Caller, id: number): Promise<EntryPointRow> {
+    const row = present(await repository.find(this.db, id));
+    refuseOthers(caller, row, 'entry point');
+    return row;
+  }
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, PARAMETER_INVALID */
+  create(caller: Caller, job: JobChoice, fields: EntryPointFields): Promise<EntryPointRow> {
+    return this.#change(async (tx) => {
+      const jobId = 'jobId' in job ? job.jobId : await newJob(tx, job);
+      refuseOthers(caller, await repository.findJob(tx, jobId), 'job');
+      return repository.insert(tx, jobId, [
+        // 32 hex digits, as the proxy's host names take them.
+        ['token', randomBytes(16).toString('hex')],
+        ...valuesOf({ requires_domain: true, requires_path_in_url: false, ...fields }),
+        ['configured', isConfigured(fields)],
+      ]);
+    });
+  }
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, PARAMETER_INVALID */
+  configure(caller: Caller, id: number, fields: EntryPointFields): Promise<EntryPointRow> {
+    return this.#change(async (tx) => {
+      await repository.lock(tx, [id]);
+      const row = present(await repository.find(tx, id));
+      refuseOthers(caller, row, 'entry point');
+      const { host, port } = { host: row.host ?? undefined, port: row.port ?? undefined, ...given(fields) };
+      await repository.update(tx, id, [...valuesOf(fields), ['configured', isConfigured({ host, port })]]);
+      return id;
+    });
+  }
+
+  /** Stops the job as well; its other entry points lead nowhere then. @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  async remove(caller: Caller, id: number): Promise<void> {
+    const touched = await this.db.transaction(async (tx) => {
+      const before = present(await repository.find(tx, id));
+      refuseOthers(caller, before, 'entry point');
+      const siblings = await repository.idsOfJob(tx, before.job_id);
+      await repository.lock(tx, siblings);
+      // Another request may have been faster.
+      present(await repository.find(tx, id));
+      await repository.update(tx, id, [['deleted', true]]);
+      await repository.stopJob(tx, before.job_id);
+      await this.#tell(tx, before);
+      await this.map.write(tx, siblings);
+      return siblings;
+    });
+    await this.#afterCommit(touched);
+  }
+
+  /** One transaction: the row, the map where it stands in the same database, and what has to be told. */
+  async #change(work: (tx: Sql) => Promise<number>): Promise<EntryPointRow> {
+    const row = await this.db.transaction(async (tx) => {
+      const id = await work(tx);
+      const changed = (await repository.find(tx, id))!;
+      await this.#tell(tx, changed);
+      await this.map.write(tx, [id]);
+      return changed;
+    });
+    await this.#afterCommit([row.id]);
+    return row;
+  }
+
+  #tell(tx: Sql, { user_id: userId, session_id: sessionId }: EntryPointRow): Promise<void> {
+    if (userId !== null) return this.announcer.add(tx, { kind: 'entry_points', userId });
+    if (sessionId !== null) return this.announcer.add(tx, { kind: 'entry_points', sessionId });
+    return Promise.resolve();
+  }
+
+  /** First the proxy, then the browsers: who is told of a tool can reach it. */
+  async #afterCommit(ids: readonly number[]): Promise<void> {
+    try {
+      await this.map.settle(ids);
+    } finally {
+      this.announcer.wake();
+    }
+  }
+}
+
+async function newJob(tx: Sql, { owner, toolId }: { owner: Owner; toolId: string }): Promise<number> {
+  if (!(await repository.ownerExists(tx, owner))) {
+    throw new LightconeError('PARAMETER_INVALID', 'user_id or session_id names somebody who does not exist');
+  }
+  return repository.insertJob(tx, owner, toolId);
+}
+
+const isConfigured = ({ host, port }: Pick<EntryPointFields, 'host' | 'port'>): boolean =>
+  host !== undefined && port !== undefined;
+
+const given = (fields: EntryPointFields): Partial<EntryPointFields> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+
+function valuesOf(fields: EntryPointFields): [string, SqlValue][] {
+  return Object.entries(given(fields)).map(([column, value]) => [
+    column,
+    typeof value === 'object' && value !== null ? Buffer.from(JSON.stringify(value)) : (value as SqlValue),
+  ]);
+}
+
+function present(row: EntryPointRow | undefined): EntryPointRow {
+  if (!row || row.deleted === true || row.deleted === 1) {
+    throw new LightconeError('NOT_FOUND', 'there is no such entry point');
+  }
+  return row;
+}
+
+function refuseOthers(
+  { userId, sessionId, isAdmin }: Caller,
+  owned: { user_id: number | null; session_id: number | null } | undefined,
+  what: string,
+): void {
+  if (!owned) throw new LightconeError('NOT_FOUND', `there is no such ${what}`);
+  const mine =
+    owned.user_id === null
+      ? sessionId !== undefined && owned.session_id === sessionId
+      : owned.user_id === userId;
+  if (!mine && !isAdmin) throw new LightconeError('NOT_ACCESSIBLE', `this ${what} belongs to somebody else`);
+}

@@ -1,0 +1,191 @@
+/** `/api/entry_points`: interactive tools that run for the caller (contract, section 4.4). */
+import { Type } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { LightconeError } from '../../core/errors.js';
+import type { Principal } from '../../core/events.js';
+import { isoOrNull } from '../../database/notification-forms.js';
+import { toBoolean } from '../../database/port.js';
+import type { App } from '../../http/app.js';
+import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
+import { about, encodedId, idParams, nullable, switchedOff, text } from '../schemas.js';
+import type { EntryPointManager, JobChoice } from './manager.js';
+import type { EntryPointRow } from './repository.js';
+import { type TargetSettings, targetOf } from './target.js';
+
+const TAG = 'entry points';
+const host = Type.String({ minLength: 1, maxLength: 255, pattern: '^[A-Za-z0-9._:\\[\\]-]+$' });
+const port = Type.Integer({ minimum: 1, maximum: 65_535 });
+
+const fields = {
+  name: Type.Optional(text(255, 1)),
+  label: Type.Optional(nullable(text(255))),
+  tool_port: Type.Optional(port),
+  host: Type.Optional(host),
+  port: Type.Optional(port),
+  protocol: Type.Optional(nullable(text(32))),
+  entry_url: Type.Optional(nullable(text(2_000))),
+  requires_domain: Type.Optional(Type.Boolean()),
+  requires_path_in_url: Type.Optional(Type.Boolean()),
+  requires_path_in_header_named: Type.Optional(nullable(text(255))),
+  info: Type.Optional(nullable(Type.Object({}))),
+};
+const createBody = Type.Object({
+  job_id: Type.Optional(encodedId),
+  tool_id: Type.Optional(text(255, 1)),
+  user_id: Type.Optional(encodedId),
+  session_id: Type.Optional(encodedId),
+  ...fields,
+  name: text(255, 1),
+});
+const configureBody = Type.Object(fields);
+const listQuery = Type.Object({ running: Type.Optional(Type.Boolean()), job_id: Type.Optional(encodedId) });
+
+export interface EntryPointRouteDeps extends RouteContext {
+  entryPoints: EntryPointManager;
+  target: TargetSettings;
+}
+
+/** @param deps.entryPoints undefined with `interactivetools_enable: false` */
+export function registerEntryPoints(
+  app: App,
+  {
+    entryPoints,
+    ...rest
+  }: Omit<EntryPointRouteDeps, 'entryPoints'> & {
+    entryPoints: EntryPointManager | undefined;
+  },
+): void {
+  if (entryPoints) register(app, { ...rest, entryPoints });
+  else {
+    for (const url of ['/api/entry_points', '/api/entry_points/*']) {
+      switchedOff(app, url, 'interactivetools_enable');
+    }
+  }
+}
+
+function register(app: App, { authenticator, idCodec, entryPoints, target }: EntryPointRouteDeps): void {
+  const targetFor = (row: EntryPointRow, request: FastifyRequest): string =>
+    targetOf(row, idCodec.encodeEntryPointId(row.id), target, seenBy(request));
+
+  const form = (row: EntryPointRow, request: FastifyRequest) => {
+    const active = toBoolean(row.active);
+    return {
+      model_class: 'InteractiveToolEntryPoint',
+      id: idCodec.encodeEntryPointId(row.id),
+      job_id: idCodec.encodeId(row.job_id),
+      name: row.name,
+      label: row.label,
+      active,
+      created_time: isoOrNull(row.created_time),
+      modified_time: isoOrNull(row.modified_time),
+      output_datasets_ids: [],
+      ...(active && { target: targetFor(row, request) }),
+    };
+  };
+
+  /** A wrong id is a wrong parameter here, not a malformed id: the contract has it so. */
+  const decode = (id: string): number => {
+    const decoded = idCodec.decodeEntryPointId(id);
+    if (decoded === undefined) {
+      throw new LightconeError(
+        'PARAMETER_INVALID',
+        `${JSON.stringify(id)} is not an entry point id (base 36)`,
+      );
+    }
+    return decoded;
+  };
+
+  app.get(
+    '/api/entry_points',
+    { schema: { querystring: listQuery, ...about(TAG, 'Those that run, or those of one job') } },
+    async (request, reply) => {
+      const { running, job_id: jobId } = request.query;
+      if ((running === true) === (jobId !== undefined)) {
+        throw new LightconeError(
+          'PARAMETER_INVALID',
+          'give either running=true or job_id, and only one of them',
+        );
+      }
+      const principal = await authenticator.authenticate(request);
+      reply.header('cache-control', 'no-store');
+      const owner = ownerOf(principal);
+      const rows =
+        jobId !== undefined
+          ? await entryPoints.ofJob(principal, decodeId(idCodec, jobId, 'job'))
+          : owner
+            ? await entryPoints.running(owner)
+            : [];
+      return rows.map((row) => form(row, request));
+    },
+  );
+
+  app.post(
+    '/api/entry_points',
+    { schema: { body: createBody, ...about(TAG, 'Announce one (its owner or an administrator)') } },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      const { job_id: jobId, tool_id: toolId, user_id, session_id, ...values } = request.body;
+      const job: JobChoice =
+        jobId !== undefined
+          ? { jobId: decodeId(idCodec, jobId, 'job') }
+          : { owner: newOwner(principal, user_id, session_id), toolId: toolId ?? 'interactive_tool' };
+      return form(await entryPoints.create(principal, job, values), request);
+    },
+  );
+
+  /** The caller, unless an administrator says who. */
+  const newOwner = (principal: Principal, userId?: string, sessionId?: string): Owner => {
+    if (userId === undefined && sessionId === undefined) return requireOwner(principal);
+    requireAdmin(principal);
+    return userId !== undefined
+      ? { userId: decodeId(idCodec, userId, 'user') }
+      : { sessionId: decodeId(idCodec, sessionId!, 'session') };
+  };
+
+  app.put(
+    '/api/entry_points/:id',
+    {
+      schema: {
+        params: idParams,
+        body: configureBody,
+        ...about(TAG, 'Say where it listens (owner or administrator)'),
+      },
+    },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      return form(await entryPoints.configure(principal, decode(request.params.id), request.body), request);
+    },
+  );
+
+  app.get(
+    '/api/entry_points/:id/access',
+    { schema: { params: idParams, ...about(TAG, 'Where a browser finds it') } },
+    async (request, reply) => {
+      const principal = await authenticator.authenticate(request);
+      const row = await entryPoints.byId(principal, decode(request.params.id));
+      if (!toBoolean(row.active)) {
+        throw new LightconeError('CONFLICT', 'this interactive tool is not running yet, or not any more');
+      }
+      reply.header('cache-control', 'no-store');
+      return { target: targetFor(row, request) };
+    },
+  );
+
+  app.delete(
+    '/api/entry_points/:id',
+    { schema: { params: idParams, ...about(TAG, 'Stop it and its job (owner or administrator)') } },
+    async (request, reply) => {
+      const principal = await authenticator.authenticate(request);
+      await entryPoints.remove(principal, decode(request.params.id));
+      return reply.code(204).send();
+    },
+  );
+}
+
+/** Behind a proxy that ends TLS the outer scheme is what it says. */
+function seenBy(request: FastifyRequest): { scheme: string; host: string } {
+  const said = String(request.headers['x-forwarded-proto'] ?? '')
+    .split(',', 1)[0]!
+    .trim();
+  return { scheme: said === 'https' || said === 'http' ? said : request.protocol, host: request.host };
+}

@@ -1,0 +1,26 @@
+import { toBoolean } from '../../database/port.js';
+import type { EntryPointRow } from './repository.js';
+
+export interface TargetSettings {
+  prefix: string;
+  basePath: string;
+  /** `host[:port]` of the proxy; undefined: the host that the caller sees. */
+  proxyHost: string | undefined;
+}
+
+/** How the caller reached us. */
+export interface Seen {
+  scheme: string;
+  host: string;
+}
+
+/** Where a browser finds the tool: a host name of its own, or a path. @param id in base 36 */
+export function targetOf(row: EntryPointRow, id: string, settings: TargetSettings, seen: Seen): string {
+  const entryUrl = (row.entry_url ?? '').replace(/^\/+/, '');
+  if (toBoolean(row.requires_domain)) {
+    const host = settings.proxyHost ?? seen.host;
+    return `${seen.scheme}://${id}-${row.token}.ep.${settings.prefix}.${host}/${entryUrl}`;
+  }
+  const parts = [settings.basePath.replace(/^\/+|\/+$/g, ''), settings.prefix, 'ep', id, row.token];
+  return `/${parts.filter((part) => part !== '').join('/')}/${entryUrl}`;
+}
