@@ -8,11 +8,15 @@ import {
   type UserAccount,
 } from './port.js';
 
-/** Section 5.3: undeleted key, undeleted user, and the user's newest undeleted key (by id where times are equal). */
+/**
+ * Section 5.3: undeleted key, undeleted user, and the user's newest undeleted key (by id where times are equal).
+ *
+ * `NOT n.deleted`, because for `n.deleted = false` SQLite takes the index on `deleted` and looks at every key there is.
+ */
 const GOOD_KEY = `
-  k.deleted = false AND (u.deleted IS NULL OR u.deleted = false)
+  NOT k.deleted AND (u.deleted IS NULL OR u.deleted = false)
   AND NOT EXISTS (SELECT 1 FROM api_keys n
-                   WHERE n.user_id = k.user_id AND n.deleted = false
+                   WHERE n.user_id = k.user_id AND NOT n.deleted
                      AND (n.create_time > k.create_time OR (n.create_time = k.create_time AND n.id > k.id)))`;
 
 interface SessionRow extends SqlRow {
