@@ -3,7 +3,7 @@
  * each of ten users. Tabs reconnect to any worker, as through a balancer.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { IdCodec } from '../../src/http/id-codec.js';
 import { eventually } from '../support/databases.js';
@@ -11,6 +11,7 @@ import { createTestDatabase, type Postgres, type TestDatabase } from '../support
 import { ServiceProcess } from '../support/processes.js';
 import { createVhost, type Rabbit, type Vhost } from '../support/rabbitmq.js';
 import { SseClient, type SseOptions } from '../support/sse-client.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
 import type { WatchedTab } from './judge.js';
 import { Writer } from './writer.js';
 
@@ -29,16 +30,18 @@ export interface Plan {
   monitors: number;
   sse?: Record<string, unknown>;
   galaxy?: Record<string, unknown>;
+  /** Monitors reach the database, and all processes the broker, through proxies. */
+  proxied?: boolean;
+  /** Seconds by which the clocks of the members are off, in the order of their start. */
+  clocksOff?: readonly number[];
+  /** Processes of a supervisor; `workers` then counts supervisors. */
+  supervised?: number;
   random: () => number;
 }
 
-export interface StartOptions {
-  /** Instead of the real ones, such as a proxy's. */
-  databaseUrl?: string;
-  amqpUrl?: string;
-  env?: Record<string, string>;
-  /** Further flags. */
-  args?: readonly string[];
+export interface Proxies {
+  database: TcpProxy;
+  broker: TcpProxy;
 }
 
 /** One process of ours. A supervisor counts as one worker. */
@@ -71,7 +74,7 @@ export class Cluster {
   readonly members: Member[] = [];
   readonly tabs: WatchedTab[] = [];
   readonly writer: Writer;
-  private files = 0;
+  proxies: Proxies | undefined;
 
   private constructor(
     readonly services: Services,
@@ -99,6 +102,12 @@ export class Cluster {
     }));
     const cluster = new Cluster(services, database, vhost, plan, histories);
     await cluster.migrate();
+    if (plan.proxied) {
+      cluster.proxies = {
+        database: await TcpProxy.to(database.url),
+        broker: await TcpProxy.to(vhost.amqpUrl),
+      };
+    }
     for (let i = 0; i < plan.monitors; i += 1) await cluster.startMonitor();
     for (let i = 0; i < plan.workers; i += 1) await cluster.startWorker();
     await cluster.settled();
@@ -118,15 +127,19 @@ export class Cluster {
       SELECT 1 + (i - 1) % ${USERS}, 'history', false, false FROM generate_series(1, ${this.histories.length}) i`);
   }
 
-  private settings({ databaseUrl, amqpUrl }: StartOptions = {}): string {
-    const file = join(this.folder, `galaxy-${this.files++}.yml`);
+  /** Writes a settings file. @returns its path */
+  private settings(kind: Member['kind'] = 'monitor'): string {
+    const file = join(this.folder, `galaxy-${this.members.length}.yml`);
     const { galaxy, sse } = this.plan;
+    const { proxies } = this;
+    const databaseUrl = this.database.url;
     writeFileSync(
       file,
       JSON.stringify({
         galaxy: {
-          database_connection: databaseUrl ?? this.database.url,
-          amqp_internal_connection: amqpUrl ?? this.vhost.amqpUrl,
+          database_connection:
+            proxies && kind === 'monitor' ? proxies.database.through(databaseUrl) : databaseUrl,
+          amqp_internal_connection: proxies?.broker.through(this.vhost.amqpUrl) ?? this.vhost.amqpUrl,
           id_secret: ID_SECRET,
           enable_sse_updates: true,
           enable_notification_system: true,
@@ -138,27 +151,29 @@ export class Cluster {
     return file;
   }
 
-  async startMonitor(options: StartOptions = {}): Promise<Member> {
-    const member = new Member('monitor', this.spawn(['monitor'], options));
-    this.members.push(member);
+  async startMonitor(): Promise<Member> {
+    const member = this.spawn('monitor', ['monitor']);
     await member.process.line('monitor started');
     return member;
   }
 
   /** Resolves when it is ready. */
-  async startWorker(options: StartOptions = {}): Promise<Member> {
-    const member = new Member('worker', this.spawn(['serve'], options));
-    this.members.push(member);
+  async startWorker(): Promise<Member> {
+    const { supervised } = this.plan;
+    const member = this.spawn('worker', ['serve', ...(supervised ? ['--workers', String(supervised)] : [])]);
     member.url = await member.process.address();
     return member;
   }
 
-  private spawn(command: string[], options: StartOptions): ServiceProcess {
-    return new ServiceProcess(
-      [...command, '-c', this.settings(options), ...(options.args ?? [])],
-      this.folder,
-      options.env,
+  private spawn(kind: Member['kind'], command: string[]): Member {
+    const shift = this.plan.clocksOff?.[this.members.length];
+    const env = shift === undefined ? {} : clockOff(shift);
+    const member = new Member(
+      kind,
+      new ServiceProcess([...command, '-c', this.settings(kind)], this.folder, env),
     );
+    this.members.push(member);
+    return member;
   }
 
   get monitors(): Member[] {
@@ -218,6 +233,19 @@ export class Cluster {
     return tab;
   }
 
+  /** Sum of a counter over the workers, of the lines that hold `tag`. */
+  async counted(metric: string, tag = ''): Promise<number> {
+    let sum = 0;
+    for (const { url } of this.workers) {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      for (const line of text.split('\n')) {
+        if (line.startsWith(metric) && line.includes(tag))
+          sum += Number(line.slice(line.lastIndexOf(' ') + 1));
+      }
+    }
+    return sum;
+  }
+
   /** `kill -9`. Its heartbeat row is taken away at the end, not at once: the others have to live with it. */
   async kill(member: Member): Promise<void> {
     member.killed = true;
@@ -246,6 +274,8 @@ export class Cluster {
       `SELECT application_name FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
     );
     for (const session of sessions) left.push(`database session ${session.application_name}`);
+    await this.proxies?.database.close();
+    await this.proxies?.broker.close();
     await this.vhost.delete();
     await this.database.drop();
     rmSync(this.folder, { recursive: true, force: true });
@@ -253,4 +283,7 @@ export class Cluster {
   }
 }
 
-export const thisHost = hostname();
+const clockOff = (seconds: number): Record<string, string> => ({
+  NODE_OPTIONS: `--import ${new URL('shift-clock.mjs', import.meta.url)}`,
+  CLOCK_SHIFT_MS: String(1000 * seconds),
+});

@@ -1,4 +1,5 @@
 /** The program that changes histories all the time, and knows for certain what it has committed. */
+import { setMaxListeners } from 'node:events';
 import pg from 'pg';
 import { clientOptions } from '../../src/database/postgres/options.js';
 
@@ -38,6 +39,7 @@ export class Writer {
   start(): void {
     if (this.loops.length > 0) return;
     this.stopping = new AbortController();
+    setMaxListeners(this.historyIds.length, this.stopping.signal);
     this.loops = this.historyIds.map((historyId) => this.change(historyId, this.stopping.signal));
   }
 

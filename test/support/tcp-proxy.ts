@@ -41,6 +41,11 @@ export class TcpProxy {
     for (const pair of this.#pairs) pair.silent = true;
   }
 
+  /** Silences one connection for good: the one that the server sees as coming from this port. */
+  silence(clientPort: number): void {
+    for (const pair of this.#pairs) if (pair.upstream.localPort === clientPort) pair.silent = true;
+  }
+
   /** New connections are refused; present ones go on. */
   async refuse(): Promise<void> {
     this.#mode = 'refuse';

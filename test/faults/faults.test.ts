@@ -1,0 +1,128 @@
+/**
+ * The promise of the project under faults: a committed change reaches every tab of its owner. The short form runs with
+ * `npm test`, the long one (each fault at least three times) with `npm run test:faults`.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startPostgres } from '../support/postgres.js';
+import { startRabbit } from '../support/rabbitmq.js';
+import { Cluster, type Plan, type Services } from './cluster.js';
+import { judge } from './judge.js';
+import { seeded } from './random.js';
+import { report } from './report.js';
+import {
+  brokerHalfOpen,
+  clocksOff,
+  databaseHalfOpen,
+  type Fault,
+  freezeWorker,
+  killLeader,
+  memoryAlarm,
+  restartPostgres,
+  restartRabbit,
+  rollingRestart,
+  slowTransaction,
+  stopLeader,
+  tabAway,
+  tabStopsReading,
+  terminateSession,
+} from './scenarios.js';
+
+const LONG = process.env.LIGHTCONE_FAULTS === 'long';
+const ROUNDS = LONG ? Number(process.env.LIGHTCONE_FAULT_ROUNDS ?? 3) : 1;
+const SEED = Number(process.env.LIGHTCONE_FAULTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const random = seeded(SEED);
+/** A commit is judged once this has passed: what comes later is missing. */
+const GIVE_UP_MS = 15_000;
+
+let services: Services;
+
+beforeAll(async () => {
+  console.log(`faults: LIGHTCONE_FAULTS_SEED=${SEED}`);
+  const [postgres, rabbit] = await Promise.all([startPostgres(), startRabbit()]);
+  services = { postgres, rabbit };
+}, 120_000);
+afterAll(async () => {
+  report.print();
+  await Promise.all([services?.postgres.stop(), services?.rabbit.stop()]);
+});
+
+/** One cluster for a list of faults, one after the other. */
+function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly Fault[]): void {
+  describe(what, () => {
+    let cluster: Cluster;
+    beforeAll(async () => {
+      cluster = await Cluster.start(services, { ...plan, random });
+    }, 60_000);
+    afterAll(() => cluster?.close());
+    afterEach(({ task }) => {
+      if (task.result?.state !== 'fail') return;
+      for (const member of cluster.members) {
+        console.log(`--- ${member.kind} ${member.process.pid}\n${member.process.stderr.slice(-6_000)}`);
+      }
+    });
+
+    const rounds = faults.flatMap((fault) =>
+      Array.from({ length: ROUNDS }, (_, i) => ({ fault, round: i + 1 })),
+    );
+    for (const { fault, round } of rounds) {
+      it(`${fault.name}, ${round}: nothing is lost and the latest is within ${fault.allowed} ms`, async () => {
+        await cluster.settled();
+        cluster.writer.start();
+        await new Promise((resolve) => setTimeout(resolve, 1_000 + 2_000 * random()));
+        const first = cluster.writer.commits.length;
+        const begin = performance.now();
+        const faultEnd = (await fault.run(cluster)) ?? performance.now();
+        await new Promise((resolve) => setTimeout(resolve, 2_000));
+        await cluster.writer.pause();
+        // Changes from before the fault may still have been under way when it came.
+        const commits = cluster.writer.commits.filter(({ done }, i) => i >= first || done > begin - 1_000);
+        let verdict = judge(commits, cluster.tabs, faultEnd);
+        const deadline = performance.now() + GIVE_UP_MS;
+        while (verdict.missing.length > 0 && performance.now() < deadline) {
+          await new Promise((resolve) => setTimeout(resolve, 200));
+          verdict = judge(commits, cluster.tabs, faultEnd);
+        }
+        report.add({ fault: fault.name, allowed: fault.allowed, commits: commits.length, ...verdict });
+        expect(verdict.missing).toEqual([]);
+        expect(verdict.longestMs, verdict.longest).toBeLessThanOrEqual(fault.allowed);
+      }, 180_000);
+    }
+  });
+}
+
+under('two workers and a monitor', { workers: 2, monitors: 1 }, [
+  killLeader('the leading monitor'),
+  stopLeader('the leading monitor'),
+  terminateSession('listen'),
+  terminateSession('lock'),
+  restartPostgres('fast'),
+  restartPostgres('immediate'),
+  restartRabbit('stop'),
+  memoryAlarm,
+  freezeWorker,
+  slowTransaction,
+  tabAway('1 s', 1_000),
+  ...(LONG ? [tabAway('60 s', 60_000)] : []),
+]);
+
+under('two workers without a monitor', { workers: 2, monitors: 0 }, [
+  killLeader('the leading worker'),
+  stopLeader('the leading worker'),
+]);
+
+under('a monitor behind proxies', { workers: 2, monitors: 1, proxied: true }, [
+  databaseHalfOpen('LISTEN'),
+  databaseHalfOpen('every database connection of the leader'),
+  brokerHalfOpen('for a moment', 0),
+  ...(LONG ? [brokerHalfOpen('for 8 s', 8_000)] : []),
+]);
+
+under('a supervisor with two workers', { workers: 1, monitors: 1, supervised: 2 }, [rollingRestart]);
+
+const SHORT_WINDOW_SECONDS = 5;
+under('a short recent_window', { workers: 2, monitors: 1, sse: { recent_window: SHORT_WINDOW_SECONDS } }, [
+  tabAway('longer than recent_window', 2_000 * SHORT_WINDOW_SECONDS, 'database'),
+  tabStopsReading,
+]);
+
+under('clocks that disagree', { workers: 2, monitors: 2, clocksOff: [3, -3, -3, 3] }, [clocksOff]);

@@ -1,0 +1,271 @@
+/**
+ * The faults. Each breaks something of a running cluster and mends it again; what it returns is the moment when what was
+ * broken was whole again, from which delays are counted.
+ */
+import { amqpBus } from '../support/bus.js';
+import { eventually } from '../support/databases.js';
+import type { Cluster, Member } from './cluster.js';
+
+export interface Fault {
+  /** As it stands in docs/reliability.md. */
+  name: string;
+  /** Milliseconds. */
+  allowed: number;
+  /** @returns `performance.now()` at the end of the fault; without one, the moment the function ends */
+  run: (cluster: Cluster) => Promise<number | undefined>;
+}
+
+const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function leaderOf(cluster: Cluster): Promise<Member> {
+  return eventually(() => cluster.leader, { within: 10_000, what: 'a leader' });
+}
+
+/** Starts another of its kind, so that the next fault finds the cluster whole. */
+async function replace(cluster: Cluster, member: Member): Promise<void> {
+  await (member.kind === 'monitor' ? cluster.startMonitor() : cluster.startWorker());
+}
+
+/** For as long as something else is checked the place stays empty; then it is filled again. */
+const EMPTY_PLACE_MS = 4_000;
+
+export const killLeader = (what: string): Fault => ({
+  name: `kill -9 of ${what}`,
+  allowed: 3_000,
+  run: async (cluster) => {
+    const leader = await leaderOf(cluster);
+    const at = performance.now();
+    await cluster.kill(leader);
+    await after(EMPTY_PLACE_MS);
+    await replace(cluster, leader);
+    return at;
+  },
+});
+
+export const stopLeader = (what: string): Fault => ({
+  name: `clean stop of ${what}`,
+  allowed: 1_000,
+  run: async (cluster) => {
+    const leader = await leaderOf(cluster);
+    const at = performance.now();
+    const { code } = await leader.process.stop(15_000);
+    if (code !== 0) throw new Error(`the stopped leader ended with ${code}`);
+    await after(EMPTY_PLACE_MS);
+    await replace(cluster, leader);
+    return at;
+  },
+});
+
+export const restartPostgres = (mode: 'fast' | 'immediate'): Fault => ({
+  name: `PostgreSQL restarted (${mode})`,
+  allowed: 3_000,
+  run: async ({ services }) => {
+    await services.postgres.restart(mode);
+    return performance.now();
+  },
+});
+
+export const terminateSession = (what: 'listen' | 'lock'): Fault => ({
+  name: `pg_terminate_backend on the ${what === 'listen' ? 'LISTEN' : 'lock'} session`,
+  allowed: 2_000,
+  run: async (cluster) => {
+    const ended = await cluster.database.psql<{ ended: boolean }>(
+      `SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE 'lightcone ${what}%'`,
+    );
+    if (!ended.some((row) => row.ended)) throw new Error(`there is no ${what} session`);
+    return performance.now();
+  },
+});
+
+export const restartRabbit = (how: 'stop' | 'kill'): Fault => ({
+  name: `RabbitMQ ${how === 'stop' ? 'restarted' : 'killed and restarted'}`,
+  allowed: 5_000,
+  run: async ({ services }) => {
+    await services.rabbit.restart(how);
+    return performance.now();
+  },
+});
+
+export const memoryAlarm: Fault = {
+  name: 'publishing blocked by the memory alarm of RabbitMQ',
+  allowed: 5_000,
+  run: async ({ services }) => {
+    await services.rabbit.setMemoryAlarm(true);
+    await after(6_000);
+    await services.rabbit.setMemoryAlarm(false);
+    return performance.now();
+  },
+};
+
+/** Longer than a task lives on the bus. */
+const FROZEN_MS = 15_000;
+
+export const freezeWorker: Fault = {
+  name: 'a worker frozen for 15 s',
+  allowed: 3_000,
+  run: async (cluster) => {
+    const worker = cluster.workers.find((it) => !it.leading)!;
+    worker.process.signal('SIGSTOP');
+    await after(FROZEN_MS);
+    worker.process.signal('SIGCONT');
+    return performance.now();
+  },
+};
+
+export const slowTransaction: Fault = {
+  name: 'a transaction open for 8 s',
+  allowed: 1_000,
+  run: async ({ writer, histories }) => {
+    // Nobody else changes anything: only its own commit can be what the tabs are told.
+    await writer.pause();
+    await after(1_000);
+    const { done } = await writer.slowTransaction(histories[0]!.id, 8_000);
+    return done;
+  },
+};
+
+/** @param source what the catch-up must be answered from */
+export const tabAway = (what: string, ms: number, source: 'memory' | 'database' = 'memory'): Fault => ({
+  name: `a tab away for ${what}`,
+  allowed: 1_000,
+  run: async (cluster) => {
+    const answers = (): Promise<number> => cluster.counted('galaxy_sse_resume_count', `source="${source}"`);
+    const before = await answers();
+    for (const { client } of cluster.tabs.filter((_, i) => i % 3 === 0)) client.leaveFor(ms);
+    await after(ms);
+    const at = performance.now();
+    await eventually(async () => (await answers()) > before, { what: `a catch-up from the ${source}` });
+    return at;
+  },
+});
+
+/** Of processes whose sessions go through `proxies.database`; only the LISTEN session, or all that are open at the moment. */
+export const databaseHalfOpen = (what: 'LISTEN' | 'every database connection of the leader'): Fault => ({
+  name: `${what} half-open`,
+  allowed: 8_000,
+  run: async ({ database, proxies }) => {
+    if (what === 'LISTEN') {
+      const [session] = await database.psql<{ client_port: number }>(
+        `SELECT client_port FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'lightcone listen'`,
+      );
+      proxies!.database.silence(session!.client_port);
+    } else {
+      proxies!.database.goSilent();
+      // Those that were caught stay silent; new ones work.
+      await proxies!.database.resume();
+    }
+    const at = performance.now();
+    await after(9_000);
+    return at;
+  },
+});
+
+export const brokerHalfOpen = (what: string, ms: number): Fault => ({
+  name: `RabbitMQ half-open ${what}`,
+  allowed: 5_000,
+  run: async ({ proxies }) => {
+    proxies!.broker.goSilent();
+    await after(ms);
+    await proxies!.broker.resume();
+    const at = performance.now();
+    await after(6_000);
+    return at;
+  },
+});
+
+/** Of a cluster whose one worker member is a supervisor of several. */
+export const rollingRestart: Fault = {
+  name: 'rolling restart of all workers, twice',
+  allowed: 5_000,
+  run: async ({ workers: [supervisor] }) => {
+    const { process, url } = supervisor!;
+    const prober = new Prober(`${url}/healthz`);
+    const done = (): number => process.lines.filter(({ msg }) => msg === 'rolling restart done').length;
+    for (let i = 0; i < 2; i += 1) {
+      const before = done();
+      process.signal('SIGHUP');
+      await eventually(() => done() > before, { within: 60_000, what: 'the end of the rolling restart' });
+    }
+    const at = performance.now();
+    await after(1_000);
+    const { asked, failures } = await prober.stop();
+    if (failures.length > 0)
+      throw new Error(`${failures.length} of ${asked} requests failed: ${failures[0]}`);
+    return at;
+  },
+};
+
+/** Asks again and again on new connections, and remembers what went wrong. */
+class Prober {
+  private readonly failures: string[] = [];
+  private asked = 0;
+  private stopped = false;
+  private readonly loops: Promise<void>[];
+
+  constructor(private readonly url: string) {
+    this.loops = Array.from({ length: 4 }, () => this.loop());
+  }
+
+  private async loop(): Promise<void> {
+    while (!this.stopped) {
+      this.asked += 1;
+      try {
+        const response = await fetch(this.url, { headers: { connection: 'close' } });
+        await response.arrayBuffer();
+        if (!response.ok) this.failures.push(`status ${response.status}`);
+      } catch (error) {
+        const { message, cause } = error as Error;
+        this.failures.push(`${message}: ${String(cause)}`);
+      }
+      await after(5);
+    }
+  }
+
+  async stop(): Promise<{ asked: number; failures: string[] }> {
+    this.stopped = true;
+    await Promise.all(this.loops);
+    return { asked: this.asked, failures: this.failures };
+  }
+}
+
+const PAYLOAD = JSON.stringify({ content: 'x'.repeat(64 * 1024) });
+const MESSAGES_PER_SECOND = 24;
+
+/** What is sent to its user is more than kernel and queue hold together: the queue overflows. */
+export const tabStopsReading: Fault = {
+  name: 'a tab that stops reading for 20 s under load',
+  allowed: 2_000,
+  run: async (cluster) => {
+    const droppedBefore = await cluster.counted('galaxy_sse_connections_dropped');
+    const userId = 1;
+    const [tab] = cluster.tabs.filter(({ name }) => name.endsWith(`user ${userId}`));
+    const { bus } = amqpBus(cluster.vhost.amqpUrl, { serverName: 'load', publishesOnly: true });
+    await bus.start();
+    tab!.client.pause();
+    try {
+      for (let i = 0; i < 20 * MESSAGES_PER_SECOND; i += 1) {
+        await bus.publish({ task: 'notify_users', userIds: [userId], payload: PAYLOAD });
+        await after(1000 / MESSAGES_PER_SECOND);
+      }
+    } finally {
+      tab!.client.resume();
+      await bus.stop();
+    }
+    const at = performance.now();
+    if ((await cluster.counted('galaxy_sse_connections_dropped')) === droppedBefore) {
+      throw new Error('the load was not enough: no queue overflowed');
+    }
+    return at;
+  },
+};
+
+export const clocksOff: Fault = {
+  name: 'process clocks off by ±3 s',
+  allowed: 3_000,
+  run: async (cluster) => {
+    for (const { client } of cluster.tabs.filter((_, i) => i % 2 === 0)) client.leaveFor(1_000);
+    return killLeader('the leading monitor').run(cluster);
+  },
+};
