@@ -63,7 +63,7 @@ function attached(
       await own.start();
       await own.run('ATTACH DATABASE $1 AS session_map', [file]);
       // The proxy watches the file; a write-ahead log would hide the changes from it.
-      await own.all('PRAGMA session_map.journal_mode = DELETE');
+      await own.run('PRAGMA session_map.journal_mode = DELETE');
     },
     release: () => own.stop(),
     ...codec,

@@ -45,15 +45,15 @@ export class JointSessionMap implements SessionMap {
 
   async settle(): Promise<void> {}
 
-  async reconcile(): Promise<number> {
+  reconcile(): Promise<number> {
     const { database, encodeId, decodeId } = this.parts;
-    const wanted = (await active(database)).map((row) => toMapRow(row, encodeId));
-    const { ids, foreign } = differences(await this.#map.all(database), wanted, decodeId);
-    if (ids.length + foreign.length === 0) return 0;
-    await database.transaction(async (tx) => {
-      await this.write(tx, ids);
-      await this.#map.remove(tx, foreign);
+    return database.transaction(async (tx) => {
+      const wanted = (await active(tx)).map((row) => toMapRow(row, encodeId));
+      const { ids, foreign } = differences(await this.#map.all(tx), wanted, decodeId);
+      // Read again under a lock: what looked different may have been changed in between.
+      if (ids.length > 0) await this.write(tx, ids);
+      if (foreign.length > 0) await this.#map.remove(tx, foreign);
+      return ids.length + foreign.length;
     });
-    return ids.length + foreign.length;
   }
 }
