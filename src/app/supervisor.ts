@@ -21,12 +21,10 @@ export async function supervise(config: Config, options: { demo: boolean; logger
   if (cluster.isWorker) {
     const { serve } = await import('./serve.js');
     const number = cluster.worker!.id;
-    try {
-      await serve(config, { ...options, demo: options.demo && number === 1, workerNumber: number });
-    } finally {
-      // The channel to the supervisor would keep the process alive.
-      if (process.connected) process.disconnect();
-    }
+    // The channel to the supervisor must not keep the process alive. It stays open: a worker that disconnects is ended
+    // by node:cluster with 0, whatever it had to say.
+    process.channel?.unref();
+    await serve(config, { ...options, demo: options.demo && number === 1, workerNumber: number });
     return;
   }
   await new Supervisor(config, options.logger).run();

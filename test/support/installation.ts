@@ -130,10 +130,16 @@ export class Installation {
 
   /** The built program with these arguments; settings as for `worker`. */
   process(args: readonly string[], settings: Settings = {}): ServiceProcess {
-    const started = new ServiceProcess(
-      [...args, '-c', this.writeSettings(settings, `process-${this.running.length}.yml`)],
-      this.folder,
-    );
+    return this.processOf([
+      ...args,
+      '-c',
+      this.writeSettings(settings, `process-${this.running.length}.yml`),
+    ]);
+  }
+
+  /** The built program with exactly these arguments. */
+  processOf(args: readonly string[]): ServiceProcess {
+    const started = new ServiceProcess(args, this.folder);
     this.running.push(started);
     return started;
   }
