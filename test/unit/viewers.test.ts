@@ -1,0 +1,61 @@
+import { PassThrough } from 'node:stream';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Position } from '../../src/connections/frame.js';
+import { Tab } from '../../src/connections/tab.js';
+import { type ViewerHolder, ViewerRegistry } from '../../src/connections/viewers.js';
+
+const tab = new Tab(
+  new PassThrough(),
+  false,
+  { userId: undefined, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } },
+  new Position(0),
+  undefined,
+);
+const HOLDERS: ViewerHolder[] = [{ userId: 1 }, { userId: 2 }, { sessionId: 1 }, { tab }];
+
+describe('viewers of a history', () => {
+  it('are users, sessions and single tabs, told apart even where the numbers are equal', () => {
+    const viewers = new ViewerRegistry();
+    for (const holder of HOLDERS) viewers.subscribe(holder, 7);
+    expect(viewers.get(7)).toEqual({ users: new Set([1, 2]), sessions: new Set([1]), tabs: new Set([tab]) });
+    expect(viewers.get(8)).toBeUndefined();
+  });
+
+  it('subscribe once, however often they say so', () => {
+    const viewers = new ViewerRegistry();
+    expect(viewers.subscribe({ userId: 1 }, 7)).toBe(true);
+    expect(viewers.subscribe({ userId: 1 }, 7)).toBe(false);
+    viewers.unsubscribe({ userId: 1 }, 7);
+    expect(viewers.size).toBe(0);
+    viewers.unsubscribe({ userId: 1 }, 7);
+  });
+
+  it('leave nothing behind, whatever is subscribed, unsubscribed and forgotten', () => {
+    const step = fc.record({
+      holder: fc.integer({ min: 0, max: HOLDERS.length - 1 }),
+      history: fc.integer({ min: 1, max: 3 }),
+      what: fc.constantFrom('subscribe', 'unsubscribe', 'forget'),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const viewers = new ViewerRegistry();
+        const model = HOLDERS.map(() => new Set<number>());
+        for (const { holder, history, what } of steps) {
+          if (what === 'subscribe') {
+            viewers.subscribe(HOLDERS[holder]!, history);
+            model[holder]!.add(history);
+          } else if (what === 'unsubscribe') {
+            viewers.unsubscribe(HOLDERS[holder]!, history);
+            model[holder]!.delete(history);
+          } else {
+            viewers.forget(HOLDERS[holder]!);
+            model[holder]!.clear();
+          }
+          for (const [i, expected] of model.entries()) expect(viewers.of(HOLDERS[i]!)).toEqual(expected);
+          expect(viewers.size).toBe(new Set(model.flatMap((ids) => [...ids])).size);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,106 @@
+import { PassThrough } from 'node:stream';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Position } from '../../src/connections/frame.js';
+import { Tab } from '../../src/connections/tab.js';
+import { Wheel } from '../../src/connections/wheel.js';
+
+const KEEPALIVE = 30;
+const WRITE_TIMEOUT = 60;
+let wheel: Wheel;
+let kept: { second: number; tab: Tab }[];
+let stalled: { second: number; tab: Tab }[];
+
+const tab = (): Tab =>
+  new Tab(
+    new PassThrough(),
+    false,
+    { userId: undefined, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } },
+    new Position(0),
+    undefined,
+  );
+const run = (seconds: number): void => {
+  for (let i = 0; i < seconds; i += 1) wheel.advance();
+};
+
+beforeEach(() => {
+  kept = [];
+  stalled = [];
+  wheel = new Wheel(KEEPALIVE, WRITE_TIMEOUT, {
+    keepalive: (it) => {
+      kept.push({ second: wheel.second, tab: it });
+      it.lastWrite = wheel.second;
+    },
+    stalled: (it) => {
+      stalled.push({ second: wheel.second, tab: it });
+      it.state = 'closed';
+    },
+  });
+});
+
+describe('a silent tab', () => {
+  it('gets a keepalive after each whole interval', () => {
+    run(7);
+    wheel.add(tab());
+    run(100);
+    expect(kept.map(({ second }) => second)).toEqual([37, 67, 97]);
+  });
+
+  it('that was written to is left alone until an interval after that', () => {
+    const it = tab();
+    wheel.add(it);
+    run(20);
+    it.lastWrite = wheel.second;
+    run(29);
+    expect(kept).toEqual([]);
+    run(1);
+    expect(kept.map(({ second }) => second)).toEqual([50]);
+  });
+
+  it('that is being caught up is not written to', () => {
+    const it = tab();
+    it.state = 'catching_up';
+    wheel.add(it);
+    run(45);
+    expect(kept).toEqual([]);
+    it.state = 'live';
+    run(30);
+    expect(kept).toHaveLength(1);
+  });
+
+  it('that is closed is forgotten', () => {
+    const it = tab();
+    wheel.add(it);
+    it.state = 'closed';
+    run(100);
+    expect(kept).toEqual([]);
+  });
+});
+
+describe.each(['blocked', 'lagging'] as const)('a tab that is %s', (state) => {
+  it('is given up exactly when it took nothing for the write timeout', () => {
+    const it = tab();
+    wheel.add(it);
+    run(25);
+    it.lastWrite = wheel.second;
+    it.state = state;
+    run(WRITE_TIMEOUT - 1);
+    expect(stalled).toEqual([]);
+    run(1);
+    expect(stalled.map(({ second }) => second)).toEqual([25 + WRITE_TIMEOUT]);
+    run(100);
+    expect(stalled).toHaveLength(1);
+    expect(kept).toEqual([]);
+  });
+
+  it('and takes bytes again in time is an ordinary one', () => {
+    const it = tab();
+    wheel.add(it);
+    it.state = state;
+    run(50);
+    it.state = 'live';
+    it.lastWrite = wheel.second;
+    run(31);
+    expect(stalled).toEqual([]);
+    expect(kept).toHaveLength(1);
+  });
+});
