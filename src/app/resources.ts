@@ -1,28 +1,34 @@
 /** The routes of the standalone API, put together. */
 import type { Config } from '../config/config.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
+import type { Accounts } from '../database/port.js';
 import type { RouteModule } from '../http/app.js';
 import type { Authenticator } from '../http/authentication.js';
 import type { IdCodec } from '../http/id-codec.js';
 import { EntryPointManager } from '../resources/entry-points/manager.js';
 import { registerEntryPoints } from '../resources/entry-points/routes.js';
-import { Histories } from '../resources/histories.js';
-import { registerHistories } from '../resources/history-routes.js';
+import { HistoryAccess } from '../resources/histories/access.js';
+import { HistoryContents } from '../resources/histories/contents.js';
+import { registerHistoryRoutes } from '../resources/histories/index.js';
+import { HistoryManager } from '../resources/histories/manager.js';
 import { registerNotificationSystem } from '../resources/notifications/index.js';
 import { NotificationManager } from '../resources/notifications/manager.js';
+import { SessionManager } from '../resources/sessions/manager.js';
+import { registerSessions } from '../resources/sessions/routes.js';
 import type { Duties } from './duties.js';
 import type { WatchedDatabase } from './parts.js';
 
 export interface ResourceParts {
   config: Config;
   database: WatchedDatabase;
+  accounts: Accounts;
   authenticator: Authenticator;
   idCodec: IdCodec;
   duties: Duties;
 }
 
 export function resourceRoutes(parts: ResourceParts): RouteModule[] {
-  const { config, database, authenticator, idCodec } = parts;
+  const { config, database, accounts, authenticator, idCodec } = parts;
   const { announcer } = parts.duties;
   const context = { authenticator, idCodec };
   const encodeId = (id: number): string => idCodec.encodeId(id);
@@ -40,8 +46,13 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
     basePath: interactiveToolsBasePath,
     proxyHost: interactiveToolsProxyHost,
   };
+  const access = new HistoryAccess(accounts);
+  const histories = new HistoryManager(database, access);
+  const contents = new HistoryContents(database, access);
+  const sessions = new SessionManager(database, announcer, (id) => authenticator.forgetSession(id));
   return [
-    (app) => registerHistories(app, { histories: new Histories(database), ...context }),
+    (app) => registerHistoryRoutes(app, { ...context, histories, contents }),
+    (app) => registerSessions(app, { ...context, histories, sessions, cookie: config.auth }),
     (app) => registerEntryPoints(app, { ...context, entryPoints, target }),
     (app) => registerNotificationSystem(app, { ...context, notifications }),
   ];

@@ -93,6 +93,7 @@ export class Worker implements Lifecycle {
         },
         accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
       },
+      subscribed: () => this.bus.subscribed,
       encodeId,
       decodeId,
       clock,
@@ -141,7 +142,7 @@ export class Worker implements Lifecycle {
           }),
         (app) => registerWeb(app, { demo: standalone }),
         ...(this.duties
-          ? resourceRoutes({ config, database, authenticator, idCodec, duties: this.duties })
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, duties: this.duties })
           : []),
       ],
     });

@@ -16,3 +16,16 @@ export const utcNowMinus = (dialect: Dialect, position: number): string =>
 
 /** Binds a moment for `column >= $n`: SQLite compares as text, where `…56.789` (as its clock writes) is less than `…56.789000`. */
 export const sinceInclusive = (moment: Micros): string => formatSql(moment).replace(/\.?0+$/, '');
+
+/**
+ * Columns and values for an UPDATE or INSERT, from an object whose keys come from outside: only those named in `columns`
+ * get into a statement; what is undefined is left out.
+ */
+export const columnValues = (
+  values: object,
+  columns: readonly string[],
+): [column: string, value: string | number | boolean | null][] =>
+  columns.flatMap((column) => {
+    const value = Object.hasOwn(values, column) ? (values as Record<string, unknown>)[column] : undefined;
+    return value === undefined ? [] : [[column, value as string | number | boolean | null]];
+  });

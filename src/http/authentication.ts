@@ -8,7 +8,7 @@ import type { AuthConfig } from '../config/config.js';
 import { Batcher } from '../core/batcher.js';
 import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
-import type { Principal, UserId } from '../core/events.js';
+import type { Principal, SessionId, UserId } from '../core/events.js';
 import type { Accounts, SessionAccount, UserAccount } from '../database/port.js';
 import { type CallerRequest, type Credentials, readCredentials } from './credentials.js';
 import type { IdCodec } from './id-codec.js';
@@ -72,6 +72,8 @@ export class Authenticator {
   // Apart from the known callers, so that a flood of wrong keys cannot push those out.
   readonly #refused = new LRUCache<string, Refused>({ max: REMEMBERED });
   readonly #underway = new Map<string, Promise<Principal>>();
+  /** Counts `forgetSession`: a lookup that was under way then may have read what is no longer true. */
+  #forgotten = 0;
   readonly #sessions: Batcher<string, SessionAccount | undefined>;
   readonly #users: Batcher<string, UserAccount | undefined>;
 
@@ -148,6 +150,15 @@ export class Authenticator {
     return valid;
   }
 
+  /** For a session that this process itself has just ended: nothing that was read of it before counts any more. */
+  forgetSession(sessionId: SessionId): void {
+    this.#forgotten += 1;
+    this.#underway.clear();
+    for (const [name, { principal }] of [...this.#known.entries()]) {
+      if (principal.sessionId === sessionId) this.#known.delete(name);
+    }
+  }
+
   async #lookUp(name: string, credentials: Credentials): Promise<Principal> {
     if (this.#underway.size >= LOOKUPS_WAITING) {
       throw new LightconeError('RATE_LIMITED', 'too many callers are being looked up; try again soon', {
@@ -155,8 +166,9 @@ export class Authenticator {
       });
     }
     try {
+      const forgotten = this.#forgotten;
       const principal = Object.freeze(await this.#resolve(credentials));
-      this.#known.set(name, { principal, at: this.#clock.monotonic() });
+      if (forgotten === this.#forgotten) this.#known.set(name, { principal, at: this.#clock.monotonic() });
       return principal;
     } catch (error) {
       if (!(error instanceof LightconeError)) throw error;

@@ -16,8 +16,10 @@ import { countFlow, type StatusSource } from '../../src/http/status-source.js';
 import { registerSubscriptions } from '../../src/http/subscription-routes.js';
 import { registerSystem } from '../../src/http/system-routes.js';
 import { registerWeb } from '../../src/http/web-routes.js';
-import { Histories } from '../../src/resources/histories.js';
-import { registerHistories } from '../../src/resources/history-routes.js';
+import { HistoryAccess } from '../../src/resources/histories/access.js';
+import { HistoryContents } from '../../src/resources/histories/contents.js';
+import { registerHistoryRoutes } from '../../src/resources/histories/index.js';
+import { HistoryManager } from '../../src/resources/histories/manager.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
@@ -137,6 +139,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
     infrastructureUrl: 'http://localhost:8080',
     ...options.http,
   };
+  const access = new HistoryAccess(accounts);
   const sseUpdates = options.sseUpdates ?? true;
   const app = buildHttpApp({
     http,
@@ -159,7 +162,13 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
           idCodec,
           enabled: sseUpdates,
         }),
-      (scope) => registerHistories(scope, { histories: new Histories(database), authenticator, idCodec }),
+      (scope) =>
+        registerHistoryRoutes(scope, {
+          authenticator,
+          idCodec,
+          histories: new HistoryManager(database, access),
+          contents: new HistoryContents(database, access),
+        }),
       (scope) => registerWeb(scope, { demo: true }),
       ...(options.routes ?? []),
     ],

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
+import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql, SqlValue } from '../../database/port.js';
 import type { Owner } from '../callers.js';
 import type { Announcer } from '../outbox/announcer.js';
@@ -73,7 +74,8 @@ export class EntryPointManager {
       await repository.lock(tx, [id]);
       const row = present(await repository.find(tx, id));
       refuseOthers(caller, row, 'entry point');
-      const { host, port } = { host: row.host ?? undefined, port: row.port ?? undefined, ...given(fields) };
+      const host = fields.host ?? row.host ?? undefined;
+      const port = fields.port ?? row.port ?? undefined;
       await repository.update(tx, id, [...valuesOf(fields), ['configured', isConfigured({ host, port })]]);
       return id;
     });
@@ -136,14 +138,25 @@ async function newJob(tx: Sql, { owner, toolId }: { owner: Owner; toolId: string
 const isConfigured = ({ host, port }: Pick<EntryPointFields, 'host' | 'port'>): boolean =>
   host !== undefined && port !== undefined;
 
-const given = (fields: EntryPointFields): Partial<EntryPointFields> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+const COLUMNS = [
+  'name',
+  'label',
+  'tool_port',
+  'host',
+  'port',
+  'protocol',
+  'entry_url',
+  'requires_domain',
+  'requires_path_in_url',
+  'requires_path_in_header_named',
+];
 
 function valuesOf(fields: EntryPointFields): [string, SqlValue][] {
-  return Object.entries(given(fields)).map(([column, value]) => [
-    column,
-    typeof value === 'object' && value !== null ? Buffer.from(JSON.stringify(value)) : (value as SqlValue),
-  ]);
+  const values: [string, SqlValue][] = columnValues(fields, COLUMNS);
+  if (fields.info !== undefined) {
+    values.push(['info', fields.info === null ? null : Buffer.from(JSON.stringify(fields.info))]);
+  }
+  return values;
 }
 
 function present(row: EntryPointRow | undefined): EntryPointRow {

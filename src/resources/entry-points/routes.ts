@@ -8,6 +8,7 @@ import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
 import { about, encodedId, idParams, nullable, switchedOff, text } from '../schemas.js';
+import { schemeOf } from '../scheme.js';
 import type { EntryPointManager, JobChoice } from './manager.js';
 import type { EntryPointRow } from './repository.js';
 import { type TargetSettings, targetOf } from './target.js';
@@ -65,7 +66,10 @@ export function registerEntryPoints(
 
 function register(app: App, { authenticator, idCodec, entryPoints, target }: EntryPointRouteDeps): void {
   const targetFor = (row: EntryPointRow, request: FastifyRequest): string =>
-    targetOf(row, idCodec.encodeEntryPointId(row.id), target, seenBy(request));
+    targetOf(row, idCodec.encodeEntryPointId(row.id), target, {
+      scheme: schemeOf(request),
+      host: request.host,
+    });
 
   const form = (row: EntryPointRow, request: FastifyRequest) => {
     const active = toBoolean(row.active);
@@ -180,12 +184,4 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
       return reply.code(204).send();
     },
   );
-}
-
-/** Behind a proxy that ends TLS the outer scheme is what it says. */
-function seenBy(request: FastifyRequest): { scheme: string; host: string } {
-  const said = String(request.headers['x-forwarded-proto'] ?? '')
-    .split(',', 1)[0]!
-    .trim();
-  return { scheme: said === 'https' || said === 'http' ? said : request.protocol, host: request.host };
 }

@@ -41,10 +41,13 @@ export class Housekeeper {
 
   private turn(chore: Chore): void {
     this.work = this.work.then(() => this.run(chore));
-    const timer = setTimeout(() => {
-      this.timers = this.timers.filter((one) => one !== timer);
-      this.turn(chore);
-    }, Math.min(chore.everySeconds * 1000, LONGEST_TIMER_MS));
+    const timer = setTimeout(
+      () => {
+        this.timers = this.timers.filter((one) => one !== timer);
+        this.turn(chore);
+      },
+      Math.min(chore.everySeconds * 1000, LONGEST_TIMER_MS),
+    );
     this.timers.push(timer);
   }
 

@@ -1,0 +1,175 @@
+/** `/api/histories/{id}/contents`: what the panel shows, and what has changed since a moment (contract, section 4.5). */
+import { Type } from '@fastify/type-provider-typebox';
+import { LightconeError } from '../../core/errors.js';
+import { isoOrNull } from '../../database/notification-forms.js';
+import { toBoolean } from '../../database/port.js';
+import type { App } from '../../http/app.js';
+import { decodeId, type RouteContext } from '../callers.js';
+import { about, encodedId, idParams, paging, text } from '../schemas.js';
+import type { ContentRow, ContentType, HistoryContents } from './contents.js';
+import { readFilters, readOrder } from './contents-filter.js';
+
+export interface ContentsRouteDeps extends RouteContext {
+  contents: HistoryContents;
+}
+
+const TAG = 'history contents';
+const STATS = 'application/vnd.galaxy.history.contents.stats+json';
+const one = text(1_000);
+const several = Type.Optional(Type.Union([one, Type.Array(one, { maxItems: 50 })]));
+const listQuery = Type.Object({
+  ...paging(500, 5_000),
+  v: Type.Optional(text(8)),
+  q: several,
+  qv: several,
+  order: Type.Optional(text(200)),
+  details: Type.Optional(text(20_000)),
+});
+const contentParams = Type.Object({
+  id: encodedId,
+  type: Type.Enum(['datasets', 'dataset_collections']),
+  content: encodedId,
+});
+const values = {
+  state: Type.Optional(text(64, 1)),
+  extension: Type.Optional(text(64, 1)),
+};
+const createBody = Type.Object({
+  type: Type.Optional(Type.Enum(['dataset', 'dataset_collection'])),
+  name: text(255, 1),
+  ...values,
+});
+const changeBody = Type.Object({
+  name: Type.Optional(text(255, 1)),
+  ...values,
+  info: Type.Optional(text(255)),
+  deleted: Type.Optional(Type.Boolean()),
+  visible: Type.Optional(Type.Boolean()),
+  purged: Type.Optional(Type.Boolean()),
+});
+const deleteQuery = Type.Object({ purge: Type.Optional(Type.Boolean()) });
+
+export function registerContents(app: App, { authenticator, idCodec, contents }: ContentsRouteDeps): void {
+  const url = '/api/histories/:id/contents';
+  const decode = (id: string): number => decodeId(idCodec, id, 'history');
+
+  const form = (row: ContentRow, detailed: boolean) => {
+    const id = idCodec.encodeId(row.id);
+    const isDataset = row.type === 'dataset';
+    const historyId = idCodec.encodeId(row.history_id);
+    return {
+      id,
+      type_id: `${row.type}-${id}`,
+      history_content_type: row.type,
+      type: isDataset ? 'file' : 'collection',
+      history_id: historyId,
+      hid: row.hid,
+      name: row.name,
+      deleted: toBoolean(row.deleted),
+      visible: row.visible === null ? true : toBoolean(row.visible),
+      create_time: isoOrNull(row.create_time),
+      update_time: isoOrNull(row.update_time),
+      url: `${app.prefix}/api/histories/${historyId}/contents/${row.type}s/${id}`,
+      tags: [],
+      ...(isDataset
+        ? { state: row.state, extension: row.extension, purged: toBoolean(row.purged) }
+        : { populated_state: row.state, collection_type: 'list' }),
+      ...(detailed &&
+        isDataset && {
+          misc_info: row.info,
+          misc_blurb: row.blurb,
+          peek: row.peek,
+          validated_state: row.validated_state,
+          version: row.version,
+        }),
+    };
+  };
+
+  app.get(
+    url,
+    {
+      schema: {
+        params: idParams,
+        querystring: listQuery,
+        ...about(TAG, 'List, with filters, order and window'),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 500, offset = 0, q, qv, order, details } = request.query;
+      const id = decode(request.params.id);
+      const filters = readFilters(listOf(q), listOf(qv));
+      const principal = await authenticator.authenticate(request);
+      const rows = await contents.list(principal, id, { filters, order: readOrder(order), limit, offset });
+      const detailed = new Set(details?.split(','));
+      const forms = rows.map((row) =>
+        form(row, detailed.has('all') || detailed.has(idCodec.encodeId(row.id))),
+      );
+      reply.header('cache-control', 'no-store');
+      if (!request.headers.accept?.includes(STATS)) return forms;
+      reply.type(STATS);
+      return JSON.stringify({ stats: { total_matches: await contents.count(id, filters) }, contents: forms });
+    },
+  );
+
+  app.post(
+    url,
+    {
+      schema: { params: idParams, body: createBody, ...about(TAG, 'Add a dataset or a collection (owner)') },
+    },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      const { type = 'dataset', ...content } = request.body;
+      return form(await contents.add(principal, decode(request.params.id), { type, ...content }), true);
+    },
+  );
+
+  app.get(
+    `${url}/:type/:content`,
+    { schema: { params: contentParams, ...about(TAG, 'One item') } },
+    async (request, reply) => {
+      const principal = await authenticator.authenticate(request);
+      const { id, type, content } = request.params;
+      reply.header('cache-control', 'no-store');
+      const contentId = decodeId(idCodec, content, type);
+      return form(await contents.byId(principal, decode(id), singular(type), contentId), true);
+    },
+  );
+
+  app.put(
+    `${url}/:type/:content`,
+    { schema: { params: contentParams, body: changeBody, ...about(TAG, 'Change one item (owner)') } },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      const { id, type, content } = request.params;
+      if (!Object.keys(changeBody.properties).some((key) => key in request.body)) {
+        throw new LightconeError(
+          'PARAMETER_MISSING',
+          'body has nothing to change; give name, deleted, visible or another property',
+        );
+      }
+      const contentId = decodeId(idCodec, content, type);
+      return form(
+        await contents.change(principal, decode(id), singular(type), contentId, request.body),
+        true,
+      );
+    },
+  );
+
+  app.delete(
+    `${url}/:type/:content`,
+    { schema: { params: contentParams, querystring: deleteQuery, ...about(TAG, 'Delete one item (owner)') } },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      const { id, type, content } = request.params;
+      const contentId = decodeId(idCodec, content, type);
+      const purged = request.query.purge === true && type === 'datasets' ? { purged: true } : {};
+      const change = { deleted: true, ...purged };
+      return form(await contents.change(principal, decode(id), singular(type), contentId, change), true);
+    },
+  );
+}
+
+const listOf = (value: string | string[] | undefined): string[] => [value ?? []].flat();
+
+const singular = (type: 'datasets' | 'dataset_collections'): ContentType =>
+  type === 'datasets' ? 'dataset' : 'dataset_collection';

@@ -1,0 +1,210 @@
+/** Datasets and collections of a history: what the panel shows. */
+import { LightconeError } from '../../core/errors.js';
+import type { HistoryId, Principal } from '../../core/events.js';
+import { columnValues, utcNow } from '../../database/dialect.js';
+import type { Database, Sql, SqlRow, SqlValue } from '../../database/port.js';
+import type { HistoryAccess } from './access.js';
+import type { Condition } from './contents-filter.js';
+import { takeHid } from './repository.js';
+
+export type ContentType = 'dataset' | 'dataset_collection';
+
+export interface ContentRow extends SqlRow {
+  type: ContentType;
+  id: number;
+  history_id: HistoryId;
+  dataset_id: number | null;
+  hid: number | null;
+  name: string | null;
+  state: string | null;
+  extension: string | null;
+  deleted: unknown;
+  visible: unknown;
+  purged: unknown;
+  create_time: string | null;
+  update_time: string | null;
+  info: string | null;
+  blurb: string | null;
+  peek: string | null;
+  validated_state: string | null;
+  version: number | null;
+}
+
+const TABLES: Readonly<Record<ContentType, string>> = {
+  dataset: 'history_dataset_association',
+  dataset_collection: 'history_dataset_collection_association',
+};
+
+/** Both kinds in one list. */
+const ALL = `(
+  SELECT 'dataset' AS type, id, history_id, dataset_id, hid, name, state, extension, deleted, visible, purged,
+         create_time, update_time, info, blurb, peek, validated_state, version
+    FROM history_dataset_association WHERE history_id = $1
+  UNION ALL
+  SELECT 'dataset_collection' AS type, id, history_id, NULL, hid, name, 'ok', NULL, deleted, visible, NULL,
+         create_time, update_time, NULL, NULL, NULL, NULL, NULL
+    FROM history_dataset_collection_association WHERE history_id = $1) c`;
+
+export interface ContentsQuery {
+  filters: readonly Condition[];
+  /** SQL, made by `readOrder`. */
+  order: string;
+  limit: number;
+  offset: number;
+}
+
+export interface NewContent {
+  type: ContentType;
+  name: string;
+  state?: string | undefined;
+  extension?: string | undefined;
+}
+
+export interface ContentChange {
+  name?: string | undefined;
+  state?: string | undefined;
+  extension?: string | undefined;
+  info?: string | undefined;
+  deleted?: boolean | undefined;
+  visible?: boolean | undefined;
+  purged?: boolean | undefined;
+}
+
+const CHANGEABLE = ['name', 'state', 'extension', 'info', 'deleted', 'visible', 'purged'];
+/** Columns that collections do not have. */
+const OF_DATASETS_ONLY = ['state', 'extension', 'info', 'purged'];
+
+export class HistoryContents {
+  constructor(
+    private readonly db: Database,
+    private readonly access: HistoryAccess,
+  ) {}
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  async list(caller: Principal, historyId: HistoryId, query: ContentsQuery): Promise<ContentRow[]> {
+    await this.access.readable(this.db, caller, historyId);
+    const { where, params } = conditions(historyId, query.filters);
+    const { length } = params;
+    return this.db.all(
+      `SELECT c.* FROM ${ALL} ${where} ORDER BY ${query.order} LIMIT $${length + 1} OFFSET $${length + 2}`,
+      [...params, query.limit, query.offset],
+    );
+  }
+
+  /** How many the filters leave, regardless of the window. */
+  async count(historyId: HistoryId, filters: readonly Condition[]): Promise<number> {
+    const { where, params } = conditions(historyId, filters);
+    const [row] = await this.db.all<{ total: number }>(
+      `SELECT count(*) AS total FROM ${ALL} ${where}`,
+      params,
+    );
+    return row!.total;
+  }
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  async byId(caller: Principal, historyId: HistoryId, type: ContentType, id: number): Promise<ContentRow> {
+    await this.access.readable(this.db, caller, historyId);
+    return present(await find(this.db, historyId, type, id));
+  }
+
+  /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER, PARAMETER_INVALID */
+  add(caller: Principal, historyId: HistoryId, { type, ...content }: NewContent): Promise<ContentRow> {
+    refuseForeign(type, content);
+    return this.db.transaction(async (tx) => {
+      await this.access.writable(tx, caller, historyId);
+      const hid = await takeHid(tx, historyId);
+      const id = await insert(tx, historyId, hid, type, content);
+      return present(await find(tx, historyId, type, id));
+    });
+  }
+
+  /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER, PARAMETER_INVALID */
+  change(
+    caller: Principal,
+    historyId: HistoryId,
+    type: ContentType,
+    id: number,
+    change: ContentChange,
+  ): Promise<ContentRow> {
+    refuseForeign(type, change);
+    return this.db.transaction(async (tx) => {
+      await this.access.writable(tx, caller, historyId);
+      present(await find(tx, historyId, type, id));
+      const values = columnValues(change, CHANGEABLE);
+      const assignments = values.map(([column], i) => `${column} = $${i + 2}`);
+      await tx.run(
+        `UPDATE ${TABLES[type]} SET ${[...assignments, `update_time = ${utcNow(tx.dialect)}`].join(', ')}
+          WHERE id = $1`,
+        [id, ...values.map(([, value]) => value)],
+      );
+      return present(await find(tx, historyId, type, id));
+    });
+  }
+}
+
+async function insert(
+  tx: Sql,
+  historyId: HistoryId,
+  hid: number,
+  type: ContentType,
+  { name, state = 'ok', extension = 'txt' }: Omit<NewContent, 'type'>,
+): Promise<number> {
+  const now = utcNow(tx.dialect);
+  const common = [historyId, hid, name];
+  const [row] =
+    type === 'dataset'
+      ? await tx.all<{ id: number }>(
+          `INSERT INTO history_dataset_association (create_time, update_time, history_id, hid, name, state,
+             extension, deleted, visible, purged, version, validated_state)
+           VALUES (${now}, ${now}, $1, $2, $3, $4, $5, false, true, false, 1, 'unvalidated') RETURNING id`,
+          [...common, state, extension],
+        )
+      : await tx.all<{ id: number }>(
+          `INSERT INTO history_dataset_collection_association (create_time, update_time, history_id, hid, name,
+             deleted, visible)
+           VALUES (${now}, ${now}, $1, $2, $3, false, true) RETURNING id`,
+          common,
+        );
+  return row!.id;
+}
+
+async function find(
+  sql: Sql,
+  historyId: HistoryId,
+  type: ContentType,
+  id: number,
+): Promise<ContentRow | undefined> {
+  const [row] = await sql.all<ContentRow>(`SELECT c.* FROM ${ALL} WHERE c.type = $2 AND c.id = $3`, [
+    historyId,
+    type,
+    id,
+  ]);
+  return row;
+}
+
+function conditions(
+  historyId: HistoryId,
+  filters: readonly Condition[],
+): { where: string; params: SqlValue[] } {
+  const params: SqlValue[] = [historyId];
+  const parts = filters.map(({ sql, values }) => {
+    const given = [...values];
+    return sql.replaceAll('?', () => `$${params.push(given.shift()!)}`);
+  });
+  return { where: parts.length === 0 ? '' : `WHERE ${parts.join(' AND ')}`, params };
+}
+
+function present(row: ContentRow | undefined): ContentRow {
+  if (!row) throw new LightconeError('NOT_FOUND', 'there is no such item in this history');
+  return row;
+}
+
+function refuseForeign(type: ContentType, values: object): void {
+  if (type === 'dataset') return;
+  const foreign = OF_DATASETS_ONLY.filter(
+    (column) => (values as Record<string, unknown>)[column] !== undefined,
+  );
+  if (foreign.length > 0) {
+    throw new LightconeError('PARAMETER_INVALID', `a collection has no ${foreign.join(', ')}`);
+  }
+}

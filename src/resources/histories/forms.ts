@@ -1,0 +1,70 @@
+/** Histories as clients see them. */
+import { isoOrNull } from '../../database/notification-forms.js';
+import { toBoolean } from '../../database/port.js';
+import type { HistoryManager, Sharing } from './manager.js';
+import type { HistoryRow } from './repository.js';
+
+export class HistoryForms {
+  constructor(
+    private readonly histories: HistoryManager,
+    private readonly encodeId: (id: number) => string,
+    /** URL prefix without a slash at its end. */
+    private readonly prefix: string,
+  ) {}
+
+  summary(row: HistoryRow) {
+    const id = this.encodeId(row.id);
+    return {
+      model_class: 'History',
+      id,
+      name: row.name ?? '',
+      deleted: toBoolean(row.deleted),
+      purged: toBoolean(row.purged),
+      archived: toBoolean(row.archived),
+      importable: toBoolean(row.importable),
+      published: toBoolean(row.published),
+      create_time: isoOrNull(row.create_time),
+      update_time: isoOrNull(row.newest),
+      url: `${this.prefix}/api/histories/${id}`,
+    };
+  }
+
+  async detailed(row: HistoryRow) {
+    const counters = await this.histories.counters(row.id);
+    const summary = this.summary(row);
+    return {
+      ...summary,
+      user_id: row.user_id === null ? null : this.encodeId(row.user_id),
+      username: row.username,
+      slug: row.slug,
+      genome_build: row.genome_build,
+      hid_counter: row.hid_counter ?? 1,
+      // No data is stored here, only its names.
+      size: 0,
+      contents_active: counters,
+      count: counters.active + counters.deleted + counters.hidden,
+      contents_url: `${summary.url}/contents`,
+    };
+  }
+
+  /** @param keys names with commas between; the others are left out. @param view `summary`, or anything else for all */
+  async chosen(row: HistoryRow, { keys, view }: { keys?: string | undefined; view?: string | undefined }) {
+    if (!keys) return view === 'summary' ? this.summary(row) : this.detailed(row);
+    const form: Record<string, unknown> = await this.detailed(row);
+    const wanted = keys.split(',').map((key) => key.trim());
+    return Object.fromEntries(
+      wanted.filter((key) => Object.hasOwn(form, key)).map((key) => [key, form[key]]),
+    );
+  }
+
+  sharing({ row, users }: Sharing) {
+    return {
+      id: this.encodeId(row.id),
+      title: row.name ?? '',
+      importable: toBoolean(row.importable),
+      published: toBoolean(row.published),
+      username_and_slug: row.slug === null ? null : `u/${row.username ?? ''}/h/${row.slug}`,
+      users_shared_with: users.map(({ id, email }) => ({ id: this.encodeId(id), email })),
+    };
+  }
+}

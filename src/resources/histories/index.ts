@@ -1,0 +1,17 @@
+import type { App } from '../../http/app.js';
+import { type ContentsRouteDeps, registerContents } from './contents-routes.js';
+import { HistoryForms } from './forms.js';
+import { type HistoryRouteDeps, registerHistories } from './routes.js';
+import { registerSharing } from './sharing-routes.js';
+
+/** Histories, who may see them, and what is in them. */
+export function registerHistoryRoutes(
+  app: App,
+  deps: Omit<HistoryRouteDeps, 'forms'> & Omit<ContentsRouteDeps, 'forms'>,
+): void {
+  const { histories, idCodec } = deps;
+  const forms = new HistoryForms(histories, (id) => idCodec.encodeId(id), app.prefix);
+  registerHistories(app, { ...deps, forms });
+  registerSharing(app, { ...deps, forms });
+  registerContents(app, deps);
+}

@@ -1,0 +1,149 @@
+/** The rules of histories. Changes are told by the audit triggers; nothing here publishes. */
+import { LightconeError } from '../../core/errors.js';
+import type { HistoryId, Principal, UserId } from '../../core/events.js';
+import { type Micros, parseSql } from '../../core/time.js';
+import { columnValues } from '../../database/dialect.js';
+import type { Database, Sql } from '../../database/port.js';
+import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
+import type { HistoryAccess } from './access.js';
+import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
+import * as repository from './repository.js';
+
+export const UNNAMED = 'Unnamed history';
+
+export interface HistoryChange {
+  name?: string | undefined;
+  deleted?: boolean | undefined;
+  purged?: boolean | undefined;
+  genome_build?: string | undefined;
+  importable?: boolean | undefined;
+  published?: boolean | undefined;
+}
+
+const CHANGEABLE = ['name', 'deleted', 'purged', 'genome_build', 'importable', 'published', 'slug'];
+
+export interface Sharing {
+  row: HistoryRow;
+  users: SharedWith[];
+}
+
+export class HistoryManager {
+  constructor(
+    private readonly db: Database,
+    private readonly access: HistoryAccess,
+  ) {}
+
+  /** The caller's own, newest first; none for a caller without user and session. */
+  async own(caller: Principal, options: ListOptions): Promise<HistoryRow[]> {
+    const owner = ownerOf(caller);
+    return owner ? repository.listOwned(this.db, owner, options) : [];
+  }
+
+  published(window: { limit: number; offset: number }): Promise<HistoryRow[]> {
+    return repository.listPublished(this.db, window);
+  }
+
+  sharedWith(userId: UserId, window: { limit: number; offset: number }): Promise<HistoryRow[]> {
+    return repository.listSharedWith(this.db, userId, window);
+  }
+
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  byId(caller: Principal, id: HistoryId): Promise<HistoryRow> {
+    return this.access.readable(this.db, caller, id);
+  }
+
+  counters(id: HistoryId): Promise<Counters> {
+    return repository.countContents(this.db, id);
+  }
+
+  /** The new history becomes the current one of the caller's session. @throws LightconeError LOGIN_REQUIRED */
+  create(caller: Principal, name: string): Promise<HistoryRow> {
+    const owner = requireOwner(caller);
+    return this.db.transaction(
+      async (tx) => (await repository.find(tx, await insertFor(tx, owner, caller, name)))!,
+    );
+  }
+
+  /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER */
+  change(caller: Principal, id: HistoryId, change: HistoryChange): Promise<HistoryRow> {
+    return this.db.transaction(async (tx) => {
+      const before = await this.access.writable(tx, caller, id);
+      await repository.update(tx, id, columnValues(complete(change, before), CHANGEABLE));
+      return (await repository.find(tx, id))!;
+    });
+  }
+
+  /** The caller's current history; one is made for who has none. @throws LightconeError LOGIN_REQUIRED */
+  async current(caller: Principal): Promise<HistoryRow> {
+    const owner = requireOwner(caller);
+    const { sessionId } = caller;
+    const found =
+      (sessionId === undefined ? undefined : await repository.currentOf(this.db, sessionId)) ??
+      (await repository.newestOf(this.db, owner));
+    const row = found === undefined ? undefined : await repository.find(this.db, found);
+    return row ?? this.create(caller, UNNAMED);
+  }
+
+  /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER */
+  async sharing(caller: Principal, id: HistoryId): Promise<Sharing> {
+    const row = await this.access.writable(this.db, caller, id);
+    return { row, users: await repository.sharedWith(this.db, id) };
+  }
+
+  /**
+   * Shares with these users and with nobody else.
+   *
+   * @param whom ids, and e-mail addresses
+   * @throws LightconeError PARAMETER_INVALID for somebody who does not exist; then nothing is changed
+   */
+  share(caller: Principal, id: HistoryId, whom: readonly (UserId | string)[]): Promise<Sharing> {
+    requireUser(caller);
+    return this.db.transaction(async (tx) => {
+      await this.access.writable(tx, caller, id);
+      const emails = whom.filter((one) => typeof one === 'string').map((email) => email.toLowerCase());
+      const known = await repository.usersByEmail(tx, emails);
+      const unknown = emails.filter((email) => !known.has(email));
+      if (unknown.length > 0) {
+        throw new LightconeError('PARAMETER_INVALID', `there is no user ${unknown.slice(0, 3).join(', ')}`);
+      }
+      const ids = new Set([...whom.filter((one) => typeof one === 'number'), ...known.values()]);
+      await repository.share(tx, id, [...ids]);
+      const users = await repository.sharedWith(tx, id);
+      if (users.length < ids.size) {
+        throw new LightconeError(
+          'PARAMETER_INVALID',
+          'user_ids names users that do not exist; nothing was shared',
+        );
+      }
+      // The audit row tells the owner's other tabs.
+      await repository.update(tx, id, []);
+      return { row: (await repository.find(tx, id))!, users };
+    });
+  }
+}
+
+async function insertFor(tx: Sql, owner: Owner, { sessionId }: Principal, name: string): Promise<HistoryId> {
+  const id = await repository.insert(tx, 'userId' in owner ? owner.userId : null, name);
+  if (sessionId !== undefined) await repository.makeCurrent(tx, sessionId, id);
+  return id;
+}
+
+/** What goes with a change: a published history can be reached by its link, and has one. */
+function complete(change: HistoryChange, before: HistoryRow): HistoryChange & { slug?: string } {
+  const result: HistoryChange & { slug?: string } = { ...change };
+  if (change.published) result.importable = true;
+  else if (change.importable === false) result.published = false;
+  if (result.importable && !before.slug) result.slug = slugOf(change.name ?? before.name ?? '');
+  if (change.purged) result.deleted = true;
+  return result;
+}
+
+const slugOf = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 60) || 'history';
+
+/** Newest audit time; 0 when nothing was ever audited. */
+export const updateTimeOf = ({ newest }: HistoryRow): Micros => (newest === null ? 0 : parseSql(newest));

@@ -1,0 +1,105 @@
+/** `/api/histories`: list, look, make, rename, delete, publish (contract, section 4.5). */
+import { Type } from '@fastify/type-provider-typebox';
+import { LightconeError } from '../../core/errors.js';
+import type { App } from '../../http/app.js';
+import { decodeId, type RouteContext } from '../callers.js';
+import { about, idParams, paging, text } from '../schemas.js';
+import type { HistoryForms } from './forms.js';
+import { type HistoryManager, UNNAMED } from './manager.js';
+
+export interface HistoryRouteDeps extends RouteContext {
+  histories: HistoryManager;
+  forms: HistoryForms;
+}
+
+const TAG = 'histories';
+const name = text(255, 1);
+const createBody = Type.Object({ name: Type.Optional(name) });
+/** At least one of them. */
+const changeBody = Type.Object({
+  name: Type.Optional(name),
+  deleted: Type.Optional(Type.Boolean()),
+  purged: Type.Optional(Type.Boolean()),
+  importable: Type.Optional(Type.Boolean()),
+  published: Type.Optional(Type.Boolean()),
+  genome_build: Type.Optional(text(40, 1)),
+});
+const form = {
+  keys: Type.Optional(text(1_000)),
+  view: Type.Optional(text(32)),
+};
+const listQuery = Type.Object({ ...paging(500, 1_000), deleted: Type.Optional(Type.Boolean()), ...form });
+const formQuery = Type.Object(form);
+const deleteQuery = Type.Object({ purge: Type.Optional(Type.Boolean()) });
+
+export function registerHistories(app: App, deps: HistoryRouteDeps): void {
+  const { authenticator, idCodec, histories, forms } = deps;
+  const decode = (id: string): number => decodeId(idCodec, id, 'history');
+
+  app.get(
+    '/api/histories',
+    { schema: { querystring: listQuery, ...about(TAG, 'The own histories, newest first') } },
+    async (request, reply) => {
+      const principal = await authenticator.authenticate(request);
+      const { limit = 500, offset = 0, deleted = false, keys, view = 'summary' } = request.query;
+      reply.header('cache-control', 'no-store');
+      const rows = await histories.own(principal, { limit, offset, deleted });
+      return Promise.all(rows.map((row) => forms.chosen(row, { keys, view })));
+    },
+  );
+
+  app.post(
+    '/api/histories',
+    { schema: { body: createBody, ...about(TAG, 'Make one; it becomes the current one of a session') } },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      return forms.detailed(await histories.create(principal, request.body.name ?? UNNAMED));
+    },
+  );
+
+  app.get(
+    '/api/histories/:id',
+    {
+      schema: { params: idParams, querystring: formQuery, ...about(TAG, 'One history, or some keys of it') },
+    },
+    async (request, reply) => {
+      const principal = await authenticator.authenticate(request);
+      reply.header('cache-control', 'no-store');
+      return forms.chosen(await histories.byId(principal, decode(request.params.id)), request.query);
+    },
+  );
+
+  app.put(
+    '/api/histories/:id',
+    {
+      schema: {
+        params: idParams,
+        body: changeBody,
+        ...about(TAG, 'Rename, delete, undelete, publish (owner)'),
+      },
+    },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      refuseNothing(request.body);
+      return forms.detailed(await histories.change(principal, decode(request.params.id), request.body));
+    },
+  );
+
+  app.delete(
+    '/api/histories/:id',
+    { schema: { params: idParams, querystring: deleteQuery, ...about(TAG, 'Delete (owner)') } },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      const change = request.query.purge ? { deleted: true, purged: true } : { deleted: true };
+      return forms.detailed(await histories.change(principal, decode(request.params.id), change));
+    },
+  );
+}
+
+function refuseNothing(body: object): void {
+  if (Object.keys(changeBody.properties).some((key) => key in body)) return;
+  throw new LightconeError(
+    'PARAMETER_MISSING',
+    `body must have one of the properties ${Object.keys(changeBody.properties).join(', ')}`,
+  );
+}

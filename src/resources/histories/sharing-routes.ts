@@ -1,0 +1,92 @@
+/** Who else may see a history. */
+import { Type } from '@fastify/type-provider-typebox';
+import type { App } from '../../http/app.js';
+import { decodeId, requireUser } from '../callers.js';
+import { about, idParams, paging, text } from '../schemas.js';
+import type { HistoryChange } from './manager.js';
+import type { HistoryRouteDeps } from './routes.js';
+
+const TAG = 'sharing of histories';
+const query = Type.Object(paging(100, 1_000));
+const shareBody = Type.Object({
+  user_ids: Type.Array(text(255, 1), {
+    maxItems: 1_000,
+    description: 'encoded user ids or e-mail addresses',
+  }),
+});
+
+const SWITCHES: Readonly<Record<string, [HistoryChange, summary: string]>> = {
+  publish: [{ published: true }, 'List it for everybody'],
+  unpublish: [{ published: false }, 'List it no longer'],
+  enable_link_access: [{ importable: true }, 'Let everybody see it who has the link'],
+  disable_link_access: [{ importable: false }, 'Keep it to the owner and those it is shared with'],
+};
+
+export function registerSharing(
+  app: App,
+  { authenticator, idCodec, histories, forms }: HistoryRouteDeps,
+): void {
+  const decode = (id: string): number => decodeId(idCodec, id, 'history');
+
+  app.get(
+    '/api/histories/published',
+    { schema: { querystring: query, ...about(TAG, 'What everybody may see') } },
+    async (request) => {
+      await authenticator.authenticate(request);
+      const { limit = 100, offset = 0 } = request.query;
+      return (await histories.published({ limit, offset })).map((row) => forms.summary(row));
+    },
+  );
+
+  app.get(
+    '/api/histories/shared_with_me',
+    { schema: { querystring: query, ...about(TAG, 'What others share with the caller') } },
+    async (request, reply) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      const { limit = 100, offset = 0 } = request.query;
+      reply.header('cache-control', 'no-store');
+      return (await histories.sharedWith(userId, { limit, offset })).map((row) => forms.summary(row));
+    },
+  );
+
+  app.get(
+    '/api/histories/:id/sharing',
+    { schema: { params: idParams, ...about(TAG, 'Who may see it (owner)') } },
+    async (request, reply) => {
+      const principal = await authenticator.authenticate(request);
+      reply.header('cache-control', 'no-store');
+      return forms.sharing(await histories.sharing(principal, decode(request.params.id)));
+    },
+  );
+
+  app.put(
+    '/api/histories/:id/share_with_users',
+    {
+      schema: {
+        params: idParams,
+        body: shareBody,
+        ...about(TAG, 'Share with these users and no others (owner)'),
+      },
+    },
+    async (request) => {
+      const principal = await authenticator.authenticate(request);
+      const whom = request.body.user_ids.map((text) =>
+        text.includes('@') ? text : decodeId(idCodec, text, 'user'),
+      );
+      return forms.sharing(await histories.share(principal, decode(request.params.id), whom));
+    },
+  );
+
+  for (const [name, [change, summary]] of Object.entries(SWITCHES)) {
+    app.put(
+      `/api/histories/:id/${name}`,
+      { schema: { params: idParams, ...about(TAG, `${summary} (owner)`) } },
+      async (request) => {
+        const principal = await authenticator.authenticate(request);
+        const id = decode(request.params.id);
+        await histories.change(principal, id, change);
+        return forms.sharing(await histories.sharing(principal, id));
+      },
+    );
+  }
+}

@@ -1,0 +1,9 @@
+import type { FastifyRequest } from 'fastify';
+
+/** Behind a proxy that ends TLS the outer scheme is what the proxy says. */
+export function schemeOf(request: FastifyRequest): string {
+  const said = String(request.headers['x-forwarded-proto'] ?? '')
+    .split(',', 1)[0]!
+    .trim();
+  return said === 'https' || said === 'http' ? said : request.protocol;
+}

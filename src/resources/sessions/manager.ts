@@ -1,0 +1,140 @@
+/** Browser sessions that Lightcone itself makes: for the demo and for development, where no Galaxy does it. */
+import { randomBytes } from 'node:crypto';
+import { LightconeError } from '../../core/errors.js';
+import type { HistoryId, Principal, SessionId, UserId } from '../../core/events.js';
+import { utcNow } from '../../database/dialect.js';
+import { verifyPassword } from '../../database/passwords.js';
+import type { Database, Sql } from '../../database/port.js';
+import { UNNAMED } from '../histories/manager.js';
+import { insert as insertHistory, makeCurrent, newestOf } from '../histories/repository.js';
+import type { Announcer } from '../outbox/announcer.js';
+
+export interface NewSession {
+  sessionId: SessionId;
+  /** What the cookie holds in encrypted form. */
+  sessionKey: string;
+  historyId: HistoryId;
+}
+
+export interface Visitor {
+  address: string;
+}
+
+/** Tells the caller's own process that a session is over, so that nothing remembered of it counts. */
+export type ForgetSession = (sessionId: SessionId) => void;
+
+export class SessionManager {
+  constructor(
+    private readonly db: Database,
+    private readonly announcer: Announcer,
+    private readonly forget: ForgetSession,
+  ) {}
+
+  /** With a new history as its current one. */
+  anonymous(visitor: Visitor): Promise<NewSession> {
+    return this.db.transaction(async (tx) => {
+      const historyId = await insertHistory(tx, null, UNNAMED);
+      return insertSession(tx, { userId: null, historyId, previous: null, visitor });
+    });
+  }
+
+  /**
+   * A new session for the user. What the visitor did before, anonymously, becomes the user's.
+   *
+   * @throws LightconeError CREDENTIALS_INVALID
+   */
+  async login(
+    caller: Principal,
+    { login, password }: { login: string; password: string },
+    visitor: Visitor,
+  ): Promise<NewSession & { userId: UserId }> {
+    const account = await this.#account(login);
+    if (!(await verifyPassword(password, account?.password)) || !account) {
+      throw new LightconeError('CREDENTIALS_INVALID', 'no such user, or the password is wrong');
+    }
+    const { id: userId } = account;
+    const previous = caller.credential.kind === 'session' ? caller.credential.sessionId : null;
+    const session = await this.db.transaction(async (tx) => {
+      const taken =
+        previous !== null && caller.userId === undefined
+          ? await this.#takeOver(tx, previous, userId)
+          : undefined;
+      if (previous !== null) await invalidate(tx, previous);
+      const historyId =
+        taken ?? (await newestOf(tx, { userId })) ?? (await insertHistory(tx, userId, UNNAMED));
+      return insertSession(tx, { userId, historyId, previous, visitor });
+    });
+    if (previous !== null) this.forget(previous);
+    this.announcer.wake();
+    return { ...session, userId };
+  }
+
+  /** Ends the session; without one there is nothing to end. */
+  async logout(caller: Principal): Promise<void> {
+    if (caller.credential.kind !== 'session') return;
+    const { sessionId } = caller.credential;
+    await this.db.transaction((tx) => invalidate(tx, sessionId));
+    this.forget(sessionId);
+  }
+
+  async #account(login: string): Promise<{ id: UserId; password: string } | undefined> {
+    const [row] = await this.db.all<{ id: number; password: string }>(
+      `SELECT id, password FROM galaxy_user
+        WHERE (lower(email) = $1 OR username = $1) AND (deleted IS NULL OR deleted = false)
+          AND (purged IS NULL OR purged = false)`,
+      [login.trim().toLowerCase()],
+    );
+    return row;
+  }
+
+  /** Histories and interactive tools of the anonymous session. @returns its current history, if that was among them */
+  async #takeOver(tx: Sql, sessionId: SessionId, userId: UserId): Promise<HistoryId | undefined> {
+    const now = utcNow(tx.dialect);
+    const taken = await tx.all<{ id: number }>(
+      `UPDATE history SET user_id = $1, update_time = ${now}
+        WHERE user_id IS NULL
+          AND id IN (SELECT x.history_id FROM galaxy_session_to_history x WHERE x.session_id = $2)
+        RETURNING id`,
+      [userId, sessionId],
+    );
+    const jobs = await tx.run(
+      `UPDATE job SET user_id = $1, update_time = ${now} WHERE user_id IS NULL AND session_id = $2`,
+      [userId, sessionId],
+    );
+    if (jobs > 0) await this.announcer.add(tx, { kind: 'entry_points', userId });
+    const [session] = await tx.all<{ current_history_id: number | null }>(
+      'SELECT current_history_id FROM galaxy_session WHERE id = $1',
+      [sessionId],
+    );
+    return taken.find(({ id }) => id === session?.current_history_id)?.id;
+  }
+}
+
+async function insertSession(
+  tx: Sql,
+  {
+    userId,
+    historyId,
+    previous,
+    visitor,
+  }: { userId: UserId | null; historyId: HistoryId; previous: SessionId | null; visitor: Visitor },
+): Promise<NewSession> {
+  const now = utcNow(tx.dialect);
+  const sessionKey = randomBytes(16).toString('hex');
+  const [row] = await tx.all<{ id: number }>(
+    `INSERT INTO galaxy_session (create_time, update_time, last_action, user_id, remote_addr, session_key, is_valid,
+                                 prev_session_id)
+     VALUES (${now}, ${now}, ${now}, $1, $2, $3, true, $4) RETURNING id`,
+    [userId, visitor.address, sessionKey, previous],
+  );
+  const sessionId = row!.id;
+  await makeCurrent(tx, sessionId, historyId);
+  return { sessionId, sessionKey, historyId };
+}
+
+async function invalidate(tx: Sql, sessionId: SessionId): Promise<void> {
+  await tx.run(
+    `UPDATE galaxy_session SET is_valid = false, update_time = ${utcNow(tx.dialect)} WHERE id = $1`,
+    [sessionId],
+  );
+}

@@ -1,0 +1,89 @@
+/** A small login, logout and anonymous session, for the demo and for development; and the poll that needs a session. */
+import { Type } from '@fastify/type-provider-typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../../core/events.js';
+import type { App } from '../../http/app.js';
+import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
+import { HistoryForms } from '../histories/forms.js';
+import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
+import { about, text } from '../schemas.js';
+import { type CookieSettings, setSessionCookie } from './cookie.js';
+import type { SessionManager } from './manager.js';
+
+export interface SessionRouteDeps extends RouteContext {
+  sessions: SessionManager;
+  histories: HistoryManager;
+  cookie: CookieSettings;
+}
+
+const TAG = 'sessions';
+const loginBody = Type.Object({ login: text(255, 1), password: text(1_000, 1) });
+const currentQuery = Type.Object({
+  since: Type.Optional(Type.String({ maxLength: 40, description: 'the update_time that the caller knows' })),
+});
+
+export function registerSessions(app: App, deps: SessionRouteDeps): void {
+  const { authenticator, idCodec, sessions, histories, cookie } = deps;
+  const forms = new HistoryForms(histories, (id) => idCodec.encodeId(id), app.prefix);
+  const visitorOf = (request: FastifyRequest) => ({ address: request.ip });
+  const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
+    setSessionCookie(request, reply, cookie, idCodec.encodeSessionKey(sessionKey));
+
+  /** Gives a visitor without any credentials a session and its history. */
+  const introduce = async (request: FastifyRequest, reply: FastifyReply): Promise<Principal> => {
+    const { sessionId, sessionKey } = await sessions.anonymous(visitorOf(request));
+    giveCookie(request, reply, sessionKey);
+    return { userId: undefined, sessionId, isAdmin: false, credential: { kind: 'session', sessionId } };
+  };
+
+  app.post(
+    '/api/sessions',
+    { schema: about(TAG, 'A new anonymous session, with a history') },
+    async (request, reply) => {
+      const caller = await introduce(request, reply);
+      return forms.detailed(await histories.current(caller));
+    },
+  );
+
+  app.post(
+    '/api/login',
+    {
+      schema: {
+        body: loginBody,
+        ...about(TAG, 'Sign in with e-mail or name; takes anonymous histories over'),
+      },
+    },
+    async (request, reply) => {
+      const caller = await authenticator.authenticate(request);
+      const { userId, sessionKey } = await sessions.login(caller, request.body, visitorOf(request));
+      giveCookie(request, reply, sessionKey);
+      return { id: idCodec.encodeId(userId) };
+    },
+  );
+
+  app.post('/api/logout', { schema: about(TAG, 'End the session') }, async (request, reply) => {
+    await sessions.logout(await authenticator.authenticate(request));
+    setSessionCookie(request, reply, cookie, undefined);
+    return reply.code(204).send();
+  });
+
+  app.get(
+    '/history/current_history_json',
+    {
+      schema: {
+        querystring: currentQuery,
+        ...about('histories', 'The current history, or null when it has not changed since'),
+      },
+    },
+    async (request, reply) => {
+      const { since } = request.query;
+      const known = since === undefined ? undefined : parseMoment(since, 'since');
+      const principal = await authenticator.authenticate(request);
+      const isNobody = ownerOf(principal) === undefined && principal.credential.kind === 'none';
+      const row = await histories.current(isNobody ? await introduce(request, reply) : principal);
+      reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+      if (known !== undefined && updateTimeOf(row) <= known) return 'null';
+      return JSON.stringify(await forms.detailed(row));
+    },
+  );
+}
