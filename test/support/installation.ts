@@ -180,6 +180,16 @@ export class Installation {
     if (Number(histories) > 0) await stream.waitForHistory(this.encode(DEMO.histories.admin), { from });
   }
 
+  /** After a test that killed a worker of a supervisor: its row ages, as the contract has it. */
+  async forgetKilled(): Promise<void> {
+    const rows = await this.sql<{ pid: number; server_name: string }>(
+      'SELECT pid, server_name FROM worker_process',
+    );
+    for (const { pid, server_name } of rows) {
+      if (!isAlive(pid)) await this.sql(`DELETE FROM worker_process WHERE server_name = '${server_name}'`);
+    }
+  }
+
   closeStreams(): void {
     for (const client of this.clients.splice(0)) client.close();
   }
@@ -209,6 +219,14 @@ export class Installation {
     await this.dropDatabase();
     rmSync(this.folder, { recursive: true, force: true });
     if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
   }
 }
 
