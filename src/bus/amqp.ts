@@ -156,7 +156,7 @@ export class AmqpBus implements Bus {
   }
 
   async #consume(connection: ChannelModel, delivery: Delivery): Promise<void> {
-    const { serverName, metrics, random, messageTtlMs } = this.#options;
+    const { serverName, metrics, clock, random, messageTtlMs } = this.#options;
     const channel = await connection.createChannel();
     this.#cutWhenItFails(channel);
     const queue = `lightcone.${serverName.slice(0, 200)}.${random().toString(36).slice(2, 12)}`;
@@ -174,8 +174,10 @@ export class AmqpBus implements Bus {
       delivery,
       metrics,
       complain: this.#complain,
+      clock,
       beforeFirst: tellGap,
       onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
+      onDead: () => this.#link.cut('it neither sends nor answers'),
     });
     await consumer.start(queue);
     tellGap();

@@ -34,7 +34,7 @@ export class Dispatcher {
 
   historyUpdate(task: HistoryUpdateTask): void {
     const { registry, recent, watermark, viewers } = this.parts;
-    const at = watermark.cursor;
+    const at = watermark.latest;
     const updateTime = task.updateTime ?? 0;
     for (const [userId, historyIds] of task.userUpdates) {
       for (const id of historyIds) recent.recordUser(userId, id, at, updateTime);
@@ -108,7 +108,7 @@ export class Dispatcher {
   entryPointUpdate(task: EntryPointUpdateTask): void {
     const { registry, watermark, outlet, recent } = this.parts;
     const { userId, sessionId } = task;
-    recent.recordEntryPoints(task, watermark.cursor);
+    recent.recordEntryPoints(task, watermark.latest);
     const frame = eventFrame('entry_point_update', '{}', watermark.position);
     if (userId !== undefined) {
       for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) outlet.put(tab, frame);

@@ -49,8 +49,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly recent: RecentLog;
   private readonly wheel: Wheel;
   private readonly permissionCheck: PermissionCheck;
-  /** Present once the database clock is known; tasks before that are covered by the first read. */
+  /** Present once the database clock is known. */
   private live: Live | undefined;
+  /** Tasks that came while the first read was under way; those from before it are in the read. */
+  private early: ControlTask[] = [];
   private preloaded = false;
   private timer: NodeJS.Timeout | undefined;
   private keepaliveFrame: Frame | undefined;
@@ -106,8 +108,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       try {
         const now = await changeLog.now();
         this.live ??= createLive(this.parts, this, now);
+        this.early = [];
         await preload(changeLog, this.recent, now - secondsToMicros(config.recentWindowSeconds), now);
         this.preloaded = true;
+        // Now, and not as they came: the recent log is kept in the order of time.
+        for (const task of this.early) this.onTask(task);
+        this.early = [];
       } catch (error) {
         logger.warn({ err: error }, 'the recent changes cannot be read from the database yet; trying again');
         await sleep(backoff.next(), signal);
@@ -121,6 +127,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   onTask(task: ControlTask): void {
     const dispatcher = this.live?.dispatcher;
     if (dispatcher === undefined) return;
+    if (!this.preloaded) {
+      this.early.push(task);
+      return;
+    }
     switch (task.task) {
       case 'history_update':
         dispatcher.historyUpdate(task);
@@ -297,7 +307,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   private everySecond(): void {
     const { watermark } = this.live!;
-    watermark.trail();
+    if (this.parts.subscribed()) watermark.trail();
     this.recent.expire(watermark.estimateNow());
     this.keepaliveFrame = undefined;
     this.wheel.advance();

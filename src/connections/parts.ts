@@ -13,6 +13,8 @@ export interface ManagerParts {
   /** Undefined where the notification system is off. */
   notifications: NotificationLog | undefined;
   permissions: PermissionSource;
+  /** Whether the bus is connected: while it is not, nothing can be said about what was missed. */
+  subscribed: () => boolean;
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
   clock: Clock;

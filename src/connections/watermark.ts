@@ -10,12 +10,16 @@ import type { Cursor } from '../core/events.js';
 import { MICROS_PER_SECOND } from '../core/time.js';
 import { Position } from './frame.js';
 
+/** Between two calls of `trail`; longer means that the bus was away or this process stood still. */
+const LONGEST_PAUSE_MS = 3000;
+
 export class Watermark {
   private current: Position;
   /** The last moment of the database clock that was heard of, and when. */
   private known: { moment: Cursor; at: number };
   private held = 0;
   private heldUntil: Cursor = 0;
+  private trailedAt: number;
 
   /**
    * @param now the database clock at the time of the call
@@ -33,6 +37,7 @@ export class Watermark {
   ) {
     this.current = new Position(initial);
     this.known = { moment: now, at: clock.monotonic() };
+    this.trailedAt = this.known.at;
   }
 
   get position(): Position {
@@ -48,6 +53,14 @@ export class Watermark {
     return this.known.moment + Math.round((this.clock.monotonic() - this.known.at) * 1000);
   }
 
+  /**
+   * The moment under which what arrives now is remembered for tabs that come back: not before any cursor that a tab can
+   * have got from another worker, which is ahead of this one while a gap is being repaired here.
+   */
+  get latest(): Cursor {
+    return Math.max(this.heldUntil, this.estimateNow());
+  }
+
   /** A tick was received: everything up to `until` was ahead of it on the channel. */
   advance(until: Cursor): void {
     if (this.held > 0) {
@@ -60,10 +73,14 @@ export class Watermark {
     this.known = { moment: until, at: this.clock.monotonic() };
   }
 
-  /** Called once a second: lets the watermark trail the clock where no tick is to be expected. */
+  /** Called once a second while the bus is connected: lets the watermark trail the clock where no tick is to be expected. */
   trail(): void {
-    if (this.trailSeconds === undefined || this.held > 0) return;
-    if (this.clock.monotonic() - this.known.at < 2000 * this.trailSeconds) return;
+    const now = this.clock.monotonic();
+    // The first call after an interruption comes too early: whoever noticed it has to be able to tell of the gap first.
+    const interrupted = now - this.trailedAt > LONGEST_PAUSE_MS;
+    this.trailedAt = now;
+    if (this.trailSeconds === undefined || this.held > 0 || interrupted) return;
+    if (now - this.known.at < 2000 * this.trailSeconds) return;
     const trailing = this.estimateNow() - this.trailSeconds * MICROS_PER_SECOND;
     if (trailing > this.current.cursor) this.current = new Position(trailing);
   }

@@ -17,12 +17,16 @@ import { Term } from './term.js';
 /** The role of the elected process: `gain` begins it, `lose` ends it; both may be called again and again. */
 export class HistoryAuditMonitor {
   private term: Term | undefined;
+  private terms = 0;
 
   constructor(private readonly parts: MonitorParts) {}
 
   async gain(): Promise<void> {
     if (this.term) return;
-    this.term = new Term(this.parts);
+    this.terms += 1;
+    // Each term counts its ticks from one: under the name of the term before, lost ones would not be missed.
+    const leaderName = `${this.parts.leaderName}#${this.terms}`;
+    this.term = new Term({ ...this.parts, leaderName });
     await this.term.start();
   }
 

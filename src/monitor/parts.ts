@@ -11,7 +11,7 @@ export interface MonitorParts {
   bus: Publisher;
   /** A fresh hint source; it is started and stopped with the role. */
   createHintSource: (listener: HintListener) => HintSource;
-  /** Name of this leader's ticks: server name and start, so that a successor's sequence is not taken for its own. */
+  /** Name of this process's ticks: server name and start. Each term adds its number. */
   leaderName: string;
   debounceMs: number;
   overlapSeconds: number;

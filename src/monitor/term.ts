@@ -26,7 +26,7 @@ export class Term implements HintListener {
   cursor: Cursor | undefined;
   /** Why the database must be read from the cursor before the next tick; undefined when nothing is outstanding. */
   behind: string | undefined = 'takeover';
-  /** Counts the falls: a read that was begun before the last one does not make up for it. */
+  /** Counts the falls: a read or a barrier that was begun before the last one says nothing about what was lost in it. */
   private falls = 0;
   private readonly coalescer: Coalescer;
   private readonly source: HintSource;
@@ -43,6 +43,8 @@ export class Term implements HintListener {
   private polled: { until: Cursor; at: number } | undefined;
   /** When the cursor was last known to be true. */
   private cursorAt: number;
+  /** The cursor has not moved since the last fall: it is moved as soon as that is possible. */
+  private stale = true;
   private sequence = 0;
   private unsavedWork = true;
   private removeBusListener: () => void = () => {};
@@ -154,6 +156,8 @@ export class Term implements HintListener {
     }
     this.behind = cause;
     this.falls += 1;
+    this.stale = true;
+    this.polled = undefined;
     this.coalescer.clear();
     this.catchUp();
   }
@@ -271,7 +275,7 @@ export class Term implements HintListener {
   private async tick(withBarrier: boolean): Promise<void> {
     const { bus, leaderName, logger, metrics, clock, cursors } = this.parts;
     try {
-      if (withBarrier || this.cursor === undefined) await this.advanceCursor();
+      if (withBarrier || this.stale) await this.advanceCursor();
       metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - this.cursorAt);
       if (this.behind !== undefined || this.cursor === undefined || this.over.signal.aborted) return;
       this.sequence += 1;
@@ -281,6 +285,7 @@ export class Term implements HintListener {
         await cursors.write(ROLE, this.cursor);
       }
     } catch (error) {
+      this.unsavedWork = true;
       if (!this.over.signal.aborted) {
         logger.debug({ err: error }, 'no tick this second: the database or the bus did not answer');
       }
@@ -290,18 +295,23 @@ export class Term implements HintListener {
   /** Moves the cursor to a moment before which everything is published; leaves it where that cannot be said. */
   private async advanceCursor(): Promise<void> {
     const { clock } = this.parts;
+    const { falls, behind } = this;
+    // Asked while behind as well: the question is what finds a silent LISTEN connection.
     const reached =
       this.source.name === POLL ? this.polled : { until: await this.source.barrier(), at: clock.monotonic() };
-    if (reached === undefined || !(await this.flushedUpTo(reached.at))) return;
+    // What was handed over while behind was not kept.
+    if (reached === undefined || behind !== undefined || !(await this.flushedUpTo(reached.at, falls))) return;
     this.cursor = Math.max(this.cursor ?? 0, reached.until);
     this.cursorAt = reached.at;
+    this.stale = false;
   }
 
   /** Waits until all that was handed over before `time` is published. @returns false when that failed */
-  private async flushedUpTo(time: number): Promise<boolean> {
+  private async flushedUpTo(time: number, falls: number): Promise<boolean> {
     for (;;) {
       await this.work;
-      if (this.behind !== undefined || this.over.signal.aborted) return false;
+      // Behind in between and back already: what was read again may still wait, with a later time.
+      if (this.behind !== undefined || this.falls !== falls || this.over.signal.aborted) return false;
       if (this.flushQueued) continue;
       if (!this.coalescer.holdsFrom(time)) return true;
       const due = this.coalescer.nextDue() ?? time;

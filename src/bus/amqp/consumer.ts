@@ -1,8 +1,10 @@
 import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib';
+import type { Clock } from '../../core/clock.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 import type { OncePerInterval } from '../../telemetry/once-per-interval.js';
 import { decodeTask, decodeTick } from '../codec.js';
 import type { Delivery } from '../delivery.js';
+import { SilenceWatch } from './silence-watch.js';
 import { TICK_EXCHANGE } from './topology.js';
 
 /**
@@ -17,20 +19,30 @@ export interface ConsumerOptions {
   delivery: Delivery;
   metrics: Metrics;
   complain: OncePerInterval;
+  clock: Clock;
   /** Called before the first message is handed on, and by the bus once the subscription stands. */
   beforeFirst: () => void;
   /** The broker took the consumer away (its queue was deleted). */
   onCancelled: () => void;
+  /** The broker neither sends nor answers. */
+  onDead: () => void;
 }
 
 /** Reads one queue, hands on what is valid, acknowledges everything. */
 export class Consumer {
   #lastUnacked: ConsumeMessage | undefined;
+  readonly #silence: SilenceWatch;
 
   constructor(
     private readonly channel: Channel,
     private readonly options: ConsumerOptions,
-  ) {}
+  ) {
+    this.#silence = new SilenceWatch(
+      options.clock,
+      () => channel.checkExchange(TICK_EXCHANGE),
+      options.onDead,
+    );
+  }
 
   async start(queue: string): Promise<void> {
     await this.channel.prefetch(PREFETCH);
@@ -38,9 +50,12 @@ export class Consumer {
       if (message) this.#onMessage(message);
       else this.options.onCancelled();
     });
+    this.channel.once('close', () => this.#silence.stop());
+    this.#silence.start();
   }
 
   #onMessage(message: ConsumeMessage): void {
+    this.#silence.heard();
     this.options.beforeFirst();
     if (message.fields.exchange === TICK_EXCHANGE) this.#onTick(message.content);
     else this.#onTask(message.content);
