@@ -20,6 +20,7 @@ import { SqlNotificationLog } from '../database/notification-log.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
+import { registerOpenApi } from '../http/openapi.js';
 import { registerStream } from '../http/stream.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
@@ -119,6 +120,7 @@ export class Worker implements Lifecycle {
           }),
       ],
       routes: [
+        ...(this.duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
           registerSystem(app, {
             authenticator,

@@ -2,6 +2,8 @@
  * The HTTP border: one Fastify app, made of route modules. What every route shares stands here (prefix, errors, limits,
  * cross-origin rules); what a route does stands in its own file.
  */
+// Adds `hide` to the type of a route's schema.
+import type {} from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
@@ -25,8 +27,8 @@ export type App = FastifyInstance<
   TypeBoxTypeProvider
 >;
 
-/** Adds its routes, synchronously. Paths are without the prefix. */
-export type RouteModule = (app: App) => void;
+/** Adds its routes. Paths are without the prefix. */
+export type RouteModule = (app: App) => unknown;
 
 export interface HttpAppOptions {
   http: Pick<HttpConfig, 'prefix' | 'allowedOrigins' | 'infrastructureUrl'>;
@@ -90,7 +92,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppO
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.options('/api/*', crossOrigin.preflight);
       collectMethods(scope, known);
-      for (const register of bareRoutes) register(scope);
+      for (const register of bareRoutes) await register(scope);
     },
     { prefix: http.prefix },
   );
@@ -99,7 +101,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppO
       collectMethods(scope, known);
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.addHook('onRequest', crossOrigin.refuseForgery);
-      for (const register of routes) register(scope);
+      for (const register of routes) await register(scope);
       refuseOtherMethods(scope, known);
     },
     { prefix: http.prefix },
@@ -109,10 +111,11 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppO
 
 /** Which methods each path has, as the routes are being added. */
 function collectMethods(scope: App, known: Map<string, Set<string>>): void {
-  scope.addHook('onRoute', ({ routePath, method }) => {
-    const methods = known.get(routePath) ?? new Set();
+  scope.addHook('onRoute', ({ url, method }) => {
+    const path = url.slice(scope.prefix.length);
+    const methods = known.get(path) ?? new Set();
     for (const name of [method].flat()) methods.add(name);
-    known.set(routePath, methods);
+    known.set(path, methods);
   });
 }
 
@@ -125,6 +128,7 @@ function refuseOtherMethods(scope: App, known: Map<string, Set<string>>): void {
     scope.route({
       method: missing,
       url: path,
+      schema: { hide: true },
       handler: (request, reply) => {
         reply.header('allow', allow);
         throw new LightconeError(
