@@ -144,7 +144,7 @@ export class Worker implements Lifecycle {
           }),
         (app) => registerWeb(app, { demo: standalone }),
         ...(this.duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, duties: this.duties })
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties: this.duties })
           : []),
       ],
     });

@@ -79,6 +79,8 @@ export interface HttpConfig {
   /** Exact origins, `*` never; empty = own origin only. */
   readonly allowedOrigins: readonly string[];
   readonly infrastructureUrl: string;
+  /** Requests per second and caller; 0 = no limit. */
+  readonly apiRateLimit: number;
 }
 
 export interface FeatureConfig {

@@ -82,6 +82,7 @@ class ConfigBuilder {
         prefix,
         allowedOrigins: sse.allowed_origins,
         infrastructureUrl: galaxy.galaxy_infrastructure_url,
+        apiRateLimit: sse.api_rate_limit,
       },
       features: this.#features(),
       housekeeping: {

@@ -183,6 +183,11 @@ export const SSE_SETTINGS = {
     min: 1,
     doc: 'Streams per user and worker; beyond it the answer is 429 with Retry-After.',
   }),
+  api_rate_limit: number(100, {
+    min: 0,
+    max: 100_000,
+    doc: 'Requests per second that one caller may send to the API, ten times as many at once; beyond it the answer is 429 with Retry-After; 0 = no limit. The stream is not counted. Standalone only.',
+  }),
   drain_timeout: number(30, {
     min: 0,
     max: 3600,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LightconeError } from '../core/errors.js';
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
 import { utcNow } from './dialect.js';
+import { hashPassword } from './passwords.js';
 import type { Database, Sql, SqlValue } from './port.js';
 
 interface DemoUser {
@@ -27,20 +28,24 @@ const DEMO_USERS = [
   { name: 'admin', admin: true },
 ] as const;
 
+/** No password has this hash: there is no way in but the key. */
+const NO_PASSWORD = '!';
+
 /**
- * Fills an empty, migrated database with three users (keys `demo-<name>`), a history each, and an anonymous session.
- * The keys are public: never on a database that others can reach.
+ * Fills an empty, migrated database with three users (key and password `demo-<name>`), a history each, and an anonymous
+ * session. Keys and passwords are public: never on a database that others can reach.
  *
  * @returns undefined when there is a user already; then nothing is changed
  */
 export function seedDemo(db: Database): Promise<DemoData | undefined> {
   return db.transaction(async (tx) => {
     if ((await tx.all('SELECT 1 FROM galaxy_user LIMIT 1')).length > 0) return undefined;
+    const passwords = await Promise.all(DEMO_USERS.map(({ name }) => hashPassword(`demo-${name}`)));
     const users: DemoUser[] = [];
-    for (const { name, admin } of DEMO_USERS) {
+    for (const [i, { name, admin }] of DEMO_USERS.entries()) {
       const email = `${name}@example.org`;
       const apiKey = `demo-${name}`;
-      const userId = await insertUser(tx, email, admin, apiKey);
+      const userId = await insertUser(tx, email, admin, apiKey, passwords[i]!);
       users.push({ email, userId, apiKey, historyId: await insertHistory(tx, userId, `History of ${name}`) });
     }
     const historyId = await insertHistory(tx, null, 'Unnamed history');
@@ -78,19 +83,24 @@ export function addUser(db: Database, email: string, options: { admin?: boolean 
       throw new LightconeError('CONFLICT', `there is a user ${address} already`);
     }
     const apiKey = randomBytes(16).toString('hex');
-    await insertUser(tx, address, options.admin === true, apiKey);
+    await insertUser(tx, address, options.admin === true, apiKey, NO_PASSWORD);
     return apiKey;
   });
 }
 
-async function insertUser(tx: Sql, email: string, admin: boolean, apiKey: string): Promise<UserId> {
+async function insertUser(
+  tx: Sql,
+  email: string,
+  admin: boolean,
+  apiKey: string,
+  passwordHash: string,
+): Promise<UserId> {
   const now = utcNow(tx.dialect);
   const userId = await insert(
     tx,
-    // No password hash has this form: there is no way in but the key.
     `INSERT INTO galaxy_user (create_time, update_time, email, password, external, deleted, purged, active)
-     VALUES (${now}, ${now}, $1, '!', false, false, false, true)`,
-    [email],
+     VALUES (${now}, ${now}, $1, $2, false, false, false, true)`,
+    [email, passwordHash],
   );
   await tx.run(`INSERT INTO api_keys (create_time, user_id, key, deleted) VALUES (${now}, $1, $2, false)`, [
     userId,

@@ -63,7 +63,9 @@ export class HistoryForms {
       title: row.name ?? '',
       importable: toBoolean(row.importable),
       published: toBoolean(row.published),
-      username_and_slug: row.slug === null ? null : `u/${row.username ?? ''}/h/${row.slug}`,
+      // Never the e-mail address: others see this.
+      username_and_slug:
+        row.slug === null || row.username === null ? null : `u/${row.username}/h/${row.slug}`,
       users_shared_with: users.map(({ id, email }) => ({ id: this.encodeId(id), email })),
     };
   }

@@ -23,7 +23,7 @@ export interface HistoryRow extends SqlRow {
 }
 
 const SELECT = `SELECT h.id, h.user_id, h.name, h.create_time, h.hid_counter, h.genome_build, h.slug, h.deleted,
-    h.purged, h.importable, h.published, h.archived, coalesce(u.username, u.email) AS username,
+    h.purged, h.importable, h.published, h.archived, u.username,
     (SELECT max(a.update_time) FROM history_audit a WHERE a.history_id = h.id) AS newest
   FROM history h LEFT JOIN galaxy_user u ON u.id = h.user_id`;
 

@@ -14,6 +14,8 @@ export interface SessionRouteDeps extends RouteContext {
   sessions: SessionManager;
   histories: HistoryManager;
   cookie: CookieSettings;
+  /** Limits how often a password may be guessed. */
+  attempts: { take(caller: string, message: string): void };
 }
 
 const TAG = 'sessions';
@@ -23,7 +25,7 @@ const currentQuery = Type.Object({
 });
 
 export function registerSessions(app: App, deps: SessionRouteDeps): void {
-  const { authenticator, idCodec, sessions, histories, cookie } = deps;
+  const { authenticator, idCodec, sessions, histories, cookie, attempts } = deps;
   const forms = new HistoryForms(histories, (id) => idCodec.encodeId(id), app.prefix);
   const visitorOf = (request: FastifyRequest) => ({ address: request.ip });
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
@@ -54,6 +56,8 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
       },
     },
     async (request, reply) => {
+      const { login } = request.body;
+      attempts.take(`${request.ip} ${login.toLowerCase()}`, 'too many attempts to sign in; wait a moment');
       const caller = await authenticator.authenticate(request);
       const { userId, sessionKey } = await sessions.login(caller, request.body, visitorOf(request));
       giveCookie(request, reply, sessionKey);
