@@ -3,15 +3,10 @@ import type { Config } from '../config/config.js';
 import { systemClock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import { addUser } from '../database/demo.js';
-import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Database } from '../database/port.js';
-import { checkSchema, migrate } from '../database/schema.js';
-import { IdCodec } from '../http/id-codec.js';
-import { type Message, NotificationSender } from '../resources/notification-sender.js';
+import { migrate } from '../database/schema.js';
 import type { Logger } from '../telemetry/logger.js';
-import { CountingMetrics } from '../telemetry/memory.js';
-import { noMetrics } from '../telemetry/metrics.js';
-import { createBus, createDatabase, type Surroundings } from './parts.js';
+import { createDatabase, type Surroundings } from './parts.js';
 import { startSoon } from './start-soon.js';
 
 export interface AdminOptions {
@@ -46,48 +41,13 @@ export async function addAccount(
   });
 }
 
-/** @param email undefined for a broadcast */
-export async function notify(
-  config: Config,
-  { email, ...message }: Message & { email: string | undefined },
-  { logger, print }: AdminOptions,
-): Promise<void> {
-  refuseAttached(config, 'notify', "use Galaxy's own notifications");
-  if (!config.features.notifications) {
-    throw new LightconeError(
-      'CONFIG_INVALID',
-      'notify: notifications are switched off; set enable_notification_system: true',
-    );
-  }
-  await withDatabase(config, logger, async (db) => {
-    await checkSchema(db);
-    const name = `${config.serverName}.notify.${process.pid}`;
-    const bus = createBus(config, name, new CountingMetrics(noMetrics), surroundings(logger));
-    await startSoon(bus, 'BUS_UNAVAILABLE');
-    try {
-      const ids = new IdCodec(config.auth.idSecret);
-      const encodeId = (id: number) => ids.encodeId(id);
-      const sender = new NotificationSender(db, new SqlNotificationLog(db, encodeId), bus, encodeId);
-      await (email === undefined ? sender.broadcast(message) : sender.message(email, message));
-    } finally {
-      await bus.stop();
-    }
-    // Nobody else is on an in-process bus.
-    print(
-      config.bus.kind === 'amqp'
-        ? 'sent'
-        : 'stored; without a message broker, open tabs see it when they connect again',
-    );
-  });
-}
-
 export const surroundings = (logger: Logger): Surroundings => ({
   logger,
   clock: systemClock,
   random: Math.random,
 });
 
-function refuseAttached(config: Config, command: string, instead: string): void {
+export function refuseAttached(config: Config, command: string, instead: string): void {
   if (config.sse.attachToGalaxy) {
     throw new LightconeError(
       'CONFIG_INVALID',
@@ -96,7 +56,7 @@ function refuseAttached(config: Config, command: string, instead: string): void 
   }
 }
 
-async function withDatabase(
+export async function withDatabase(
   config: Config,
   logger: Logger,
   work: (db: Database) => Promise<void>,

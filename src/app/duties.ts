@@ -33,11 +33,16 @@ export interface DutyParts {
   surroundings: Surroundings;
 }
 
+export interface LeaderDuties extends Role {
+  /** Another connection to the database has committed something. */
+  onCommit(): void;
+}
+
 export class Duties implements Lifecycle {
   readonly announcer: Announcer;
   readonly sessionMap: MapChoice;
   /** To be held by the leader, beside the monitor. */
-  readonly role: Role;
+  readonly role: LeaderDuties;
   private readonly courier: Courier | undefined;
   private readonly housekeeper: Housekeeper;
 
@@ -56,7 +61,12 @@ export class Duties implements Lifecycle {
       });
     }
     this.announcer = this.courier ?? silentAnnouncer;
-    this.role = new Roles(this.courier ? [this.courier, this.housekeeper] : [this.housekeeper]);
+    const roles = new Roles(this.courier ? [this.courier, this.housekeeper] : [this.housekeeper]);
+    this.role = {
+      gain: () => roles.gain(),
+      lose: (reason) => roles.lose(reason),
+      onCommit: () => void this.courier?.look(),
+    };
   }
 
   /** After the database and the bus. */

@@ -5,11 +5,12 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { SqlCursorStore } from '../database/cursor-store.js';
 import type { HintListener, HintSource } from '../database/port.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
-import { Leadership, lockLabel, type Role } from '../election/leadership.js';
+import { Leadership, lockLabel } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
 import { Roles } from '../election/roles.js';
 import { HistoryAuditMonitor } from '../monitor/history-audit-monitor.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { LeaderDuties } from './duties.js';
 import { type Surroundings, thisHost, type WatchedDatabase } from './parts.js';
 
 export interface Candidate {
@@ -27,7 +28,7 @@ export function createCandidate(
     bus: Bus;
     metrics: Metrics;
     /** What the leader does besides; nothing beside a Galaxy. */
-    duties: Role | undefined;
+    duties: LeaderDuties | undefined;
   },
   { logger, clock, random }: Surroundings,
 ): Candidate {
@@ -37,7 +38,7 @@ export function createCandidate(
     changeLog: new SqlChangeLog(database),
     cursors: new SqlCursorStore(database),
     bus,
-    createHintSource: parts.createHintSource,
+    createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),
     // With the start time: a successor of the same name counts its ticks from one again.
     leaderName: `${serverName}@${self.hostname}/${clock.now()}`,
     debounceMs: config.debounceMs,
@@ -59,4 +60,14 @@ export function createCandidate(
     random,
   });
   return { leadership, monitor };
+}
+
+/** The monitor is told of changes, the leader's other duties of every commit. */
+function alsoTelling(duties: LeaderDuties | undefined, monitor: HintListener): HintListener {
+  if (!duties) return monitor;
+  return {
+    onHistories: (historyIds) => monitor.onHistories(historyIds),
+    onGap: (cause) => monitor.onGap(cause),
+    onCommit: () => duties.onCommit(),
+  };
 }

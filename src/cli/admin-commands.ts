@@ -47,7 +47,7 @@ export function createNotifyCommand(): Command {
           command.error('error: say who gets it: either --broadcast or --user EMAIL');
         }
         const { config, logger } = await prepare(command, { quiet: true });
-        const { notify } = await import('../app/admin.js');
+        const { notify } = await import('../app/notify.js');
         await notify(config, { email: options.user, subject, message }, { logger, print });
       },
     );

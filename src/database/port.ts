@@ -82,6 +82,8 @@ export interface HintListener {
   onHistories(historyIds: readonly HistoryId[]): void;
   /** Hints may have been missed until now (LISTEN was re-established): read changes since the cursor. */
   onGap(cause: string): void;
+  /** Another connection has committed something, be it only to other tables; a source that cannot see this never says so. */
+  onCommit?(): void;
 }
 
 /** The stored cursor of the monitor's role (own table `lightcone_cursor`). */

@@ -91,6 +91,7 @@ export class DataVersionSource implements HintSource {
     const before = this.#last;
     this.#seenVersion = version;
     this.#last = rows.at(-1) ?? look.newest();
+    this.options.listener.onCommit?.();
     // The row seen last must still be there, the same: pruning frees rowids for new rows and VACUUM gives new ones.
     if (before && !isSame(rows[0], before)) {
       this.options.listener.onGap('audit_renumbered');

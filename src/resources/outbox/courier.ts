@@ -3,7 +3,7 @@
  * left behind: entries of a process that died, and scheduled ones whose creator is gone.
  *
  * ```
- *   wake (commit, bus back, gained the role, timer) ──► claim ──► publish, confirmed ──► remove
+ *   wake (own commit, a look after a foreign one, bus back, gained the role, timer) ──► claim ──► publish, confirmed ──► remove
  *                                                         └─ failed ──► release, try again when the bus is back
  * ```
  */
@@ -35,6 +35,7 @@ export class Courier implements Announcer {
   private running: Promise<void> | undefined;
   private again = false;
   private leading = false;
+  private looking = false;
   private stopped = true;
   private failing = false;
   private removeBusListener: () => void = () => {};
@@ -78,6 +79,19 @@ export class Courier implements Announcer {
     this.running ??= this.run().finally(() => {
       this.running = undefined;
     });
+  }
+
+  /** Another process may have added something. Only reads unless it did, so that it costs other writers nothing. */
+  async look(): Promise<void> {
+    if (this.stopped || this.looking) return;
+    this.looking = true;
+    try {
+      if ((await this.parts.outbox.nextInMs()) === 0) this.wake();
+    } catch {
+      // What is there is found by the next look, or by the sweep.
+    } finally {
+      this.looking = false;
+    }
   }
 
   /** Resolves when everything that is due has been published, or could not be. */
