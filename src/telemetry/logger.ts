@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { LogLevel } from '../config/config.js';
+import { type ErrorCode, LightconeError } from '../core/errors.js';
 
 export type { Logger } from 'pino';
 
@@ -12,5 +13,17 @@ export function createLogger(
   bindings: Record<string, unknown> = {},
   destination: DestinationStream = pino.destination({ dest: 2, sync: true }),
 ): Logger {
-  return pino({ level, base: bindings, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  return pino(
+    { level, base: bindings, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describe } },
+    destination,
+  );
+}
+
+const AWAY: ReadonlySet<ErrorCode> = new Set(['DATABASE_UNAVAILABLE', 'BUS_UNAVAILABLE']);
+
+/** A neighbour that is away is an ordinary event, and where in the code it was noticed tells an administrator nothing. */
+function describe(error: Error): object {
+  return error instanceof LightconeError && AWAY.has(error.code)
+    ? { code: error.code, message: error.message }
+    : pino.stdSerializers.err(error);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { LightconeError } from '../../src/core/errors.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { METRICS, type MetricName, type Metrics } from '../../src/telemetry/metrics.js';
 import { OncePerInterval } from '../../src/telemetry/once-per-interval.js';
@@ -76,5 +77,22 @@ describe('a warning that may come a thousand times a second', () => {
     now = 60_000;
     complain.warn({ i: 6 }, 'again');
     expect(lines).toMatchObject([{ i: 0 }, { i: 6, suppressed: 5 }]);
+  });
+});
+
+describe('an error in the log', () => {
+  const logged = (error: Error): Record<string, unknown> => {
+    const { logger, lines } = recordingLogger();
+    logger.warn({ err: error }, 'something failed');
+    return lines[0]!.err as Record<string, unknown>;
+  };
+
+  it('has no stack when a neighbour is away', () => {
+    const away = new LightconeError('BUS_UNAVAILABLE', 'the broker is away', { cause: new Error('reset') });
+    expect(logged(away)).toEqual({ code: 'BUS_UNAVAILABLE', message: 'the broker is away' });
+  });
+
+  it('has a stack when it is a mistake in Lightcone', () => {
+    expect(logged(new TypeError('x is not a function')).stack).toContain('telemetry.test.ts');
   });
 });
