@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -87,6 +87,20 @@ describe('a start that can never work ends with 2 and one line', () => {
     } finally {
       other.close();
     }
+  });
+
+  it('a socket path where a file or a folder is, which stays as it is', async () => {
+    here = Installation.embedded();
+    const file = join(here.folder, 'thesis.txt');
+    writeFileSync(file, 'three years of work');
+    const folder = join(here.folder, 'folder');
+    mkdirSync(folder);
+    for (const path of [file, folder]) {
+      expect(await refusal(['serve'], { sse: { listen: `unix:${path}` } })).toContain(
+        `cannot listen on unix:${path}: there is something that is not a socket`,
+      );
+    }
+    expect(readFileSync(file, 'utf8')).toBe('three years of work');
   });
 
   it('demo data on an address that others reach', async () => {
