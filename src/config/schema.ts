@@ -119,7 +119,12 @@ export const GALAXY_SETTINGS = {
     doc: 'Replaces the leading `galaxy` of metric names; with `attach_to_galaxy` it stands in front of it, as Galaxy writes it.',
   }),
   statsd_influxdb: bool(false, { doc: 'Write tags in the Telegraf form.' }),
-  queue_metrics_interval: int(15, { min: 0, unit: 's', doc: 'Time between gauges; 0 switches them off.' }),
+  queue_metrics_interval: int(15, {
+    min: 0,
+    max: 86_400,
+    unit: 's',
+    doc: 'Time between gauges; 0 switches them off.',
+  }),
   enable_sse_connection_metrics: bool(false, { doc: 'Send the gauge of open connections.' }),
 } as const;
 
@@ -143,8 +148,8 @@ export const SSE_SETTINGS = {
   attach_to_galaxy: bool(false, {
     doc: "Stand beside a running Galaxy, on its PostgreSQL and RabbitMQ. Nothing but the monitor's heartbeat is written to its tables.",
   }),
-  keepalive_interval: number(30, {
-    min: 0.1,
+  keepalive_interval: int(30, {
+    min: 1,
     max: 3600,
     unit: 's',
     doc: 'Silence after which a stream gets a keepalive comment. Keep it below the read timeout of every proxy.',
@@ -194,14 +199,14 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'Longest time of a graceful stop.',
   }),
-  write_timeout: number(60, {
+  write_timeout: int(60, {
     min: 1,
     max: 3600,
     unit: 's',
     doc: 'A tab that takes nothing for this long is closed.',
   }),
-  permission_check_interval: number(25, {
-    min: 0.1,
+  permission_check_interval: int(25, {
+    min: 1,
     max: 30,
     unit: 's',
     doc: 'How often the permission of open streams is looked at; they outlive a revocation by at most twice this.',

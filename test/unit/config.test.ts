@@ -226,7 +226,22 @@ describe('a wrong value', () => {
     ['sse: {listen: "unix:rel"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "unix:rel"'],
     [
       'sse: {permission_check_interval: 31}',
-      'sse.permission_check_interval: must be a number from 0.1 to 30, is 31',
+      'sse.permission_check_interval: must be a whole number from 1 to 30, is 31',
+    ],
+    // One timer a second drives these: it would never come to a fraction.
+    [
+      'sse: {permission_check_interval: 0.7}',
+      'sse.permission_check_interval: must be a whole number from 1 to 30, is 0.7',
+    ],
+    [
+      'sse: {keepalive_interval: 2.5}',
+      'sse.keepalive_interval: must be a whole number from 1 to 3600, is 2.5',
+    ],
+    ['sse: {write_timeout: 1.5}', 'sse.write_timeout: must be a whole number from 1 to 3600, is 1.5'],
+    // A timer that is set for more than 24 days rings a thousand times a second.
+    [
+      'galaxy: {queue_metrics_interval: 2592000}',
+      'galaxy.queue_metrics_interval: must be a whole number from 0 to 86400, is 2592000',
     ],
     [
       'sse: {log_level: loud}',
