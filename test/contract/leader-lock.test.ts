@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
+import { AdvisoryLock } from '../../src/database/postgres/advisory-lock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import {
   type AnyDatabase,
@@ -100,6 +101,38 @@ describe('the advisory lock on PostgreSQL', () => {
     expect(losses).toEqual(['Query read timeout']);
     await lock.release();
     proxy.cut();
+    await db.stop();
+    await proxy.close();
+    await database.drop();
+  });
+});
+
+describe('the advisory lock of a session that went silent', () => {
+  it('is taken from the ghost that the server still sees, by the one who lost it', async () => {
+    const database = await createTestDatabase();
+    const proxy = await TcpProxy.to(database.url);
+    const db = new PostgresDatabase({ url: database.url, poolSize: 2, logger: silent, clock: systemClock });
+    await db.start();
+    // Only the lock's own session goes through the proxy.
+    const lock = new AdvisoryLock({
+      url: proxy.through(database.url),
+      sql: db,
+      name: 'monitor',
+      label: 'me',
+    });
+    const other = db.createLeaderLock('monitor', 'you');
+    await lock.tryAcquire();
+    proxy.goSilent();
+    expect(await lock.check()).toBe(false);
+    await proxy.resume();
+    // For the server nothing has happened, and to others the holder looks alive.
+    expect(await other.tryAcquire()).toBe(false);
+    expect(await other.holder()).toEqual({ held: true, label: 'me' });
+    expect(await lock.holder()).toEqual({ held: false });
+    expect(await eventually(() => lock.tryAcquire())).toBe(true);
+    expect(await lock.holder()).toEqual({ held: true, label: 'me' });
+    expect(await lock.check()).toBe(true);
+    await lock.release();
     await db.stop();
     await proxy.close();
     await database.drop();

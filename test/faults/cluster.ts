@@ -262,6 +262,8 @@ export class Cluster {
     exits.forEach(({ code, signal }, i) => {
       if (code !== 0) left.push(`${alive[i]!.kind} ended with ${code ?? signal}`);
     });
+    await this.proxies?.database.close();
+    await this.proxies?.broker.close();
     await eventually(async () => (await this.vhost.queues()).length === 0, { within: 5_000 }).catch(() =>
       left.push('queues on the broker'),
     );
@@ -274,8 +276,6 @@ export class Cluster {
       `SELECT application_name FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
     );
     for (const session of sessions) left.push(`database session ${session.application_name}`);
-    await this.proxies?.database.close();
-    await this.proxies?.broker.close();
     await this.vhost.delete();
     await this.database.drop();
     rmSync(this.folder, { recursive: true, force: true });

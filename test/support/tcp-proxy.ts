@@ -6,6 +6,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
  */
 export class TcpProxy {
   #pairs = new Set<{ client: Socket; upstream: Socket; silent: boolean }>();
+  /** Whose clients have given up: the server is not told. */
+  #ghosts = new Set<Socket>();
   #mode: 'forward' | 'silent' | 'refuse' = 'forward';
   #server: Server | undefined;
   #port = 0;
@@ -61,6 +63,8 @@ export class TcpProxy {
       client.resetAndDestroy();
       upstream.destroy();
     }
+    for (const ghost of this.#ghosts) ghost.destroy();
+    this.#ghosts.clear();
   }
 
   /** New connections are forwarded again; silent ones stay silent. */
@@ -102,7 +106,8 @@ export class TcpProxy {
       from.on('close', () => {
         this.#pairs.delete(pair);
         if (!pair.silent) to.destroy();
-        else if (from === client) upstream.destroy();
+        else if (from === client) this.#ghosts.add(upstream);
+        else this.#ghosts.delete(upstream);
       });
       from.on('end', () => {
         if (!pair.silent) to.end();

@@ -1,14 +1,16 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { withDeadline } from '../../core/lifecycle.js';
 import type { LeaderLock, LockHolder, Sql } from '../port.js';
 import { translateError } from './errors.js';
-import { clientOptions, socketHandle } from './options.js';
+import { clientOptions, Sockets } from './options.js';
 
 /** Keeps our keys apart from other users of advisory locks in the same database: "LCNE". */
 const CLASS_ID = 0x4c434e45;
 const CHECK_TIMEOUT_MS = 2_000;
+/** The holder's application_name, of which the server keeps 63 bytes: prefix, label, `/`, session. */
 const LABEL_PREFIX = 'lightcone lock ';
+const SEPARATOR = '/';
 
 /** Two-key advisory locks show in pg_locks with objsubid 2; the keys are per database. */
 const HOLDER = `
@@ -27,6 +29,8 @@ interface LockOptions {
 
 interface Session {
   client: pg.Client;
+  /** Tells this session from others of the same holder. */
+  id: string;
   /** Ends a connection that may not answer any more. */
   destroy(): void;
 }
@@ -39,6 +43,8 @@ export class AdvisoryLock implements LeaderLock {
   readonly #options: LockOptions;
   readonly #key: number;
   #session: Session | undefined;
+  /** The session that was lost last; on a half-open connection the server may still take it for a living one. */
+  #lostId: string | undefined;
   #listener: (reason: string) => void = () => {};
 
   constructor(options: LockOptions) {
@@ -99,10 +105,13 @@ export class AdvisoryLock implements LeaderLock {
   async holder(): Promise<LockHolder> {
     const [row] = await this.#options.sql.all<{ label: string | null }>(HOLDER, [this.#key]);
     if (!row) return { held: false };
-    return {
-      held: true,
-      label: row.label?.startsWith(LABEL_PREFIX) ? row.label.slice(LABEL_PREFIX.length) : undefined,
-    };
+    if (!row.label?.startsWith(LABEL_PREFIX)) return { held: true, label: undefined };
+    const [label, id] = row.label.slice(LABEL_PREFIX.length).split(SEPARATOR);
+    if (id !== undefined && id === this.#lostId && !this.#session) {
+      await this.evict();
+      return { held: false };
+    }
+    return { held: true, label };
   }
 
   async evict(): Promise<boolean> {
@@ -115,17 +124,20 @@ export class AdvisoryLock implements LeaderLock {
   }
 
   #createSession(): Session {
-    const socket = socketHandle();
+    const sockets = new Sockets();
+    const id = randomBytes(4).toString('hex');
+    const name = LABEL_PREFIX + this.#options.label.slice(0, 36) + SEPARATOR + id;
     const client = new pg.Client({
-      ...clientOptions(this.#options.url, LABEL_PREFIX + this.#options.label.slice(0, 40)),
+      ...clientOptions(this.#options.url, name),
       query_timeout: CHECK_TIMEOUT_MS,
-      stream: socket.stream,
+      stream: sockets.stream,
     });
     const session: Session = {
       client,
+      id,
       destroy: () => {
         client.end().catch(() => {});
-        socket.destroy();
+        sockets.destroy();
       },
     };
     client.on('error', (error) => this.#lose(session, error.message));
@@ -136,6 +148,7 @@ export class AdvisoryLock implements LeaderLock {
   #lose(session: Session, reason: string): void {
     if (this.#session !== session) return;
     this.#session = undefined;
+    this.#lostId = session.id;
     session.destroy();
     this.#listener(reason);
   }

@@ -10,9 +10,13 @@ import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlRow, SqlVa
 import { AdvisoryLock } from './advisory-lock.js';
 import { isUnavailable, reasonOf, translateError } from './errors.js';
 import { ListenSource } from './listen-source.js';
-import { clientOptions, maskUrl } from './options.js';
+import { clientOptions, maskUrl, Sockets } from './options.js';
 import { PostgresSql, type QueryResult } from './sql.js';
 
+/** The driver's words for a missed `query_timeout`. */
+const QUERY_TIMEOUT = 'Query read timeout';
+/** After a goodbye to a server that may not answer. */
+const GOODBYE_MS = 1_000;
 /** How often a start that waits for the server says so. */
 const COMPLAIN_EVERY_MS = 5_000;
 
@@ -24,12 +28,17 @@ export interface PostgresOptions {
   clock: Clock;
 }
 
+interface WatchedPool {
+  pool: pg.Pool;
+  sockets: Sockets;
+}
+
 export class PostgresDatabase extends PostgresSql implements Database {
   readonly #options: PostgresOptions;
   readonly #display: string;
   readonly #logger: Logger;
-  #ended: Promise<void> = Promise.resolve();
-  #pool: pg.Pool | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
+  #pool: WatchedPool | undefined;
   #starting: Promise<void> | undefined;
   #aborted = new AbortController();
   #problem: string | undefined = 'the database has not been connected yet';
@@ -90,7 +99,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     this.#pool = undefined;
     this.#starting = undefined;
     this.#problem = 'the database has been stopped';
-    if (pool) this.#ended = pool.end();
+    if (pool) this.#retire(pool);
     await this.#ended;
   }
 
@@ -131,10 +140,11 @@ export class PostgresDatabase extends PostgresSql implements Database {
       sql: this,
       listener,
       logger: this.#logger.child({ component: 'listen' }),
+      onSilence: () => this.#renewPool(),
     });
   }
 
-  /** @param label tells the holder apart in `holder()`; at most 40 characters are kept */
+  /** @param label tells the holder apart in `holder()`; at most 36 characters are kept */
   createLeaderLock(name: string, label: string): LeaderLock {
     return new AdvisoryLock({ url: this.#options.url, sql: this, name, label });
   }
@@ -149,7 +159,14 @@ export class PostgresDatabase extends PostgresSql implements Database {
     params: readonly SqlValue[] | undefined,
   ): Promise<QueryResult> {
     this.#statements += 1;
-    return this.#watched(() => connection.query<SqlRow>(text, params ? [...params] : undefined));
+    return this.#watched(async () => {
+      try {
+        return await connection.query<SqlRow>(text, params ? [...params] : undefined);
+      } catch (error) {
+        if ((error as Error).message === QUERY_TIMEOUT && connection === this.#pool?.pool) this.#renewPool();
+        throw error;
+      }
+    });
   }
 
   /** Translates errors, and remembers for `problem()` whether the server is there. */
@@ -169,19 +186,38 @@ export class PostgresDatabase extends PostgresSql implements Database {
     if (!this.#pool) {
       throw new LightconeError('DATABASE_UNAVAILABLE', `database ${this.#display} is not started`);
     }
-    return this.#pool;
+    return this.#pool.pool;
   }
 
-  #createPool(): pg.Pool {
+  /**
+   * A connection that does not answer is seldom alone (a firewall forgot them all). The next statements get new ones,
+   * instead of waiting for one dead connection after the other; what is under way is left to its own deadline.
+   */
+  #renewPool(): void {
+    if (!this.#pool) return;
+    this.#retire(this.#pool);
+    this.#pool = this.#createPool();
+  }
+
+  #retire({ pool, sockets }: WatchedPool): void {
+    const ended = pool.end().then(() => {
+      setTimeout(() => sockets.destroy(), GOODBYE_MS).unref();
+    });
+    this.#ended = Promise.all([this.#ended, ended]);
+  }
+
+  #createPool(): WatchedPool {
+    const sockets = new Sockets();
     const pool = new pg.Pool({
       ...clientOptions(this.#options.url),
+      stream: sockets.stream,
       // One for a transaction, one for a read inside it.
       max: Math.max(2, this.#options.poolSize),
       idleTimeoutMillis: 30_000,
     });
     // An idle connection that the server closed; the pool has dropped it and the next statement opens another.
     pool.on('error', (error) => this.#logger.debug({ reason: error.message }, 'idle connection lost'));
-    return pool;
+    return { pool, sockets };
   }
 }
 

@@ -8,17 +8,19 @@ import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
 import type { HintListener, HintSource, Sql } from '../port.js';
 import { reasonOf } from './errors.js';
-import { CONNECT_TIMEOUT_MS, clientOptions, socketHandle } from './options.js';
+import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
 
 export const HISTORY_CHANNEL = 'galaxy_history_update';
-/** A barrier that takes longer means a dead connection; the caller asks every second, so it is found within 5 s. */
-const BARRIER_TIMEOUT_MS = 3_000;
+/** A barrier that takes longer means a dead connection; the caller asks every two seconds, so it is found within 5 s. */
+const BARRIER_TIMEOUT_MS = 2_500;
 
 interface ListenOptions {
   url: string;
   sql: Sql;
   listener: HintListener;
   logger: Logger;
+  /** A barrier was not answered: what else is open to this server may be just as dead. */
+  onSilence?: () => void;
 }
 
 /** One subscriber with the socket under it, which pg-listen does not show. */
@@ -89,6 +91,7 @@ export class ListenSource implements HintSource {
     try {
       return await withDeadline(this.#ask(token, session, cameBack), BARRIER_TIMEOUT_MS, () => {
         session.lose('no answer to a NOTIFY to itself');
+        this.#options.onSilence?.();
         return unavailable(`the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
       });
     } finally {
@@ -164,9 +167,9 @@ export class ListenSource implements HintSource {
   }
 
   #createSession(): Session {
-    const socket = socketHandle();
+    const sockets = new Sockets();
     const subscriber = pgListen.default<Record<string, string>>(
-      { ...clientOptions(this.#options.url, 'lightcone listen'), stream: socket.stream },
+      { ...clientOptions(this.#options.url, 'lightcone listen'), stream: sockets.stream },
       // Payloads are read below: a parse error inside pg-listen would count as a lost connection.
       { retryLimit: 1, paranoidChecking: false, parse: (text) => text },
     );
@@ -180,7 +183,7 @@ export class ListenSource implements HintSource {
     const destroy = () => {
       // `close` first: it keeps pg-listen from taking the destroyed socket for a loss.
       subscriber.close().catch(() => {});
-      socket.destroy();
+      sockets.destroy();
     };
     return { subscriber, destroy, lost, lose };
   }

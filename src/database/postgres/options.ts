@@ -35,18 +35,23 @@ export function clientOptions(url: string, applicationName = 'lightcone') {
 }
 
 /**
- * Hands out the socket under a client, to be destroyed: the driver closes a connection politely, which on a silent one
- * takes for ever.
+ * Hands out the sockets under a client or a pool, to be destroyed: the driver closes a connection politely, which on a
+ * silent one takes for ever.
  */
-export function socketHandle(): { stream: () => Socket; destroy: () => void } {
-  let socket: Socket | undefined;
-  return {
-    stream: () => {
-      socket = new Socket();
-      return socket;
-    },
-    destroy: () => socket?.destroy(),
+export class Sockets {
+  readonly #open = new Set<Socket>();
+
+  /** For the driver's option `stream`. */
+  readonly stream = (): Socket => {
+    const socket = new Socket();
+    this.#open.add(socket);
+    socket.once('close', () => this.#open.delete(socket));
+    return socket;
   };
+
+  destroy(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
 }
 
 /** The URL as a log may show it: without its password. */
