@@ -28,6 +28,29 @@ describe('a limiter', () => {
     expect(most).toBe(2);
   });
 
+  it('lets nobody in who comes while the places of others are handed on', async () => {
+    const limiter = new Limiter(1);
+    const finish: (() => void)[] = [];
+    let running = 0;
+    let most = 0;
+    const work = async (): Promise<void> => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise<void>((resolve) => finish.push(resolve));
+      running -= 1;
+    };
+    const all = [limiter.run(work), limiter.run(work)];
+    finish[0]!();
+    await all[0];
+    all.push(limiter.run(work), limiter.run(work));
+    for (let n = 1; n < 4; n += 1) {
+      while (finish.length <= n) await Promise.resolve();
+      finish[n]!();
+    }
+    await Promise.all(all);
+    expect(most).toBe(1);
+  });
+
   it('goes on after one that failed', async () => {
     const limiter = new Limiter(1);
     const failing = limiter.run(() => Promise.reject(new Error('no')));

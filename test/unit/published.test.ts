@@ -28,4 +28,10 @@ describe('what was published', () => {
     published.record([change(1, 100, 2)]);
     expect(published.unknown([change(1, 100, 3)])).toEqual([1]);
   });
+
+  it('differs from a newer change even where as many rows were pruned as were added', () => {
+    const published = new Published(0);
+    published.record([change(1, 100, 2)]);
+    expect(published.unknown([change(1, 101, 2)])).toEqual([1]);
+  });
 });
