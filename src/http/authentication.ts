@@ -20,6 +20,8 @@ const STALE_MS = 60_000;
 /** Long enough that a client in a loop with a wrong key costs nothing, short enough that a new key works at once. */
 const REFUSED_MS = 2_000;
 const REMEMBERED = 20_000;
+/** Valid credentials are shorter. Longer ones are not kept, or strangers could fill the memory with 16 KiB at a time. */
+const LONGEST_NAME = 1_000;
 /** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
 const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000 };
 const LOOKUPS_WAITING = 10_000;
@@ -168,14 +170,16 @@ export class Authenticator {
     try {
       const forgotten = this.#forgotten;
       const principal = Object.freeze(await this.#resolve(credentials));
-      if (forgotten === this.#forgotten) this.#known.set(name, { principal, at: this.#clock.monotonic() });
+      if (forgotten === this.#forgotten && name.length <= LONGEST_NAME) {
+        this.#known.set(name, { principal, at: this.#clock.monotonic() });
+      }
       return principal;
     } catch (error) {
       if (!(error instanceof LightconeError)) throw error;
       if (error.code === 'DATABASE_UNAVAILABLE') {
         const known = this.#known.get(name);
         if (known && this.#age(known) < STALE_MS) return known.principal;
-      } else if (!error.entry.retryable) {
+      } else if (!error.entry.retryable && name.length <= LONGEST_NAME) {
         this.#known.delete(name);
         this.#refused.set(name, { error, at: this.#clock.monotonic() });
       }

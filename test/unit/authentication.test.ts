@@ -240,6 +240,17 @@ describe('the memory in front of the database', () => {
     }
   });
 
+  test('does not keep what is too long to be anybody’s, so that strangers cannot fill it', async () => {
+    const refusal = (key: string) => authenticator.authenticate(byKey(key)).catch((error: Error) => error);
+    expect(await refusal('short')).toBe(await refusal('short'));
+    const long = 'x'.repeat(15_000);
+    expect(await refusal(long)).toMatchObject({ code: 'CREDENTIALS_INVALID' });
+    expect(await refusal(long)).not.toBe(await refusal(long));
+    const padded = byCookie(ALICE_SESSION_KEY, { 'run-as': long });
+    expect(await authenticator.authenticate(padded)).toMatchObject({ userId: ALICE });
+    expect(authenticator.tryCached(padded)).toBeUndefined();
+  });
+
   test('lets known callers in for a minute while the database is away, and no others', async () => {
     await authenticator.authenticate(byKey('key-alice'));
     await database.stop();
