@@ -23,7 +23,10 @@ const AWAY: ReadonlySet<ErrorCode> = new Set(['DATABASE_UNAVAILABLE', 'BUS_UNAVA
 
 /** A neighbour that is away is an ordinary event, and where in the code it was noticed tells an administrator nothing. */
 function describe(error: Error): object {
-  return error instanceof LightconeError && AWAY.has(error.code)
-    ? { code: error.code, message: error.message }
-    : pino.stdSerializers.err(error);
+  if (error instanceof LightconeError && AWAY.has(error.code)) {
+    return { code: error.code, message: error.message };
+  }
+  // Node's HTTP parser adds the bytes that it could not read, and there may be a key or a cookie among them.
+  const { rawPacket: _, ...described } = pino.stdSerializers.err(error);
+  return described;
 }

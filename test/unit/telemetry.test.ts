@@ -92,6 +92,13 @@ describe('an error in the log', () => {
     expect(logged(away)).toEqual({ code: 'BUS_UNAVAILABLE', message: 'the broker is away' });
   });
 
+  it('does not show the request that could not be parsed', () => {
+    const rawPacket = Buffer.from('GET / HTTP/9.9\r\nx-api-key: secret\r\n\r\n');
+    const error = Object.assign(new Error('Parse Error'), { code: 'HPE_INVALID_VERSION', rawPacket });
+    expect(logged(error)).toMatchObject({ message: 'Parse Error', code: 'HPE_INVALID_VERSION' });
+    expect(logged(error)).not.toHaveProperty('rawPacket');
+  });
+
   it('has a stack when it is a mistake in Lightcone', () => {
     expect(logged(new TypeError('x is not a function')).stack).toContain('telemetry.test.ts');
   });
