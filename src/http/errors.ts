@@ -53,7 +53,8 @@ export function handleError(error: unknown, request: FastifyRequest, reply: Fast
 function asLightconeError(error: unknown, bodyMissing: boolean): LightconeError {
   if (error instanceof LightconeError) {
     // A message made for the administrator's log (a wrong setting, a missing table) is not for every visitor.
-    return error.entry.status === 500 ? internal(error) : error;
+    if (error.entry.status === 500) return internal(error);
+    return isNeighbourAway(error) ? new LightconeError(error.code, error.entry.meaning) : error;
   }
   if (!(error instanceof Error)) return internal(error);
   const { validation, validationContext, code = '', statusCode = 500 } = error as FastifyError;
@@ -65,6 +66,10 @@ function asLightconeError(error: unknown, bodyMissing: boolean): LightconeError 
   }
   return internal(error);
 }
+
+/** Its message tells the administrator which host, account or file it is. */
+const isNeighbourAway = ({ code }: LightconeError): boolean =>
+  code === 'DATABASE_UNAVAILABLE' || code === 'BUS_UNAVAILABLE';
 
 const internal = (cause: unknown): LightconeError =>
   new LightconeError('INTERNAL', 'an error inside Lightcone; its log tells more', { cause });

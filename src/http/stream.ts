@@ -15,6 +15,7 @@ import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
 import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
+import { toErrorReply } from './errors.js';
 import type { TakeOver } from './take-over.js';
 
 const MAX_VIEWED = 200;
@@ -52,7 +53,8 @@ export function registerStream(app: App, deps: StreamDeps): void {
       principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
       viewed = await viewedHistories(request, principal, deps);
     } catch (error) {
-      if (error instanceof LightconeError && PASSES.has(error.code)) return comeBack(reply, error.message);
+      if (error instanceof LightconeError && PASSES.has(error.code))
+        return comeBack(reply, toErrorReply(error).body.err_msg);
       throw error;
     }
     // Much may have happened while the caller was looked up: it left, or this worker was told to stop.

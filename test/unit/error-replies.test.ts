@@ -22,6 +22,16 @@ describe('an error reply', () => {
     });
   });
 
+  test.each(['DATABASE_UNAVAILABLE', 'BUS_UNAVAILABLE'] as const)(
+    'for %s does not say whose host, account or file it is',
+    (code) => {
+      const { body } = toErrorReply(
+        new LightconeError(code, 'postgresql://user@secret.host/db cannot be used'),
+      );
+      expect(body).toEqual({ err_msg: ERRORS[code].meaning, err_code: 500001 });
+    },
+  );
+
   test('tells when to come back, where trying again helps', () => {
     const retryAfter = (error: LightconeError) => toErrorReply(error).headers['retry-after'];
     expect(retryAfter(new LightconeError('BUS_UNAVAILABLE', ''))).toBe('5');
