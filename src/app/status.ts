@@ -20,6 +20,8 @@ export interface StatusParts {
   bus: Bus;
   manager: ConnectionManager;
   metrics: CountingMetrics;
+  /** Tables and demo data are there. */
+  prepared: () => boolean;
   /** The election comes late in the start. */
   candidate: () => Candidate | undefined;
   leaderName: () => string | undefined;
@@ -42,6 +44,7 @@ export class WorkerStatusSource implements StatusSource {
   readyProblems(): string[] {
     const { config, database, bus, manager } = this.parts;
     const problems = [database.problem()];
+    if (!this.parts.prepared()) problems.push('this worker is starting: the tables are not prepared yet');
     if (config.sse.enabled) {
       problems.push(bus.problem());
       if (manager.draining) problems.push('this worker is draining: it is being stopped');

@@ -21,7 +21,8 @@ import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
 import { registerOpenApi } from '../http/openapi.js';
-import { registerStream } from '../http/stream.js';
+import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
+import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
 import { TakeOver } from '../http/take-over.js';
@@ -66,6 +67,7 @@ export class Worker implements Lifecycle {
   private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
   private listening = false;
+  private prepared = false;
 
   constructor(private readonly options: WorkerOptions) {
     const { config, serverName, surroundings } = options;
@@ -105,20 +107,19 @@ export class Worker implements Lifecycle {
     const standalone = !config.sse.attachToGalaxy;
     const { database, bus } = this;
     this.duties = standalone ? new Duties({ config, database, bus, idCodec, surroundings }) : undefined;
+    const stream: StreamDeps = {
+      enabled: config.sse.enabled,
+      manager: this.manager,
+      authenticator,
+      accounts,
+      decodeId,
+      opening: new StreamOpening(this.manager, new TakeOver()),
+    };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
-      bareRoutes: [
-        (app) =>
-          registerStream(app, {
-            enabled: config.sse.enabled,
-            manager: this.manager,
-            authenticator,
-            accounts,
-            decodeId,
-            takeOver: new TakeOver(),
-          }),
-      ],
+      bareRoutes: [(app) => registerStream(app, stream)],
+      shortcut: createStreamShortcut(stream),
       routes: [
         ...(this.duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
@@ -178,6 +179,7 @@ export class Worker implements Lifecycle {
     if (demo && (await seedDemo(this.database)) === undefined) {
       logger.info('demo data is left as it is: the database has users already');
     }
+    this.prepared = true;
     if (config.sse.enabled) await this.startDelivery(signal);
     else await this.startDuties();
     if (supervised) await this.listen();
@@ -280,6 +282,7 @@ export class Worker implements Lifecycle {
       bus: this.bus,
       manager: this.manager,
       metrics: this.metrics,
+      prepared: () => this.prepared,
       candidate: () => this.candidate,
       leaderName: () => this.leaderName,
     });
