@@ -1,6 +1,6 @@
 /** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
 import { Command } from 'commander';
-import { prepare, withConfigFlag } from './setting-flags.js';
+import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
 
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -58,7 +58,8 @@ export function createDoctorCommand(): Command {
     .description('Check settings, database, broker, election and clocks; one line each')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
-      const { doctor } = await import('../app/doctor.js');
-      if (!(await doctor(config, { logger, print }))) process.exitCode = 1;
+      const { doctor } = await import('../app/doctor/doctor.js');
+      const file = settingsFile(command);
+      if (!(await doctor(config, file, { logger, print }))) process.exitCode = 1;
     });
 }

@@ -36,6 +36,10 @@ export function loadOptions(command: Command): LoadOptions {
   return { env: process.env, flags, cwd: process.cwd() };
 }
 
+/** The file that `loadConfig` reads; undefined for the embedded default. */
+export const settingsFile = (command: Command): string | undefined =>
+  command.opts<{ config?: string }>().config ?? (process.env.GALAXY_CONFIG_FILE || undefined);
+
 /**
  * Settings and logger of a command; warnings about the settings are logged.
  *

@@ -18,9 +18,14 @@ export async function migrate(db: Database, logger: Logger): Promise<string[]> {
   return db.transaction(async (tx) => {
     if (tx.dialect === 'postgresql') await tx.all(MIGRATION_LOCK);
     const done = await appliedMigrations(tx);
+    if (!done) {
+      await tx.run(
+        'CREATE TABLE lightcone_migration (number integer PRIMARY KEY, name text NOT NULL, applied timestamp NOT NULL)',
+      );
+    }
     const applied: string[] = [];
     for (const migration of MIGRATIONS) {
-      if (done.has(migration.number)) continue;
+      if (done?.has(migration.number)) continue;
       for (const statement of migration.statements(tx.dialect)) await tx.run(statement);
       await tx.run(
         `INSERT INTO lightcone_migration (number, name, applied) VALUES ($1, $2, ${utcNow(tx.dialect)})`,
@@ -33,18 +38,27 @@ export async function migrate(db: Database, logger: Logger): Promise<string[]> {
   });
 }
 
-async function appliedMigrations(tx: Sql): Promise<Set<number>> {
-  if (!(await columnsOf(tx, ['lightcone_migration'])).has('lightcone_migration')) {
-    if ((await columnsOf(tx, ['history'])).has('history')) {
+/**
+ * What `migrate` would apply; changes nothing.
+ *
+ * @throws LightconeError as `migrate`
+ */
+export async function pendingMigrations(db: Sql): Promise<string[]> {
+  const done = await appliedMigrations(db);
+  return MIGRATIONS.filter(({ number }) => !done?.has(number)).map(({ name }) => name);
+}
+
+/** Undefined in an empty database. */
+async function appliedMigrations(tx: Sql): Promise<Set<number> | undefined> {
+  if (!(await hasTable(tx, 'lightcone_migration'))) {
+    if (await hasTable(tx, 'history')) {
       throw new LightconeError(
         'DATABASE_SCHEMA',
         'the database already has a table "history" that Lightcone did not make; ' +
           'set attach_to_galaxy: true if it is a Galaxy database, or name an empty database in database_connection',
       );
     }
-    await tx.run(
-      'CREATE TABLE lightcone_migration (number integer PRIMARY KEY, name text NOT NULL, applied timestamp NOT NULL)',
-    );
+    return undefined;
   }
   const rows = await tx.all<{ number: number }>('SELECT number FROM lightcone_migration');
   const newest = Math.max(0, ...rows.map((row) => row.number));
@@ -64,7 +78,7 @@ async function appliedMigrations(tx: Sql): Promise<Set<number>> {
  * @returns false when it may not; then a new leader starts at its own clock instead of the stored cursor
  */
 export async function migrateAttached(db: Database, logger: Logger): Promise<boolean> {
-  if ((await columnsOf(db, ['lightcone_cursor'])).has('lightcone_cursor')) return true;
+  if (await hasTable(db, 'lightcone_cursor')) return true;
   try {
     await db.run(cursorTable(db.dialect));
     return true;
@@ -105,6 +119,9 @@ export async function checkSchema(db: Sql): Promise<void> {
       ' (standalone: run "lightcone migrate"; attached: a Galaxy of release 26.1 or later)',
   );
 }
+
+export const hasTable = async (db: Sql, table: string): Promise<boolean> =>
+  (await columnsOf(db, [table])).has(table);
 
 /** The columns of those of `tables` that exist. */
 async function columnsOf(db: Sql, tables: readonly string[]): Promise<Map<string, Set<string>>> {

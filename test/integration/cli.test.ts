@@ -160,7 +160,8 @@ describe('on a SQLite file', () => {
     expect(before.stdout).toMatch(/^problem {2}database .* does not exist yet; run "lightcone migrate"/m);
     expect(before.code).toBe(1);
     await lightcone('migrate');
-    const after = await lightcone('doctor');
+    // Not the port of a Lightcone that happens to run here.
+    const after = await run('cli', ['doctor'], { LIGHTCONE_LISTEN: '127.0.0.1:9' });
     expect(lines(after.stdout).map((line) => line.split(/ +/).slice(0, 2).join(' '))).toEqual([
       'ok settings',
       'ok database',
@@ -169,6 +170,7 @@ describe('on a SQLite file', () => {
       'note election',
       'ok clock',
       'ok broker',
+      'note worker',
     ]);
     expect(after.code).toBe(0);
   });

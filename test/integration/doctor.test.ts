@@ -1,0 +1,117 @@
+/** What `lightcone doctor` says of an installation on PostgreSQL and RabbitMQ, as it breaks. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GALAXY_TABLES } from '../support/galaxy-tables.js';
+import { Installation, type Settings } from '../support/installation.js';
+
+let here: Installation;
+beforeAll(async () => {
+  here = await Installation.production();
+}, 120_000);
+afterAll(() => here.close());
+
+/** @returns the exit code, and the lines by name: `{ schema: 'ok every migration is applied', … }` */
+async function doctor(settings: Settings = {}) {
+  const process = here.process(['doctor'], settings);
+  const { code } = await process.exited;
+  const lines = process.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => /^(\S+) +(\S+) +(.*)$/.exec(line)!);
+  return { code, said: Object.fromEntries(lines.map(([, state, name, text]) => [name, `${state} ${text}`])) };
+}
+
+describe('doctor', () => {
+  it('says that the tables are not made yet', async () => {
+    const { code, said } = await doctor();
+    expect([code, said.schema]).toEqual([
+      1,
+      'problem not applied yet: galaxy tables, audit triggers, own tables, resources; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
+    ]);
+  });
+
+  it('finds everything well, who is the monitor, and the worker at the address of the settings', async () => {
+    const { url, stop } = await here.worker();
+    const { code, said } = await doctor({ sse: { listen: url.replace('http://', '') } });
+    expect(said).toMatchObject({
+      schema: 'ok every migration is applied',
+      triggers: 'ok all six are there',
+      listen: 'ok a NOTIFY comes back',
+      election: expect.stringMatching(/^ok monitor: main\.1@\S+; heartbeats: main\.1@\S+$/),
+      broker: expect.stringMatching(/^ok amqp/),
+      worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready$/),
+    });
+    expect(code).toBe(0);
+    await stop();
+  });
+
+  it('notes that nothing runs, which is no mistake', async () => {
+    const { code, said } = await doctor({ sse: { listen: '127.0.0.1:9' } });
+    expect(said.election).toMatch(/^note nobody is the monitor; .* start "lightcone serve"$/);
+    expect(said.worker).toMatch(/^note none listens on 127\.0\.0\.1:9 .* start "lightcone serve"/);
+    expect(code).toBe(0);
+  });
+
+  it('does not take the heartbeat of a process that died for a monitor', async () => {
+    const beat = (secondsAgo: number) =>
+      here.sql(`INSERT INTO worker_process (server_name, hostname, pid, app_type, update_time)
+        VALUES ('sse_monitor.dead', 'host', 1, 'sse_monitor', now() AT TIME ZONE 'UTC' - interval '${secondsAgo} seconds')`);
+    await beat(30);
+    expect((await doctor()).said.election).toMatch(
+      /^note nobody is the monitor; heartbeats: sse_monitor\.dead@host \(silent for 3\d s\); start/,
+    );
+    await here.sql('DELETE FROM worker_process');
+    await beat(1);
+    expect(await doctor()).toMatchObject({
+      code: 1,
+      said: {
+        election: expect.stringContaining('problem nobody holds the role of the monitor; heartbeats:'),
+      },
+    });
+    await here.sql('DELETE FROM worker_process');
+  });
+
+  it('names a table whose trigger is disabled', async () => {
+    await here.sql('ALTER TABLE history DISABLE TRIGGER trigger_history_audit_by_id_aus');
+    const { code, said } = await doctor();
+    expect([code, said.triggers]).toEqual([
+      1,
+      expect.stringContaining('problem no triggers for INSERT and UPDATE on history:'),
+    ]);
+    await here.sql('ALTER TABLE history ENABLE TRIGGER trigger_history_audit_by_id_aus');
+  });
+
+  it('says what the broker refuses', async () => {
+    const refused = async (change: (url: URL) => void): Promise<string | undefined> => {
+      const url = new URL(here.galaxy.amqp_internal_connection as string);
+      change(url);
+      return (await doctor({ galaxy: { amqp_internal_connection: url.href } })).said.broker;
+    };
+    expect(await refused((url) => Object.assign(url, { pathname: '/nowhere' }))).toMatch(
+      /^problem .*refuses the virtual host/,
+    );
+    expect(await refused((url) => Object.assign(url, { password: 'wrong' }))).toMatch(
+      /^problem .*refuses the user or the password/,
+    );
+  });
+});
+
+describe('beside a Galaxy', () => {
+  it('refuses its tables while attach_to_galaxy is not set, and takes them when it is', async () => {
+    const galaxy = await Installation.production();
+    const before = here;
+    here = galaxy;
+    try {
+      await galaxy.sql(GALAXY_TABLES);
+      expect((await doctor()).said.schema).toContain(
+        'problem the database already has a table "history" that Lightcone did not make; set attach_to_galaxy: true',
+      );
+      const { code, said } = await doctor({ sse: { attach_to_galaxy: true } });
+      expect(said.schema).toContain('note table lightcone_cursor is missing');
+      expect(said.triggers).toContain('note they send no NOTIFY, so the audit table is polled');
+      expect(code).toBe(0);
+    } finally {
+      here = before;
+      await galaxy.close();
+    }
+  });
+});
