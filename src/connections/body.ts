@@ -9,11 +9,13 @@ const RETRY_TO_MS = 5000;
 /**
  * The first bytes: `retry:`, at random, so that a restart is not answered by a stampede; then `ready` with an id, so that
  * a tab that has received nothing yet can resume.
+ *
+ * @returns text in ASCII
  */
-export function preamble(head: string, chunked: boolean, position: Position, random: () => number): Buffer {
+export function preamble(head: string, chunked: boolean, position: Position, random: () => number): string {
   const retry = RETRY_FROM_MS + Math.floor(random() * (RETRY_TO_MS - RETRY_FROM_MS));
   const text = retryText(retry) + frameText('ready', '{}', position);
-  return Buffer.from(chunked ? `${head}${text.length.toString(16)}\r\n${text}\r\n` : head + text, 'latin1');
+  return chunked ? `${head}${text.length.toString(16)}\r\n${text}\r\n` : head + text;
 }
 
 /** Ends the body as its encoding asks; the socket closes once everything is out. */

@@ -2,6 +2,7 @@
  * The HTTP border: one Fastify app, made of route modules. What every route shares stands here (prefix, errors, limits,
  * cross-origin rules); what a route does stands in its own file.
  */
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http';
 // Adds `hide` to the type of a route's schema.
 import type {} from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
@@ -30,6 +31,17 @@ export type App = FastifyInstance<
 /** Adds its routes. Paths are without the prefix. */
 export type RouteModule = (app: App) => unknown;
 
+/**
+ * Answers plain GET requests (no query) for one path without Fastify, where the time and the garbage of its request cycle
+ * matter. The route of the same path is the reference: `answer` returns false for whatever it does not do exactly alike.
+ */
+export interface Shortcut {
+  /** Without the prefix. */
+  path: string;
+  /** @param headers what the cross-origin rules add to the answer */
+  answer(request: IncomingMessage, response: ServerResponse, headers: Record<string, string>): boolean;
+}
+
 export interface HttpAppOptions {
   http: Pick<HttpConfig, 'prefix' | 'allowedOrigins' | 'infrastructureUrl'>;
   logger: Logger;
@@ -41,20 +53,33 @@ export interface HttpAppOptions {
    * its own head to the socket takes them from `reply.getHeaders()`.
    */
   bareRoutes?: readonly RouteModule[];
+  shortcut?: Shortcut;
 }
 
 /** A batch of 200 encoded ids needs 7 KiB. */
 const BODY_LIMIT_BYTES = 1024 * 1024;
-/** Longer than the idle time of usual proxies (nginx 60 s), so that it is the proxy that closes, never under a request. */
-const KEEP_ALIVE_MS = 75_000;
-/** For a request to arrive, not for its answer: streams stay open. */
-const REQUEST_TIMEOUT_MS = 30_000;
-const HEADERS_TIMEOUT_MS = 20_000;
+const SERVER_OPTIONS: ServerOptions = {
+  // Longer than the idle time of usual proxies (nginx 60 s), so that it is the proxy that closes, never under a request.
+  keepAliveTimeout: 75_000,
+  // For a request to arrive, not for its answer: streams stay open.
+  requestTimeout: 30_000,
+  headersTimeout: 20_000,
+};
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
-export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppOptions): App {
+export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }: HttpAppOptions): App {
+  const crossOrigin = new CrossOrigin(http);
+  const shortcutOf = (taken: Shortcut | undefined) => {
+    // Fastify alone logs requests.
+    if (taken === undefined || logger.isLevelEnabled('debug')) return () => false;
+    const path = http.prefix + taken.path;
+    return (request: IncomingMessage, response: ServerResponse): boolean =>
+      request.url === path &&
+      request.method === 'GET' &&
+      taken.answer(request, response, crossOrigin.headersFor(request.headers));
+  };
   const app: App = Fastify({
     // Request lines (at debug level) without the query, which can hold a key.
     loggerInstance: logger.child(
@@ -63,9 +88,12 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppO
     ) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
     bodyLimit: BODY_LIMIT_BYTES,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    serverFactory: (handler) => {
+      const answered = shortcutOf(shortcut);
+      return createServer(SERVER_OPTIONS, (request, response) => {
+        if (!answered(request, response)) handler(request, response);
+      });
+    },
     // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
     // EventSource give up.
     return503OnClosing: false,
@@ -77,7 +105,6 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppO
   // Text is what a foreign page's form could send without asking; every body here is JSON.
   app.removeContentTypeParser('text/plain');
 
-  const crossOrigin = new CrossOrigin(http);
   app.setNotFoundHandler((request, reply) => {
     handleError(
       new LightconeError('NOT_FOUND', `there is no ${request.method} ${pathOf(request.url)}`),

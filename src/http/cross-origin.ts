@@ -2,9 +2,12 @@
  * Requests from other web sites. Two separate questions: may a page of that origin *read* our answers (CORS), and may it
  * *act* with the visitor's cookie, which the browser attaches by itself (request forgery).
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { HttpConfig } from '../config/config.js';
 import { LightconeError } from '../core/errors.js';
+
+const NONE: Record<string, string> = Object.freeze({});
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -25,15 +28,21 @@ export class CrossOrigin {
     return this.#allowed.size > 0;
   }
 
-  /** onRequest hook: lets pages of the allowed origins, and no others, read the answer. */
+  /** Lets pages of the allowed origins, and no others, read the answer to a request with these headers. */
+  headersFor({ origin }: IncomingHttpHeaders): Record<string, string> {
+    if (!this.allowsOthers) return NONE;
+    if (origin === undefined || !this.#allowed.has(origin)) return { vary: 'Origin' };
+    return {
+      vary: 'Origin',
+      'access-control-allow-origin': origin,
+      'access-control-allow-credentials': 'true',
+      'access-control-expose-headers': 'retry-after, supported-channels',
+    };
+  }
+
+  /** onRequest hook */
   readonly addHeaders = (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
-    reply.header('vary', 'Origin');
-    const { origin } = request.headers;
-    if (origin !== undefined && this.#allowed.has(origin)) {
-      reply.header('access-control-allow-origin', origin);
-      reply.header('access-control-allow-credentials', 'true');
-      reply.header('access-control-expose-headers', 'retry-after, supported-channels');
-    }
+    reply.headers(this.headersFor(request.headers));
     done();
   };
 

@@ -3,21 +3,20 @@
  * manager and HTTP has nothing more to do with it.
  */
 
-import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { retryText } from '../connections/frame.js';
-import type { CloseReason, ConnectionManager } from '../connections/manager.js';
-import type { Tab } from '../connections/tab.js';
+import type { ConnectionManager } from '../connections/manager.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId, Principal } from '../core/events.js';
 import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
-import type { App } from './app.js';
+import type { App, Shortcut } from './app.js';
 import type { Authenticator } from './authentication.js';
 import { toErrorReply } from './errors.js';
-import type { TakeOver } from './take-over.js';
+import { STREAM_HEADERS, type StreamOpening } from './stream-opening.js';
 
+const STREAM_PATH = '/api/events/stream';
 const MAX_VIEWED = 200;
 /** A caller that cannot be served now asks again after so long. */
 const RETRY_MS = 3000;
@@ -28,18 +27,13 @@ export interface StreamDeps {
   authenticator: Pick<Authenticator, 'tryCached' | 'authenticate'>;
   accounts: Pick<Accounts, 'accessibleHistories'>;
   decodeId: (text: string) => HistoryId | undefined;
-  takeOver: TakeOver;
+  opening: StreamOpening;
 }
 
-/** Where a socket or response keeps its tab, so that its listeners need no closure. */
-const TAB = Symbol('tab');
-type Output = (Socket | ServerResponse) & { [TAB]?: Tab };
-
 export function registerStream(app: App, deps: StreamDeps): void {
-  const handlers = outputHandlers(deps.manager);
+  const { manager, authenticator, opening } = deps;
 
-  app.get('/api/events/stream', { exposeHeadRoute: false }, async (request, reply) => {
-    const { manager, authenticator } = deps;
+  app.get(STREAM_PATH, { exposeHeadRoute: false }, async (request, reply) => {
     if (!deps.enabled) {
       throw new LightconeError(
         'SWITCHED_OFF',
@@ -68,50 +62,35 @@ export function registerStream(app: App, deps: StreamDeps): void {
       );
     }
     manager.admit(principal);
-    const since = requestedCursor(request, manager);
-
+    const since = requestedCursor(request.headers, request.query as Query, manager);
     reply.hijack();
-    const socket = deps.takeOver.take(request.raw, reply.raw);
-    if (socket !== undefined) {
-      const tab = manager.open({
-        out: socket,
-        chunked: true,
-        head: headText(reply),
-        principal,
-        since,
-        viewed,
-      });
-      handlers.attach(socket, tab);
-      socket.resume();
-      return;
-    }
-    const response = reply.raw;
-    for (const [name, value] of Object.entries(reply.getHeaders()))
-      if (value !== undefined) response.setHeader(name, value);
-    response.writeHead(200, STREAM_HEADERS);
-    const tab = manager.open({ out: response, chunked: false, head: '', principal, since, viewed });
-    handlers.attach(response, tab);
+    opening.open(request.raw, reply.raw, { principal, since, viewed }, reply.getHeaders());
   });
 }
 
-const STREAM_HEADERS = {
-  'Content-Type': 'text/event-stream',
-  'Cache-Control': 'no-cache',
-  'X-Accel-Buffering': 'no',
-};
-
-/** The head as bytes on a socket of our own; headers that hooks left (cross-origin) are part of it. */
-function headText(reply: FastifyReply): string {
-  let head = `${HEAD}Date: ${new Date().toUTCString()}\r\n`;
-  for (const [name, value] of Object.entries(reply.getHeaders())) {
-    for (const one of [value].flat()) if (one !== undefined) head += `${name}: ${one}\r\n`;
-  }
-  return `${head}\r\n`;
+/**
+ * The same without Fastify, for what comes by the ten thousand when a worker is restarted: callers that are remembered,
+ * and ask for nothing special. Whatever else a request is, it is left to the route.
+ */
+export function createStreamShortcut(deps: StreamDeps): Shortcut {
+  const { enabled, manager, authenticator, opening } = deps;
+  const openLater: StreamOpening['open'] = (request, ...rest) => {
+    // Garbage behind the request, in the same packet, has ended the connection.
+    if (!request.socket.destroyed) opening.open(request, ...rest);
+  };
+  return {
+    path: STREAM_PATH,
+    answer(request, response, headers) {
+      if (!enabled || !manager.ready || response.socket === null) return false;
+      const principal = authenticator.tryCached({ headers: request.headers, query: undefined });
+      if (principal === undefined || !manager.hasRoomFor(principal)) return false;
+      const since = requestedCursor(request.headers, {}, manager);
+      // Later, because the parser may have more of this packet to read, and must not be taken away from under it.
+      process.nextTick(openLater, request, response, { principal, since, viewed: [] }, headers);
+      return true;
+    },
+  };
 }
-
-const HEAD = `HTTP/1.1 200 OK\r\n${Object.entries(STREAM_HEADERS)
-  .map(([name, value]) => `${name}: ${value}\r\n`)
-  .join('')}Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n`;
 
 /** What mends itself: the caller is not at fault and should ask again. */
 const PASSES: ReadonlySet<string> = new Set<ErrorCode>(['DATABASE_UNAVAILABLE', 'RATE_LIMITED']);
@@ -132,10 +111,13 @@ function comeBack(reply: FastifyReply, why: string): FastifyReply {
 
 type Query = { last_event_id?: string | string[]; history_id?: string | string[] };
 
-function requestedCursor(request: FastifyRequest, manager: ConnectionManager): Cursor | undefined {
+function requestedCursor(
+  headers: IncomingHttpHeaders,
+  query: Query,
+  manager: ConnectionManager,
+): Cursor | undefined {
   // On its own reconnects a browser sends the header, which is newer than what stands in the URL.
-  const header = request.headers['last-event-id'];
-  const text = header ?? [(request.query as Query).last_event_id].flat()[0];
+  const text = headers['last-event-id'] ?? [query.last_event_id].flat()[0];
   if (text === undefined || text === '') return undefined;
   return manager.acceptCursor(parseIso(String(text)));
 }
@@ -161,33 +143,4 @@ async function viewedHistories(
     throw new LightconeError('NOT_ACCESSIBLE', 'You may not see one of the histories in history_id.');
   }
   return ids;
-}
-
-/** One set of listeners for all tabs. */
-function outputHandlers(manager: ConnectionManager) {
-  const gone = (output: Output, reason: CloseReason): void => {
-    if (output[TAB] !== undefined) manager.gone(output[TAB], reason);
-  };
-  function onDrain(this: Output): void {
-    if (this[TAB] !== undefined) manager.drained(this[TAB]);
-  }
-  function onClose(this: Output): void {
-    gone(this, 'client');
-  }
-  function onError(this: Output): void {
-    gone(this, 'error');
-    this.destroy();
-  }
-  // A client that ends its side of an event stream has nothing more to say and nothing more to hear.
-  function onEnd(this: Output): void {
-    this.destroy();
-  }
-  return {
-    attach(output: Output, tab: Tab): void {
-      output[TAB] = tab;
-      output.on('drain', onDrain).on('close', onClose).on('error', onError).on('end', onEnd);
-      // It may have closed while its first bytes were written, before anybody listened.
-      if (output.destroyed) manager.gone(tab, 'client');
-    },
-  };
 }

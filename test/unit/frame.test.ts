@@ -99,14 +99,14 @@ describe('a batch', () => {
 
 describe('the first bytes of a stream', () => {
   it.each([0, 0.5, 0.999_999])('ask for a retry after 2 to 5 s (random %d) and say ready', (random) => {
-    const [retry, ready] = parse(preamble('', false, position, () => random));
+    const [retry, ready] = parse(Buffer.from(preamble('', false, position, () => random)));
     expect(retry?.retry).toBeGreaterThanOrEqual(2000);
     expect(retry?.retry).toBeLessThan(5000);
     expect(ready).toMatchObject({ event: 'ready', data: '{}', id: position.text });
   });
 
   it('are one chunk behind the head where the connection is chunked', () => {
-    const text = preamble('HEAD\r\n\r\n', true, position, () => 0).toString();
+    const text = preamble('HEAD\r\n\r\n', true, position, () => 0);
     const [, length, body] = /^HEAD\r\n\r\n([0-9a-f]+)\r\n(.*)\r\n$/s.exec(text)!;
     expect(Number.parseInt(length!, 16)).toBe(body!.length);
   });
