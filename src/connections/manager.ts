@@ -10,10 +10,9 @@ import { LightconeError } from '../core/errors.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { secondsToMicros } from '../core/time.js';
-import { preamble } from './body.js';
+import { endBody, preamble } from './body.js';
 import { catchUpFrames } from './catch-up.js';
 import { drainTabs } from './drain.js';
-import { Endings } from './endings.js';
 import { commentFrame, type Frame, Position } from './frame.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
@@ -49,7 +48,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly outlet: Outlet;
   readonly recent: RecentLog;
   private readonly wheel: Wheel;
-  private readonly endings = new Endings();
   private readonly permissionCheck: PermissionCheck;
   /** Present once the database clock is known. */
   private live: Live | undefined;
@@ -241,10 +239,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   /** The socket is gone. May be called for a tab that is already closed. */
   gone(tab: Tab, reason: CloseReason): void {
-    if (!this.registry.remove(tab)) {
-      this.endings.closed(tab);
-      return;
-    }
+    if (!this.registry.remove(tab)) return;
     tab.state = 'closed';
     tab.outbox = undefined;
     tab.pending = undefined;
@@ -264,8 +259,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { state, pending } = tab;
     if (state === 'live' && pending !== undefined) this.outlet.write(tab, pending);
     this.gone(tab, reason);
-    const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
-    if (takesBytes) this.endings.end(tab, this.wheel.second);
+    if (state === 'live' || state === 'catching_up') endBody(tab);
     else tab.out.destroy();
   }
 
@@ -327,7 +321,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.keepaliveFrame = undefined;
     this.wheel.advance();
     this.outlet.second = this.wheel.second;
-    this.endings.expire(this.wheel.second);
     if (this.wheel.second % this.parts.config.permissionCheckSeconds === 0) void this.permissionCheck.run();
     this.reportCounts();
   }
@@ -362,10 +355,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
     this.outlet.flush();
-    const { registry, endings } = this;
-    await drainTabs(registry, endings, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
-    endings.cutAll();
-    for (const tab of [...registry.all]) {
+    await drainTabs(this.registry, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
+    for (const tab of [...this.registry.all]) {
       this.gone(tab, 'drained');
       tab.out.destroy();
     }
@@ -378,7 +369,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.live?.gapRepair.stop();
     this.stopping.abort();
     for (const tab of [...this.registry.all]) this.close(tab, 'drained');
-    this.endings.cutAll();
   }
 }
 
