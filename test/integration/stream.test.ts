@@ -186,6 +186,25 @@ describe('a history that the stream asks for by history_id', () => {
 });
 
 describe('too many', () => {
+  it('streams on one worker: 503 with Retry-After, whoever asks', async () => {
+    const small = await here.worker({ sse: { max_connections: 2 } });
+    await here.stream(small.url);
+    await here.stream(small.url, '');
+    const refused = await SseClient.open(`${small.url}/api/events/stream`);
+    await refused.ended();
+    expect(refused.status).toBe(503);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    expect(JSON.parse(refused.body).err_msg).toContain('max_connections');
+  });
+
+  it('is more than 50 of one user where nothing else is set', async () => {
+    const streams = await Promise.all(Array.from({ length: 50 }, () => here.stream(worker.url)));
+    expect(streams).toHaveLength(50);
+    const refused = await SseClient.open(`${worker.url}${path}`);
+    await refused.ended();
+    expect(refused.status).toBe(429);
+  });
+
   it('streams of one user: 429 with Retry-After, for that user only', async () => {
     const small = await here.worker({ sse: { max_connections_per_user: 2 } });
     const streams = [await here.stream(small.url), await here.stream(small.url)];

@@ -117,11 +117,13 @@ export class Installation {
     this.running.push({ stop });
     if (waitUntilReady) {
       await started;
-      // A worker alone is its own monitor; several of them agree on one.
-      await eventually(() => this.inProcess.some((it) => it.leading && it.monitorProblem === undefined), {
-        within: 20_000,
-        what: 'a leader',
-      });
+      // A worker alone is its own monitor; several of them agree on one, and processes beside it have their own way.
+      await eventually(
+        () =>
+          this.inProcess.some((it) => it.leading && it.monitorProblem === undefined) ||
+          this.running.some((it) => it instanceof ServiceProcess),
+        { within: 20_000, what: 'a leader' },
+      );
     } else {
       await eventually(() => lines.length > 0, { what: 'the first log line' });
     }
@@ -190,6 +192,11 @@ export class Installation {
     }
   }
 
+  /** Workers and processes; `close` does it, too. */
+  async stopWorkers(): Promise<void> {
+    await Promise.all(this.running.map((it) => it.stop()));
+  }
+
   closeStreams(): void {
     for (const client of this.clients.splice(0)) client.close();
   }
@@ -197,7 +204,7 @@ export class Installation {
   /** @throws Error naming what the stopped processes left behind */
   async close(): Promise<void> {
     this.closeStreams();
-    await Promise.all(this.running.map((it) => it.stop()));
+    await this.stopWorkers();
     const left: string[] = [];
     if (this.vhost) {
       const { vhost } = this;
