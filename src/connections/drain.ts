@@ -16,6 +16,8 @@ const GIVE_UP = 0.9;
  */
 export async function drainTabs(
   registry: TabRegistry,
+  /** Streams that were ended, until their last bytes are out. */
+  ended: { readonly size: number },
   clock: Clock,
   timeoutMs: number,
   end: (tab: Tab) => void,
@@ -29,7 +31,7 @@ export async function drainTabs(
     const quota = Math.ceil(total * share) - (total - registry.all.length);
     const live = registry.all.filter((tab) => tab.state === 'live');
     for (const tab of live.slice(0, Math.max(0, quota))) end(tab);
-    if (registry.all.length === 0 || elapsed >= timeoutMs * GIVE_UP) return;
+    if (registry.all.length + ended.size === 0 || elapsed >= timeoutMs * GIVE_UP) return;
     await sleep(SLICE_MS);
   }
 }

@@ -10,9 +10,10 @@ import { LightconeError } from '../core/errors.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { secondsToMicros } from '../core/time.js';
-import { endBody, preamble } from './body.js';
+import { preamble } from './body.js';
 import { catchUpFrames } from './catch-up.js';
 import { drainTabs } from './drain.js';
+import { Endings } from './endings.js';
 import { commentFrame, type Frame, Position } from './frame.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
@@ -48,6 +49,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly outlet: Outlet;
   readonly recent: RecentLog;
   private readonly wheel: Wheel;
+  private readonly endings = new Endings();
   private readonly permissionCheck: PermissionCheck;
   /** Present once the database clock is known. */
   private live: Live | undefined;
@@ -174,16 +176,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /** Whether `admit` would let the caller in; counts nothing. */
-  hasRoomFor({ userId }: Principal): boolean {
-    const { maxConnections, maxConnectionsPerUser } = this.parts.config;
-    return (
-      this.registry.all.length < maxConnections &&
-      (userId === undefined || this.registry.countOfUser(userId) < maxConnectionsPerUser)
-    );
-  }
-
-  /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER */
+  /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER, DATABASE_UNAVAILABLE (not started) */
   admit(principal: Principal): void {
     const { config } = this.parts;
     if (this.registry.all.length >= config.maxConnections) {
@@ -232,14 +225,17 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
-    out.write(preamble(head, chunked, position, this.parts.random), 'latin1');
+    out.write(preamble(head, chunked, position, this.parts.random));
     if (since !== undefined) void this.catchUp(tab, since, 'reconnect');
     return tab;
   }
 
   /** The socket is gone. May be called for a tab that is already closed. */
   gone(tab: Tab, reason: CloseReason): void {
-    if (!this.registry.remove(tab)) return;
+    if (!this.registry.remove(tab)) {
+      this.endings.closed(tab);
+      return;
+    }
     tab.state = 'closed';
     tab.outbox = undefined;
     tab.pending = undefined;
@@ -259,7 +255,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { state, pending } = tab;
     if (state === 'live' && pending !== undefined) this.outlet.write(tab, pending);
     this.gone(tab, reason);
-    if (state === 'live' || state === 'catching_up') endBody(tab);
+    const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
+    if (takesBytes) this.endings.end(tab, this.wheel.second);
     else tab.out.destroy();
   }
 
@@ -321,6 +318,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.keepaliveFrame = undefined;
     this.wheel.advance();
     this.outlet.second = this.wheel.second;
+    this.endings.expire(this.wheel.second);
     if (this.wheel.second % this.parts.config.permissionCheckSeconds === 0) void this.permissionCheck.run();
     this.reportCounts();
   }
@@ -355,8 +353,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
     this.outlet.flush();
-    await drainTabs(this.registry, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
-    for (const tab of [...this.registry.all]) {
+    const { registry, endings } = this;
+    await drainTabs(registry, endings, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
+    endings.cutAll();
+    for (const tab of [...registry.all]) {
       this.gone(tab, 'drained');
       tab.out.destroy();
     }
@@ -369,6 +369,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.live?.gapRepair.stop();
     this.stopping.abort();
     for (const tab of [...this.registry.all]) this.close(tab, 'drained');
+    this.endings.cutAll();
   }
 }
 

@@ -90,9 +90,10 @@ export class Outlet {
   /** Hands a batch to the socket at once; the tab may be `blocked` afterwards. */
   write(tab: Tab, batch: Batch): void {
     tab.position = batch.last.position;
-    tab.lastWrite = this.second;
     this.counts.written += batch.length;
     const { out } = tab;
+    // A write behind bytes that still wait says nothing of a client that takes none.
+    if (out.writableLength === 0) tab.lastWrite = this.second;
     // `false` alone says that more than the high-water mark was handed over; only what is still there is a full socket.
     if (!out.write(tab.chunked ? batch.chunk : batch.plain) && out.writableLength > 0) tab.state = 'blocked';
   }

@@ -21,7 +21,7 @@ export class Tab {
   /** What arrived in this event-loop turn. */
   pending: Batch | undefined = undefined;
   outbox: Outbox | undefined = undefined;
-  /** Second (of the manager's wheel) of the last write; while blocked, of the write that did not fit. */
+  /** Second (of the manager's wheel) of the last write to a socket that had taken everything before it. */
   lastWrite = 0;
 
   // Places in the registry, so that adding and removing cost the same with one tab and with 20,000.

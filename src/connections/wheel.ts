@@ -1,6 +1,6 @@
 /**
  * One timer for all tabs. Each second it looks at one slot: the tabs that may have been silent for a whole keepalive
- * interval, or blocked for the whole write timeout. A tab that was written to meanwhile is moved on, not touched.
+ * interval, or have taken nothing for the whole write timeout. A tab that was written to meanwhile is moved on, not touched.
  */
 import type { Tab } from './tab.js';
 
@@ -45,7 +45,11 @@ export class Wheel {
 
   private look(tab: Tab): void {
     if (tab.state === 'closed') return;
-    const waiting = tab.state === 'blocked' || tab.state === 'lagging';
+    // Few bytes can wait without a tab being blocked; what waits keeps the connection alive as well as a comment would.
+    const waiting =
+      tab.state === 'blocked' ||
+      tab.state === 'lagging' ||
+      (tab.state === 'live' && tab.out.writableLength > 0);
     const silent = this.second - tab.lastWrite;
     if (waiting) {
       if (silent >= this.writeTimeoutSeconds) {
