@@ -176,7 +176,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER, DATABASE_UNAVAILABLE (not started) */
+  /** Whether `admit` would let the caller in; counts nothing. */
+  hasRoomFor({ userId }: Principal): boolean {
+    const { maxConnections, maxConnectionsPerUser } = this.parts.config;
+    return (
+      this.registry.all.length < maxConnections &&
+      (userId === undefined || this.registry.countOfUser(userId) < maxConnectionsPerUser)
+    );
+  }
+
+  /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER */
   admit(principal: Principal): void {
     const { config } = this.parts;
     if (this.registry.all.length >= config.maxConnections) {
@@ -225,7 +234,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
-    out.write(preamble(head, chunked, position, this.parts.random));
+    out.write(preamble(head, chunked, position, this.parts.random), 'latin1');
     if (since !== undefined) void this.catchUp(tab, since, 'reconnect');
     return tab;
   }
