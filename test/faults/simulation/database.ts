@@ -1,0 +1,256 @@
+/** The simulated database: the log that everything resumes from, with NOTIFY, a clock, and times of absence. */
+import { LightconeError } from '../../../src/core/errors.js';
+import type { Cursor, HistoryChange, HistoryId, SessionId, UserId } from '../../../src/core/events.js';
+import type {
+  ChangeLog,
+  ChangeScope,
+  CursorStore,
+  HintListener,
+  HintSource,
+  NotificationDelivery,
+  NotificationLog,
+} from '../../../src/database/port.js';
+import type { SimProcess, SimulatedTime } from './time.js';
+
+export interface SimHistory {
+  id: HistoryId;
+  userId: UserId | undefined;
+  sessionIds: readonly SessionId[];
+}
+
+interface AuditRow {
+  historyId: HistoryId;
+  time: Cursor;
+}
+
+const unavailable = (): LightconeError =>
+  new LightconeError('DATABASE_UNAVAILABLE', 'the simulated database is away');
+
+export class SimDatabase implements ChangeLog, CursorStore, NotificationLog {
+  private readonly rows: AuditRow[] = [];
+  private readonly notifications: { id: number; userId: UserId; time: Cursor }[] = [];
+  private cursor: Cursor | undefined;
+  private readonly listeners = new Set<SimListen>();
+  up = true;
+
+  constructor(
+    readonly time: SimulatedTime,
+    readonly histories: readonly SimHistory[],
+  ) {}
+
+  /** A transaction commits now; its audit time was taken when it began. */
+  commit(historyId: HistoryId, openMs: number): void {
+    this.rows.push({ historyId, time: this.time.toMicros(this.time.ms - openMs) });
+    for (const listener of this.listeners) listener.notify(historyId);
+  }
+
+  commitNotification(id: number, userId: UserId): void {
+    this.notifications.push({ id, userId, time: this.time.now() });
+  }
+
+  /** Every session ends; statements fail until it is back. */
+  goDown(): void {
+    this.up = false;
+    for (const listener of [...this.listeners]) listener.drop();
+  }
+
+  /** One statement: it takes its time to arrive, sees what is committed then, and its answer takes time as well. */
+  private ask<T>(look: () => T): Promise<T> {
+    const { time } = this;
+    const process = time.current;
+    return new Promise((resolve, reject) => {
+      time.after(time.between(0, 20), undefined, () => {
+        const { up } = this;
+        const answer = up ? look() : undefined;
+        time.after(time.between(0, 20), process, () => (up ? resolve(answer as T) : reject(unavailable())));
+      });
+    });
+  }
+
+  now(): Promise<Cursor> {
+    return this.ask(() => this.time.now());
+  }
+
+  changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]> {
+    return this.ask(() =>
+      this.histories
+        .filter((history) => inScope(history, scope))
+        .map((history) => this.change(history, floor))
+        .filter(({ rows }) => rows > 0),
+    );
+  }
+
+  changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]> {
+    return this.ask(() =>
+      this.histories
+        .filter(({ id }) => historyIds.includes(id))
+        .map((history) => this.change(history, floor))
+        .filter(({ newest }) => newest > 0),
+    );
+  }
+
+  private change({ id, userId, sessionIds }: SimHistory, floor: Cursor): HistoryChange {
+    const times = this.rows.filter((row) => row.historyId === id).map((row) => row.time);
+    return {
+      historyId: id,
+      userId,
+      sessionIds,
+      newest: Math.max(0, ...times),
+      rows: times.filter((time) => time > floor).length,
+    };
+  }
+
+  async entryPointOwnersSince(): Promise<{ userIds: UserId[]; sessionIds: SessionId[] }> {
+    return this.ask(() => ({ userIds: [], sessionIds: [] }));
+  }
+
+  read(): Promise<Cursor | undefined> {
+    return this.ask(() => this.cursor);
+  }
+
+  async write(_role: string, cursor: Cursor): Promise<void> {
+    await this.ask(() => {
+      this.cursor = Math.max(this.cursor ?? 0, cursor);
+    });
+  }
+
+  notificationsSince(floor: Cursor): Promise<NotificationDelivery[]> {
+    return this.ask(() =>
+      this.notifications
+        .filter(({ time }) => time > floor)
+        .map(({ id, userId, time }) => ({
+          payload: JSON.stringify({ id }),
+          publicationTime: time,
+          userIds: [userId],
+        })),
+    );
+  }
+
+  async broadcastsSince(): Promise<NotificationDelivery[]> {
+    return [];
+  }
+
+  statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]> {
+    return this.ask(() =>
+      requests.map(({ userId, since }) =>
+        JSON.stringify({
+          notifications: this.notifications
+            .filter((it) => it.userId === userId && it.time > since)
+            .map(({ id }) => ({ id })),
+        }),
+      ),
+    );
+  }
+
+  createHintSource(listener: HintListener): SimListen {
+    return new SimListen(this, listener, this.time.current);
+  }
+
+  attach(listen: SimListen): void {
+    this.listeners.add(listen);
+  }
+
+  detach(listen: SimListen): void {
+    this.listeners.delete(listen);
+  }
+}
+
+function inScope({ id, userId, sessionIds }: SimHistory, scope: ChangeScope): boolean {
+  switch (scope.kind) {
+    case 'all':
+      return true;
+    case 'user':
+      return userId === scope.userId;
+    case 'session':
+      return userId === undefined && sessionIds.includes(scope.sessionId);
+    case 'histories':
+      return scope.historyIds.includes(id);
+  }
+}
+
+/** LISTEN: notifications come in the order of the commits, late, and not at all while the session is away. */
+export class SimListen implements HintSource {
+  readonly name = 'listen';
+  private session = 0;
+  private connected = false;
+  private connectedBefore = false;
+  private stopped = false;
+  private lastArrival = 0;
+  private onConnected: () => void = () => {};
+
+  constructor(
+    private readonly database: SimDatabase,
+    private readonly listener: HintListener,
+    private readonly process: SimProcess | undefined,
+  ) {}
+
+  async start(signal?: AbortSignal): Promise<void> {
+    const first = new Promise<void>((resolve, reject) => {
+      this.onConnected = resolve;
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
+    this.connect();
+    await first;
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.drop();
+  }
+
+  /** The session ends: what is on its way is lost. */
+  drop(): void {
+    this.database.detach(this);
+    const wasConnected = this.connected;
+    this.connected = false;
+    this.session += 1;
+    if (!this.stopped && wasConnected) this.connect();
+  }
+
+  private connect(): void {
+    const { time } = this.database;
+    time.after(time.between(10, 500), this.process, () => {
+      if (this.stopped) return;
+      if (!this.database.up) {
+        this.connect();
+        return;
+      }
+      this.connected = true;
+      this.database.attach(this);
+      this.onConnected();
+      if (this.connectedBefore) this.listener.onGap('listen_reconnected');
+      this.connectedBefore = true;
+    });
+  }
+
+  notify(historyId: HistoryId): void {
+    this.deliver(() => this.listener.onHistories([historyId]));
+  }
+
+  private deliver(work: () => void): void {
+    const { time } = this.database;
+    const { session } = this;
+    this.lastArrival = Math.max(this.lastArrival, time.ms + time.between(0, 100));
+    time.after(this.lastArrival - time.ms, this.process, () => {
+      if (session === this.session) work();
+    });
+  }
+
+  barrier(): Promise<Cursor> {
+    const { time } = this.database;
+    const { session } = this;
+    return new Promise((resolve, reject) => {
+      const fail = (): void => reject(unavailable());
+      if (!this.connected) {
+        fail();
+        return;
+      }
+      time.after(2_500, this.process, fail);
+      time.after(time.between(0, 20), undefined, () => {
+        if (session !== this.session || !this.database.up) return;
+        const moment = time.now();
+        this.deliver(() => resolve(moment));
+      });
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/** A simulated tab: it reconnects as EventSource does, to any worker, with the last id it saw. */
+import { Writable } from 'node:stream';
+import type { HistoryId, Principal } from '../../../src/core/events.js';
+import { parseIso } from '../../../src/core/time.js';
+import { SseParser } from '../../support/sse-parser.js';
+import type { SimProcess, SimulatedTime } from './time.js';
+import type { SimWorker } from './world.js';
+
+/** The worker's end of a connection: bytes arrive late, in order, or not at all once it is cut. */
+class SimSocket extends Writable {
+  private lastArrival = 0;
+  private cutOff = false;
+
+  constructor(
+    private readonly time: SimulatedTime,
+    private readonly process: SimProcess,
+    private readonly tab: SimTab,
+    private readonly onBytes: (bytes: Buffer) => void,
+  ) {
+    super({ highWaterMark: 256, emitClose: true });
+  }
+
+  override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+    const { time } = this;
+    this.lastArrival = Math.max(this.lastArrival, this.tab.readsFrom, time.ms) + time.between(0, 40);
+    time.after(this.lastArrival - time.ms, undefined, () => {
+      if (!this.cutOff) this.onBytes(bytes);
+      time.after(0, this.process, done);
+    });
+  }
+
+  /** The network takes nothing more to the tab, perhaps after half of what was on its way. */
+  cut(): void {
+    this.cutOff = true;
+  }
+}
+
+export interface SimTabOptions {
+  name: string;
+  principal: Principal;
+  /** Foreign histories that it watches by its stream's URL. */
+  viewed: readonly HistoryId[];
+}
+
+export class SimTab {
+  /** When it was told of each history, simulated milliseconds. */
+  readonly told = new Map<HistoryId, number[]>();
+  readonly notifications = new Set<number>();
+  lastEventId: string | undefined;
+  /** It reads nothing before this moment. */
+  readsFrom = 0;
+  private connection = 0;
+  private retryMs = 3_000;
+  private breakCurrent: (() => void) | undefined;
+
+  constructor(
+    private readonly time: SimulatedTime,
+    readonly options: SimTabOptions,
+    private readonly anyWorker: () => SimWorker | undefined,
+  ) {}
+
+  /** Breaks the connection, comes back after `ms`; the worker hears of it only after `silentMs`. */
+  leave(ms: number, silentMs: number): void {
+    const breakIt = this.breakCurrent;
+    if (!breakIt) return;
+    breakIt();
+    this.onWorkerSide(silentMs);
+    this.comeBack(ms);
+  }
+
+  private onWorkerSide: (silentMs: number) => void = () => {};
+
+  connect(): void {
+    const { time, options } = this;
+    this.connection += 1;
+    const { connection } = this;
+    const worker = this.anyWorker();
+    if (!worker) {
+      this.comeBack(1_000);
+      return;
+    }
+    const { manager, process } = worker;
+    const parser = new SseParser();
+    const receive = (bytes: Buffer): void => {
+      for (const frame of parser.push(bytes, time.ms)) {
+        if (frame.id !== undefined) this.lastEventId = frame.id;
+        if (frame.retry !== undefined) this.retryMs = frame.retry;
+        if (frame.event !== undefined) this.onEvent(frame.event, frame.data ?? '');
+      }
+    };
+    const socket = new SimSocket(time, process, this, receive);
+    const broken = (): void => {
+      socket.cut();
+      if (this.connection === connection) this.breakCurrent = undefined;
+    };
+    this.breakCurrent = broken;
+    worker.onDeath(() => {
+      if (this.connection !== connection || this.breakCurrent !== broken) return;
+      broken();
+      this.comeBack(this.retryMs);
+    });
+    // The request takes its time; the worker may be another by then.
+    time.after(time.between(0, 50), process, () => {
+      if (this.breakCurrent !== broken) return;
+      if (!manager.ready) {
+        broken();
+        this.comeBack(1_000);
+        return;
+      }
+      const moment = this.lastEventId === undefined ? undefined : parseIso(this.lastEventId);
+      const since = moment === undefined ? undefined : manager.acceptCursor(moment);
+      const tab = manager.open({
+        out: socket,
+        chunked: false,
+        head: '',
+        principal: options.principal,
+        since,
+        viewed: options.viewed,
+      });
+      socket.on('drain', () => manager.drained(tab));
+      const over = (): void => {
+        manager.gone(tab, 'client');
+        if (this.connection !== connection || this.breakCurrent !== broken) return;
+        broken();
+        this.comeBack(this.retryMs);
+      };
+      socket.on('close', over);
+      this.onWorkerSide = (silentMs) => time.after(silentMs, process, () => socket.destroy());
+    });
+  }
+
+  private comeBack(ms: number): void {
+    this.time.after(ms, undefined, () => this.connect());
+  }
+
+  private onEvent(event: string, data: string): void {
+    if (event === 'history_update') {
+      for (const id of (JSON.parse(data) as { history_ids: string[] }).history_ids) {
+        const historyId = Number(id.slice(1));
+        const times = this.told.get(historyId);
+        if (times) times.push(this.time.ms);
+        else this.told.set(historyId, [this.time.ms]);
+      }
+    } else if (event === 'notification_update') {
+      this.notifications.add((JSON.parse(data) as { id: number }).id);
+    } else if (event === 'notification_status') {
+      const { notifications } = JSON.parse(data) as { notifications: { id: number }[] };
+      for (const { id } of notifications) this.notifications.add(id);
+    }
+  }
+}

@@ -1,0 +1,407 @@
+/** A whole simulated installation, the faults that happen to it, and the question whether a tab missed something. */
+import { ConnectionManager } from '../../../src/connections/manager.js';
+import type { HistoryId, Principal } from '../../../src/core/events.js';
+import { HistoryAuditMonitor } from '../../../src/monitor/history-audit-monitor.js';
+import { createLogger } from '../../../src/telemetry/logger.js';
+import { noMetrics } from '../../../src/telemetry/metrics.js';
+import { SimBroker, SimBus } from './bus.js';
+import { SimDatabase, type SimHistory } from './database.js';
+import { SimTab } from './tab.js';
+import { SimProcess, type SimulatedTime } from './time.js';
+
+const logger = createLogger('silent');
+
+export type FaultKind =
+  | 'kill leader'
+  | 'freeze leader'
+  | 'hand over'
+  | 'drop LISTEN'
+  | 'database away'
+  | 'cut leader from bus'
+  | 'cut worker from bus'
+  | 'broker away'
+  | 'freeze worker'
+  | 'kill worker'
+  | 'drain worker'
+  | 'tab leaves'
+  | 'tab stops reading';
+
+export interface Fault {
+  kind: FaultKind;
+  atMs: number;
+  /** Which of several. */
+  index: number;
+  durationMs: number;
+  /** Until the other side notices. */
+  silentMs: number;
+}
+
+export interface Change {
+  atMs: number;
+  index: number;
+  /** How long its transaction was open; no longer than the overlap. */
+  openMs: number;
+}
+
+export interface Scenario {
+  seed: number;
+  workers: number;
+  /** Longest time on each way to and from the broker. */
+  busDelayMs: number;
+  overlapSeconds: number;
+  recentWindowSeconds: number;
+  queueSize: number;
+  /** Only Galaxy's own monitor runs: no tick is ever heard. */
+  attached: boolean;
+  changes: readonly Change[];
+  notifications: readonly { atMs: number; index: number; publishedAfterMs: number }[];
+  faults: readonly Fault[];
+}
+
+const HISTORIES: readonly SimHistory[] = [
+  { id: 1, userId: 1, sessionIds: [] },
+  { id: 2, userId: 1, sessionIds: [] },
+  { id: 3, userId: 2, sessionIds: [] },
+  { id: 4, userId: undefined, sessionIds: [7] },
+];
+const user = (userId: number): Principal => ({
+  userId,
+  sessionId: undefined,
+  isAdmin: false,
+  credential: { kind: 'none' },
+});
+const TABS: readonly { principal: Principal; viewed: readonly HistoryId[]; sees: readonly HistoryId[] }[] = [
+  { principal: user(1), viewed: [], sees: [1, 2] },
+  { principal: user(1), viewed: [3], sees: [1, 2, 3] },
+  { principal: user(2), viewed: [], sees: [3] },
+  {
+    principal: { userId: undefined, sessionId: 7, isAdmin: false, credential: { kind: 'none' } },
+    viewed: [],
+    sees: [4],
+  },
+];
+const CANDIDATES = 2;
+/** Changes and faults happen until here; */
+const BUSY_UNTIL_MS = 45_000;
+/** then everything must come right by itself. */
+const SETTLED_MS = 100_000;
+
+export class SimWorker {
+  readonly process: SimProcess;
+  readonly bus: SimBus;
+  readonly manager: ConnectionManager;
+  private deaths: (() => void)[] = [];
+
+  constructor(world: World, name: string) {
+    const { time, scenario, database } = world;
+    this.process = new SimProcess(name);
+    this.bus = new SimBus(world.broker, this.process);
+    this.manager = new ConnectionManager({
+      config: {
+        enabled: true,
+        attachToGalaxy: scenario.attached,
+        workers: 1,
+        keepaliveSeconds: 7,
+        queueSize: scenario.queueSize,
+        debounceMs: 200,
+        heartbeatSeconds: 5,
+        pollIntervalSeconds: 2,
+        resumeOverlapSeconds: scenario.overlapSeconds,
+        recentWindowSeconds: scenario.recentWindowSeconds,
+        maxConnections: 100,
+        maxConnectionsPerUser: 100,
+        drainTimeoutSeconds: 10,
+        writeTimeoutSeconds: 20,
+        permissionCheckSeconds: 30,
+      },
+      changeLog: database,
+      notifications: scenario.notifications.length > 0 ? database : undefined,
+      permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
+      subscribed: () => this.bus.subscribed,
+      encodeId: (id) => `h${id}`,
+      decodeId: (text) => Number(text.slice(1)),
+      clock: time,
+      random: time.random,
+      logger,
+      metrics: noMetrics,
+    });
+    this.bus.subscribe(this.manager);
+  }
+
+  /** In the order of `app/worker.ts`: first the bus, then what it may have missed. */
+  async start(): Promise<void> {
+    await this.bus.start();
+    await this.manager.start();
+  }
+
+  onDeath(listener: () => void): void {
+    this.deaths.push(listener);
+  }
+
+  kill(): void {
+    this.process.alive = false;
+    void this.bus.stop();
+    for (const died of this.deaths) died();
+  }
+
+  async drain(): Promise<void> {
+    await this.manager.drain(5_000);
+    await this.manager.stop();
+    await this.bus.stop();
+  }
+}
+
+class Candidate {
+  readonly process: SimProcess;
+  readonly bus: SimBus;
+  readonly monitor: HistoryAuditMonitor;
+  /** Its role was taken, and it has not given it up yet. */
+  deposed = false;
+
+  constructor({ time, broker, database, scenario }: World, name: string) {
+    this.process = new SimProcess(name);
+    this.bus = new SimBus(broker, this.process);
+    this.monitor = new HistoryAuditMonitor({
+      changeLog: database,
+      cursors: database,
+      bus: this.bus,
+      createHintSource: (listener) => database.createHintSource(listener),
+      leaderName: name,
+      debounceMs: 200,
+      overlapSeconds: scenario.overlapSeconds,
+      clock: time,
+      logger,
+      metrics: noMetrics,
+    });
+  }
+}
+
+export class World {
+  readonly database: SimDatabase;
+  readonly broker: SimBroker;
+  private readonly workers: SimWorker[] = [];
+  private readonly candidates: Candidate[] = [];
+  private readonly tabs: SimTab[] = [];
+  private readonly committed: { historyId: HistoryId; atMs: number }[] = [];
+  private readonly notified: { id: number; userId: number }[] = [];
+  private readonly outside = new SimProcess('another program');
+  private readonly producer: SimBus;
+  private leader: Candidate | undefined;
+  private started = 0;
+
+  constructor(
+    readonly time: SimulatedTime,
+    readonly scenario: Scenario,
+  ) {
+    this.database = new SimDatabase(time, HISTORIES);
+    this.broker = new SimBroker(time, scenario.busDelayMs);
+    this.producer = new SimBus(this.broker, this.outside);
+  }
+
+  /** @returns what was lost, as text */
+  async run(): Promise<string[]> {
+    const { time, scenario } = this;
+    this.as(this.outside, () => this.producer.start());
+    for (let i = 0; i < scenario.workers; i += 1) this.startWorker(i);
+    if (!scenario.attached) {
+      for (let i = 0; i < CANDIDATES; i += 1) this.startCandidate(i);
+      this.elect(0);
+    }
+    await time.run(3_000);
+    TABS.forEach(({ principal, viewed }, i) => {
+      const tab = new SimTab(time, { name: `tab ${i}`, principal, viewed }, () => this.anyWorker());
+      this.tabs.push(tab);
+      tab.connect();
+    });
+    for (const change of scenario.changes) {
+      time.after(2_000 + change.atMs, undefined, () => this.change(change));
+    }
+    scenario.notifications.forEach((notification, id) => {
+      time.after(2_000 + notification.atMs, undefined, () => this.notify(id, notification));
+    });
+    for (const fault of scenario.faults) time.after(fault.atMs, undefined, () => this.inject(fault));
+    await time.run(BUSY_UNTIL_MS + SETTLED_MS);
+    return this.missing();
+  }
+
+  private missing(): string[] {
+    const missing: string[] = [];
+    TABS.forEach(({ principal, sees }, i) => {
+      const tab = this.tabs[i]!;
+      for (const { historyId, atMs } of this.committed) {
+        if (!sees.includes(historyId)) continue;
+        if (!tab.told.get(historyId)?.some((told) => told >= atMs)) {
+          missing.push(`tab ${i}: history ${historyId}, committed at ${Math.round(atMs)} ms`);
+        }
+      }
+      for (const { id, userId } of this.notified) {
+        if (userId === principal.userId && !tab.notifications.has(id)) {
+          missing.push(`tab ${i}: notification ${id}`);
+        }
+      }
+    });
+    return missing;
+  }
+
+  private as(process: SimProcess, work: () => unknown): void {
+    this.time.after(0, process, () => void work());
+  }
+
+  // --- processes ---------------------------------------------------------------------------------------------------
+
+  private startWorker(index: number): void {
+    const worker = new SimWorker(this, `worker ${++this.started}`);
+    this.workers[index] = worker;
+    this.as(worker.process, () => worker.start());
+  }
+
+  private anyWorker(): SimWorker | undefined {
+    const usable = this.workers.filter(({ process }) => process.alive);
+    return usable[Math.floor(this.time.random() * usable.length)];
+  }
+
+  private startCandidate(index: number): Candidate {
+    const candidate = new Candidate(this, `monitor ${++this.started}`);
+    this.candidates[index] = candidate;
+    this.as(candidate.process, () => candidate.bus.start());
+    return candidate;
+  }
+
+  /** The lock is free: somebody who is well takes it, a moment later. */
+  private elect(afterMs: number): void {
+    const { time } = this;
+    time.after(afterMs, undefined, () => {
+      if (this.leader) return;
+      const able = this.candidates.filter(
+        ({ process, deposed }) =>
+          process.alive && !deposed && process.frozenUntil <= time.ms && this.database.up,
+      );
+      const chosen = able[Math.floor(time.random() * able.length)];
+      if (!chosen) {
+        this.elect(500);
+        return;
+      }
+      this.leader = chosen;
+      this.as(chosen.process, () => chosen.monitor.gain().catch(() => {}));
+    });
+  }
+
+  /** Its lock is gone; it hears of that when it can. */
+  private depose(leader: Candidate, afterMs: number): void {
+    if (this.leader === leader) this.leader = undefined;
+    leader.deposed = true;
+    this.time.after(afterMs, leader.process, async () => {
+      await leader.monitor.lose();
+      leader.deposed = false;
+    });
+  }
+
+  // --- what happens ------------------------------------------------------------------------------------------------
+
+  private change({ index, openMs }: Change): void {
+    const { id } = HISTORIES[index % HISTORIES.length]!;
+    if (!this.database.up) return;
+    this.database.commit(id, openMs);
+    this.committed.push({ historyId: id, atMs: this.time.ms });
+    if (this.scenario.attached) this.publishAsGalaxy(id);
+  }
+
+  private publishAsGalaxy(historyId: HistoryId): void {
+    const { userId, sessionIds } = HISTORIES.find(({ id }) => id === historyId)!;
+    this.publish(this.time.between(0, 500), {
+      task: 'history_update',
+      userUpdates: new Map(userId === undefined ? [] : [[userId, [historyId]]]),
+      sessionUpdates: new Map(sessionIds.map((sessionId) => [sessionId, [historyId]])),
+    });
+  }
+
+  private notify(id: number, { index, publishedAfterMs }: Scenario['notifications'][number]): void {
+    if (!this.database.up) return;
+    const userId = 1 + (index % 2);
+    this.database.commitNotification(id, userId);
+    this.notified.push({ id, userId });
+    this.publish(publishedAfterMs, {
+      task: 'notify_users',
+      userIds: [userId],
+      payload: JSON.stringify({ id }),
+    });
+  }
+
+  /** Another program's task; it tries until the broker has it. */
+  private publish(afterMs: number, task: Parameters<SimBus['publish']>[0]): void {
+    this.time.after(afterMs, this.outside, () => {
+      this.producer.publish(task).catch(() => this.publish(200, task));
+    });
+  }
+
+  private inject({ kind, index, durationMs, silentMs }: Fault): void {
+    const { time, leader } = this;
+    const worker = this.workers[index % this.workers.length]!;
+    const tab = this.tabs[index % this.tabs.length];
+    switch (kind) {
+      case 'kill leader': {
+        if (!leader) return;
+        this.leader = undefined;
+        leader.process.alive = false;
+        void leader.bus.stop();
+        const place = this.candidates.indexOf(leader);
+        this.elect(time.between(100, 3_000));
+        time.after(durationMs, undefined, () => this.startCandidate(place));
+        return;
+      }
+      case 'freeze leader':
+        if (!leader) return;
+        leader.process.frozenUntil = time.ms + durationMs;
+        if (durationMs > 3_000) {
+          this.depose(leader, durationMs + time.between(0, 1_500));
+          this.elect(time.between(500, 2_000));
+        }
+        return;
+      case 'hand over':
+        if (!leader) return;
+        this.depose(leader, 0);
+        this.elect(time.between(50, 1_500));
+        return;
+      case 'drop LISTEN':
+      case 'database away':
+        // Its locks go with the sessions.
+        if (leader) this.depose(leader, time.between(0, silentMs));
+        this.database.goDown();
+        time.after(kind === 'database away' ? durationMs : 100, undefined, () => {
+          this.database.up = true;
+          if (leader) this.elect(time.between(50, 1_500));
+        });
+        return;
+      case 'cut leader from bus':
+        leader?.bus.cut(silentMs, durationMs);
+        return;
+      case 'cut worker from bus':
+        if (worker.process.alive) worker.bus.cut(silentMs, durationMs);
+        return;
+      case 'broker away':
+        this.broker.up = false;
+        for (const { bus } of [...this.workers, ...this.candidates]) bus.cut(0, durationMs);
+        this.producer.cut(0, durationMs);
+        time.after(durationMs, undefined, () => {
+          this.broker.up = true;
+        });
+        return;
+      case 'freeze worker':
+        worker.process.frozenUntil = time.ms + durationMs;
+        return;
+      case 'kill worker':
+      case 'drain worker':
+        if (!worker.process.alive) return;
+        if (kind === 'kill worker') worker.kill();
+        else this.as(worker.process, () => worker.drain().then(() => worker.kill()));
+        time.after(durationMs, undefined, () => this.startWorker(this.workers.indexOf(worker)));
+        return;
+      case 'tab leaves':
+        tab?.leave(durationMs, silentMs);
+        return;
+      case 'tab stops reading':
+        if (tab) tab.readsFrom = time.ms + durationMs;
+        return;
+    }
+  }
+}
