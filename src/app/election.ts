@@ -3,7 +3,7 @@ import type { Bus } from '../bus/port.js';
 import type { SseConfig } from '../config/config.js';
 import { SqlChangeLog } from '../database/change-log.js';
 import { SqlCursorStore } from '../database/cursor-store.js';
-import type { HintListener, HintSource } from '../database/port.js';
+import type { CursorStore, HintListener, HintSource } from '../database/port.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
 import { Leadership, lockLabel } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
@@ -24,6 +24,8 @@ export function createCandidate(
     appType: AppType;
     config: SseConfig;
     database: WatchedDatabase;
+    /** The stored one, when left out. */
+    cursors?: CursorStore;
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
     metrics: Metrics;
@@ -36,7 +38,7 @@ export function createCandidate(
   const self = { serverName, hostname: thisHost(), pid: process.pid, appType };
   const monitor = new HistoryAuditMonitor({
     changeLog: new SqlChangeLog(database),
-    cursors: new SqlCursorStore(database),
+    cursors: parts.cursors ?? new SqlCursorStore(database),
     bus,
     createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),
     // With the start time: a successor of the same name counts its ticks from one again.

@@ -3,6 +3,8 @@ import type { Config } from '../config/config.js';
 import { systemClock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
+import { noCursorStore, SqlCursorStore } from '../database/cursor-store.js';
+import { migrateAttached } from '../database/schema.js';
 import { IdCodec } from '../http/id-codec.js';
 import type { Logger } from '../telemetry/logger.js';
 import { Duties } from './duties.js';
@@ -58,6 +60,10 @@ export class StandaloneMonitor implements Lifecycle {
       : new Duties({ config, database, bus, idCodec, surroundings });
     releasers.add('duties', () => duties?.stop());
     await duties?.start();
+    const cursors =
+      !config.sse.attachToGalaxy || (await migrateAttached(database, logger))
+        ? new SqlCursorStore(database)
+        : noCursorStore;
     const createHintSource = await chooseHintSource(database, config.sse.pollIntervalSeconds, logger);
     const { leadership } = createCandidate(
       {
@@ -65,6 +71,7 @@ export class StandaloneMonitor implements Lifecycle {
         appType: 'sse_monitor',
         config: config.sse,
         database,
+        cursors,
         createHintSource,
         bus,
         metrics,

@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.js';
 import { hasNotifyTriggers, PollSource } from '../database/poll-source.js';
 import type { Database, HintListener, HintSource, LeaderLock } from '../database/port.js';
 import { PostgresDatabase } from '../database/postgres/database.js';
-import { checkSchema, migrate, migrateAttached } from '../database/schema.js';
+import { checkSchema, migrate } from '../database/schema.js';
 import { SqliteDatabase } from '../database/sqlite/database.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CountingMetrics } from '../telemetry/memory.js';
@@ -64,12 +64,8 @@ export async function prepareSchema(
   attachToGalaxy: boolean,
   logger: Logger,
 ): Promise<void> {
-  if (attachToGalaxy) {
-    await checkSchema(database);
-    await migrateAttached(database, logger);
-  } else {
-    await migrate(database, logger);
-  }
+  if (attachToGalaxy) await checkSchema(database);
+  else await migrate(database, logger);
 }
 
 /** Where the triggers of a PostgreSQL do not NOTIFY (a Galaxy before 26.1), the audit table is polled. */

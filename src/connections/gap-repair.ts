@@ -49,6 +49,7 @@ export class GapRepair {
     const release = watermark.hold();
     const backoff = new Backoff(50, 1000);
     let cause: string | undefined = firstCause;
+    let complained = false;
     while (cause !== undefined && !this.abort.signal.aborted) {
       this.again = undefined;
       try {
@@ -59,8 +60,15 @@ export class GapRepair {
         );
         cause = this.again;
         backoff.reset();
+        complained = false;
       } catch (error) {
-        logger.warn({ cause, err: error }, 'gap not repaired yet: the database cannot be read; trying again');
+        if (!complained) {
+          logger.warn(
+            { cause, err: error },
+            'gap not repaired yet: the database cannot be read; trying again until it can',
+          );
+        }
+        complained = true;
         await sleep(backoff.next(), this.abort.signal).catch(() => {});
       }
     }

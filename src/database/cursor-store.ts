@@ -25,3 +25,11 @@ export class SqlCursorStore implements CursorStore {
     );
   }
 }
+
+/** Beside a Galaxy whose database user may not write the table: a new leader starts at the database's clock. */
+export const noCursorStore: CursorStore = {
+  async read() {
+    return undefined;
+  },
+  async write() {},
+};

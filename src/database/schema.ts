@@ -75,19 +75,22 @@ async function appliedMigrations(tx: Sql): Promise<Set<number> | undefined> {
 /**
  * For a database that Galaxy owns: adds the one own table if the database user may.
  *
- * @returns false when it may not; then a new leader starts at its own clock instead of the stored cursor
+ * @returns whether the table can be used; if not, a new leader starts at the database's clock instead of the stored cursor
  */
 export async function migrateAttached(db: Database, logger: Logger): Promise<boolean> {
-  if (await hasTable(db, 'lightcone_cursor')) return true;
   try {
-    await db.run(cursorTable(db.dialect));
+    if (!(await hasTable(db, 'lightcone_cursor'))) await db.run(cursorTable(db.dialect));
+    // Moves no row, but needs every right that the cursor store needs.
+    await db.run('INSERT INTO lightcone_cursor SELECT * FROM lightcone_cursor WHERE 1 = 0');
+    await db.run('UPDATE lightcone_cursor SET cursor = cursor WHERE 1 = 0');
     return true;
   } catch (error) {
+    const { cause, message } = error as Error;
     if (error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE') throw error;
     logger.warn(
-      { reason: (error as Error).message },
-      'table lightcone_cursor cannot be created: changes made while no monitor runs are found by their age only; ' +
-        'grant CREATE on the schema to the database user, or create the table for it',
+      { reason: cause instanceof Error ? cause.message : message },
+      'table lightcone_cursor cannot be used: what is changed while no monitor runs will not be told; ' +
+        'create the table for the database user, as docs/deployment.md says',
     );
     return false;
   }

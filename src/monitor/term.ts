@@ -171,6 +171,7 @@ export class Term implements HintListener {
 
   private async walkBack(): Promise<void> {
     const backoff = new Backoff(50, 1000);
+    let complained = false;
     while (this.behind !== undefined && !this.over.signal.aborted) {
       const cause = this.behind;
       try {
@@ -179,10 +180,13 @@ export class Term implements HintListener {
           continue;
         }
       } catch (error) {
-        this.parts.logger.warn(
-          { cause, err: error },
-          'the changes since the cursor cannot be read yet; trying again',
-        );
+        if (!complained) {
+          this.parts.logger.warn(
+            { cause, err: error },
+            'the changes since the cursor cannot be read yet; trying again until they can',
+          );
+        }
+        complained = true;
       }
       await sleep(backoff.next(), this.over.signal).catch(() => {});
     }

@@ -27,8 +27,8 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
   }
   if (!(await hasTable(db, 'lightcone_cursor'))) {
     return note(
-      'table lightcone_cursor is missing: it is created by the first start if the database user may create tables; ' +
-        'without it a new monitor does not know how far the last one got',
+      'table lightcone_cursor is missing: the first start of sse-monitor creates it if the database user may; ' +
+        'without it, what is changed while no monitor runs is not told (docs/deployment.md has the statement)',
     );
   }
   return ok("Galaxy's tables and columns are there");
