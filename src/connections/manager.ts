@@ -245,6 +245,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       this.endings.closed(tab);
       return;
     }
+    this.wheel.remove(tab);
     tab.state = 'closed';
     tab.outbox = undefined;
     tab.pending = undefined;

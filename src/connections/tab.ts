@@ -24,8 +24,10 @@ export class Tab {
   /** Second (of the manager's wheel) of the last write to a socket that had taken everything before it. */
   lastWrite = 0;
 
-  // Places in the registry, so that adding and removing cost the same with one tab and with 20,000.
+  // Places in registry and wheel, so that adding and removing cost the same with one tab and with 20,000.
   index = -1;
+  wheelSlot = -1;
+  wheelIndex = -1;
   nextOfUser: Tab | undefined = undefined;
   previousOfUser: Tab | undefined = undefined;
   nextOfSession: Tab | undefined = undefined;

@@ -29,8 +29,23 @@ export class Wheel {
     this.place(tab, this.second + this.keepaliveSeconds);
   }
 
+  /** A tab that has closed; left to its turn, it would keep its socket in memory until then. */
+  remove(tab: Tab): void {
+    if (tab.wheelSlot < 0) return;
+    const slot = this.slots[tab.wheelSlot]!;
+    const last = slot.pop()!;
+    if (last !== tab) {
+      slot[tab.wheelIndex] = last;
+      last.wheelIndex = tab.wheelIndex;
+    }
+    tab.wheelSlot = -1;
+  }
+
   private place(tab: Tab, second: number): void {
-    this.slots[second % this.slots.length]!.push(tab);
+    tab.wheelSlot = second % this.slots.length;
+    const slot = this.slots[tab.wheelSlot]!;
+    tab.wheelIndex = slot.length;
+    slot.push(tab);
   }
 
   /** To be called once a second. */
@@ -40,6 +55,7 @@ export class Wheel {
     const due = this.slots[index]!;
     if (due.length === 0) return;
     this.slots[index] = [];
+    for (const tab of due) tab.wheelSlot = -1;
     for (const tab of due) this.look(tab);
   }
 

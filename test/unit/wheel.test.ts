@@ -104,3 +104,41 @@ describe.each(['blocked', 'lagging'] as const)('a tab that is %s', (state) => {
     expect(kept).toHaveLength(1);
   });
 });
+
+describe('a tab that closes', () => {
+  it('leaves the wheel at once, and the others in their places', () => {
+    const tabs = Array.from({ length: 5 }, tab);
+    for (const it of tabs) wheel.add(it);
+    run(10);
+    for (const it of [tabs[1]!, tabs[4]!, tabs[0]!, tabs[0]!]) wheel.remove(it);
+    // Placed anew, into another slot.
+    wheel.add(tabs[1]!);
+    run(KEEPALIVE);
+    expect(kept.map((it) => [it.second, tabs.indexOf(it.tab)])).toEqual([
+      [30, 2],
+      [30, 3],
+      [40, 1],
+    ]);
+  });
+
+  it('while its own turn runs is not looked for in the next one', () => {
+    const [first, second] = [tab(), tab()];
+    let looked = 0;
+    const own = new Wheel(1, WRITE_TIMEOUT, {
+      keepalive: () => {
+        looked += 1;
+        for (const it of [first, second]) {
+          it.state = 'closed';
+          own.remove(it);
+        }
+      },
+      stalled: () => {},
+    });
+    own.add(first);
+    own.add(second);
+    own.advance();
+    own.advance();
+    own.advance();
+    expect(looked).toBe(1);
+  });
+});
