@@ -27,18 +27,21 @@ export async function runMonitor(config: Config, { logger }: { logger: Logger })
       'enable_sse_updates is false: there is nothing for a monitor to do; set it to true, or do not start the monitor',
     );
   }
-  await runUntilStopped(new StandaloneMonitor(config, { logger, clock: systemClock, random: Math.random }), {
-    logger,
+  const serverName = `sse_monitor.${thisHost()}.${process.pid}`;
+  const named = logger.child({ server: serverName });
+  const surroundings = { logger: named, clock: systemClock, random: Math.random };
+  await runUntilStopped(new StandaloneMonitor(config, serverName, surroundings), {
+    logger: named,
     stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
   });
 }
 
 export class StandaloneMonitor implements Lifecycle {
   private readonly releasers = new Releasers();
-  readonly serverName = `sse_monitor.${thisHost()}.${process.pid}`;
 
   constructor(
     private readonly config: Config,
+    private readonly serverName: string,
     private readonly surroundings: Surroundings,
   ) {}
 
@@ -81,7 +84,7 @@ export class StandaloneMonitor implements Lifecycle {
     );
     releasers.add('election', () => leadership.stop());
     await leadership.start();
-    logger.info({ serverName }, 'monitor started');
+    logger.info('monitor started');
   }
 
   async stop(): Promise<void> {

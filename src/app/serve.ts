@@ -14,10 +14,14 @@ export interface ServeOptions {
 }
 
 /** Resolves after a graceful stop. */
-export async function serve(config: Config, { demo, logger, workerNumber }: ServeOptions): Promise<void> {
+export async function serve(config: Config, options: ServeOptions): Promise<void> {
+  const { demo, workerNumber } = options;
+  const serverName = serverNameOf(config, workerNumber);
+  // Several workers may write to one log.
+  const logger = options.logger.child({ server: serverName });
   const worker = new Worker({
     config,
-    serverName: serverNameOf(config, workerNumber),
+    serverName,
     demo,
     supervised: workerNumber !== undefined,
     surroundings: { logger, clock: systemClock, random: Math.random },

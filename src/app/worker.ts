@@ -255,7 +255,7 @@ export class Worker implements Lifecycle {
         'CONFIG_INVALID',
         code === 'EADDRINUSE'
           ? `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`
-          : `cannot listen on ${where}: ${message}`,
+          : `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
         { cause: error },
       );
     }

@@ -39,6 +39,8 @@ export function reasonOf(error: unknown): string {
   if (code === '28P01' || code === '28000') {
     return `${(error as Error).message} (correct the user or the password in database_connection, or the server's pg_hba.conf)`;
   }
+  if (code === 'ECONNREFUSED')
+    return `${(error as Error).message} (is the server running, and is the port right?)`;
   if (code === '3D000')
     return `${(error as Error).message} (create it, or correct the name in database_connection)`;
   return error instanceof Error ? error.message : String(error);

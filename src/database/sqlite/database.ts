@@ -145,7 +145,7 @@ export class SqliteDatabase implements Database {
       this.#logger.info({ database: this.#file }, 'database opened');
     } catch (error) {
       write?.close();
-      this.#problem = `database file ${this.#file} cannot be opened: ${(error as Error).message}`;
+      this.#problem = `database file ${this.#file} cannot be opened: ${(error as Error).message}; let this user write to the file and its folder, or name another one in database_connection`;
       throw new LightconeError('DATABASE_UNAVAILABLE', this.#problem, { cause: error });
     }
   }
