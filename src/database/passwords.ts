@@ -10,11 +10,11 @@ const MEMORY_BYTES = 64 * 1024 * 1024;
 
 const FORM = /^scrypt\$(\d+)\$(\d+)\$(\d+)\$([\w-]+)\$([\w-]+)$/;
 
-/** About 60 ms of one core, not on the event loop. */
-export async function hashPassword(password: string): Promise<string> {
+/** With the default cost about 60 ms of one core, not on the event loop. @param cost a power of two */
+export async function hashPassword(password: string, cost = COST): Promise<string> {
   const salt = randomBytes(16);
-  const hash = await derive(password, salt, COST, BLOCK_SIZE, PARALLELISM);
-  return `scrypt$${COST}$${BLOCK_SIZE}$${PARALLELISM}$${salt.toString('base64url')}$${hash.toString('base64url')}`;
+  const hash = await derive(password, salt, cost, BLOCK_SIZE, PARALLELISM);
+  return `scrypt$${cost}$${BLOCK_SIZE}$${PARALLELISM}$${salt.toString('base64url')}$${hash.toString('base64url')}`;
 }
 
 /** Takes as long for an account that does not exist (`stored` undefined) or has no password as for one that has. */
