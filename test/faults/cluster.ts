@@ -16,9 +16,9 @@ import type { WatchedTab } from './judge.js';
 import { Writer } from './writer.js';
 
 const ID_SECRET = 'the secret of the faults';
-const USERS = 10;
+/** The database user of the private server. */
+const OWNER = 'lightcone';
 const HISTORIES_PER_USER = 2;
-const TABS_PER_USER = 3;
 
 export interface Services {
   postgres: Postgres;
@@ -36,6 +36,12 @@ export interface Plan {
   clocksOff?: readonly number[];
   /** Processes of a supervisor; `workers` then counts supervisors. */
   supervised?: number;
+  users?: number;
+  tabsPerUser?: number;
+  /** Each process has a database user of its own, by which the server's log tells their statements apart. */
+  ownDatabaseUsers?: boolean;
+  /** When everything runs, but no stream is open yet. */
+  onBeforeTabs?: (cluster: Cluster) => Promise<void>;
   random: () => number;
 }
 
@@ -53,6 +59,8 @@ export class Member {
   constructor(
     readonly kind: 'monitor' | 'worker',
     readonly process: ServiceProcess,
+    /** In the database; its own where the plan says so. */
+    readonly databaseUser: string,
   ) {}
 
   get alive(): boolean {
@@ -96,9 +104,10 @@ export class Cluster {
       createTestDatabase(services.postgres),
       createVhost(services.rabbit),
     ]);
-    const histories = Array.from({ length: USERS * HISTORIES_PER_USER }, (_, i) => ({
+    const users = plan.users ?? 10;
+    const histories = Array.from({ length: users * HISTORIES_PER_USER }, (_, i) => ({
       id: i + 1,
-      userId: (i % USERS) + 1,
+      userId: (i % users) + 1,
     }));
     const cluster = new Cluster(services, database, vhost, plan, histories);
     await cluster.migrate();
@@ -111,28 +120,36 @@ export class Cluster {
     for (let i = 0; i < plan.monitors; i += 1) await cluster.startMonitor();
     for (let i = 0; i < plan.workers; i += 1) await cluster.startWorker();
     await cluster.settled();
+    await plan.onBeforeTabs?.(cluster);
     await cluster.openTabs();
     cluster.writer.start();
     return cluster;
   }
 
   private async migrate(): Promise<void> {
-    const { code } = await new ServiceProcess(['migrate', '-c', this.settings()], this.folder).exited;
+    const { code } = await new ServiceProcess(['migrate', '-c', this.settings('monitor', OWNER)], this.folder)
+      .exited;
     if (code !== 0) throw new Error('migrate failed');
     await this.database.psql(`
       INSERT INTO galaxy_user (id, email, password, deleted, purged, active)
-      SELECT i, 'user' || i || '@example.org', '!', false, false, true FROM generate_series(1, ${USERS}) i;
-      INSERT INTO api_keys (user_id, key, deleted) SELECT i, 'key-' || i, false FROM generate_series(1, ${USERS}) i;
+      SELECT i, 'user' || i || '@example.org', '!', false, false, true FROM generate_series(1, ${this.users}) i;
+      INSERT INTO api_keys (user_id, key, deleted) SELECT i, 'key-' || i, false FROM generate_series(1, ${this.users}) i;
       INSERT INTO history (user_id, name, deleted, published)
-      SELECT 1 + (i - 1) % ${USERS}, 'history', false, false FROM generate_series(1, ${this.histories.length}) i`);
+      SELECT 1 + (i - 1) % ${this.users}, 'history', false, false FROM generate_series(1, ${this.histories.length}) i`);
+  }
+
+  get users(): number {
+    return this.histories.length / HISTORIES_PER_USER;
   }
 
   /** Writes a settings file. @returns its path */
-  private settings(kind: Member['kind'] = 'monitor'): string {
+  private settings(kind: Member['kind'], databaseUser: string): string {
     const file = join(this.folder, `galaxy-${this.members.length}.yml`);
     const { galaxy, sse } = this.plan;
     const { proxies } = this;
-    const databaseUrl = this.database.url;
+    const url = new URL(this.database.url);
+    url.username = databaseUser;
+    const databaseUrl = url.href;
     writeFileSync(
       file,
       JSON.stringify({
@@ -152,7 +169,7 @@ export class Cluster {
   }
 
   async startMonitor(): Promise<Member> {
-    const member = this.spawn('monitor', ['monitor']);
+    const member = await this.spawn('monitor', ['monitor']);
     await member.process.line('monitor started');
     return member;
   }
@@ -160,18 +177,24 @@ export class Cluster {
   /** Resolves when it is ready. */
   async startWorker(): Promise<Member> {
     const { supervised } = this.plan;
-    const member = this.spawn('worker', ['serve', ...(supervised ? ['--workers', String(supervised)] : [])]);
+    const member = await this.spawn('worker', [
+      'serve',
+      ...(supervised ? ['--workers', String(supervised)] : []),
+    ]);
     member.url = await member.process.address();
     return member;
   }
 
-  private spawn(kind: Member['kind'], command: string[]): Member {
+  private async spawn(kind: Member['kind'], command: string[]): Promise<Member> {
     const shift = this.plan.clocksOff?.[this.members.length];
     const env = shift === undefined ? {} : clockOff(shift);
-    const member = new Member(
-      kind,
-      new ServiceProcess([...command, '-c', this.settings(kind)], this.folder, env),
-    );
+    let user = OWNER;
+    if (this.plan.ownDatabaseUsers) {
+      user = `${kind}_${this.members.length}`;
+      await this.database.psql(`DROP ROLE IF EXISTS ${user}; CREATE ROLE ${user} SUPERUSER LOGIN`);
+    }
+    const process = new ServiceProcess([...command, '-c', this.settings(kind, user)], this.folder, env);
+    const member = new Member(kind, process, user);
     this.members.push(member);
     return member;
   }
@@ -206,11 +229,14 @@ export class Cluster {
 
   private async openTabs(): Promise<void> {
     const { workers } = this;
-    for (let userId = 1; userId <= USERS; userId += 1) {
-      for (let i = 0; i < TABS_PER_USER; i += 1) {
-        const worker = workers[(userId + i) % workers.length]!;
-        await this.openTab(userId, `tab ${i + 1} of user ${userId}`, {}, worker.url!);
-      }
+    const { tabsPerUser = 3 } = this.plan;
+    for (let userId = 1; userId <= this.users; userId += 1) {
+      await Promise.all(
+        Array.from({ length: tabsPerUser }, (_, i) => {
+          const worker = workers[(userId + i) % workers.length]!;
+          return this.openTab(userId, `tab ${i + 1} of user ${userId}`, {}, worker.url!);
+        }),
+      );
     }
   }
 

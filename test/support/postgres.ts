@@ -9,6 +9,7 @@ import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { clientOptions } from '../../src/database/postgres/options.js';
@@ -70,8 +71,15 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
   }
 }
 
+export interface PostgresOptions {
+  /** Further `name=value`s. */
+  settings?: readonly string[];
+  /** Each line of the server's log. */
+  onLog?: (line: string) => void;
+}
+
 /** Starts a server of the caller's own, for tests that stop or break it. */
-export async function startPostgres(): Promise<Postgres> {
+export async function startPostgres(given: PostgresOptions = {}): Promise<Postgres> {
   const bin = findBinaries() ?? install();
   if (!bin) {
     throw new Error(
@@ -80,7 +88,7 @@ export async function startPostgres(): Promise<Postgres> {
   }
   const home = await mkdtemp(join(tmpdir(), 'lightcone-postgres-'));
   try {
-    return await startPrivate(bin, home);
+    return await startPrivate(bin, home, given);
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     throw error;
@@ -94,7 +102,7 @@ export async function startSharedPostgres(): Promise<Pick<Postgres, 'url' | 'sto
   return startPostgres();
 }
 
-async function startPrivate(bin: string, home: string): Promise<Postgres> {
+async function startPrivate(bin: string, home: string, given: PostgresOptions): Promise<Postgres> {
   const data = join(home, 'data');
   const identity = await unprivileged(home);
   const options = { ...identity, cwd: home, env: { PATH: process.env.PATH, LANG: 'C.UTF-8', TZ: 'UTC' } };
@@ -116,12 +124,17 @@ async function startPrivate(bin: string, home: string): Promise<Postgres> {
     'max_connections=200',
     // Not UTC on purpose: naive UTC columns must not depend on it.
     'timezone=America/St_Johns',
+    ...(given.settings ?? []),
   ].flatMap((setting) => ['-c', setting]);
   let server: ChildProcess | undefined;
 
   const resume = async () => {
-    const child = spawn(join(bin, 'postgres'), ['-D', data, ...settings], { ...options, stdio: 'ignore' });
+    const child = spawn(join(bin, 'postgres'), ['-D', data, ...settings], {
+      ...options,
+      stdio: ['ignore', 'ignore', given.onLog ? 'pipe' : 'ignore'],
+    });
     server = child;
+    if (given.onLog && child.stderr) createInterface(child.stderr).on('line', given.onLog);
     child.once('exit', () => {
       if (server === child) server = undefined;
     });

@@ -16,7 +16,7 @@ const moment = fc.integer({ min: 0, max: 40_000 });
 const index = fc.nat(11);
 
 /** Tabs come and go much more often than anything breaks. */
-const tabFaults: FaultKind[] = ['tab leaves', 'tab leaves', 'tab leaves', 'tab stops reading'];
+const tabFaults: FaultKind[] = ['tab leaves', 'tab leaves', 'tab flutters', 'tab stops reading'];
 const workerFaults: FaultKind[] = ['cut worker from bus', 'freeze worker', 'kill worker', 'drain worker'];
 const leaderFaults: FaultKind[] = [
   'kill leader',
@@ -62,6 +62,7 @@ function scenarios(given: {
         atMs: moment,
         index: fc.nat(3),
         openMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: longestOpenMs })),
+        againMs: fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 3 }),
       }),
       { minLength: 1, maxLength: 12 },
     ),
@@ -69,7 +70,9 @@ function scenarios(given: {
       fc.record({ atMs: moment, index, publishedAfterMs: fc.integer({ min: 0, max: 2_000 }) }),
       { maxLength: notifications },
     ),
-    faults: fc.tuple(faults(tabFaults, 8), faults(others, 4)).map(([first, second]) => [...first, ...second]),
+    faults: fc
+      .tuple(faults(tabFaults, 12), faults(others, 4))
+      .map(([first, second]) => [...first, ...second]),
   });
 }
 

@@ -10,6 +10,7 @@ import type { SimWorker } from './world.js';
 class SimSocket extends Writable {
   private lastArrival = 0;
   private cutOff = false;
+  private readonly onItsWay: Buffer[] = [];
 
   constructor(
     private readonly time: SimulatedTime,
@@ -23,15 +24,20 @@ class SimSocket extends Writable {
   override _write(bytes: Buffer, _encoding: string, done: () => void): void {
     const { time } = this;
     this.lastArrival = Math.max(this.lastArrival, this.tab.readsFrom, time.ms) + time.between(0, 40);
+    this.onItsWay.push(bytes);
     time.after(this.lastArrival - time.ms, undefined, () => {
+      this.onItsWay.shift();
       if (!this.cutOff) this.onBytes(bytes);
       time.after(0, this.process, done);
     });
   }
 
-  /** The network takes nothing more to the tab, perhaps after half of what was on its way. */
+  /** Nothing more reaches the tab but some of the bytes that were on their way. */
   cut(): void {
+    if (this.cutOff) return;
     this.cutOff = true;
+    const [next] = this.onItsWay;
+    if (next) this.onBytes(next.subarray(0, Math.floor(this.time.between(0, next.length + 1))));
   }
 }
 
@@ -58,6 +64,14 @@ export class SimTab {
     readonly options: SimTabOptions,
     private readonly anyWorker: () => SimWorker | undefined,
   ) {}
+
+  /** Comes back, and breaks again, soon after each return: a bad network. */
+  flutter(times: number, silentMs: number): void {
+    this.leave(this.time.between(0, 300), silentMs);
+    if (times > 0) {
+      this.time.after(this.time.between(0, 700), undefined, () => this.flutter(times - 1, silentMs));
+    }
+  }
 
   /** Breaks the connection, comes back after `ms`; the worker hears of it only after `silentMs`. */
   leave(ms: number, silentMs: number): void {

@@ -24,6 +24,7 @@ export type FaultKind =
   | 'kill worker'
   | 'drain worker'
   | 'tab leaves'
+  | 'tab flutters'
   | 'tab stops reading';
 
 export interface Fault {
@@ -41,6 +42,8 @@ export interface Change {
   index: number;
   /** How long its transaction was open; no longer than the overlap. */
   openMs: number;
+  /** When the same history is changed again, from the first change on. */
+  againMs: readonly number[];
 }
 
 export interface Scenario {
@@ -214,7 +217,9 @@ export class World {
       tab.connect();
     });
     for (const change of scenario.changes) {
-      time.after(2_000 + change.atMs, undefined, () => this.change(change));
+      for (const ms of [0, ...change.againMs]) {
+        time.after(2_000 + change.atMs + ms, undefined, () => this.change(change));
+      }
     }
     scenario.notifications.forEach((notification, id) => {
       time.after(2_000 + notification.atMs, undefined, () => this.notify(id, notification));
@@ -398,6 +403,9 @@ export class World {
         return;
       case 'tab leaves':
         tab?.leave(durationMs, silentMs);
+        return;
+      case 'tab flutters':
+        tab?.flutter(5, silentMs);
         return;
       case 'tab stops reading':
         if (tab) tab.readsFrom = time.ms + durationMs;
