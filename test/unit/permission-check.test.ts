@@ -1,0 +1,71 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { Position } from '../../src/connections/frame.js';
+import { PermissionCheck } from '../../src/connections/permissions.js';
+import { TabRegistry } from '../../src/connections/registry.js';
+import { Tab } from '../../src/connections/tab.js';
+import { ViewerRegistry } from '../../src/connections/viewers.js';
+import type { Credential, Principal } from '../../src/core/events.js';
+import { createLogger } from '../../src/telemetry/logger.js';
+
+const tabOf = (userId: number | undefined, credential: Credential): Tab =>
+  new Tab(
+    new PassThrough(),
+    false,
+    { userId, sessionId: undefined, isAdmin: false, credential },
+    new Position(0),
+    undefined,
+  );
+
+/** One round over these tabs. @returns those that were closed, and the principals that were asked about */
+async function check(tabs: Tab[], isRevoked: (principal: Principal) => boolean) {
+  const registry = new TabRegistry();
+  for (const tab of tabs) registry.add(tab);
+  const closed: Tab[] = [];
+  const asked: Principal[] = [];
+  await new PermissionCheck({
+    registry,
+    viewers: new ViewerRegistry(),
+    source: {
+      revoked: async (principals) => {
+        asked.push(...principals);
+        return new Set(principals.filter(isRevoked));
+      },
+      accessible: async (_principal, ids) => new Set(ids),
+    },
+    close: (tab) => {
+      closed.push(tab);
+      registry.remove(tab);
+    },
+    logger: createLogger('silent'),
+  }).run();
+  return { closed, asked };
+}
+
+describe('permissions of open streams', () => {
+  const session: Credential = { kind: 'session', sessionId: 7 };
+
+  it.each(['first', 'last'])(
+    "of a session that changed hands at login: nobody's stream ends, the user's goes on (it came %s)",
+    async (order) => {
+      const [before, after] = [tabOf(undefined, session), tabOf(5, session)];
+      const { closed } = await check(order === 'first' ? [after, before] : [before, after], ({ userId }) => {
+        return userId !== 5;
+      });
+      expect(closed).toEqual([before]);
+    },
+  );
+
+  it('are asked for once per credential, and all tabs of a revoked one end', async () => {
+    const key: Credential = { kind: 'api_key', key: 'secret', userId: 1 };
+    const tabs = [tabOf(1, key), tabOf(1, { ...key }), tabOf(2, { ...key, userId: 2, key: 'other' })];
+    const { closed, asked } = await check(tabs, ({ userId }) => userId === 1);
+    expect(asked).toHaveLength(2);
+    expect(closed).toEqual(tabs.slice(0, 2));
+  });
+
+  it('of anonymous visitors are not asked for: there is nothing to revoke', async () => {
+    const { asked } = await check([tabOf(undefined, { kind: 'none' })], () => true);
+    expect(asked).toEqual([]);
+  });
+});
