@@ -76,9 +76,7 @@ export class Courier implements Announcer {
   wake(): void {
     if (this.stopped) return;
     this.again = true;
-    this.running ??= this.run().finally(() => {
-      this.running = undefined;
-    });
+    this.running ??= this.run();
   }
 
   /** Another process may have added something. Only reads unless it did, so that it costs other writers nothing. */
@@ -120,6 +118,8 @@ export class Courier implements Announcer {
         this.failing = true;
       }
     }
+    // In one step with the last look at `again`: who wakes it from here on starts a new run.
+    this.running = undefined;
     this.schedule(nextMs);
   }
 
