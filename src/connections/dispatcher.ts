@@ -32,7 +32,9 @@ export interface DispatcherParts {
 export class Dispatcher {
   constructor(private readonly parts: DispatcherParts) {}
 
-  historyUpdate(task: HistoryUpdateTask): void {
+  /** @returns whether anybody here was told */
+  historyUpdate(task: HistoryUpdateTask): boolean {
+    let told = false;
     const { registry, recent, watermark, viewers } = this.parts;
     const at = watermark.latest;
     const updateTime = task.updateTime ?? 0;
@@ -42,6 +44,7 @@ export class Dispatcher {
       if (first === undefined) continue;
       const frames = this.frames(historyIds, task.updateTime);
       for (let tab: Tab | undefined = first; tab; tab = tab.nextOfUser) this.putAll(tab, frames);
+      told = true;
     }
     for (const [sessionId, historyIds] of task.sessionUpdates) {
       for (const id of historyIds) recent.recordSession(sessionId, id, at, updateTime);
@@ -49,12 +52,14 @@ export class Dispatcher {
       if (first === undefined) continue;
       const frames = this.frames(historyIds, task.updateTime);
       for (let tab: Tab | undefined = first; tab; tab = tab.nextOfSession) this.putAll(tab, frames);
+      told = true;
     }
-    if (viewers.size > 0) this.toViewers(task);
+    if (viewers.size > 0 && this.toViewers(task)) told = true;
+    return told;
   }
 
   /** Who looks at a history without owning it; a tab that was told as its owner is not told twice. */
-  private toViewers(task: HistoryUpdateTask): void {
+  private toViewers(task: HistoryUpdateTask): boolean {
     const toTell = new Map<Tab, Set<HistoryId>>();
     const changed = new Set<HistoryId>();
     for (const ids of task.userUpdates.values()) for (const id of ids) changed.add(id);
@@ -72,6 +77,7 @@ export class Dispatcher {
       }
     }
     for (const [tab, ids] of toTell) this.putAll(tab, this.frames([...ids], task.updateTime));
+    return toTell.size > 0;
   }
 
   private *viewingTabs(historyId: HistoryId): Iterable<Tab> {

@@ -135,8 +135,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     }
     switch (task.task) {
       case 'history_update':
-        dispatcher.historyUpdate(task);
-        this.measureDelivery(task.updateTime);
+        if (dispatcher.historyUpdate(task)) this.measureDelivery(task.updateTime);
         return;
       case 'notify_users':
         dispatcher.notifyUsers(task);

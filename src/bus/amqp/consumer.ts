@@ -13,6 +13,10 @@ import { TICK_EXCHANGE } from './topology.js';
  * are limited, for the broker's memory, where nothing is.
  */
 const PREFETCH = 2_000;
+/** Each acknowledgement is a system call, and costs more than the messages: one for so many of them, */
+const ACKNOWLEDGE_EACH = PREFETCH / 4;
+/** or after this time. */
+const ACKNOWLEDGE_AFTER_MS = 100;
 
 export interface ConsumerOptions {
   serverName: string;
@@ -30,7 +34,9 @@ export interface ConsumerOptions {
 
 /** Reads one queue, hands on what is valid, acknowledges everything. */
 export class Consumer {
-  #lastUnacked: ConsumeMessage | undefined;
+  #newest: ConsumeMessage | undefined;
+  #unacknowledged = 0;
+  #timer: NodeJS.Timeout | undefined;
   readonly #silence: SilenceWatch;
 
   constructor(
@@ -50,7 +56,10 @@ export class Consumer {
       if (message) this.#onMessage(message);
       else this.options.onCancelled();
     });
-    this.channel.once('close', () => this.#silence.stop());
+    this.channel.once('close', () => {
+      this.#silence.stop();
+      this.#stopTimer();
+    });
     this.#silence.start();
   }
 
@@ -83,24 +92,26 @@ export class Consumer {
     this.options.complain.warn({ reason, detail }, 'a message on the bus is not a control task; ignored');
   }
 
-  /** One acknowledgement per turn of the event loop, for everything up to the newest message. */
   #acknowledgeSoon(message: ConsumeMessage): void {
-    if (this.#lastUnacked === undefined) {
-      setImmediate(() => {
-        const newest = this.#lastUnacked;
-        this.#lastUnacked = undefined;
-        if (newest) this.#acknowledge(newest);
-      });
-    }
-    this.#lastUnacked = message;
+    this.#newest = message;
+    this.#unacknowledged += 1;
+    if (this.#unacknowledged === ACKNOWLEDGE_EACH) this.#acknowledge();
+    else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
   }
 
-  #acknowledge(upTo: ConsumeMessage): void {
+  #acknowledge(): void {
+    this.#stopTimer();
+    this.#unacknowledged = 0;
     try {
-      this.channel.ack(upTo, true);
+      this.channel.ack(this.#newest!, true);
     } catch (error) {
       // The channel closes or is closed, and its queue with it.
       if (!(error instanceof IllegalOperationError)) throw error;
     }
+  }
+
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }
