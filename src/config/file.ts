@@ -42,7 +42,16 @@ function parseSettings(text: string, path: string): SettingsFile {
     const where = at ? `line ${at.line}, column ${at.col}: ` : '';
     throw new SettingError(`${where}${reason(mistake)}`);
   }
-  return split(document.toJS());
+  return split(plain(document));
+}
+
+function plain(document: ReturnType<typeof parseDocument>): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    // Aliases of aliases of aliases, which a few lines blow up to more than any memory holds.
+    throw new SettingError(`not valid YAML: ${(error as Error).message}`);
+  }
 }
 
 /** The library's message goes on with the text around the mistake, where a password may stand. */

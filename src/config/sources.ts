@@ -57,7 +57,7 @@ export function gather({ env, flags }: LoadOptions, resolvePath: (path: string) 
   }
   const names = Object.keys(env).filter((name) => env[name] !== undefined);
   const galaxyKeys = (prefix: string) =>
-    fromEnvironment(env, 'galaxy', prefix, names).filter(({ key }) => key in GALAXY_SETTINGS);
+    fromEnvironment(env, 'galaxy', prefix, names).filter(({ key }) => isKnown('galaxy', key));
   return {
     values: [
       ...galaxyKeys(WEAK),

@@ -75,7 +75,7 @@ function remarkOnUnknown({ section, key }: RawValue): string | undefined {
   const known = Object.keys(SETTINGS[section]);
   const nearest = known.find((name) => name.startsWith(key)) ?? closest(key, known);
   if (section === 'sse') return `there is no such setting; did you mean ${nearest}?`;
-  const successor = REMOVED_KEYS[key];
+  const successor = Object.hasOwn(REMOVED_KEYS, key) ? REMOVED_KEYS[key] : undefined;
   if (successor) return `this key was removed and has no effect; use ${successor}`;
   if (OTHER_GALAXY_KEYS.has(key) || distance(key, nearest) > 2) return undefined;
   return `is not a setting that Lightcone reads; did you mean ${nearest}?`;

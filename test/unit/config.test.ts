@@ -105,6 +105,18 @@ describe('with a settings file', () => {
     expect(load(`galaxy:\n  enable_sse_updates: ${word}\n`).sse.enabled).toBe(expected);
   });
 
+  it('says what is wrong with aliases that multiply without end', () => {
+    const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]'];
+    for (let i = 1; i < 9; i += 1) lines.push(`a${i}: &a${i} [${Array(9).fill(`*a${i - 1}`)}]`);
+    expect(() => load(`galaxy: {}\n${lines.join('\n')}\n`)).toThrow(/galaxy\.yml: not valid YAML: .*alias/);
+  });
+
+  it('takes no key for a known one because every object has it', () => {
+    expect(load('galaxy: {constructor: 1, toString: 2}', { GALAXY_CONFIG_VALUEOF: '1' }).warnings).toEqual(
+      load('galaxy: {}').warnings,
+    );
+  });
+
   it('leaves the default where a key has no value', () => {
     expect(load('galaxy:\n  statsd_port:\n').statsd).toBeUndefined();
     expect(load('galaxy:\n  server_name:\n').serverName).toBe('main');
