@@ -237,23 +237,28 @@ export class Term implements HintListener {
     this.polled = { until, at: this.parts.clock.monotonic() };
   }
 
-  private async publishUnknown(): Promise<void> {
+  /** @returns how many histories have changed since the floor, published or not */
+  private async publishUnknown(): Promise<number> {
     const { changeLog } = this.parts;
     const changes = await changeLog.changesSince(this.published.floor, { kind: 'all' });
     const unknown = this.published.unknown(changes);
     if (unknown.length > 0) this.onHistories(unknown);
+    return changes.length;
   }
 
   /**
-   * Finds what no hint announced, and moves the floor. The new baseline is read first: what is committed between the two
-   * reads is then told twice, never not at all.
+   * Finds what no hint announced, and moves the floor. The new baseline is read before the last comparison: what is
+   * committed between the two reads is then told twice, never not at all. In a quiet time one read is enough, since there
+   * is nothing above the old floor and so nothing above the new one.
    */
   private async reconcile(): Promise<void> {
     if (this.behind !== undefined || this.cursor === undefined) return;
     const floor = this.cursor - this.overlap;
     const baseline = new Published(floor);
-    baseline.record(await this.parts.changeLog.changesSince(floor, { kind: 'all' }));
-    await this.publishUnknown();
+    if ((await this.publishUnknown()) > 0) {
+      baseline.record(await this.parts.changeLog.changesSince(floor, { kind: 'all' }));
+      await this.publishUnknown();
+    }
     this.published = baseline;
   }
 
@@ -268,7 +273,6 @@ export class Term implements HintListener {
       const begin = clock.monotonic();
       if (begin - reconciledAt >= RECONCILE_MS) {
         reconciledAt = begin;
-        this.unsavedWork = true;
         void this.enqueue(() => this.reconcile());
       }
       await this.tick(round % TICKS_PER_BARRIER === 0);

@@ -22,6 +22,8 @@ export interface Verdict {
   longestMs: number;
   /** What took so long. */
   longest: string;
+  /** The same, with the time that a tab waited before it came back. */
+  longestWithWaitMs: number;
   medianMs: number;
 }
 
@@ -31,6 +33,7 @@ export function judge(commits: readonly Commit[], tabs: readonly WatchedTab[], f
   const missing: string[] = [];
   let longestMs = 0;
   let longest = '';
+  let longestWithWaitMs = 0;
   for (const tab of tabs) {
     const arrivals = arrivalsOf(tab);
     for (const commit of commits) {
@@ -44,6 +47,7 @@ export function judge(commits: readonly Commit[], tabs: readonly WatchedTab[], f
       }
       const delay = Math.max(0, arrival.at - Math.max(commit.done, faultEnd, arrival.connectedAt));
       delays.push(delay);
+      longestWithWaitMs = Math.max(longestWithWaitMs, arrival.at - Math.max(commit.done, faultEnd));
       if (delay > longestMs) {
         longestMs = delay;
         longest = what;
@@ -56,6 +60,7 @@ export function judge(commits: readonly Commit[], tabs: readonly WatchedTab[], f
     missing,
     longestMs,
     longest,
+    longestWithWaitMs,
     medianMs: delays[delays.length >> 1] ?? 0,
   };
 }

@@ -113,6 +113,20 @@ export const freezeWorker: Fault = {
   },
 };
 
+/** With a heartbeat every second: who missed four of them loses the lock. */
+export const freezeLeader: Fault = {
+  name: 'the leading monitor frozen for 15 s (heartbeat_interval: 1)',
+  allowed: 8_000,
+  run: async (cluster) => {
+    const leader = await leaderOf(cluster);
+    const at = performance.now();
+    leader.process.signal('SIGSTOP');
+    await after(FROZEN_MS);
+    leader.process.signal('SIGCONT');
+    return at;
+  },
+};
+
 export const slowTransaction: Fault = {
   name: 'a transaction open for 8 s',
   allowed: 1_000,

@@ -21,10 +21,13 @@ const types: NonNullable<ClientConfig['types']> = {
 export const CONNECT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = 10_000;
 
+/** A name in the URL would win over ours, by which the holder of the leader lock is known. */
+const withoutName = (url: string): string => url.replace(/([?&])application_name=[^&]*&?/, '$1');
+
 /** What every connection of Lightcone has in common. */
 export function clientOptions(url: string, applicationName = 'lightcone') {
   return {
-    connectionString: url,
+    connectionString: withoutName(url),
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,

@@ -9,25 +9,9 @@ import { Cluster, type Plan, type Services } from './cluster.js';
 import { judge } from './judge.js';
 import { seeded } from './random.js';
 import { report } from './report.js';
-import {
-  brokerHalfOpen,
-  clocksOff,
-  databaseHalfOpen,
-  type Fault,
-  freezeWorker,
-  killLeader,
-  memoryAlarm,
-  restartPostgres,
-  restartRabbit,
-  rollingRestart,
-  slowTransaction,
-  stopLeader,
-  tabAway,
-  tabStopsReading,
-  terminateSession,
-} from './scenarios.js';
+import type { Fault } from './scenarios.js';
 
-const LONG = process.env.LIGHTCONE_FAULTS === 'long';
+export const LONG = process.env.LIGHTCONE_FAULTS === 'long';
 const ROUNDS = LONG ? Number(process.env.LIGHTCONE_FAULT_ROUNDS ?? 3) : 1;
 const SEED = Number(process.env.LIGHTCONE_FAULTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const random = seeded(SEED);
@@ -47,7 +31,7 @@ afterAll(async () => {
 });
 
 /** One cluster for a list of faults, one after the other. */
-function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly Fault[]): void {
+export function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly Fault[]): void {
   describe(what, () => {
     let cluster: Cluster;
     beforeAll(async () => {
@@ -89,40 +73,3 @@ function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly Fault[
     }
   });
 }
-
-under('two workers and a monitor', { workers: 2, monitors: 1 }, [
-  killLeader('the leading monitor'),
-  stopLeader('the leading monitor'),
-  terminateSession('listen'),
-  terminateSession('lock'),
-  restartPostgres('fast'),
-  restartPostgres('immediate'),
-  restartRabbit('stop'),
-  memoryAlarm,
-  freezeWorker,
-  slowTransaction,
-  tabAway('1 s', 1_000),
-  ...(LONG ? [tabAway('60 s', 60_000)] : []),
-]);
-
-under('two workers without a monitor', { workers: 2, monitors: 0 }, [
-  killLeader('the leading worker'),
-  stopLeader('the leading worker'),
-]);
-
-under('a monitor behind proxies', { workers: 2, monitors: 1, proxied: true }, [
-  databaseHalfOpen('LISTEN'),
-  databaseHalfOpen('every database connection of the leader'),
-  brokerHalfOpen('for a moment', 0),
-  ...(LONG ? [brokerHalfOpen('for 8 s', 8_000)] : []),
-]);
-
-under('a supervisor with two workers', { workers: 1, monitors: 1, supervised: 2 }, [rollingRestart]);
-
-const SHORT_WINDOW_SECONDS = 5;
-under('a short recent_window', { workers: 2, monitors: 1, sse: { recent_window: SHORT_WINDOW_SECONDS } }, [
-  tabAway('longer than recent_window', 2_000 * SHORT_WINDOW_SECONDS, 'database'),
-  tabStopsReading,
-]);
-
-under('clocks that disagree', { workers: 2, monitors: 2, clocksOff: [3, -3, -3, 3] }, [clocksOff]);
