@@ -42,7 +42,7 @@ export class ListenSource implements HintSource {
   readonly #options: ListenOptions;
   /** Private to this instance: a barrier must only be answered by its own NOTIFY. */
   readonly #barrierChannel = `lightcone_barrier_${randomBytes(8).toString('hex')}`;
-  readonly #barriers = new Map<string, () => void>();
+  readonly #barriers = new Map<string, { came(): void; lost(reason: string): void }>();
   #pending = new Set<number>();
   #flushScheduled = false;
   #session: Session | undefined;
@@ -87,9 +87,14 @@ export class ListenSource implements HintSource {
     const session = this.#session;
     if (!session) throw unavailable('the LISTEN connection is down');
     const token = String(++this.#barrierCount);
-    const cameBack = new Promise<void>((resolve) => this.#barriers.set(token, resolve));
+    const cameBack = new Promise<void>((came, fail) => {
+      const lost = (reason: string) => fail(unavailable(`the LISTEN connection was lost: ${reason}`));
+      this.#barriers.set(token, { came, lost });
+    });
+    // It may be lost while the question is on its way, before anybody waits for the answer.
+    cameBack.catch(() => {});
     try {
-      return await withDeadline(this.#ask(token, session, cameBack), BARRIER_TIMEOUT_MS, () => {
+      return await withDeadline(this.#ask(token, cameBack), BARRIER_TIMEOUT_MS, () => {
         session.lose('no answer to a NOTIFY to itself');
         this.#options.onSilence?.();
         return unavailable(`the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
@@ -103,17 +108,12 @@ export class ListenSource implements HintSource {
    * Clock and NOTIFY in one statement, so that the clock is read before the NOTIFY is committed. Through the pool: the
    * order of notifications is the order of commits, whoever sends them.
    */
-  async #ask(token: string, session: Session, cameBack: Promise<void>): Promise<Micros> {
+  async #ask(token: string, cameBack: Promise<void>): Promise<Micros> {
     const [row] = await this.#options.sql.all<{ now: string }>(
       `SELECT ${utcNow('postgresql')} AS now, pg_notify($1, $2)`,
       [this.#barrierChannel, token],
     );
-    await Promise.race([
-      cameBack,
-      session.lost.then((reason) => {
-        throw unavailable(`the LISTEN connection was lost: ${reason}`);
-      }),
-    ]);
+    await cameBack;
     return parseSql(row!.now);
   }
 
@@ -134,7 +134,10 @@ export class ListenSource implements HintSource {
         logger.info({ channel: HISTORY_CHANNEL }, 'listening for changes');
         onReady();
         if (this.#connects > 1) listener.onGap('listen_reconnected');
-        throw new Error(await session.lost);
+        const reason = await session.lost;
+        // Told here, not by a `then` of each barrier on `lost`: a session lives for months and would keep them all.
+        for (const barrier of this.#barriers.values()) barrier.lost(reason);
+        throw new Error(reason);
       } catch (error) {
         if (!stopped.aborted && !complained) {
           complained = true;
@@ -204,7 +207,7 @@ export class ListenSource implements HintSource {
   #onBarrier(token: string): void {
     // What came before it, perhaps in the same read of the socket, is handed over before the barrier resolves.
     this.#flush();
-    this.#barriers.get(token)?.();
+    this.#barriers.get(token)?.came();
   }
 
   #flush(): void {
