@@ -10,6 +10,7 @@ import { LightconeError } from '../core/errors.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { secondsToMicros } from '../core/time.js';
+import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { preamble } from './body.js';
 import { catchUpFrames } from './catch-up.js';
 import { drainTabs } from './drain.js';
@@ -60,6 +61,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
+  /** While the database is away, thousands of tabs wait for it. */
+  private readonly complain: OncePerInterval;
 
   constructor(private readonly parts: ManagerParts) {
     const { config } = parts;
@@ -71,6 +74,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
     });
+    this.complain = new OncePerInterval(parts.logger, parts.clock);
     this.permissionCheck = new PermissionCheck({
       registry: this.registry,
       viewers: this.viewers,
@@ -303,10 +307,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         this.outlet.writeAll(tab, [...frames, ...waiting]);
         return;
       } catch (error) {
-        this.parts.logger.warn(
-          { err: error },
-          'a tab cannot be caught up from the database yet; trying again',
-        );
+        this.complain.warn({ err: error }, 'a tab cannot be caught up from the database yet; trying again');
         await sleep(backoff.next(), this.stopping.signal).catch(() => this.close(tab, 'drained'));
       }
     }
