@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseSql } from '../../core/time.js';
@@ -136,6 +136,8 @@ export class SqliteDatabase implements Database {
     let write: SqliteConnection | undefined;
     try {
       mkdirSync(dirname(this.#file), { recursive: true });
+      // A new one is its owner's alone: it holds API keys. One that another program watches is for that program to read.
+      if (this.#journalMode === 'WAL') closeSync(openSync(this.#file, 'a', 0o600));
       const opened = new SqliteConnection(this.#file, { readonly: false });
       write = opened;
       await opened.patiently(() => opened.exec(`PRAGMA journal_mode = ${this.#journalMode}`));
