@@ -50,6 +50,11 @@ export class WorkerStatusSource implements StatusSource {
       if (manager.draining) problems.push('this worker is draining: it is being stopped');
       else if (!manager.ready)
         problems.push('this worker is starting: it has not read the recent changes yet');
+      else if (config.bus.kind === 'in-process' && this.parts.candidate()?.leadership.leading !== true) {
+        problems.push(
+          'this worker is not the monitor, and without a broker another process cannot tell it of changes: run one `lightcone serve` per database, or set amqp_internal_connection',
+        );
+      }
       const behind = this.parts.candidate()?.monitor.problem();
       if (behind !== undefined)
         problems.push(`the monitor is behind (${behind}): it will read the changes since its cursor`);
