@@ -1,0 +1,53 @@
+/** What a worker pays for control tasks that concern nobody of its tabs: on a large site that is nearly all of them. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openPublisher } from './amqp-publisher.js';
+import { Stage } from './stage.js';
+import { rounded } from './statistics.js';
+import type { StreamSettings } from './stream-figures.js';
+
+/** Tasks a second; the cost of one falls when several share a packet. */
+const RATES = [200, 1000, 5000];
+const STRANGER = 1_000_000;
+
+export async function unwantedTasks({ amqp, seconds }: StreamSettings) {
+  const stage = await Stage.set(amqp);
+  await stage.open(1000);
+  const publisher = await openPublisher(amqp);
+  const figures: Record<string, number> = {};
+  const publish = async (perSecond: number): Promise<number> => {
+    const before = await stage.usage();
+    const begin = performance.now();
+    let published = 0;
+    for (;;) {
+      const elapsed = performance.now() - begin;
+      for (; published < (elapsed / 1000) * perSecond; published += 1) {
+        publisher.publish({
+          task: 'history_update',
+          userUpdates: new Map([[STRANGER + (published % 5000), [STRANGER + (published % 7000)]]]),
+          sessionUpdates: new Map(),
+          updateTime: Date.now() * 1000,
+        });
+      }
+      if (elapsed >= seconds * 1000) break;
+      await sleep(1);
+    }
+    let after = await stage.usage();
+    while (after.received - before.received < published) {
+      await sleep(20);
+      after = await stage.usage();
+    }
+    const quiet = await idleCpu(stage, seconds);
+    return ((after.cpuSeconds - before.cpuSeconds - quiet) / published) * 1e6;
+  };
+  await publish(2000);
+  for (const rate of RATES) figures[`cpu_us_per_task_at_${rate}_a_second`] = rounded(await publish(rate), 1);
+  await publisher.close();
+  await stage.strike();
+  return figures;
+}
+
+async function idleCpu(stage: Stage, seconds: number): Promise<number> {
+  const before = await stage.usage();
+  await sleep(seconds * 1000);
+  return (await stage.usage()).cpuSeconds - before.cpuSeconds;
+}

@@ -1,0 +1,89 @@
+/** From a commit, by another program, to the bytes on the socket of the history's owner. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import BetterSqlite from 'better-sqlite3';
+import pg from 'pg';
+import { Child } from './child.js';
+import { freePort } from './free-port.js';
+import { percentiles, rounded } from './statistics.js';
+import { Streams } from './streams.js';
+
+/** Each history changes once a second, so that none is held back by the debounce window of its last change. */
+const HISTORIES = 200;
+const CHANGES_PER_SECOND = 200;
+/** Stands in every `history_update` once, and in nothing else: the `[` of its ids. */
+const BRACKET = 0x5b;
+
+export async function onPostgres(services: { amqp: string; postgres: string }, seconds: number) {
+  const client = new pg.Client(services.postgres);
+  await client.connect();
+  const env = { BENCH_DATABASE_URL: services.postgres, BENCH_AMQP_URL: services.amqp };
+  const figures = await measure(env, seconds, async (historyId) => {
+    await client.query('UPDATE history SET name = $1 WHERE id = $2', [String(performance.now()), historyId]);
+  });
+  await client.end();
+  return figures;
+}
+
+export async function onSqlite(seconds: number) {
+  const file = join(mkdtempSync(join(tmpdir(), 'lightcone-bench-')), 'bench.sqlite');
+  let database: BetterSqlite.Database | undefined;
+  const figures = await measure({ BENCH_SQLITE_FILE: file }, seconds, async (historyId) => {
+    database ??= new BetterSqlite(file);
+    database.prepare('UPDATE history SET name = ? WHERE id = ?').run(String(performance.now()), historyId);
+  });
+  database?.close();
+  return figures;
+}
+
+async function measure(
+  env: NodeJS.ProcessEnv,
+  seconds: number,
+  change: (historyId: number) => Promise<void>,
+) {
+  const port = await freePort();
+  const server = await Child.start('server', { args: [String(port)], env: { BENCH_USERS: '1000', ...env } });
+  const monitor = env.BENCH_AMQP_URL ? await Child.start('monitor', { env }) : undefined;
+  const streams = new Streams(BRACKET);
+  await streams.open({ port, count: HISTORIES, first: 0, path: '/api/events/stream?key=bench-{i}' });
+  const changedAt = new Float64Array(HISTORIES);
+  const latencies: number[] = [];
+  streams.onDelivered = (stream) => {
+    if (changedAt[stream] === 0) return;
+    latencies.push(performance.now() - changedAt[stream]!);
+    changedAt[stream] = 0;
+  };
+  // The monitor may have to be elected first.
+  for (;;) {
+    changedAt[0] = performance.now();
+    await change(1);
+    await sleep(500);
+    if (changedAt[0] === 0) break;
+  }
+  latencies.length = 0;
+  let lost = 0;
+  const begin = performance.now();
+  for (let i = 0; i < seconds * CHANGES_PER_SECOND; i += 1) {
+    const stream = i % HISTORIES;
+    if (changedAt[stream] !== 0) lost += 1;
+    changedAt[stream] = performance.now();
+    await change(stream + 1);
+    const wait = begin + ((i + 1) / CHANGES_PER_SECOND) * 1000 - performance.now();
+    if (wait > 0) await sleep(wait);
+  }
+  await sleep(1000);
+  lost += changedAt.filter((at) => at !== 0).length;
+  streams.close();
+  await monitor?.stop();
+  await server.stop();
+  const { p50 = 0, p90 = 0, p99 = 0, max = 0 } = percentiles(latencies) ?? {};
+  return {
+    p50_ms: rounded(p50),
+    p90_ms: rounded(p90),
+    p99_ms: rounded(p99),
+    max_ms: rounded(max),
+    later_than_a_second: lost,
+  };
+}

@@ -1,0 +1,21 @@
+/** The standalone monitor, as `sse-monitor` composes it, answering `{ ask: 'usage' }`. */
+import { StandaloneMonitor } from '../../src/app/monitor.js';
+import { systemClock } from '../../src/core/clock.js';
+import { createLogger } from '../../src/telemetry/logger.js';
+import { configFromBenchEnvironment } from './settings.js';
+
+const config = configFromBenchEnvironment();
+const logger = createLogger(config.logLevel);
+const monitor = new StandaloneMonitor(config, 'bench.monitor', {
+  logger,
+  clock: systemClock,
+  random: Math.random,
+});
+await monitor.start();
+process.on('message', () => {
+  const { user, system } = process.cpuUsage();
+  process.send!({ value: { cpuSeconds: (user + system) / 1e6, rssBytes: process.memoryUsage.rss() } });
+});
+process.on('SIGTERM', () => void monitor.stop().then(() => process.exit(0)));
+process.on('disconnect', () => process.exit(0));
+process.send?.({ ready: true });
