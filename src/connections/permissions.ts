@@ -74,20 +74,28 @@ export class PermissionCheck {
   private async checkViewers(): Promise<void> {
     const { registry, viewers, source } = this.parts;
     if (viewers.size === 0) return;
-    const holders = new Map<string | Tab, { holder: ViewerHolder; principal: Principal }>();
+    // One question per caller, however many tabs it holds: anonymous ones, for example, are all the same caller.
+    const callers = new Map<string, { principal: Principal; holders: Set<ViewerHolder> }>();
     for (const tab of registry.all) {
-      const { userId, sessionId } = tab.principal;
-      const candidates: [string | Tab, ViewerHolder][] = [[tab, { tab }]];
-      if (userId !== undefined) candidates.push([`u${userId}`, { userId }]);
-      if (sessionId !== undefined) candidates.push([`s${sessionId}`, { sessionId }]);
-      for (const [key, holder] of candidates) {
-        if (viewers.of(holder).size > 0) holders.set(key, { holder, principal: tab.principal });
-      }
+      const { userId, sessionId, isAdmin } = tab.principal;
+      const looking: ViewerHolder[] = [{ tab }];
+      if (userId !== undefined) looking.push({ userId });
+      if (sessionId !== undefined) looking.push({ sessionId });
+      const holders = looking.filter((holder) => viewers.of(holder).size > 0);
+      if (holders.length === 0) continue;
+      const key = `${userId} ${sessionId} ${isAdmin}`;
+      const caller = callers.get(key) ?? { principal: tab.principal, holders: new Set() };
+      callers.set(key, caller);
+      for (const holder of holders) caller.holders.add(holder);
     }
-    for (const { holder, principal } of holders.values()) {
-      const ids = [...viewers.of(holder)];
-      const accessible = await source.accessible(principal, ids);
-      for (const id of ids) if (!accessible.has(id)) viewers.unsubscribe(holder, id);
+    for (const { principal, holders } of callers.values()) {
+      const viewed = new Set([...holders].flatMap((holder) => [...viewers.of(holder)]));
+      const accessible = await source.accessible(principal, [...viewed]);
+      for (const holder of holders) {
+        for (const id of [...viewers.of(holder)]) {
+          if (viewed.has(id) && !accessible.has(id)) viewers.unsubscribe(holder, id);
+        }
+      }
     }
   }
 }

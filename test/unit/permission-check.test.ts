@@ -69,3 +69,32 @@ describe('permissions of open streams', () => {
     expect(asked).toEqual([]);
   });
 });
+
+describe('permissions of viewers', () => {
+  it('are asked for once per caller, however many tabs look, and only what is hidden is let go', async () => {
+    const registry = new TabRegistry();
+    const viewers = new ViewerRegistry();
+    const tabs = Array.from({ length: 100 }, () => tabOf(undefined, { kind: 'none' }));
+    for (const [i, tab] of tabs.entries()) {
+      registry.add(tab);
+      viewers.subscribe({ tab }, i % 2);
+      viewers.subscribe({ tab }, 7);
+    }
+    const asked: number[][] = [];
+    await new PermissionCheck({
+      registry,
+      viewers,
+      source: {
+        revoked: async () => new Set(),
+        accessible: async (_principal, ids) => {
+          asked.push([...ids].sort());
+          return new Set(ids.filter((id) => id !== 7));
+        },
+      },
+      close: () => {},
+      logger: createLogger('silent'),
+    }).run();
+    expect(asked).toEqual([[0, 1, 7]]);
+    expect(tabs.map((tab) => [...viewers.of({ tab })])).toEqual(tabs.map((_, i) => [i % 2]));
+  });
+});
