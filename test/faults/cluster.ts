@@ -219,7 +219,7 @@ export class Cluster {
 
   /** Some worker, as a balancer would choose. */
   anyWorker(): string {
-    const { workers } = this;
+    const workers = this.workers.filter(({ url }) => url !== undefined);
     return workers[Math.floor(this.plan.random() * workers.length)]?.url ?? 'http://127.0.0.1:1';
   }
 
