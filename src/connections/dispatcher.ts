@@ -3,6 +3,7 @@
  * recent log.
  */
 import type {
+  ControlTask,
   EntryPointUpdateTask,
   HistoryId,
   HistoryUpdateTask,
@@ -31,6 +32,29 @@ export interface DispatcherParts {
 
 export class Dispatcher {
   constructor(private readonly parts: DispatcherParts) {}
+
+  /** @returns whether a changed history was told to anybody here */
+  run(task: ControlTask): boolean {
+    switch (task.task) {
+      case 'history_update':
+        return this.historyUpdate(task);
+      case 'notify_users':
+        this.notifyUsers(task);
+        return false;
+      case 'notify_broadcast':
+        this.broadcast(task.payload);
+        return false;
+      case 'entry_point_update':
+        this.entryPointUpdate(task);
+        return false;
+      case 'subscribe_history_viewer':
+      case 'unsubscribe_history_viewer':
+        this.viewer(task);
+        return false;
+      case 'reconfigure_watcher':
+        return false;
+    }
+  }
 
   /** @returns whether anybody here was told */
   historyUpdate(task: HistoryUpdateTask): boolean {

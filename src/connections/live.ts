@@ -3,6 +3,7 @@ import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
 import { secondsToMicros } from '../core/time.js';
 import type { ChangeLog } from '../database/port.js';
+import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
@@ -10,6 +11,7 @@ import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
 import type { TabRegistry } from './registry.js';
+import { Resume } from './resume.js';
 import type { ViewerRegistry } from './viewers.js';
 import { Watermark } from './watermark.js';
 
@@ -19,7 +21,7 @@ const TASK_EXPIRY_SECONDS = 10;
 export interface Live {
   watermark: Watermark;
   dispatcher: Dispatcher;
-  catchUp: CatchUp;
+  resume: Resume;
   gapRepair: GapRepair;
 }
 
@@ -64,7 +66,14 @@ export function createLive(
   return {
     watermark,
     dispatcher,
-    catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
+    resume: new Resume({
+      catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
+      outlet,
+      viewers,
+      watermark,
+      encodeId,
+      complain: new OncePerInterval(logger, clock),
+    }),
     gapRepair: new GapRepair({
       changeLog,
       notifications,

@@ -6,13 +6,11 @@
 import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
 import { Backoff } from '../core/backoff.js';
-import { LightconeError } from '../core/errors.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { secondsToMicros } from '../core/time.js';
-import { OncePerInterval } from '../telemetry/once-per-interval.js';
+import { Admission } from './admission.js';
 import { preamble } from './body.js';
-import { catchUpFrames } from './catch-up.js';
 import { drainTabs } from './drain.js';
 import { Endings } from './endings.js';
 import { commentFrame, type Frame, Position } from './frame.js';
@@ -30,6 +28,7 @@ import { Wheel } from './wheel.js';
 const RECENT_CAPACITY = 131_072;
 /** A cursor so far ahead of the database clock is not one of ours. */
 const FUTURE_TOLERANCE_SECONDS = 10;
+
 export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained';
 
 export interface OpenRequest {
@@ -49,6 +48,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly outlet: Outlet;
   readonly recent: RecentLog;
+  readonly admission: Admission;
   private readonly wheel: Wheel;
   private readonly endings = new Endings();
   private readonly permissionCheck: PermissionCheck;
@@ -61,20 +61,18 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
-  /** While the database is away, thousands of tabs wait for it. */
-  private readonly complain: OncePerInterval;
 
   constructor(private readonly parts: ManagerParts) {
     const { config } = parts;
+    this.admission = new Admission(config, this.registry, parts.metrics);
     this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
-      void this.catchUp(tab, tab.position.cursor, 'overflow');
+      this.resume(tab, tab.position.cursor, 'overflow');
     });
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
     this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
     });
-    this.complain = new OncePerInterval(parts.logger, parts.clock);
     this.permissionCheck = new PermissionCheck({
       registry: this.registry,
       viewers: this.viewers,
@@ -137,26 +135,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       this.early.push(task);
       return;
     }
-    switch (task.task) {
-      case 'history_update':
-        if (dispatcher.historyUpdate(task)) this.measureDelivery(task.updateTime);
-        return;
-      case 'notify_users':
-        dispatcher.notifyUsers(task);
-        return;
-      case 'notify_broadcast':
-        dispatcher.broadcast(task.payload);
-        return;
-      case 'entry_point_update':
-        dispatcher.entryPointUpdate(task);
-        return;
-      case 'subscribe_history_viewer':
-      case 'unsubscribe_history_viewer':
-        dispatcher.viewer(task);
-        return;
-      case 'reconfigure_watcher':
-        return;
-    }
+    const told = dispatcher.run(task);
+    if (told && task.task === 'history_update') this.measureDelivery(task.updateTime);
   }
 
   onTick(tick: Tick): void {
@@ -179,40 +159,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /** Whether `admit` would let the caller in; counts nothing. */
-  hasRoomFor({ userId }: Principal): boolean {
-    const { maxConnections, maxConnectionsPerUser } = this.parts.config;
-    return (
-      this.registry.all.length < maxConnections &&
-      (userId === undefined || this.registry.countOfUser(userId) < maxConnectionsPerUser)
-    );
-  }
-
-  /** @throws LightconeError TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS_OF_USER */
-  admit(principal: Principal): void {
-    const { config } = this.parts;
-    if (this.registry.all.length >= config.maxConnections) {
-      throw this.refusal(
-        'TOO_MANY_CONNECTIONS',
-        `This worker holds ${config.maxConnections} streams, as many as max_connections allows.`,
-        10,
-      );
-    }
-    const { userId } = principal;
-    if (userId !== undefined && this.registry.countOfUser(userId) >= config.maxConnectionsPerUser) {
-      throw this.refusal(
-        'TOO_MANY_CONNECTIONS_OF_USER',
-        `You have ${config.maxConnectionsPerUser} open streams here, as many as max_connections_per_user allows. Close some tabs.`,
-        30,
-      );
-    }
-  }
-
-  private refusal(code: LightconeError['code'], message: string, retryAfterSeconds: number): LightconeError {
-    this.parts.metrics.increment('galaxy.sse.connections.refused', 1, { reason: code.toLowerCase() });
-    return new LightconeError(code, message, { retryAfterSeconds });
-  }
-
   /** @returns the cursor, or undefined (counted) when the text is none or lies in the future: then the tab starts afresh */
   acceptCursor(moment: Cursor | undefined): Cursor | undefined {
     const now = this.live?.watermark.estimateNow() ?? 0;
@@ -227,7 +173,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     return undefined;
   }
 
-  /** Opens a tab: its first bytes go out, and from here on it is told everything. Call `admit` first. */
+  /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
   open({ out, chunked, head, principal, since, viewed }: OpenRequest): Tab {
     const { watermark } = this.live!;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
@@ -238,7 +184,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
     out.write(preamble(head, chunked, position, this.parts.random), 'latin1');
-    if (since !== undefined) void this.catchUp(tab, since, 'reconnect');
+    if (since !== undefined) this.resume(tab, since, 'reconnect');
     return tab;
   }
 
@@ -278,45 +224,9 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.outlet.drained(tab);
   }
 
-  // --- catch-up ----------------------------------------------------------------------------------------------------
-
-  private async catchUp(tab: Tab, since: Cursor, cause: string): Promise<void> {
-    const { watermark, catchUp } = this.live!;
-    const { principal } = tab;
-    const backoff = new Backoff(100, 2000);
-    // What is held by the user or the session as well as by the tab itself.
-    const viewed = (): HistoryId[] => [
-      ...new Set([
-        ...this.viewers.of({ tab }),
-        ...(principal.userId === undefined ? [] : this.viewers.of({ userId: principal.userId })),
-        ...(principal.sessionId === undefined ? [] : this.viewers.of({ sessionId: principal.sessionId })),
-      ]),
-    ];
-    while (!isClosed(tab)) {
-      // From here on events wait in the outbox, and the watermark of this moment is what the catch-up reaches.
-      tab.state = 'catching_up';
-      tab.outbox = undefined;
-      const reached = watermark.position;
-      try {
-        const missed = await catchUp.missed(principal, this.viewers.size > 0 ? viewed() : [], since, cause);
-        // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
-        if (tab.state !== 'catching_up') continue;
-        const waiting = this.takeOutbox(tab);
-        const frames = catchUpFrames(missed, new Position(since), reached, this.parts.encodeId);
-        this.outlet.second = this.wheel.second;
-        this.outlet.writeAll(tab, [...frames, ...waiting]);
-        return;
-      } catch (error) {
-        this.complain.warn({ err: error }, 'a tab cannot be caught up from the database yet; trying again');
-        await sleep(backoff.next(), this.stopping.signal).catch(() => this.close(tab, 'drained'));
-      }
-    }
-  }
-
-  private takeOutbox(tab: Tab): Frame[] {
-    const frames = tab.outbox?.frames() ?? [];
-    tab.outbox = undefined;
-    return frames;
+  /** Never rejects. */
+  private resume(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow'): void {
+    void this.live!.resume.run(tab, since, cause, this.stopping.signal);
   }
 
   // --- by the clock ------------------------------------------------------------------------------------------------
@@ -382,6 +292,3 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.endings.cutAll();
   }
 }
-
-// A function, because the compiler believes that a state it saw before an `await` still holds after it.
-const isClosed = (tab: Tab): boolean => tab.state === 'closed';

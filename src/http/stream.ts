@@ -61,7 +61,7 @@ export function registerStream(app: App, deps: StreamDeps): void {
         'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
       );
     }
-    manager.admit(principal);
+    manager.admission.admit(principal);
     const since = requestedCursor(request.headers, request.query as Query, manager);
     reply.hijack();
     opening.open(request.raw, reply.raw, { principal, since, viewed }, reply.getHeaders());
@@ -83,7 +83,7 @@ export function createStreamShortcut(deps: StreamDeps): Shortcut {
     answer(request, response, headers) {
       if (!enabled || !manager.ready || response.socket === null) return false;
       const principal = authenticator.tryCached({ headers: request.headers, query: undefined });
-      if (principal === undefined || !manager.hasRoomFor(principal)) return false;
+      if (principal === undefined || !manager.admission.hasRoomFor(principal)) return false;
       const since = requestedCursor(request.headers, {}, manager);
       // Later, because the parser may have more of this packet to read, and must not be taken away from under it.
       process.nextTick(openLater, request, response, { principal, since, viewed: [] }, headers);

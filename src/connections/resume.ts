@@ -1,0 +1,73 @@
+/**
+ * Catches one tab up from its cursor. From the moment it begins, events for the tab wait in its outbox; then what was
+ * missed goes out, what waited follows, and the tab is live: nothing falls between.
+ */
+import { Backoff } from '../core/backoff.js';
+import type { Cursor, HistoryId } from '../core/events.js';
+import { sleep } from '../core/lifecycle.js';
+import type { OncePerInterval } from '../telemetry/once-per-interval.js';
+import { type CatchUp, catchUpFrames } from './catch-up.js';
+import { Position } from './frame.js';
+import type { Outlet } from './outlet.js';
+import type { Tab } from './tab.js';
+import type { ViewerRegistry } from './viewers.js';
+import type { Watermark } from './watermark.js';
+
+export interface ResumeParts {
+  catchUp: CatchUp;
+  outlet: Outlet;
+  viewers: ViewerRegistry;
+  watermark: Watermark;
+  encodeId: (id: HistoryId) => string;
+  /** While the database is away, thousands of tabs wait for it. */
+  complain: OncePerInterval;
+}
+
+export class Resume {
+  constructor(private readonly parts: ResumeParts) {}
+
+  /**
+   * Resolves when the tab is live, or closed. While the database cannot answer, it is asked again.
+   *
+   * @param signal aborted when the worker stops: the tab is then left as it is
+   */
+  async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
+    const { catchUp, outlet, watermark, encodeId, complain } = this.parts;
+    const backoff = new Backoff(100, 2000);
+    while (!isClosed(tab) && !signal.aborted) {
+      tab.state = 'catching_up';
+      tab.outbox = undefined;
+      const reached = watermark.position;
+      try {
+        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), since, cause);
+        // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
+        if (tab.state !== 'catching_up') continue;
+        const waiting = tab.outbox as Tab['outbox'];
+        tab.outbox = undefined;
+        const frames = catchUpFrames(missed, new Position(since), reached, encodeId);
+        outlet.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
+        return;
+      } catch (error) {
+        complain.warn({ err: error }, 'a tab cannot be caught up from the database yet; trying again');
+        await sleep(backoff.next(), signal).catch(() => {});
+      }
+    }
+  }
+
+  /** Foreign histories that this tab, its user or its session looks at. */
+  private viewedBy(tab: Tab): HistoryId[] {
+    const { viewers } = this.parts;
+    if (viewers.size === 0) return [];
+    const { userId, sessionId } = tab.principal;
+    return [
+      ...new Set([
+        ...viewers.of({ tab }),
+        ...(userId === undefined ? [] : viewers.of({ userId })),
+        ...(sessionId === undefined ? [] : viewers.of({ sessionId })),
+      ]),
+    ];
+  }
+}
+
+// A function, because the compiler believes that a state it saw before an `await` still holds after it.
+const isClosed = (tab: Tab): boolean => tab.state === 'closed';
