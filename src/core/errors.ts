@@ -161,7 +161,12 @@ export const ERRORS = {
     retryable: false,
     meaning: 'The request body is too large.',
   },
-  CONFLICT: { status: 409, errCode: 409001, retryable: false, meaning: 'The item is already there, or is not in the state that this needs.' },
+  CONFLICT: {
+    status: 409,
+    errCode: 409001,
+    retryable: false,
+    meaning: 'The item is already there, or is not in the state that this needs.',
+  },
   INTERNAL: {
     status: 500,
     errCode: 500001,
