@@ -48,6 +48,8 @@ export class SimBus implements Bus {
   private lastPublish = 0;
   private lastDelivery = 0;
   private stopped = false;
+  /** Messages that come before this moment wait until then in the queue. */
+  private readsFrom = 0;
 
   constructor(
     private readonly broker: SimBroker,
@@ -104,7 +106,7 @@ export class SimBus implements Bus {
     const { epoch } = this;
     this.queue = (message) => {
       const enqueuedAt = time.ms;
-      this.lastDelivery = Math.max(this.lastDelivery, time.ms + time.between(0, delayMs));
+      this.lastDelivery = Math.max(this.lastDelivery, this.readsFrom, time.ms + time.between(0, delayMs));
       time.after(this.lastDelivery - time.ms, this.process, () => {
         if (epoch !== this.epoch) return;
         const ttl = 'tick' in message ? TICK_TTL_MS : TASK_TTL_MS;
@@ -132,6 +134,11 @@ export class SimBus implements Bus {
       arriving -= 1;
       message.lose();
     }
+  }
+
+  /** Takes nothing from its queue for a while, although it runs: what waits there grows old. */
+  lag(ms: number): void {
+    this.readsFrom = this.broker.time.ms + ms;
   }
 
   /** Broken now, noticed after `silentMs`, tried again after `awayMs`. */

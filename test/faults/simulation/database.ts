@@ -59,12 +59,17 @@ export class SimDatabase implements ChangeLog, CursorStore, NotificationLog {
     const { time } = this;
     const process = time.current;
     return new Promise((resolve, reject) => {
-      time.after(time.between(0, 20), undefined, () => {
+      time.after(this.delay(), undefined, () => {
         const { up } = this;
         const answer = up ? look() : undefined;
-        time.after(time.between(0, 20), process, () => (up ? resolve(answer as T) : reject(unavailable())));
+        time.after(this.delay(), process, () => (up ? resolve(answer as T) : reject(unavailable())));
       });
     });
+  }
+
+  /** Mostly quick, now and then very slow: races need time. */
+  private delay(): number {
+    return this.time.between(0, this.time.random() < 0.2 ? 2_000 : 20);
   }
 
   now(): Promise<Cursor> {

@@ -21,6 +21,7 @@ export type FaultKind =
   | 'cut worker from bus'
   | 'broker away'
   | 'freeze worker'
+  | 'worker lags'
   | 'kill worker'
   | 'drain worker'
   | 'tab leaves'
@@ -118,7 +119,7 @@ export class SimWorker {
         permissionCheckSeconds: 30,
       },
       changeLog: database,
-      notifications: scenario.notifications.length > 0 ? database : undefined,
+      notifications: database,
       permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
       subscribed: () => this.bus.subscribed,
       encodeId: (id) => `h${id}`,
@@ -393,6 +394,9 @@ export class World {
         return;
       case 'freeze worker':
         worker.process.frozenUntil = time.ms + durationMs;
+        return;
+      case 'worker lags':
+        worker.bus.lag(durationMs);
         return;
       case 'kill worker':
       case 'drain worker':
