@@ -7,7 +7,7 @@
  *
  * `BENCH_USERS`         users in the database, 20000
  *
- * Without a broker `POST /` on PORT + 1 publishes the body as a broadcast, `POST /?u=N` to user number N, on the worker's
+ * Without a broker and a parent `POST /` on PORT + 1 publishes the body as a broadcast, `POST /?u=N` to user number N, on the worker's
  * own bus. SIGUSR2 collects garbage. To a parent it answers `{ ask: 'usage' | 'gc' }`.
  */
 import { execFileSync } from 'node:child_process';
@@ -45,7 +45,7 @@ if (config.sse.workers > 1) {
   await worker.start();
   process.on('SIGTERM', () => void worker.stop().then(() => process.exit(0)));
   if (process.send) stampReceipts(worker);
-  if (!env.BENCH_AMQP_URL) publishOverHttp(worker.bus, port + 1);
+  if (!env.BENCH_AMQP_URL && !process.send) publishOverHttp(worker.bus, port + 1);
   process.on('message', ({ ask }: { ask: 'usage' | 'gc' }) => {
     if (ask === 'gc') globalThis.gc?.();
     process.send!({ value: usage(worker) });

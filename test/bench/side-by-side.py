@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Measures Lightcone beside other servers with a benchmark kit that is not part of this repository.
+
+    BENCH_KIT=folder [BENCH_BUILD=folder] python3 test/bench/side-by-side.py [--runs 3] [--secs 4] [--out FILE]
+
+The kit is a folder with `measure.py`, `servers.py` and the built load generator; this script adds our servers to its
+list and leaves its files alone. Ours is `server.ts` of this folder (compiled by `npm run bench -- --only start`), the
+worker as `lightcone serve` composes it, and is published to through a RabbitMQ of our own. All servers of a round are
+measured one after the other in the same run; the figures are medians of the rounds.
+
+`lightcone`           distinct users with API keys
+`lightcone-session`   all tabs of one remembered session
+`lightcone-1`, `-2`   the same with one and two workers, free to use both cores
+"""
+import argparse
+import json
+import os
+import runpy
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.path.join(HERE, "build", "test", "bench")
+KIT = os.environ.get("BENCH_KIT") or sys.exit(__doc__)
+COOKIE = "galaxysession=c6ca0ddb55be603a55fe2f86156564e5ebb7ef842b6c3b8955fe2f86156564e5ebb7ef842b6c3b89"
+
+# file of the rounds, servers, phases
+SERIES = [
+    ("memory,fanout", ["limit", "nchan", "lightcone", "lightcone-session"]),
+    ("fanout1", ["limit", "nchan", "lightcone-session"]),
+    ("latency", ["limit", "nchan", "lightcone"]),
+    ("slow", ["nchan", "lightcone"]),
+    ("memory,fanout", ["lightcone-1", "lightcone-2"]),
+]
+FIGURES = {
+    "kib_per_tab": "mem10000.rss", "connections_per_second": "connect.rate", "ms_per_connection": "connect.cpu_ms_per_conn",
+    "deliveries_per_second_10000": "fan10000.rate", "cpu_us_per_delivery_10000": "fan10000.cpu_per_million",
+    "deliveries_per_second_1000": "fan1000.rate", "cpu_us_per_delivery_1000": "fan1000.cpu_per_million",
+    "cpu_us_per_delivery_one_outstanding": "fan1000w1.cpu_per_million",
+    "paced_p50_ms": "paced_broadcast.p50", "paced_p99_ms": "paced_broadcast.p99",
+    "targeted_p50_ms": "paced_users.p50", "targeted_p99_ms": "paced_users.p99",
+    "slow_growth_mib": "slow.rss_growth_mib", "slow_missing": "slow.missing", "slow_closed": "slow.stalled_closed",
+}
+
+
+def servers(amqp):
+    def lightcone(sub, header=None, workers=None):
+        env = {"NODE_ENV": "production", "BENCH_AMQP_URL": amqp}
+        if workers:
+            env["BENCH_WORKERS"] = str(workers)
+        return dict(
+            start=["node", "--expose-gc", os.path.join(BUILD, "server.js"), "{port}"], env=env,
+            sub=sub, sub_user=sub, headers=[header] if header else [], pub="", pub_user="",
+            body="* DATA", body_user="{u} DATA", gc=not workers, pinned=not workers, settle=2.0,
+            pub_pipe=f"node {BUILD}/publisher.js {amqp}")
+    stream = "/api/events/stream"
+    session = "Cookie: " + COOKIE
+    return {
+        "lightcone": lightcone(stream + "?key=bench-{i}"),
+        "lightcone-session": lightcone(stream, session),
+        "lightcone-1": lightcone(stream, session, 1),
+        "lightcone-2": lightcone(stream, session, 2),
+    }
+
+
+def measure(argv):
+    sys.argv = ["measure.py", *argv]
+    runpy.run_path(os.path.join(KIT, "measure.py"), run_name="__main__")
+
+
+def get(value, path):
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def medians(files):
+    found = {}
+    for file in files:
+        with open(file) as lines:
+            for line in lines:
+                run = json.loads(line)
+                if run.get("problems"):
+                    print("!", run["server"], run["problems"])
+                for name, path in FIGURES.items():
+                    if get(run, path) is not None:
+                        found.setdefault(run["server"], {}).setdefault(name, []).append(get(run, path))
+    return {server: {name: round(statistics.median(values), 3) for name, values in figures.items()}
+            for server, figures in found.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", default="3")
+    parser.add_argument("--secs", default="4")
+    parser.add_argument("--out", default=os.path.join(HERE, "results", "side-by-side.json"))
+    args = parser.parse_args()
+    os.makedirs(os.path.dirname(args.out), exist_ok=True)
+    broker = subprocess.Popen(["node", os.path.join(BUILD, "broker.js")], stdout=subprocess.PIPE, text=True)
+    try:
+        sys.path.insert(0, KIT)
+        import servers as kit
+        kit.SERVERS.update(servers(json.loads(broker.stdout.readline())["amqp"]))
+        files = []
+        for number, (phases, names) in enumerate(SERIES):
+            files.append(f"{args.out}.{number}l")
+            if os.path.exists(files[-1]):
+                os.remove(files[-1])
+            measure(["--runs", args.runs, "--secs", args.secs, "--only", phases, "--out", files[-1], *names])
+        measure(["--markdown", *files])
+    finally:
+        broker.terminate()
+        broker.wait()
+    result = medians(files)
+    with open(args.out, "w") as out:
+        json.dump(result, out, indent=2)
+        out.write("\n")
+    for server, figures in result.items():
+        print(server, figures)
+
+
+main()
