@@ -1,7 +1,8 @@
 /** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
 import { Backoff } from '../core/backoff.js';
+import { LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId } from '../core/events.js';
-import { sleep } from '../core/lifecycle.js';
+import { sleep, withDeadline } from '../core/lifecycle.js';
 import { toTasks } from '../core/tasks.js';
 import { secondsToMicros } from '../core/time.js';
 import type { HintListener, HintSource } from '../database/port.js';
@@ -15,6 +16,8 @@ const TICK_MS = 1000;
 /** Every second tick carries a new moment: with the heartbeats that keeps an idle leader under one statement a second. */
 const TICKS_PER_BARRIER = 2;
 const RECONCILE_MS = 30_000;
+/** For statements that are quick on every database that answers: on a silent connection they would hold everything up. */
+const QUICK_MS = 2_500;
 /** Histories per owner statement and control task. */
 const FLUSH_LIMIT = 1000;
 
@@ -121,7 +124,7 @@ export class Term implements HintListener {
     const { changeLog, bus, metrics } = this.parts;
     metrics.increment('galaxy.sse.changes.seen', historyIds.length);
     try {
-      const changes = await changeLog.changesOf(historyIds, this.published.floor);
+      const changes = await quick(changeLog.changesOf(historyIds, this.published.floor));
       if (this.over.signal.aborted) return;
       await Promise.all(toTasks(changes).map((task) => bus.publish(task)));
       this.published.record(changes);
@@ -209,8 +212,8 @@ export class Term implements HintListener {
   private async readSinceCursor(cause: string): Promise<void> {
     const { changeLog, cursors, metrics, logger, clock } = this.parts;
     const { falls } = this;
-    const now = await changeLog.now();
-    this.cursor ??= (await cursors.read(ROLE)) ?? now;
+    const now = await quick(changeLog.now());
+    this.cursor ??= (await quick(cursors.read(ROLE))) ?? now;
     const floor = Math.min(this.cursor, now) - this.overlap;
     this.reading = true;
     const changes = await changeLog.changesSince(floor, { kind: 'all' }).finally(() => {
@@ -290,7 +293,7 @@ export class Term implements HintListener {
       await bus.publishTick({ leader: leaderName, sequence: this.sequence, until: this.cursor });
       if (this.unsavedWork && withBarrier) {
         this.unsavedWork = false;
-        await cursors.write(ROLE, this.cursor);
+        await quick(cursors.write(ROLE, this.cursor));
       }
     } catch (error) {
       this.unsavedWork = true;
@@ -327,3 +330,10 @@ export class Term implements HintListener {
     }
   }
 }
+
+const quick = <T>(statement: Promise<T>): Promise<T> =>
+  withDeadline(
+    statement,
+    QUICK_MS,
+    () => new LightconeError('DATABASE_UNAVAILABLE', `no answer within ${QUICK_MS} ms`),
+  );

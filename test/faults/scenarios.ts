@@ -160,9 +160,11 @@ export const databaseHalfOpen = (what: 'LISTEN' | 'every database connection of 
   allowed: 8_000,
   run: async ({ database, proxies }) => {
     if (what === 'LISTEN') {
+      // The newest: the server still sees those that were silenced before.
       const [session] = await database.psql<{ client_port: number }>(
         `SELECT client_port FROM pg_stat_activity
-          WHERE datname = current_database() AND application_name = 'lightcone listen'`,
+          WHERE datname = current_database() AND application_name = 'lightcone listen'
+          ORDER BY backend_start DESC LIMIT 1`,
       );
       proxies!.database.silence(session!.client_port);
     } else {

@@ -45,7 +45,9 @@ export class TcpProxy {
 
   /** Silences one connection for good: the one that the server sees as coming from this port. */
   silence(clientPort: number): void {
-    for (const pair of this.#pairs) if (pair.upstream.localPort === clientPort) pair.silent = true;
+    const pair = [...this.#pairs].find(({ upstream }) => upstream.localPort === clientPort);
+    if (!pair) throw new Error(`no connection from port ${clientPort} goes through this proxy`);
+    pair.silent = true;
   }
 
   /** New connections are refused; present ones go on. */
