@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseSql } from '../../core/time.js';
@@ -137,7 +137,10 @@ export class SqliteDatabase implements Database {
     try {
       mkdirSync(dirname(this.#file), { recursive: true });
       // A new one is its owner's alone: it holds API keys. One that another program watches is for that program to read.
-      if (this.#journalMode === 'WAL') closeSync(openSync(this.#file, 'a', 0o600));
+      // One that is there is not touched: closing a descriptor of it drops all locks that this process has on the file.
+      if (this.#journalMode === 'WAL' && !existsSync(this.#file)) {
+        closeSync(openSync(this.#file, 'a', 0o600));
+      }
       const opened = new SqliteConnection(this.#file, { readonly: false });
       write = opened;
       await opened.patiently(() => opened.exec(`PRAGMA journal_mode = ${this.#journalMode}`));
