@@ -20,6 +20,7 @@ import { encodeTask, encodeTick } from './codec.js';
 import { Delivery } from './delivery.js';
 import { DispatchMeter } from './dispatch-meter.js';
 import type { Bus, BusHandler } from './port.js';
+import { TickSequence } from './tick-sequence.js';
 
 export interface AmqpBusOptions {
   /** `amqp://` or `amqps://`, with the password. */
@@ -70,7 +71,8 @@ export class AmqpBus implements Bus {
 
   subscribe(handler: BusHandler): void {
     if (this.#delivery) throw new Error('a bus takes one handler');
-    this.#delivery = new Delivery(handler, this.#options.metrics, this.#options.logger);
+    const { clock, messageTtlMs, metrics, logger } = this.#options;
+    this.#delivery = new Delivery(handler, new TickSequence(clock, messageTtlMs / 2), metrics, logger);
   }
 
   async start(signal?: AbortSignal): Promise<void> {

@@ -2,14 +2,13 @@ import type { ControlTask, Tick } from '../core/events.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { BusHandler, GapCause } from './port.js';
-import { TickSequence } from './tick-sequence.js';
+import type { TickSequence } from './tick-sequence.js';
 
 /** The last step of every bus: counts what is handed to the handler, and keeps the bus alive when the handler fails. */
 export class Delivery {
-  readonly #ticks = new TickSequence();
-
   constructor(
     private readonly handler: BusHandler,
+    private readonly ticks: TickSequence,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
   ) {}
@@ -21,12 +20,12 @@ export class Delivery {
 
   tick(tick: Tick): void {
     // Before the tick: it moves the watermark past whatever was lost with the missing ones.
-    if (this.#ticks.missedBefore(tick)) this.#guard(() => this.handler.onGap('tick_lost'));
+    if (this.ticks.missedBefore(tick)) this.#guard(() => this.handler.onGap('tick_lost'));
     this.#guard(() => this.handler.onTick(tick));
   }
 
   gap(cause: GapCause): void {
-    if (cause === 'reconnected') this.#ticks.forget();
+    if (cause === 'reconnected') this.ticks.forget();
     this.#guard(() => this.handler.onGap(cause));
   }
 

@@ -7,6 +7,7 @@ import { Availability } from './availability.js';
 import { Delivery } from './delivery.js';
 import { DispatchMeter } from './dispatch-meter.js';
 import type { Bus, BusHandler } from './port.js';
+import { TickSequence } from './tick-sequence.js';
 
 export interface InProcessBusOptions {
   logger: Logger;
@@ -28,7 +29,14 @@ export class InProcessBus implements Bus {
 
   subscribe(handler: BusHandler): void {
     if (this.#delivery) throw new Error('a bus takes one handler');
-    this.#delivery = new Delivery(handler, this.options.metrics, this.options.logger);
+    const { clock, metrics, logger } = this.options;
+    // Nothing expires here, however late a tick is.
+    this.#delivery = new Delivery(
+      handler,
+      new TickSequence(clock, Number.POSITIVE_INFINITY),
+      metrics,
+      logger,
+    );
   }
 
   async start(signal?: AbortSignal): Promise<void> {

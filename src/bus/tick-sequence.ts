@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.js';
 import type { Tick } from '../core/events.js';
 
 /** Two leaders can overlap for a moment; more than a few at once cannot be. */
@@ -6,9 +7,20 @@ const REMEMBERED_LEADERS = 8;
 /** Notices ticks that were lost on the way. */
 export class TickSequence {
   readonly #last = new Map<string, number>();
+  #heardAt = 0;
 
-  /** @returns true when ticks before this one are missing */
+  constructor(
+    private readonly clock: Clock,
+    /** So long a pause between two ticks is one in which messages can have expired. */
+    private readonly longestPauseMs: number,
+  ) {}
+
+  /** @returns true when ticks before this one are missing, or may be */
   missedBefore(tick: Tick): boolean {
+    // A successor counts from one: that the last ticks of its predecessor are missing shows by the time only.
+    const now = this.clock.monotonic();
+    const paused = this.#last.size > 0 && now - this.#heardAt > this.longestPauseMs;
+    this.#heardAt = now;
     const last = this.#last.get(tick.leader);
     // The first tick ever seen is a beginning. A leader that appears later is known from its first tick on, 0 or 1.
     const expected = last === undefined ? (this.#last.size === 0 ? tick.sequence : 1) : last + 1;
@@ -18,7 +30,7 @@ export class TickSequence {
       const oldest = this.#last.keys().next().value;
       if (oldest !== undefined) this.#last.delete(oldest);
     }
-    return tick.sequence > expected;
+    return paused || tick.sequence > expected;
   }
 
   /** After a gap that has been told already: the next tick is a new beginning. */

@@ -95,7 +95,15 @@ async function nothingIsLost(scenario: Scenario): Promise<void> {
   }
 }
 
-const LONG_ENOUGH_MS = 20_000 + 100 * RUNS;
+const LONG_ENOUGH_MS = 30_000 + 150 * RUNS;
+const SETTINGS = {
+  numRuns: RUNS,
+  seed: SEED,
+  // The search for a smaller counterexample ends before the test does.
+  interruptAfterTimeLimit: 0.8 * LONG_ENOUGH_MS,
+  markInterruptAsFailure: true,
+  endOnFailure: process.env.RESUME_SHRINK === 'no',
+};
 
 describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
   it(
@@ -112,7 +120,7 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
           }),
           nothingIsLost,
         ),
-        { numRuns: RUNS, seed: SEED },
+        SETTINGS,
       ),
     LONG_ENOUGH_MS,
   );
@@ -131,7 +139,7 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
           }),
           nothingIsLost,
         ),
-        { numRuns: RUNS, seed: SEED },
+        SETTINGS,
       ),
     LONG_ENOUGH_MS,
   );
@@ -150,7 +158,7 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
           }),
           nothingIsLost,
         ),
-        { numRuns: RUNS, seed: SEED },
+        SETTINGS,
       ),
     LONG_ENOUGH_MS,
   );

@@ -6,6 +6,7 @@ import { FreezeWatch } from '../../../src/bus/amqp/freeze-watch.js';
 import { Availability } from '../../../src/bus/availability.js';
 import { Delivery } from '../../../src/bus/delivery.js';
 import type { Bus, BusHandler } from '../../../src/bus/port.js';
+import { TickSequence } from '../../../src/bus/tick-sequence.js';
 import { LightconeError } from '../../../src/core/errors.js';
 import type { ControlTask, Tick } from '../../../src/core/events.js';
 import { createLogger } from '../../../src/telemetry/logger.js';
@@ -61,7 +62,8 @@ export class SimBus implements Bus {
   }
 
   subscribe(handler: BusHandler): void {
-    this.delivery = new Delivery(handler, noMetrics, logger);
+    const ticks = new TickSequence(this.broker.time, TASK_TTL_MS / 2);
+    this.delivery = new Delivery(handler, ticks, noMetrics, logger);
   }
 
   async start(): Promise<void> {
