@@ -13,8 +13,8 @@ import {
 import { LONG, under } from './suite.js';
 
 under('two workers and a monitor', { workers: 2, monitors: 1 }, [
-  killLeader('the leading monitor'),
-  stopLeader('the leading monitor'),
+  killLeader('monitor'),
+  stopLeader('monitor'),
   freezeWorker,
   slowTransaction,
   tabAway('1 s', 1_000),
@@ -22,8 +22,8 @@ under('two workers and a monitor', { workers: 2, monitors: 1 }, [
 ]);
 
 under('two workers without a monitor', { workers: 2, monitors: 0 }, [
-  killLeader('the leading worker'),
-  stopLeader('the leading worker'),
+  killLeader('worker'),
+  stopLeader('worker'),
 ]);
 
 under('a supervisor with two workers', { workers: 1, monitors: 1, supervised: 2 }, [rollingRestart]);
