@@ -20,7 +20,14 @@ const ID_SECRET = 'the secret of the faults';
 const OWNER = 'lightcone';
 const HISTORIES_PER_USER = 2;
 
-export interface Services {
+/** What a cluster needs that leaves its neighbours alone. */
+export interface SharedServices {
+  postgres: Pick<Postgres, 'url'>;
+  rabbit: Pick<Rabbit, 'amqpUrl' | 'managementUrl'>;
+}
+
+/** Private ones, to be broken. */
+export interface Services extends SharedServices {
   postgres: Postgres;
   rabbit: Rabbit;
 }
@@ -36,12 +43,14 @@ export interface Plan {
   clocksOff?: readonly number[];
   /** Processes of a supervisor; `workers` then counts supervisors. */
   supervised?: number;
+  /** Its own monitor leads: nobody does here. */
+  besideGalaxy?: boolean;
   users?: number;
   tabsPerUser?: number;
   /** Each process has a database user of its own, by which the server's log tells their statements apart. */
   ownDatabaseUsers?: boolean;
   /** When everything runs, but no stream is open yet. */
-  onBeforeTabs?: (cluster: Cluster) => Promise<void>;
+  onBeforeTabs?: (cluster: Cluster<SharedServices>) => Promise<void>;
   random: () => number;
 }
 
@@ -76,7 +85,7 @@ export class Member {
   }
 }
 
-export class Cluster {
+export class Cluster<Given extends SharedServices = Services> {
   readonly folder = mkdtempSync(join(tmpdir(), 'lightcone-faults-'));
   readonly ids = new IdCodec(ID_SECRET);
   readonly members: Member[] = [];
@@ -85,7 +94,7 @@ export class Cluster {
   proxies: Proxies | undefined;
 
   private constructor(
-    readonly services: Services,
+    readonly services: Given,
     readonly database: TestDatabase,
     readonly vhost: Vhost,
     private readonly plan: Plan,
@@ -99,7 +108,7 @@ export class Cluster {
   }
 
   /** Everything runs, somebody leads, every tab is open and the writer writes. */
-  static async start(services: Services, plan: Plan): Promise<Cluster> {
+  static async start<Given extends SharedServices>(services: Given, plan: Plan): Promise<Cluster<Given>> {
     const [database, vhost] = await Promise.all([
       createTestDatabase(services.postgres),
       createVhost(services.rabbit),
@@ -119,7 +128,7 @@ export class Cluster {
     }
     for (let i = 0; i < plan.monitors; i += 1) await cluster.startMonitor();
     for (let i = 0; i < plan.workers; i += 1) await cluster.startWorker();
-    await cluster.settled();
+    if (!plan.besideGalaxy) await cluster.settled();
     await plan.onBeforeTabs?.(cluster);
     await cluster.openTabs();
     cluster.writer.start();
@@ -162,7 +171,11 @@ export class Cluster {
           enable_notification_system: true,
           ...galaxy,
         },
-        sse: { listen: '127.0.0.1:0', ...sse },
+        sse: {
+          listen: '127.0.0.1:0',
+          attach_to_galaxy: this.plan.besideGalaxy === true && kind === 'worker',
+          ...sse,
+        },
       }),
     );
     return file;

@@ -83,8 +83,8 @@ describe(`${STORM} tabs of ${STORM / TABS_PER_USER} users on one worker`, () => 
 describe(`${IDLE} open streams on two workers`, () => {
   let cluster: Cluster;
   let sessionsBefore: number;
-  const sessions = async (): Promise<number> => {
-    const [row] = await cluster.database.psql<{ count: number }>(
+  const sessions = async ({ database }: Pick<Cluster, 'database'>): Promise<number> => {
+    const [row] = await database.psql<{ count: number }>(
       `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename <> 'lightcone'`,
     );
     return row!.count;
@@ -98,8 +98,7 @@ describe(`${IDLE} open streams on two workers`, () => {
       ownDatabaseUsers: true,
       random,
       onBeforeTabs: async (it) => {
-        cluster = it;
-        sessionsBefore = await sessions();
+        sessionsBefore = await sessions(it);
       },
     });
     await cluster.writer.pause();
@@ -116,7 +115,7 @@ describe(`${IDLE} open streams on two workers`, () => {
       ({ kind, databaseUser, leading }) =>
         `${kind}${leading ? ' (leading)' : ''} ${(statements.of(databaseUser) / seconds).toFixed(2)}`,
     );
-    const sessionsNow = await sessions();
+    const sessionsNow = await sessions(cluster);
     console.log(
       `idle: statements a second: ${rates.join(', ')}; database sessions ${sessionsBefore} before, ${sessionsNow} with ${IDLE} streams`,
     );
