@@ -61,6 +61,7 @@ export function createLive(
       burst: 4,
       perSecond: 3,
       maxBatch: 1000,
+      worthwhile: 500,
       clock,
     });
   return {

@@ -1,10 +1,9 @@
 /**
  * Puts questions of one kind together, so that a crowd is answered with few statements while a lone question is answered
  * at once. What is asked in one event-loop turn, or while an earlier batch is under way, shares a batch; and when batches
- * have come thick and fast, they are spaced out so that each gathers more.
+ * have come thick and fast, small ones are held back so that each gathers more.
  */
 import type { Clock } from './clock.js';
-import { sleep } from './lifecycle.js';
 
 interface Waiting<Question, Answer> {
   question: Question;
@@ -20,6 +19,8 @@ export interface BatcherOptions<Question, Answer> {
   /** and so many a second in the long run. */
   perSecond: number;
   maxBatch: number;
+  /** So many questions are worth a batch whatever came before. */
+  worthwhile: number;
   clock: Pick<Clock, 'monotonic'>;
 }
 
@@ -29,6 +30,7 @@ export class Batcher<Question, Answer> {
   /** Batches that may go out now; refilled by the time. */
   private allowance: number;
   private refilledAt: number;
+  private endWait: (() => void) | undefined;
 
   constructor(private readonly options: BatcherOptions<Question, Answer>) {
     this.allowance = options.burst;
@@ -39,6 +41,7 @@ export class Batcher<Question, Answer> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ question, resolve, reject });
       if (!this.running) void this.run();
+      else if (this.waiting.length >= this.options.worthwhile) this.endWait?.();
     });
   }
 
@@ -47,7 +50,7 @@ export class Batcher<Question, Answer> {
     await new Promise(setImmediate);
     while (this.waiting.length > 0) {
       const wait = this.takeAllowance();
-      if (wait > 0) await sleep(wait);
+      if (wait > 0 && this.waiting.length < this.options.worthwhile) await this.waitForMore(wait);
       const batch = this.waiting.splice(0, this.options.maxBatch);
       try {
         const answers = await this.options.ask(batch.map(({ question }) => question));
@@ -61,13 +64,25 @@ export class Batcher<Question, Answer> {
     this.running = false;
   }
 
+  private async waitForMore(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.endWait = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.endWait = undefined;
+  }
+
   /** @returns milliseconds until the batch may go out */
   private takeAllowance(): number {
     const { burst, perSecond, clock } = this.options;
     const now = clock.monotonic();
     this.allowance = Math.min(burst, this.allowance + ((now - this.refilledAt) / 1000) * perSecond);
     this.refilledAt = now;
-    this.allowance -= 1;
+    // A debt of one batch at most: a crowd that was worth many must not hold up the few that come after it.
+    this.allowance = Math.max(-1, this.allowance - 1);
     return this.allowance >= 0 ? 0 : (-this.allowance / perSecond) * 1000;
   }
 }

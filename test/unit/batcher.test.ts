@@ -3,10 +3,11 @@ import { Batcher } from '../../src/core/batcher.js';
 
 const clock = { monotonic: () => performance.now() };
 
-function recording(options: { burst: number; perSecond: number; maxBatch?: number }) {
+function recording(options: { burst: number; perSecond: number; maxBatch?: number; worthwhile?: number }) {
   const batches: number[][] = [];
   const batcher = new Batcher<number, number>({
     maxBatch: 1000,
+    worthwhile: 1000,
     ...options,
     clock,
     ask: async (questions) => {
@@ -49,6 +50,7 @@ it('tells the failure of a batch to all who asked in it, and goes on', async () 
     burst: 10,
     perSecond: 10,
     maxBatch: 10,
+    worthwhile: 10,
     clock,
     ask: async (questions) => {
       if (fail) throw new Error('the database is away');
@@ -59,4 +61,15 @@ it('tells the failure of a batch to all who asked in it, and goes on', async () 
   expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   fail = false;
   expect(await batcher.get(3)).toBe(3);
+});
+
+it('does not hold back a batch that is worth it, nor the few that come after it', async () => {
+  // One batch an hour: only what is worth a batch goes out.
+  const { batches, batcher } = recording({ burst: 1, perSecond: 1 / 3600, worthwhile: 3 });
+  await batcher.get(1);
+  const held = [batcher.get(2), batcher.get(3)];
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(batches).toEqual([[1]]);
+  expect(await Promise.all([...held, batcher.get(4)])).toEqual([4, 6, 8]);
+  expect(batches).toEqual([[1], [2, 3, 4]]);
 });
