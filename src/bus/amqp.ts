@@ -181,6 +181,7 @@ export class AmqpBus implements Bus {
       onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
       onDead: () => this.#link.cut('it neither sends nor answers'),
     });
+    delivery.begin();
     await consumer.start(queue);
     tellGap();
   }

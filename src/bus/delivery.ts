@@ -24,8 +24,12 @@ export class Delivery {
     this.#guard(() => this.handler.onTick(tick));
   }
 
+  /** A subscription begins: whatever tick comes next is its first. */
+  begin(): void {
+    this.ticks.begin();
+  }
+
   gap(cause: GapCause): void {
-    if (cause === 'reconnected') this.ticks.forget();
     this.#guard(() => this.handler.onGap(cause));
   }
 

@@ -7,19 +7,22 @@ const REMEMBERED_LEADERS = 8;
 /** Notices ticks that were lost on the way. */
 export class TickSequence {
   readonly #last = new Map<string, number>();
-  #heardAt = 0;
+  /** The last tick, or the beginning of the subscription. */
+  #heardAt: number;
 
   constructor(
     private readonly clock: Clock,
     /** So long a pause between two ticks is one in which messages can have expired. */
     private readonly longestPauseMs: number,
-  ) {}
+  ) {
+    this.#heardAt = clock.monotonic();
+  }
 
   /** @returns true when ticks before this one are missing, or may be */
   missedBefore(tick: Tick): boolean {
     // A successor counts from one: that the last ticks of its predecessor are missing shows by the time only.
     const now = this.clock.monotonic();
-    const paused = this.#last.size > 0 && now - this.#heardAt > this.longestPauseMs;
+    const paused = now - this.#heardAt > this.longestPauseMs;
     this.#heardAt = now;
     const last = this.#last.get(tick.leader);
     // The first tick ever seen is a beginning. A leader that appears later is known from its first tick on, 0 or 1.
@@ -33,8 +36,9 @@ export class TickSequence {
     return paused || tick.sequence > expected;
   }
 
-  /** After a gap that has been told already: the next tick is a new beginning. */
-  forget(): void {
+  /** The next tick is the first of a new subscription; a gap before it is told by others. */
+  begin(): void {
     this.#last.clear();
+    this.#heardAt = this.clock.monotonic();
   }
 }

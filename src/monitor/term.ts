@@ -4,7 +4,7 @@ import { LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId } from '../core/events.js';
 import { sleep, withDeadline } from '../core/lifecycle.js';
 import { toTasks } from '../core/tasks.js';
-import { secondsToMicros } from '../core/time.js';
+import { MICROS_PER_SECOND, secondsToMicros } from '../core/time.js';
 import type { HintListener, HintSource } from '../database/port.js';
 import { Coalescer } from './coalescer.js';
 import type { MonitorParts } from './parts.js';
@@ -18,6 +18,8 @@ const TICKS_PER_BARRIER = 2;
 const RECONCILE_MS = 30_000;
 /** For statements that are quick on every database that answers: on a silent connection they would hold everything up. */
 const QUICK_MS = 2_500;
+/** Where no cursor was ever stored: what changed while the first leader was being found is published as well. */
+const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
 /** Histories per owner statement and control task. */
 const FLUSH_LIMIT = 1000;
 
@@ -213,7 +215,7 @@ export class Term implements HintListener {
     const { changeLog, cursors, metrics, logger, clock } = this.parts;
     const { falls } = this;
     const now = await quick(changeLog.now());
-    this.cursor ??= (await quick(cursors.read(ROLE))) ?? now;
+    this.cursor ??= (await quick(cursors.read(ROLE))) ?? now - FIRST_LOOK_BACK;
     const floor = Math.min(this.cursor, now) - this.overlap;
     this.reading = true;
     const changes = await changeLog.changesSince(floor, { kind: 'all' }).finally(() => {

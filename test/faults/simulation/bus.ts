@@ -119,6 +119,7 @@ export class SimBus implements Bus {
       });
     };
     queues.add(this.queue);
+    delivery.begin();
     if (this.connectedBefore) delivery.gap('reconnected');
     this.connectedBefore = true;
   }
