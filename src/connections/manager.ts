@@ -239,7 +239,9 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.wheel.advance();
     this.outlet.second = this.wheel.second;
     this.endings.expire(this.wheel.second);
-    if (this.wheel.second % this.parts.config.permissionCheckSeconds === 0) void this.permissionCheck.run();
+    const { permissionCheckSeconds } = this.parts.config;
+    if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
+    void this.permissionCheck.step();
     this.reportCounts();
   }
 

@@ -1,6 +1,7 @@
 /**
- * A stream never outlives its permission: every `permission_check_interval` all open streams are looked at again, in
- * batches (one question per kind of credential, not per tab), and so are the histories that viewers look at.
+ * A stream never outlives its permission: every `permission_check_interval` all open streams are looked at again (one
+ * question per kind of credential, not per tab), and so are the histories that viewers look at. With many tabs that is a
+ * little work each second, so that no event has to wait for all of it.
  */
 import type { HistoryId, Principal } from '../core/events.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -16,8 +17,16 @@ export interface PermissionSource {
   accessible(principal: Principal, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
 }
 
+/** A few tabs are one question, not one each second. */
+const SMALLEST_STEP = 200;
+
 export class PermissionCheck {
   private running = false;
+  /** Tabs at places below this one are still to be looked at in this round. */
+  private next = 0;
+  private stepSize = 0;
+  private viewersDue = false;
+  private failing = false;
 
   constructor(
     private readonly parts: {
@@ -29,28 +38,51 @@ export class PermissionCheck {
     },
   ) {}
 
-  /** One round. Never rejects: with the database away nothing can be revoked in it either, and the next round asks again. */
-  async run(): Promise<void> {
+  /** Begins a round that so many steps complete; a round that is still under way goes on instead. */
+  begin(steps: number): void {
+    if (this.next > 0) return;
+    this.next = this.parts.registry.all.length;
+    this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
+    this.viewersDue = true;
+  }
+
+  /** Never rejects. What could not be looked at, because the database is away, is looked at in the next step. */
+  async step(): Promise<void> {
     if (this.running) return;
     this.running = true;
+    const { next } = this;
     try {
-      await this.checkTabs();
-      await this.checkViewers();
+      if (next > 0) await this.checkTabs(this.takeStep());
+      if (this.viewersDue) await this.checkViewers();
+      this.viewersDue = false;
+      this.failing = false;
     } catch (error) {
-      this.parts.logger.warn(
-        { err: error },
-        'permissions of open streams could not be checked; they will be in the next round',
-      );
+      this.next = next;
+      if (!this.failing) {
+        this.parts.logger.warn(
+          { err: error },
+          'permissions of open streams cannot be checked; asking again each second',
+        );
+      }
+      this.failing = true;
     } finally {
       this.running = false;
     }
   }
 
-  private async checkTabs(): Promise<void> {
-    const { registry, source, close, logger } = this.parts;
+  /** From the end down: the place of a tab that closes is taken by the last one, which has been looked at. */
+  private takeStep(): Tab[] {
+    const { all } = this.parts.registry;
+    const end = Math.min(this.next, all.length);
+    this.next = Math.max(0, end - this.stepSize);
+    return all.slice(this.next, end);
+  }
+
+  private async checkTabs(some: readonly Tab[]): Promise<void> {
+    const { source, close, logger } = this.parts;
     const tabsOf = new Map<Principal, Tab[]>();
     const byCredential = new Map<string, Principal>();
-    for (const tab of registry.all) {
+    for (const tab of some) {
       if (tab.principal.credential.kind === 'none') continue;
       // Principals of one credential may be several objects; ask once for all of them.
       const key = credentialKey(tab.principal);

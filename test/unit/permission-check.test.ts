@@ -17,13 +17,19 @@ const tabOf = (userId: number | undefined, credential: Credential): Tab =>
     undefined,
   );
 
+async function round(parts: ConstructorParameters<typeof PermissionCheck>[0]): Promise<void> {
+  const check = new PermissionCheck(parts);
+  check.begin(1);
+  await check.step();
+}
+
 /** One round over these tabs. @returns those that were closed, and the principals that were asked about */
 async function check(tabs: Tab[], isRevoked: (principal: Principal) => boolean) {
   const registry = new TabRegistry();
   for (const tab of tabs) registry.add(tab);
   const closed: Tab[] = [];
   const asked: Principal[] = [];
-  await new PermissionCheck({
+  await round({
     registry,
     viewers: new ViewerRegistry(),
     source: {
@@ -38,7 +44,7 @@ async function check(tabs: Tab[], isRevoked: (principal: Principal) => boolean) 
       registry.remove(tab);
     },
     logger: createLogger('silent'),
-  }).run();
+  });
   return { closed, asked };
 }
 
@@ -70,6 +76,59 @@ describe('permissions of open streams', () => {
   });
 });
 
+describe('a round over many tabs', () => {
+  const registry = new TabRegistry();
+  const keyOf = (userId: number): Credential => ({ kind: 'api_key', key: `key ${userId}`, userId });
+  const open = (userId: number): Tab => {
+    const tab = tabOf(userId, keyOf(userId));
+    registry.add(tab);
+    return tab;
+  };
+  const tabs = Array.from({ length: 1000 }, (_, i) => open(i));
+  let asked: number[] = [];
+  let away = false;
+  const check = new PermissionCheck({
+    registry,
+    viewers: new ViewerRegistry(),
+    source: {
+      revoked: async (principals) => {
+        if (away) throw new Error('the database is away');
+        asked.push(...principals.map(({ userId }) => userId!));
+        return new Set();
+      },
+      accessible: async (_principal, ids) => new Set(ids),
+    },
+    close: () => {},
+    logger: createLogger('silent'),
+  });
+
+  it('takes several steps, and misses nobody though tabs close and open meanwhile', async () => {
+    check.begin(4);
+    await check.step();
+    expect(asked).toHaveLength(250);
+    // Their places are taken by tabs from the end.
+    for (const tab of tabs.slice(100, 110)) registry.remove(tab);
+    open(1001);
+    check.begin(4);
+    for (let i = 0; i < 3; i += 1) await check.step();
+    const stayed = tabs.flatMap((tab, i) => (i < 100 || i >= 110 ? [tab.principal.userId!] : []));
+    expect(stayed.filter((userId) => !asked.includes(userId))).toEqual([]);
+  });
+
+  it('goes on where it was when the database is back', async () => {
+    asked = [];
+    check.begin(2);
+    await check.step();
+    const before = asked.length;
+    away = true;
+    await check.step();
+    expect(asked).toHaveLength(before);
+    away = false;
+    await check.step();
+    expect(new Set(asked).size).toBe(registry.all.length);
+  });
+});
+
 describe('permissions of viewers', () => {
   it('are asked for once per caller, however many tabs look, and only what is hidden is let go', async () => {
     const registry = new TabRegistry();
@@ -81,7 +140,7 @@ describe('permissions of viewers', () => {
       viewers.subscribe({ tab }, 7);
     }
     const asked: number[][] = [];
-    await new PermissionCheck({
+    await round({
       registry,
       viewers,
       source: {
@@ -93,7 +152,7 @@ describe('permissions of viewers', () => {
       },
       close: () => {},
       logger: createLogger('silent'),
-    }).run();
+    });
     expect(asked).toEqual([[0, 1, 7]]);
     expect(tabs.map((tab) => [...viewers.of({ tab })])).toEqual(tabs.map((_, i) => [i % 2]));
   });
