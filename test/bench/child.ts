@@ -27,8 +27,12 @@ export class Child {
   ): Promise<Child> {
     const child = fork(join(import.meta.dirname, `${file}.js`), args, {
       env: { ...process.env, ...env },
-      // Such as --cpu-prof.
-      execArgv: ['--expose-gc', ...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? [])],
+      // As lightcone is started (src/cli.ts). More in the environment, such as --cpu-prof.
+      execArgv: [
+        '--expose-gc',
+        '--max-semi-space-size=8',
+        ...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? []),
+      ],
     });
     const kill = (): void => {
       child.kill('SIGKILL');
