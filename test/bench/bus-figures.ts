@@ -6,7 +6,7 @@ import { rounded } from './statistics.js';
 import type { StreamSettings } from './stream-figures.js';
 
 /** Tasks a second; the cost of one falls when several share a packet. */
-const RATES = [200, 1000, 5000];
+const RATES = [100, 1000, 10_000];
 const STRANGER = 1_000_000;
 
 export async function unwantedTasks({ amqp, seconds }: StreamSettings) {
@@ -14,16 +14,22 @@ export async function unwantedTasks({ amqp, seconds }: StreamSettings) {
   await stage.open(1000);
   const publisher = await openPublisher(amqp);
   const figures: Record<string, number> = {};
-  const publish = async (perSecond: number): Promise<number> => {
+  /** @param batch histories in a task, each of another user */
+  const publish = async (perSecond: number, batch = 1): Promise<number> => {
     const before = await stage.usage();
     const begin = performance.now();
     let published = 0;
     for (;;) {
       const elapsed = performance.now() - begin;
       for (; published < (elapsed / 1000) * perSecond; published += 1) {
+        const userUpdates = new Map<number, number[]>();
+        for (let i = 0; i < batch; i += 1) {
+          const stranger = STRANGER + ((published * batch + i) % 5000);
+          userUpdates.set(stranger, [stranger]);
+        }
         publisher.publish({
           task: 'history_update',
-          userUpdates: new Map([[STRANGER + (published % 5000), [STRANGER + (published % 7000)]]]),
+          userUpdates,
           sessionUpdates: new Map(),
           updateTime: Date.now() * 1000,
         });
@@ -41,6 +47,7 @@ export async function unwantedTasks({ amqp, seconds }: StreamSettings) {
   };
   await publish(2000);
   for (const rate of RATES) figures[`cpu_us_per_task_at_${rate}_a_second`] = rounded(await publish(rate), 1);
+  figures.cpu_us_per_history_in_tasks_of_100 = rounded((await publish(50, 100)) / 100, 2);
   await publisher.close();
   await stage.strike();
   return figures;

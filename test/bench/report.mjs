@@ -1,0 +1,118 @@
+/**
+ * Puts figures into the documentation: docs/performance.json, the plot docs/performance.svg, and the tables of
+ * docs/performance.md (between its `<!-- beside -->` and `<!-- alone -->` marks).
+ *
+ *     node test/bench/report.mjs [--beside FILE of side-by-side.py] [--alone FILE of npm run bench]
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const DOCS = resolve(import.meta.dirname, '../../docs');
+const JSON_FILE = `${DOCS}/performance.json`;
+const { values: flags } = parseArgs({ options: { beside: { type: 'string' }, alone: { type: 'string' } } });
+const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
+
+const figures = read(JSON_FILE);
+if (flags.beside) figures.beside = read(flags.beside);
+if (flags.alone) {
+  const { date, machine, tabs, seconds, figures: alone } = read(flags.alone);
+  Object.assign(figures, { date, machine, tabs, seconds, alone });
+}
+writeFileSync(JSON_FILE, `${JSON.stringify(figures, undefined, 2)}\n`);
+
+const SERVERS = ['limit', 'nchan', 'lightcone', 'lightcone-session', 'lightcone-1', 'lightcone-2'].filter(
+  (name) => name in figures.beside,
+);
+
+/** Name of a figure as a person would write it. */
+const title = (name) =>
+  name
+    .replace(/_(\d+)$/, ', $1 tabs')
+    .replaceAll('_', ' ')
+    .replace(/\bcpu us\b/, 'CPU µs')
+    .replace(/\bkib\b/, 'KiB')
+    .replace(/\bmib\b/, 'MiB');
+
+function besideTable() {
+  const names = [...new Set(SERVERS.flatMap((server) => Object.keys(figures.beside[server])))];
+  const rows = names.map(
+    (name) =>
+      `| ${title(name)} | ${SERVERS.map((server) => shown(figures.beside[server][name])).join(' | ')} |`,
+  );
+  return [`| | ${SERVERS.join(' | ')} |`, `|---|${'---|'.repeat(SERVERS.length)}`, ...rows].join('\n');
+}
+
+function aloneTable() {
+  const rows = Object.entries(figures.alone).flatMap(([measurement, values]) =>
+    Object.entries(values).map(
+      ([name, value], i) => `| ${i === 0 ? title(measurement) : ''} | ${title(name)} | ${shown(value)} |`,
+    ),
+  );
+  return ['| | | |', '|---|---|---|', ...rows].join('\n');
+}
+
+const shown = (value) =>
+  value === undefined || value === null
+    ? ''
+    : value >= 1000
+      ? Math.round(value).toLocaleString('en')
+      : String(Number(value.toPrecision(3)));
+
+const PANELS = [
+  [
+    'deliveries_per_second_10000',
+    'deliveries a second, 10,000 tabs',
+    ['limit', 'nchan', 'lightcone-session'],
+  ],
+  [
+    'cpu_us_per_delivery_one_outstanding',
+    'CPU µs per delivery, nothing to gather',
+    ['limit', 'nchan', 'lightcone-session'],
+  ],
+  ['kib_per_tab', 'KiB per idle tab', ['limit', 'nchan', 'lightcone']],
+  ['connections_per_second', 'connections a second', ['limit', 'nchan', 'lightcone-session']],
+];
+const LABELS = { limit: 'bare C', nchan: 'nchan', lightcone: 'Lightcone', 'lightcone-session': 'Lightcone' };
+
+function plot() {
+  const width = 360;
+  const height = 120;
+  const panels = PANELS.map(([name, heading, servers], p) => {
+    const values = servers.map((server) => figures.beside[server]?.[name] ?? 0);
+    const longest = Math.max(...values);
+    const bars = servers.map((server, i) => {
+      const y = 34 + i * 26;
+      const length = Math.max(1, (values[i] / longest) * 190);
+      const colour = server.startsWith('lightcone') ? '#2563a8' : '#b4b9c1';
+      return `<text x="72" y="${y + 13}" text-anchor="end">${LABELS[server]}</text>
+    <rect x="80" y="${y}" width="${length.toFixed(1)}" height="18" fill="${colour}"/>
+    <text x="${(86 + length).toFixed(1)}" y="${y + 13}">${shown(values[i])}</text>`;
+    });
+    return `  <g transform="translate(${(p % 2) * width} ${Math.floor(p / 2) * height})">
+    <text x="8" y="20" font-weight="bold">${heading}</text>
+    ${bars.join('\n    ')}
+  </g>`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${2 * width} ${2 * height}" width="${2 * width}" height="${2 * height}" font-family="sans-serif" font-size="12" fill="#222">
+  <rect width="100%" height="100%" fill="#fff"/>
+${panels.join('\n')}
+</svg>
+`;
+}
+
+function replaceBetween(text, mark, content) {
+  const begin = `<!-- ${mark} -->`;
+  const end = `<!-- /${mark} -->`;
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end);
+  if (from < 0 || to < 0) throw new Error(`docs/performance.md has no ${begin} … ${end}`);
+  return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
+}
+
+writeFileSync(`${DOCS}/performance.svg`, plot());
+const file = `${DOCS}/performance.md`;
+let text = readFileSync(file, 'utf8');
+text = replaceBetween(text, 'beside', besideTable());
+text = replaceBetween(text, 'alone', aloneTable());
+writeFileSync(file, text);
