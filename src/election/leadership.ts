@@ -13,9 +13,11 @@ const ACTIVE_MS = 61_000;
 /** A holder of the lock that missed this many heartbeats is frozen or cut off, and is evicted. */
 const MISSED_HEARTBEATS = 4;
 /** Between two candidates for a lock that is found free, so that the better one takes it without a race. */
-const STAGGER_MS = 300;
+const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
 const LOCK_CHECK_MS = 5_000;
+/** How often the candidate that should lead looks whether the one that does has stepped down. */
+const HANDOVER_MS = 100;
 
 export interface Role {
   /** Begins to lead; when it throws, the role is given back and tried again later. */
@@ -159,7 +161,7 @@ export class Leadership implements Lifecycle {
     if (this.leading) return this.#stepAsLeader();
     // A heartbeat is this interval's statement; only the candidate that should lead looks at the lock as well.
     const lookLater = beat && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
-    if (lookLater && this.#better().length > 0) return this.#spread(this.#standbyMs);
+    if (lookLater && this.#rivals().length > 0) return this.#spread(this.#standbyMs);
     return this.#stepAsStandby(stopped);
   }
 
@@ -207,10 +209,10 @@ export class Leadership implements Lifecycle {
         logger.warn('the leader holds its lock but no longer beats: its lock session was ended');
         return STAGGER_MS;
       }
-      return this.#spread(this.#standbyMs);
+      return this.#spread(this.#rivals().length === 0 ? HANDOVER_MS : this.#standbyMs);
     }
     if (this.#isAwaited()) return this.#spread(this.#standbyMs);
-    await this.#pause(Math.min(MAX_STAGGER_MS, this.#better().length * STAGGER_MS), stopped);
+    await this.#pause(Math.min(MAX_STAGGER_MS, this.#rivals().length * STAGGER_MS), stopped);
     if (!stopped.aborted && (await lock.tryAcquire())) await this.#beginRole(stopped);
     return this.#spread(this.#standbyMs);
   }
@@ -252,6 +254,11 @@ export class Leadership implements Lifecycle {
       this.#o.self,
       this.#rows.filter((row) => this.#ageMs(row) <= ACTIVE_MS),
     );
+  }
+
+  /** Those of the better ones that still beat: who died does not take the lock, however long its row counts. */
+  #rivals(): WorkerProcessRow[] {
+    return this.#better().filter((row) => this.#ageMs(row) < 2 * this.#o.heartbeatMs);
   }
 
   /** Someone we stepped down for has not taken the lock yet, and still beats (Galaxy's own monitor never takes it). */
