@@ -27,12 +27,8 @@ export class Child {
   ): Promise<Child> {
     const child = fork(join(import.meta.dirname, `${file}.js`), args, {
       env: { ...process.env, ...env },
-      // As lightcone is started (src/cli.ts). More in the environment, such as --cpu-prof.
-      execArgv: [
-        '--expose-gc',
-        '--max-semi-space-size=8',
-        ...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? []),
-      ],
+      // Such as --cpu-prof.
+      execArgv: ['--expose-gc', ...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? [])],
     });
     const kill = (): void => {
       child.kill('SIGKILL');

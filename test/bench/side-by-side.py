@@ -50,7 +50,7 @@ def servers(amqp):
         if workers:
             env["BENCH_WORKERS"] = str(workers)
         return dict(
-            start=["node", "--expose-gc", "--max-semi-space-size=8", os.path.join(BUILD, "server.js"), "{port}"], env=env,
+            start=["node", "--expose-gc", os.path.join(BUILD, "server.js"), "{port}"], env=env,
             sub=sub, sub_user=sub, headers=[header] if header else [], pub="", pub_user="",
             body="* DATA", body_user="{u} DATA", gc=not workers, pinned=not workers, settle=2.0,
             pub_pipe=f"node {BUILD}/publisher.js {amqp}")
