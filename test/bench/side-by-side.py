@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Lightcone beside other servers with a benchmark kit that is not part of this repository.
 
-    BENCH_KIT=folder [BENCH_BUILD=folder] python3 test/bench/side-by-side.py [--runs 3] [--secs 4] [--out FILE]
+    BENCH_KIT=folder [BENCH_BUILD=folder] python3 test/bench/side-by-side.py [--runs 3] [--secs 4] [--series 0,2] [--out FILE]
 
 The kit is a folder with `measure.py`, `servers.py` and the built load generator; this script adds our servers to its
 list and leaves its files alone. Ours is `server.ts` of this folder (compiled by `npm run bench -- --only start`), the
@@ -25,13 +25,13 @@ BUILD = os.path.join(HERE, "build", "test", "bench")
 KIT = os.environ.get("BENCH_KIT") or sys.exit(__doc__)
 COOKIE = "galaxysession=c6ca0ddb55be603a55fe2f86156564e5ebb7ef842b6c3b8955fe2f86156564e5ebb7ef842b6c3b89"
 
-# file of the rounds, servers, phases
+# phases, servers
 SERIES = [
-    ("memory,fanout", ["limit", "nchan", "lightcone", "lightcone-session"]),
+    ("memory,connect", ["limit", "nchan", "lightcone", "lightcone-session", "lightcone-1", "lightcone-2"]),
+    ("fanout", ["limit", "nchan", "lightcone", "lightcone-session", "lightcone-1", "lightcone-2"]),
     ("fanout1", ["limit", "nchan", "lightcone-session"]),
     ("latency", ["limit", "nchan", "lightcone"]),
     ("slow", ["nchan", "lightcone"]),
-    ("memory,fanout", ["lightcone-1", "lightcone-2"]),
 ]
 FIGURES = {
     "kib_per_tab": "mem10000.rss", "connections_per_second": "connect.rate", "ms_per_connection": "connect.cpu_ms_per_conn",
@@ -77,13 +77,18 @@ def get(value, path):
 
 def medians(files):
     found = {}
-    for file in files:
+    for file, (phases, _) in zip(files, SERIES):
+        if not os.path.exists(file):
+            continue
         with open(file) as lines:
             for line in lines:
                 run = json.loads(line)
                 if run.get("problems"):
                     print("!", run["server"], run["problems"])
                 for name, path in FIGURES.items():
+                    # While the fan-out connects, our publisher is starting on the load generator's core.
+                    if path.startswith("connect.") and "connect" not in phases:
+                        continue
                     if get(run, path) is not None:
                         found.setdefault(run["server"], {}).setdefault(name, []).append(get(run, path))
     return {server: {name: round(statistics.median(values), 3) for name, values in figures.items()}
@@ -94,21 +99,21 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", default="3")
     parser.add_argument("--secs", default="4")
+    parser.add_argument("--series", default=",".join(map(str, range(len(SERIES)))), help="part of: %(default)s")
     parser.add_argument("--out", default=os.path.join(HERE, "results", "side-by-side.json"))
     args = parser.parse_args()
     os.makedirs(os.path.dirname(args.out), exist_ok=True)
+    files = [f"{args.out}.{number}l" for number in range(len(SERIES))]
     broker = subprocess.Popen(["node", os.path.join(BUILD, "broker.js")], stdout=subprocess.PIPE, text=True)
     try:
         sys.path.insert(0, KIT)
         import servers as kit
         kit.SERVERS.update(servers(json.loads(broker.stdout.readline())["amqp"]))
-        files = []
-        for number, (phases, names) in enumerate(SERIES):
-            files.append(f"{args.out}.{number}l")
-            if os.path.exists(files[-1]):
-                os.remove(files[-1])
-            measure(["--runs", args.runs, "--secs", args.secs, "--only", phases, "--out", files[-1], *names])
-        measure(["--markdown", *files])
+        for number in map(int, args.series.split(",")):
+            phases, names = SERIES[number]
+            if os.path.exists(files[number]):
+                os.remove(files[number])
+            measure(["--runs", args.runs, "--secs", args.secs, "--only", phases, "--out", files[number], *names])
     finally:
         broker.terminate()
         broker.wait()
