@@ -25,7 +25,7 @@ const LONGEST_NAME = 1_000;
 /** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
 const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 200 };
 const LOOKUPS_WAITING = 10_000;
-const RECHECK_BATCH = 500;
+const RECHECK_BATCH = 1000;
 
 /** `api_keys.key` holds 32 characters; what cannot be a key is not worth a statement. */
 const KEY_FORM = /^[\x21-\x7e]{1,64}$/;
@@ -125,7 +125,7 @@ export class Authenticator {
 
   /**
    * Which of these still hold: session valid and still of the same user, key still accepted. Anonymous callers and the
-   * bootstrap key always do. Two statements per 500 principals at most.
+   * bootstrap key always do. Two statements per 1,000 principals at most.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE: nothing can be said; ask again later
    */
