@@ -274,8 +274,12 @@ function lookUp<Account>(
   });
 }
 
-/** JSON, because a query parameter can hold any character: no two sets of credentials may share a name. */
-const nameOf = ({ key, cookie, runAs }: Credentials): string => JSON.stringify([key, runAs, cookie]);
+/**
+ * JSON, because a query parameter can hold any character: no two sets of credentials may share a name. A browser's, which
+ * is a cookie only, needs no more than a letter that JSON does not begin with.
+ */
+const nameOf = ({ key, cookie, runAs }: Credentials): string =>
+  key === undefined && runAs === undefined ? `c${cookie}` : JSON.stringify([key, runAs, cookie]);
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
