@@ -9,8 +9,10 @@ import { seeded } from '../faults/random.js';
 import { SimulatedTime } from '../faults/simulation/time.js';
 import { type Fault, type FaultKind, type Scenario, World } from '../faults/simulation/world.js';
 
-const RUNS = Number(process.env.RESUME_RUNS ?? (process.env.LIGHTCONE_FAULTS === 'long' ? 10_000 : 500));
-const SEED = Number(process.env.RESUME_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const LONG = process.env.LIGHTCONE_FAULTS === 'long';
+const RUNS = Number(process.env.RESUME_RUNS ?? (LONG ? 10_000 : 500));
+// The short form repeats known scenarios, so that it fails for a change and not by chance; the long one explores.
+const SEED = Number(process.env.RESUME_SEED ?? (LONG ? Math.floor(Math.random() * 2 ** 31) : 12));
 
 const moment = fc.integer({ min: 0, max: 40_000 });
 const index = fc.nat(11);

@@ -52,6 +52,8 @@ export class SimTab {
   /** When it was told of each history, simulated milliseconds. */
   readonly told = new Map<HistoryId, number[]>();
   readonly notifications = new Set<number>();
+  /** When its first stream began: it cannot resume from before. */
+  firstReadyAt = Number.POSITIVE_INFINITY;
   lastEventId: string | undefined;
   /** It reads nothing before this moment. */
   readsFrom = 0;
@@ -148,7 +150,9 @@ export class SimTab {
   }
 
   private onEvent(event: string, data: string): void {
-    if (event === 'history_update') {
+    if (event === 'ready') {
+      this.firstReadyAt = Math.min(this.firstReadyAt, this.time.ms);
+    } else if (event === 'history_update') {
       for (const id of (JSON.parse(data) as { history_ids: string[] }).history_ids) {
         const historyId = Number(id.slice(1));
         const times = this.told.get(historyId);

@@ -187,7 +187,7 @@ export class World {
   private readonly candidates: Candidate[] = [];
   private readonly tabs: SimTab[] = [];
   private readonly committed: { historyId: HistoryId; atMs: number }[] = [];
-  private readonly notified: { id: number; userId: number }[] = [];
+  private readonly notified: { id: number; userId: number; atMs: number }[] = [];
   private readonly outside = new SimProcess('another program');
   private readonly producer: SimBus;
   private leader: Candidate | undefined;
@@ -232,15 +232,17 @@ export class World {
 
   private missing(): string[] {
     const missing: string[] = [];
+    // A tab whose first stream began later has loaded its page after the change.
     TABS.forEach(({ principal, sees }, i) => {
       const tab = this.tabs[i]!;
       for (const { historyId, atMs } of this.committed) {
-        if (!sees.includes(historyId)) continue;
+        if (!sees.includes(historyId) || tab.firstReadyAt > atMs) continue;
         if (!tab.told.get(historyId)?.some((told) => told >= atMs)) {
           missing.push(`tab ${i}: history ${historyId}, committed at ${Math.round(atMs)} ms`);
         }
       }
-      for (const { id, userId } of this.notified) {
+      for (const { id, userId, atMs } of this.notified) {
+        if (tab.firstReadyAt > atMs) continue;
         if (userId === principal.userId && !tab.notifications.has(id)) {
           missing.push(`tab ${i}: notification ${id}`);
         }
@@ -325,7 +327,7 @@ export class World {
     if (!this.database.up) return;
     const userId = 1 + (index % 2);
     this.database.commitNotification(id, userId);
-    this.notified.push({ id, userId });
+    this.notified.push({ id, userId, atMs: this.time.ms });
     this.publish(publishedAfterMs, {
       task: 'notify_users',
       userIds: [userId],
