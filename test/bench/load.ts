@@ -80,12 +80,11 @@ async function publish(options: PublishOptions): Promise<PublishResult> {
   };
   await new Promise<void>((resolve) => {
     const loop = (): void => {
-      const outstanding = published * reaches - (streams.delivered - before);
-      if (perSecond === undefined && performance.now() < end) {
-        for (let free = window * reaches - outstanding; free >= reaches; free -= reaches) one();
-      }
       lastDelivery = performance.now();
-      if (outstanding === 0 && performance.now() >= end) resolve();
+      const outstanding = published * reaches - (streams.delivered - before);
+      if (perSecond === undefined && lastDelivery < end) {
+        for (let free = window * reaches - outstanding; free >= reaches; free -= reaches) one();
+      } else if (outstanding === 0 && lastDelivery >= end) resolve();
     };
     streams.onDelivered = loop;
     const pace = setInterval(() => {
