@@ -22,9 +22,14 @@ export interface Missed extends RecentChanges {
   status: string | undefined;
 }
 
+interface SharedRead {
+  begun: boolean;
+  answer: Promise<unknown> | undefined;
+}
+
 export class CatchUp {
   private readonly limiter = new Limiter(CONCURRENT_READS);
-  private readonly reads = new Map<string, Promise<unknown>>();
+  private readonly reads = new Map<string, SharedRead>();
 
   constructor(
     private readonly parts: {
@@ -111,13 +116,26 @@ export class CatchUp {
     return found;
   }
 
-  /** Several tabs of one user that come back together ask the same: the answer is read once. */
+  /**
+   * Several tabs of one user that come back together ask the same: they share a read, but only one that has not begun. What
+   * is committed and told between the beginning of a read and the opening of a tab is neither in its answer nor sent to the
+   * tab. So at most two equal reads follow each other, whoever comes while the first is under way.
+   */
   private shared<T>(key: string, read: () => Promise<T>): Promise<T> {
-    const running = this.reads.get(key) as Promise<T> | undefined;
-    if (running !== undefined) return running;
-    const started = this.limiter.run(read).finally(() => this.reads.delete(key));
-    this.reads.set(key, started);
-    return started;
+    const last = this.reads.get(key);
+    if (last && !last.begun) return last.answer as Promise<T>;
+    const mine: SharedRead = { begun: false, answer: undefined };
+    const begin = (): Promise<T> =>
+      this.limiter.run(() => {
+        mine.begun = true;
+        return read();
+      });
+    const answer = (last ? last.answer!.then(begin, begin) : begin()) as Promise<T>;
+    mine.answer = answer.finally(() => {
+      if (this.reads.get(key) === mine) this.reads.delete(key);
+    });
+    this.reads.set(key, mine);
+    return mine.answer as Promise<T>;
   }
 }
 
