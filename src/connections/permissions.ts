@@ -138,8 +138,9 @@ function credentialKey({ credential, userId }: Principal): string {
       // A session changes hands at login: streams from before it are nobody's, those after it the user's.
       return `session ${credential.sessionId} ${userId}`;
     case 'api_key':
-      return `key ${credential.userId} ${credential.key}`;
+      // One key may act for several users (run-as), and one of these may be deleted.
+      return `key ${credential.key} ${userId}`;
     default:
-      return credential.kind;
+      return `${credential.kind} ${userId}`;
   }
 }

@@ -82,11 +82,14 @@ export class SqlAccounts implements Accounts {
     );
   }
 
-  async emailOf(userId: UserId): Promise<string | undefined> {
-    const [row] = await this.db.all<{ email: string }>('SELECT email FROM galaxy_user WHERE id = $1', [
-      userId,
-    ]);
-    return row?.email;
+  async emailsOf(userIds: readonly UserId[]): Promise<Map<UserId, string>> {
+    if (userIds.length === 0) return new Map();
+    const rows = await this.db.all<{ id: number; email: string }>(
+      `SELECT id, email FROM galaxy_user
+        WHERE ${this.db.isOneOf('id', 1)} AND (deleted IS NULL OR deleted = false)`,
+      [this.db.list(userIds)],
+    );
+    return new Map(rows.map(({ id, email }) => [id, email]));
   }
 
   async validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>> {

@@ -124,8 +124,8 @@ export class Authenticator {
   }
 
   /**
-   * Which of these still hold: session valid and still of the same user, key still accepted. Anonymous callers and the
-   * bootstrap key always do. Two statements per 1,000 principals at most.
+   * Which of these still hold: session valid and still of the same user, key still accepted, the user acted for not
+   * deleted. Anonymous callers and the bootstrap key itself always do. Three statements per 1,000 principals at most.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE: nothing can be said; ask again later
    */
@@ -133,11 +133,14 @@ export class Authenticator {
     const valid = new Set<Principal>();
     const bySession: [Principal, number][] = [];
     const byKey: [Principal, string][] = [];
+    const actingFor: [Principal, UserId][] = [];
     for (const principal of principals) {
       const { credential } = principal;
       if (credential.kind === 'session') bySession.push([principal, credential.sessionId]);
       else if (credential.kind === 'api_key') byKey.push([principal, credential.key]);
       else valid.add(principal);
+      if (principal.userId !== undefined && actsForAnother(principal))
+        actingFor.push([principal, principal.userId]);
     }
     for (const batch of batches(bySession)) {
       const sessions = await this.#accounts.validSessions(distinct(batch));
@@ -148,6 +151,10 @@ export class Authenticator {
     for (const batch of batches(byKey)) {
       const keys = await this.#accounts.usersByApiKeys(distinct(batch));
       for (const [principal, key] of batch) if (keys.has(key)) valid.add(principal);
+    }
+    for (const batch of batches(actingFor)) {
+      const users = await this.#accounts.emailsOf(distinct(batch));
+      for (const [principal, userId] of batch) if (!users.has(userId)) valid.delete(principal);
     }
     return valid;
   }
@@ -245,7 +252,7 @@ export class Authenticator {
     }
     const userId = this.#idCodec.decodeId(runAs);
     if (userId === undefined) throw new LightconeError('MALFORMED_ID', 'run-as is not an encoded user id');
-    const email = await this.#accounts.emailOf(userId);
+    const email = (await this.#accounts.emailsOf([userId])).get(userId);
     if (email === undefined)
       throw new LightconeError('RUN_AS_UNKNOWN', 'the user given in run-as does not exist');
     return { userId, isAdmin: this.#isAdminEmail(email) };
@@ -273,6 +280,9 @@ function lookUp<Account>(
     },
   });
 }
+
+const actsForAnother = ({ userId, credential }: Principal): boolean =>
+  credential.kind === 'bootstrap_key' || (credential.kind === 'api_key' && credential.userId !== userId);
 
 /**
  * JSON, because a query parameter can hold any character: no two sets of credentials may share a name. A browser's, which

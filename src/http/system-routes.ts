@@ -1,6 +1,6 @@
 /** What is asked about the server itself: health, version, configuration, status, metrics, and who the caller is. */
 
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { FastifyRequest } from 'fastify';
 import { LightconeError } from '../core/errors.js';
 import type { Accounts } from '../database/port.js';
@@ -16,7 +16,7 @@ const VERSION_MINOR = '0';
 
 export interface SystemRouteDeps {
   authenticator: Authenticator;
-  accounts: Pick<Accounts, 'emailOf'>;
+  accounts: Pick<Accounts, 'emailsOf'>;
   idCodec: IdCodec;
   source: StatusSource;
   /** Lightcone's own version. */
@@ -74,7 +74,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   /** The user, or `null` for an anonymous caller and for the bootstrap key. */
   app.get('/api/whoami', async (request, reply) => {
     const { userId, isAdmin } = await authenticator.authenticate(request);
-    const email = userId === undefined ? undefined : await accounts.emailOf(userId);
+    const email = userId === undefined ? undefined : (await accounts.emailsOf([userId])).get(userId);
     const user =
       userId === undefined || email === undefined
         ? null

@@ -351,7 +351,9 @@ describe.each(FIXTURES)('the %s database', (kind, makeFixture) => {
       expect((await userByApiKey(key))!.userId).toBe(carol.userId);
       await fixture.foreign(`UPDATE galaxy_user SET deleted = true WHERE id = ${carol.userId}`);
       expect(await userByApiKey(key)).toBeUndefined();
-      expect(await accounts().emailOf(alice().userId)).toBe('alice@example.org');
+      expect(await accounts().emailsOf([alice().userId, carol.userId, 98_765])).toEqual(
+        new Map([[alice().userId, 'alice@example.org']]),
+      );
     });
 
     it('refuse a second user with the same address, and what is no address', async () => {

@@ -290,6 +290,23 @@ describe('looking at open streams again', () => {
     expect(await authenticator.recheck([anonymous])).toEqual(new Set());
   });
 
+  test('ends what acts for a user who is deleted, and nothing else of the same key', async () => {
+    const options = { apiAllowRunAs: ['admin@example.org'], bootstrapAdminApiKey: 'bootstrap' };
+    const allowed = withAuth(options);
+    const asOther = (key: string, id: number) =>
+      allowed.authenticate(byKey(key, { 'run-as': idCodec.encodeId(id) }));
+    const admin = await allowed.authenticate(byKey('key-admin'));
+    const asAlice = await asOther('key-admin', ALICE);
+    const [asBob, bootstrapAsBob] = [await asOther('key-admin', BOB), await asOther('bootstrap', BOB)];
+    const all = [admin, asAlice, asBob, bootstrapAsBob];
+    expect(await allowed.recheck(all)).toEqual(new Set(all));
+    await database.run('UPDATE galaxy_user SET deleted = true WHERE id = $1', [BOB]);
+    expect(await allowed.recheck(all)).toEqual(new Set([admin, asAlice]));
+    await expect(
+      withAuth(options).authenticate(byKey('key-admin', { 'run-as': idCodec.encodeId(BOB) })),
+    ).rejects.toMatchObject({ code: 'RUN_AS_UNKNOWN' });
+  });
+
   test('works for thousands of sessions in few statements', async () => {
     const one = await authenticator.authenticate(byCookie(ALICE_SESSION_KEY));
     const many = Array.from({ length: 2_000 }, () => ({ ...one }));

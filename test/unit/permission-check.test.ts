@@ -70,6 +70,13 @@ describe('permissions of open streams', () => {
     expect(closed).toEqual(tabs.slice(0, 2));
   });
 
+  it('of one key that acts for several users are looked at apart', async () => {
+    const key: Credential = { kind: 'api_key', key: 'secret', userId: 1 };
+    const tabs = [tabOf(1, key), tabOf(2, key), tabOf(3, key)];
+    const { closed } = await check(tabs, ({ userId }) => userId === 2);
+    expect(closed).toEqual([tabs[1]]);
+  });
+
   it('of anonymous visitors are not asked for: there is nothing to revoke', async () => {
     const { asked } = await check([tabOf(undefined, { kind: 'none' })], () => true);
     expect(asked).toEqual([]);
