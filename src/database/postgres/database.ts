@@ -139,7 +139,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
       url: this.#options.url,
       sql: this,
       listener,
-      logger: this.#logger.child({ component: 'listen' }),
+      logger: this.#logger.child({ source: 'listen' }),
       onSilence: () => this.#renewPool(),
     });
   }

@@ -114,7 +114,7 @@ export class SqliteDatabase implements Database {
     return new DataVersionSource({
       file: this.#file,
       listener,
-      logger: this.#logger.child({ component: 'data_version' }),
+      logger: this.#logger.child({ source: 'data_version' }),
     });
   }
 
