@@ -61,7 +61,7 @@ export async function withDatabase(
   logger: Logger,
   work: (db: Database) => Promise<void>,
 ): Promise<void> {
-  const db = createDatabase(config.database, surroundings(logger));
+  const db = await createDatabase(config.database, surroundings(logger));
   await startSoon(db, 'DATABASE_UNAVAILABLE');
   try {
     await work(db);

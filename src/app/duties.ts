@@ -33,6 +33,11 @@ export interface DutyParts {
   surroundings: Surroundings;
 }
 
+export async function createDuties(parts: DutyParts): Promise<Duties> {
+  const { config, database, idCodec, surroundings } = parts;
+  return new Duties(parts, await createSessionMap(config, database, idCodec, surroundings));
+}
+
 export interface LeaderDuties extends Role {
   /** Another connection to the database has committed something. */
   onCommit(): void;
@@ -40,16 +45,17 @@ export interface LeaderDuties extends Role {
 
 export class Duties implements Lifecycle {
   readonly announcer: Announcer;
-  readonly sessionMap: MapChoice;
   /** To be held by the leader, beside the monitor. */
   readonly role: LeaderDuties;
   private readonly courier: Courier | undefined;
   private readonly housekeeper: Housekeeper;
 
-  constructor(private readonly parts: DutyParts) {
+  constructor(
+    private readonly parts: DutyParts,
+    readonly sessionMap: MapChoice,
+  ) {
     const { config, database, bus, idCodec, surroundings } = parts;
     const { logger, random } = surroundings;
-    this.sessionMap = createSessionMap(config, database, idCodec, surroundings);
     this.housekeeper = new Housekeeper(this.chores(), logger.child({ component: 'housekeeping' }));
     if (config.sse.enabled) {
       this.courier = new Courier({

@@ -7,7 +7,7 @@ import { noCursorStore, SqlCursorStore } from '../database/cursor-store.js';
 import { migrateAttached } from '../database/schema.js';
 import { IdCodec } from '../http/id-codec.js';
 import type { Logger } from '../telemetry/logger.js';
-import { Duties } from './duties.js';
+import { createDuties } from './duties.js';
 import { createCandidate } from './election.js';
 import {
   chooseHintSource,
@@ -48,19 +48,19 @@ export class StandaloneMonitor implements Lifecycle {
   async start(signal?: AbortSignal): Promise<void> {
     const { config, surroundings, releasers, serverName } = this;
     const { logger } = surroundings;
-    const { metrics, close } = createMetrics(config, surroundings);
+    const { metrics, close } = await createMetrics(config, surroundings);
     releasers.add('metrics', close);
-    const database = createDatabase(config.database, surroundings);
+    const database = await createDatabase(config.database, surroundings);
     releasers.add('database', () => database.stop());
     await database.start(signal);
     await prepareSchema(database, config.sse.attachToGalaxy, logger);
-    const bus = createBus(config, serverName, metrics, surroundings);
+    const bus = await createBus(config, serverName, metrics, surroundings);
     releasers.add('bus', () => bus.stop());
     await bus.start(signal);
     const idCodec = new IdCodec(config.auth.idSecret);
     const duties = config.sse.attachToGalaxy
       ? undefined
-      : new Duties({ config, database, bus, idCodec, surroundings });
+      : await createDuties({ config, database, bus, idCodec, surroundings });
     releasers.add('duties', () => duties?.stop());
     await duties?.start();
     const cursors =

@@ -70,7 +70,7 @@ async function announce(
   send: (announcer: Announcer) => Promise<void>,
 ): Promise<void> {
   const name = `${config.serverName}.notify.${process.pid}`;
-  const bus = createBus(config, name, new CountingMetrics(noMetrics), surroundings(parts.logger));
+  const bus = await createBus(config, name, new CountingMetrics(noMetrics), surroundings(parts.logger));
   await startSoon(bus, 'BUS_UNAVAILABLE');
   const courier = new Courier({ ...parts, bus, random: Math.random });
   try {

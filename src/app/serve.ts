@@ -19,7 +19,7 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
   const serverName = serverNameOf(config, workerNumber);
   // Several workers may write to one log.
   const logger = options.logger.child({ server: serverName });
-  const worker = new Worker({
+  const worker = await Worker.create({
     config,
     serverName,
     demo,

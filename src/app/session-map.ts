@@ -3,12 +3,11 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.js';
 import type { Database } from '../database/port.js';
-import { PostgresDatabase } from '../database/postgres/database.js';
-import { SqliteDatabase } from '../database/sqlite/database.js';
 import type { IdCodec } from '../http/id-codec.js';
 import { JointSessionMap } from '../resources/entry-points/joint-session-map.js';
 import { SeparateSessionMap } from '../resources/entry-points/separate-session-map.js';
 import { noSessionMap, type SessionMap } from '../resources/entry-points/session-map.js';
+import type { Logger } from '../telemetry/logger.js';
 import { createDatabase, type Surroundings } from './parts.js';
 
 /** A connection for the map, and one for the lock of the row. */
@@ -20,12 +19,12 @@ export interface MapChoice {
   database: Database;
 }
 
-export function createSessionMap(
+export async function createSessionMap(
   config: Config,
   database: Database,
   idCodec: IdCodec,
   surroundings: Surroundings,
-): MapChoice {
+): Promise<MapChoice> {
   const place = config.features.interactiveToolsMap;
   if (!config.features.interactiveTools || place === undefined) return { map: noSessionMap, database };
   const codec = {
@@ -39,22 +38,32 @@ export function createSessionMap(
   }
   const logger = surroundings.logger.child({ component: 'session map' });
   const mapDatabase = isFile
-    ? new SqliteDatabase({ file: place, logger, journalMode: 'DELETE' })
-    : new PostgresDatabase({ url: place, poolSize: POOL_SIZE, logger, clock: surroundings.clock });
+    ? await openFile(place, logger)
+    : await openPostgres(place, logger, surroundings);
   return { map: new SeparateSessionMap({ database, mapDatabase, ...codec }), database };
+}
+
+async function openFile(file: string, logger: Logger): Promise<Database> {
+  const { SqliteDatabase } = await import('../database/sqlite/database.js');
+  return new SqliteDatabase({ file, logger, journalMode: 'DELETE' });
+}
+
+async function openPostgres(url: string, logger: Logger, { clock }: Surroundings): Promise<Database> {
+  const { PostgresDatabase } = await import('../database/postgres/database.js');
+  return new PostgresDatabase({ url, poolSize: POOL_SIZE, logger, clock });
 }
 
 /**
  * Two files, one transaction. On connections of their own: a file that is attached is locked by every write, and whoever
  * reads the map must not hold up anything but entry points.
  */
-function attached(
+async function attached(
   config: Config,
   file: string,
   codec: { encodeId: (id: number) => string; decodeId: (key: string) => number | undefined },
   surroundings: Surroundings,
-): MapChoice {
-  const own = createDatabase(config.database, surroundings);
+): Promise<MapChoice> {
+  const own = await createDatabase(config.database, surroundings);
   const map = new JointSessionMap({
     database: own,
     table: 'session_map.gxitproxy',

@@ -28,7 +28,7 @@ import { registerSystem } from '../http/system-routes.js';
 import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
-import { Duties } from './duties.js';
+import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
 import {
   chooseHintSource,
@@ -54,6 +54,17 @@ export interface WorkerOptions {
   surroundings: Surroundings;
 }
 
+/** What the settings chose; made before the worker, because its modules are loaded only then. */
+interface WorkerParts {
+  metrics: CountingMetrics;
+  closeMetrics: () => Promise<void>;
+  database: WatchedDatabase;
+  bus: Bus;
+  idCodec: IdCodec;
+  /** Undefined beside a Galaxy, which serves its own API. */
+  duties: Duties | undefined;
+}
+
 export class Worker implements Lifecycle {
   private readonly releasers = new Releasers();
   private readonly metrics: CountingMetrics;
@@ -61,7 +72,6 @@ export class Worker implements Lifecycle {
   readonly bus: Bus;
   readonly manager: ConnectionManager;
   private readonly app: App;
-  /** Undefined beside a Galaxy, which serves its own API. */
   private readonly duties: Duties | undefined;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
@@ -69,19 +79,33 @@ export class Worker implements Lifecycle {
   private listening = false;
   private prepared = false;
 
-  constructor(private readonly options: WorkerOptions) {
+  static async create(options: WorkerOptions): Promise<Worker> {
     const { config, serverName, surroundings } = options;
-    const { logger, clock, random } = surroundings;
-    const { metrics, close } = createMetrics(config, surroundings);
-    this.metrics = metrics;
-    this.releasers.add('metrics', close);
-    this.database = createDatabase(config.database, surroundings);
-    this.bus = createBus(config, serverName, metrics, surroundings);
-
+    const { metrics, close } = await createMetrics(config, surroundings);
+    const database = await createDatabase(config.database, surroundings);
+    const bus = await createBus(config, serverName, metrics, surroundings);
     const idCodec = new IdCodec(config.auth.idSecret);
+    const duties = config.sse.attachToGalaxy
+      ? undefined
+      : await createDuties({ config, database, bus, idCodec, surroundings });
+    return new Worker(options, { metrics, closeMetrics: close, database, bus, idCodec, duties });
+  }
+
+  private constructor(
+    private readonly options: WorkerOptions,
+    { metrics, closeMetrics, database, bus, idCodec, duties }: WorkerParts,
+  ) {
+    const { config, surroundings } = options;
+    const { logger, clock, random } = surroundings;
+    this.metrics = metrics;
+    this.releasers.add('metrics', closeMetrics);
+    this.database = database;
+    this.bus = bus;
+    this.duties = duties;
+
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
-    const accounts = new SqlAccounts(this.database, { standalone: !config.sse.attachToGalaxy });
+    const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
     this.manager = new ConnectionManager({
       config: config.sse,
@@ -104,9 +128,6 @@ export class Worker implements Lifecycle {
       logger: logger.child({ component: 'connections' }),
       metrics,
     });
-    const standalone = !config.sse.attachToGalaxy;
-    const { database, bus } = this;
-    this.duties = standalone ? new Duties({ config, database, bus, idCodec, surroundings }) : undefined;
     const stream: StreamDeps = {
       enabled: config.sse.enabled,
       manager: this.manager,
@@ -121,7 +142,7 @@ export class Worker implements Lifecycle {
       bareRoutes: [(app) => registerStream(app, stream)],
       shortcut: createStreamShortcut(stream),
       routes: [
-        ...(this.duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
+        ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
           registerSystem(app, {
             authenticator,
@@ -143,9 +164,9 @@ export class Worker implements Lifecycle {
             idCodec,
             enabled: config.sse.enabled,
           }),
-        (app) => registerWeb(app, { demo: standalone }),
-        ...(this.duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties: this.duties })
+        (app) => registerWeb(app, { demo: duties !== undefined }),
+        ...(duties
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties })
           : []),
       ],
     });

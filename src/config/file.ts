@@ -1,6 +1,7 @@
 /** Reads galaxy.yml: text in, the two sections out. Says line and column where the text is not YAML. */
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
+import type { Document } from 'yaml';
 import { SettingError } from './setting-error.js';
 
 export type RawSection = Readonly<Record<string, unknown>>;
@@ -34,6 +35,8 @@ function parseSettings(text: string, path: string): SettingsFile {
       'is in the ini form, which is not read; write the keys of [app:main] as "key: value" lines under "galaxy:" in a galaxy.yml',
     );
   }
+  // Its seventy files are no business of a start without a settings file.
+  const { parseDocument } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
   // YAML 1.1 is what Galaxy reads: `yes` and `on` are true, 0660 is octal.
   const document = parseDocument(text, { version: '1.1', logLevel: 'silent' });
   const mistake = document.errors[0];
@@ -45,7 +48,7 @@ function parseSettings(text: string, path: string): SettingsFile {
   return split(plain(document));
 }
 
-function plain(document: ReturnType<typeof parseDocument>): unknown {
+function plain(document: Document): unknown {
   try {
     return document.toJS();
   } catch (error) {

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http';
 // Adds `hide` to the type of a route's schema.
 import type {} from '@fastify/swagger';
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -19,6 +19,7 @@ import { LightconeError } from '../core/errors.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
+import { LateValidation } from './validation.js';
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -66,6 +67,15 @@ const SERVER_OPTIONS: ServerOptions = {
   headersTimeout: 20_000,
 };
 
+/**
+ * Stands where Fastify would load compilers of schemas, a hundred modules that nothing here uses: `LateValidation` takes the
+ * place of the one, and no route has a schema of its answers.
+ */
+const NO_COMPILERS = { buildValidator: unused, buildSerializer: () => () => JSON.stringify };
+function unused(): never {
+  throw new Error('setValidatorCompiler comes before any schema');
+}
+
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
@@ -98,9 +108,11 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
     // EventSource give up.
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true },
+    schemaController: { compilersFactory: NO_COMPILERS },
     frameworkErrors: handleError,
   });
-  app.setValidatorCompiler(TypeBoxValidatorCompiler);
+  const validation = new LateValidation();
+  app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);
   // Text is what a foreign page's form could send without asking; every body here is JSON.
   app.removeContentTypeParser('text/plain');
@@ -128,6 +140,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
       collectMethods(scope, known);
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.addHook('onRequest', crossOrigin.refuseForgery);
+      scope.addHook('onRequest', validation.load);
       for (const register of routes) await register(scope);
       refuseOtherMethods(scope, known);
     },

@@ -4,7 +4,7 @@
  *
  * Unlike Galaxy, only for histories that the caller may see: an event says that something happened, and when.
  */
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { Publisher } from '../bus/port.js';
 import { LightconeError } from '../core/errors.js';
 import type { HistoryViewerTask, Principal } from '../core/events.js';

@@ -1,7 +1,7 @@
 /** What is asked about the server itself: health, version, configuration, status, metrics, and who the caller is. */
 
-import { Type } from 'typebox';
 import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
 import { LightconeError } from '../core/errors.js';
 import type { Accounts } from '../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../telemetry/prometheus.js';

@@ -1,7 +1,7 @@
 /** Pieces of request schemas. They validate, and the OpenAPI document is made of them. */
 // Adds `tags` and `summary` to the type of a route's schema.
 import type {} from '@fastify/swagger';
-import { type TSchema, Type } from '@fastify/type-provider-typebox';
+import { type TSchema, Type } from 'typebox';
 import { LightconeError } from '../core/errors.js';
 import type { App } from '../http/app.js';
 

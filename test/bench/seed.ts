@@ -51,7 +51,7 @@ async function seed(database: Database, users: number, logger: Logger): Promise<
 if (process.argv[1] === import.meta.filename) {
   const logger = createLogger('warn');
   const config = configFromBenchEnvironment();
-  const database = createDatabase(config.database, { logger, clock: systemClock, random: Math.random });
+  const database = await createDatabase(config.database, { logger, clock: systemClock, random: Math.random });
   await database.start();
   await seed(database, Number(process.argv[2]), logger);
   await database.stop();

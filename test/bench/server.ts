@@ -41,7 +41,13 @@ process.on('SIGUSR2', () => {
 if (config.sse.workers > 1) {
   await supervise(config, { demo: false, logger });
 } else {
-  const worker = new Worker({ config, serverName: 'bench', demo: false, supervised: false, surroundings });
+  const worker = await Worker.create({
+    config,
+    serverName: 'bench',
+    demo: false,
+    supervised: false,
+    surroundings,
+  });
   await worker.start();
   process.on('SIGTERM', () => void worker.stop().then(() => process.exit(0)));
   if (process.send) stampReceipts(worker);

@@ -18,7 +18,7 @@ let page: Page;
 /** What the page complained of; a violated content policy is among it. */
 let complaints: string[];
 
-function createWorker(listen: string): Worker {
+function createWorker(listen: string): Promise<Worker> {
   const config = loadConfig({
     env: {
       GALAXY_CONFIG_OVERRIDE_GALAXY_URL_PREFIX: PREFIX,
@@ -30,7 +30,7 @@ function createWorker(listen: string): Worker {
     cwd: directory,
   });
   const surroundings = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
-  return new Worker({ config, serverName: 'main', demo: true, supervised: false, surroundings });
+  return Worker.create({ config, serverName: 'main', demo: true, supervised: false, surroundings });
 }
 
 beforeAll(async () => {
@@ -39,7 +39,7 @@ beforeAll(async () => {
 afterAll(() => browser.close());
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'lightcone-browser-'));
-  worker = createWorker('127.0.0.1:0');
+  worker = await createWorker('127.0.0.1:0');
   await worker.start();
   context = await browser.newContext();
   page = await context.newPage();
@@ -110,7 +110,7 @@ describe('the demo page', () => {
     await worker.stop();
     await expect.poll(() => state(0).textContent()).not.toBe('connected');
 
-    worker = createWorker(host);
+    worker = await createWorker(host);
     await worker.start();
     await fetch(`${worker.address}${PREFIX}/api/histories?key=demo-alice`)
       .then((response) => response.json() as Promise<{ id: string }[]>)

@@ -99,7 +99,7 @@ export class Installation {
   async worker(settings: Settings = {}, { waitUntilReady = true } = {}): Promise<RunningWorker> {
     const file = this.writeSettings(settings, `worker-${this.inProcess.length}.yml`);
     const { logger, lines } = recordingLogger();
-    const worker = new Worker({
+    const worker = await Worker.create({
       config: loadConfig({ env: {}, flags: { config: file, sse: {} }, cwd: this.folder }),
       serverName: `main.${this.inProcess.length + 1}`,
       demo: true,

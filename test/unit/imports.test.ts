@@ -61,6 +61,22 @@ describe('the import arrow', () => {
     expect(wrong.map(arrow)).toEqual([]);
   });
 
+  it('loads a driver only where the settings name it, and the compiler of schemas with the first request', () => {
+    const reached = new Set<string>();
+    const walk = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      // What is loaded lazily, or for its types, names no values.
+      for (const { from, to, values } of imports) if (from === file && values.length > 0) walk(to);
+    };
+    for (const root of ['cli.ts', 'app/serve.ts', 'app/monitor.ts']) walk(root);
+    expect([...reached]).toEqual(
+      expect.arrayContaining(['fastify', 'typebox', 'app/parts.ts', 'bus/in-process.ts']),
+    );
+    const late = ['pg', 'pg-listen', 'amqplib', 'better-sqlite3', 'hot-shots', 'yaml', 'typebox/compile'];
+    expect([...late, '@fastify/type-provider-typebox'].filter((name) => reached.has(name))).toEqual([]);
+  });
+
   it('has no cycle', () => {
     const next = new Map(
       files.map((file) => [file, inside.filter(({ from }) => from === file).map(({ to }) => to)]),

@@ -31,7 +31,7 @@ export async function doctor(
   };
 
   await check('settings', async () => settingsFinding(config, settingsFile));
-  const db = createDatabase(config.database, surroundings(quiet));
+  const db = await createDatabase(config.database, surroundings(quiet));
   try {
     const reached = await check('database', async () => {
       if (config.database.kind === 'sqlite' && !existsSync(config.database.file)) {
@@ -58,7 +58,7 @@ export async function doctor(
   async function brokerFinding({ bus: { kind, display }, serverName }: Config): Promise<Finding> {
     if (kind === 'in-process') return ok('none; the bus lives inside the one process');
     const name = `${serverName}.doctor.${process.pid}`;
-    const bus = createBus(config, name, new CountingMetrics(noMetrics), surroundings(quiet));
+    const bus = await createBus(config, name, new CountingMetrics(noMetrics), surroundings(quiet));
     await startSoon(bus, 'BUS_UNAVAILABLE', PATIENCE_MS);
     await bus.stop();
     return ok(display);

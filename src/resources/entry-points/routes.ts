@@ -1,6 +1,7 @@
 /** `/api/entry_points`: interactive tools that run for the caller (contract, section 4.4). */
-import { Type } from '@fastify/type-provider-typebox';
+
 import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
 import { isoOrNull } from '../../database/notification-forms.js';

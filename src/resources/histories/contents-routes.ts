@@ -1,5 +1,5 @@
 /** `/api/histories/{id}/contents`: what the panel shows, and what has changed since a moment (contract, section 4.5). */
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';

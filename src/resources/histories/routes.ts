@@ -1,5 +1,5 @@
 /** `/api/histories`: list, look, make, rename, delete, publish (contract, section 4.5). */
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type RouteContext } from '../callers.js';

@@ -1,5 +1,5 @@
 /** Who else may see a history. */
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { decodeId, requireUser } from '../callers.js';
 import { about, idParams, paging, text } from '../schemas.js';

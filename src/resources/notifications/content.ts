@@ -1,4 +1,4 @@
-import { Compile, type Validator } from 'typebox/compile';
+import type { Validator } from 'typebox/compile';
 import type { NotificationBody, UserCategory } from './schemas.js';
 import { CONTENTS } from './schemas.js';
 
@@ -7,9 +7,11 @@ export class ContentCheck {
   readonly #validators = new Map<UserCategory, Validator>();
 
   /** @throws a validation error as the routes' own */
-  check({ category, content }: NotificationBody, at: string): void {
+  async check({ category, content }: NotificationBody, at: string): Promise<void> {
     let validator = this.#validators.get(category);
     if (!validator) {
+      // Not before it is needed: see http/validation.ts.
+      const { Compile } = await import('typebox/compile');
       validator = Compile(CONTENTS[category]);
       this.#validators.set(category, validator);
     }

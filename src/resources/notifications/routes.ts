@@ -1,5 +1,5 @@
 /** `/api/notifications`: what a user has been told, and what an administrator tells (contract, section 4.3). */
-import { Type } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import {
@@ -59,9 +59,9 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
           : new LightconeError('PARAMETER_INVALID', 'body has both notification and notifications; give one');
       }
       const bodies = several ?? [notification!];
-      bodies.forEach((body, i) => {
-        contents.check(body, several ? `/notifications/${i}` : '/notification');
-      });
+      for (const [i, body] of bodies.entries()) {
+        await contents.check(body, several ? `/notifications/${i}` : '/notification');
+      }
       const { sent, notifications: made } = await notifications.send(
         {
           userIds: decodeIds(idCodec, recipients.user_ids ?? [], 'user'),

@@ -1,4 +1,4 @@
-import { type Static, Type } from '@fastify/type-provider-typebox';
+import { type Static, Type } from 'typebox';
 import { encodedIds, moment, nullable, text } from '../schemas.js';
 
 /** Recipients named by id in one call; groups and roles may lead to more. */

@@ -1,6 +1,7 @@
 /** A small login, logout and anonymous session, for the demo and for development; and the poll that needs a session. */
-import { Type } from '@fastify/type-provider-typebox';
+
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
 import type { Principal } from '../../core/events.js';
 import type { App } from '../../http/app.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';

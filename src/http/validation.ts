@@ -1,0 +1,25 @@
+/**
+ * Validation of requests by TypeBox. Half of its 700 modules are the compiler of schemas: they are loaded with the first
+ * request that is validated, and each schema is compiled when its route is first asked, so that a start waits for neither.
+ */
+import type { FastifySchemaCompiler } from 'fastify';
+import type { TSchema } from 'typebox';
+
+type Compiler = FastifySchemaCompiler<TSchema>;
+
+export class LateValidation {
+  private compile: Compiler | undefined;
+
+  /** Hook that has to run before the validation of a request. */
+  readonly load = async (): Promise<void> => {
+    this.compile ??= (await import('@fastify/type-provider-typebox')).TypeBoxValidatorCompiler;
+  };
+
+  readonly compiler: Compiler = (route) => {
+    let validate: ReturnType<Compiler> | undefined;
+    return (value) => {
+      validate ??= this.compile!(route);
+      return validate(value);
+    };
+  };
+}
