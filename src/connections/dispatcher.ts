@@ -60,7 +60,7 @@ export class Dispatcher {
   historyUpdate(task: HistoryUpdateTask): boolean {
     let told = false;
     const { registry, recent, watermark, viewers } = this.parts;
-    const at = watermark.latest;
+    const at = watermark.latestFor(task.updateTime);
     const updateTime = task.updateTime ?? 0;
     for (const [userId, historyIds] of task.userUpdates) {
       for (const id of historyIds) recent.recordUser(userId, id, at, updateTime);

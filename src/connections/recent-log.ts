@@ -60,7 +60,7 @@ export class RecentLog {
     return this.next - this.oldest;
   }
 
-  /** @param at `Watermark.latest` at the time of receipt */
+  /** @param at `Watermark.latestFor` the change at the time of receipt */
   recordUser(userId: UserId, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
     this.record(userId, historyId, at, updateTime);
   }

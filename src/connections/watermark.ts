@@ -12,6 +12,8 @@ import { Position } from './frame.js';
 
 /** Between two calls of `trail`; longer means that the bus was away or this process stood still. */
 const LONGEST_PAUSE_MS = 3000;
+/** An audit time that is further ahead of this clock is wrong. */
+const FURTHEST_AHEAD = 60 * MICROS_PER_SECOND;
 
 export class Watermark {
   private current: Position;
@@ -59,6 +61,16 @@ export class Watermark {
    */
   get latest(): Cursor {
     return Math.max(this.heldUntil, this.estimateNow());
+  }
+
+  /**
+   * The same for a change of this audit time, which may be later. After a gap `estimateNow` trails the database clock by as
+   * much as the last tick before the gap did; other workers have had newer ticks since, and whoever got a cursor from one of
+   * them before the change was committed must find it here.
+   */
+  latestFor(updateTime: Cursor | undefined): Cursor {
+    const { latest } = this;
+    return Math.max(latest, Math.min(updateTime ?? 0, latest + FURTHEST_AHEAD));
   }
 
   /** A tick was received: everything up to `until` was ahead of it on the channel. */

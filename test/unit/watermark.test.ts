@@ -46,6 +46,15 @@ describe('the watermark', () => {
     expect(watermark.estimateNow()).toBe(110.25 * SECOND);
   });
 
+  it('dates a change by its audit time where that is later than what it knows of the clock, unless it is absurd', () => {
+    const { watermark } = setUp();
+    expect(watermark.latestFor(undefined)).toBe(100 * SECOND);
+    expect(watermark.latestFor(99 * SECOND)).toBe(100 * SECOND);
+    // The last tick before a gap was stale, and other workers have given out 101 s since.
+    expect(watermark.latestFor(102 * SECOND)).toBe(102 * SECOND);
+    expect(watermark.latestFor(9_000 * SECOND)).toBe(160 * SECOND);
+  });
+
   it('waits for ticks for ever where a leader of ours is expected', () => {
     const { watermark, clock } = setUp();
     clock.ms += 3_600_000;
