@@ -25,14 +25,25 @@ export interface HistoryUpdate {
 }
 
 export class Frame {
+  /** As one HTTP/1.1 chunk: the form in which nearly all frames go out, so it is the only one that is kept. */
+  readonly chunk: Buffer;
+  private readonly size: number;
   private asBatch: Batch | undefined;
 
   constructor(
     readonly kind: EventKind | 'comment',
-    readonly bytes: Buffer,
+    text: string,
     readonly position: Position,
     readonly update?: HistoryUpdate,
-  ) {}
+  ) {
+    this.size = Buffer.byteLength(text);
+    this.chunk = Buffer.from(`${this.size.toString(16)}\r\n${text}\r\n`);
+  }
+
+  /** Without the chunk around them. */
+  get bytes(): Buffer {
+    return this.chunk.subarray(-CRLF.length - this.size, -CRLF.length);
+  }
 
   /** The batch that consists of this frame only. */
   get batch(): Batch {
@@ -71,7 +82,7 @@ export class Batch {
 
   /** The frames as one HTTP/1.1 chunk. */
   get chunk(): Buffer {
-    this.chunkBytes ??= toChunk(this.bytes());
+    this.chunkBytes ??= this.before === undefined ? this.last.chunk : toChunk(this.bytes());
     return this.chunkBytes;
   }
 
@@ -112,24 +123,19 @@ export function frameText(kind: EventKind, data: string, position: Position | un
 }
 
 export function eventFrame(kind: EventKind, data: string, position: Position): Frame {
-  return new Frame(kind, Buffer.from(frameText(kind, data, position)), position);
+  return new Frame(kind, frameText(kind, data, position), position);
 }
 
 export function historyUpdateFrame(update: HistoryUpdate, position: Position): Frame {
   const ids = `{"history_ids":${JSON.stringify(update.ids)}`;
   const data =
     update.updateTime === undefined ? `${ids}}` : `${ids},"update_time":"${formatIso(update.updateTime)}"}`;
-  return new Frame(
-    'history_update',
-    Buffer.from(frameText('history_update', data, position)),
-    position,
-    update,
-  );
+  return new Frame('history_update', frameText('history_update', data, position), position, update);
 }
 
 /** A comment that moves the browser's cursor: an `id:` in a block without data sets it and fires no event. */
 export function commentFrame(text: string, position: Position): Frame {
-  return new Frame('comment', Buffer.from(`: ${text}\nid: ${position.text}\n\n`), position);
+  return new Frame('comment', `: ${text}\nid: ${position.text}\n\n`, position);
 }
 
 /** @param milliseconds what the browser waits before it reconnects */

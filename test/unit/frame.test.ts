@@ -62,6 +62,13 @@ describe('a chunk', () => {
     expect(toChunk([Buffer.from('ü'), Buffer.from('ab')]).toString()).toBe('4\r\nüab\r\n');
   });
 
+  it('of a lone frame does so, too', () => {
+    const frame = eventFrame('broadcast_update', '"ü"', position);
+    const size = Buffer.byteLength(frameText('broadcast_update', '"ü"', position));
+    expect(frame.batch.chunk.toString()).toBe(`${size.toString(16)}\r\n${frame.bytes}\r\n`);
+    expect(frame.batch.chunk.toString()).toBe(toChunk([frame.bytes]).toString());
+  });
+
   it('of a batch holds all its frames', () => {
     const batch = eventFrame('entry_point_update', '{}', position).batch.with(
       eventFrame('broadcast_update', '"ö"', position),
