@@ -7,6 +7,7 @@ import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
+import type { Interest } from './interest.js';
 import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
@@ -32,7 +33,14 @@ export function createLive(
     viewers,
     outlet,
     recent,
-  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
+    interest,
+  }: {
+    registry: TabRegistry;
+    viewers: ViewerRegistry;
+    outlet: Outlet;
+    recent: RecentLog;
+    interest: Interest | undefined;
+  },
   /** The database clock. */
   now: Cursor,
 ): Live {
@@ -47,6 +55,7 @@ export function createLive(
     registry,
     viewers,
     recent,
+    interest,
     watermark,
     outlet,
     overlapMicros,
@@ -68,7 +77,7 @@ export function createLive(
     watermark,
     dispatcher,
     resume: new Resume({
-      catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
+      catchUp: new CatchUp({ changeLog, recent, interest, statuses, overlapMicros, metrics }),
       outlet,
       viewers,
       watermark,

@@ -51,6 +51,8 @@ export function registerStream(app: App, deps: StreamDeps): void {
         return comeBack(reply, toErrorReply(error).body.err_msg);
       throw error;
     }
+    const attended = manager.attend(principal, viewed);
+    if (attended) await attended;
     // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
     if (request.raw.socket.destroyed) return reply.hijack();
     if (!manager.ready) return comeBack(reply, notReady(manager));
@@ -84,6 +86,8 @@ export function createStreamShortcut(deps: StreamDeps): Shortcut {
       if (!enabled || !manager.ready || response.socket === null) return false;
       const principal = authenticator.tryCached({ headers: request.headers, query: undefined });
       if (principal === undefined || !manager.admission.hasRoomFor(principal)) return false;
+      // The route waits for it.
+      if (manager.attend(principal, []) !== undefined) return false;
       const since = requestedCursor(request.headers, {}, manager);
       // Later, because the parser may have more of this packet to read, and must not be taken away from under it.
       process.nextTick(openLater, request, response, { principal, since, viewed: [] }, headers);
