@@ -39,7 +39,7 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   latency: () => latency(settings),
   slow_readers: () => slowReaders(settings),
   unwanted_tasks: () => unwantedTasks(settings),
-  idle: () => idle(settings, tabs),
+  idle: async () => idle(await withDatabase(), tabs),
   end_to_end_postgresql: async () => onPostgres(await withDatabase(), 2 * seconds),
   end_to_end_sqlite: () => onSqlite(2 * seconds),
   monitor: async () => monitorFigures(await withDatabase(), 2 * seconds),

@@ -1,5 +1,6 @@
 /** The worker under test with its tabs: connecting, memory, fan-out, latency, unwanted tasks, slow readers, idleness. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Child } from './child.js';
 import { SESSION_COOKIE } from './seed.js';
 import { Stage } from './stage.js';
 import { median, rounded } from './statistics.js';
@@ -124,16 +125,20 @@ export async function slowReaders({ amqp }: StreamSettings) {
   };
 }
 
-/** What a worker pays to be idle with many tabs: a keepalive interval and a little. */
-export async function idle({ amqp }: StreamSettings, count: number) {
-  const stage = await Stage.set(amqp);
+/** What a worker, beside a monitor of its own, pays to be idle with many tabs: a keepalive interval and a little. */
+export async function idle(services: { amqp: string; postgres: string }, count: number) {
+  const env = { BENCH_AMQP_URL: services.amqp, BENCH_DATABASE_URL: services.postgres };
+  const stage = await Stage.set(services.amqp, env);
+  const monitor = await Child.start('monitor', { env });
   await stage.open(count);
-  await sleep(5000);
+  // The first keepalives are due, and the garbage of opening is collected.
+  await sleep(35_000);
   const before = await stage.usage();
   const begin = performance.now();
   await sleep(32_000);
   const after = await stage.usage();
   await stage.strike();
+  await monitor.stop();
   return {
     tabs: count,
     share_of_a_core: rounded(
