@@ -4,6 +4,12 @@
  */
 import type { Tab } from './tab.js';
 
+/**
+ * Tabs looked at in one turn of the event loop. Tabs that came together after a restart are due together, each keepalive is
+ * a system call, and no event may wait for thousands of them.
+ */
+const LOOKS_PER_TURN = 100;
+
 export interface WheelActions {
   /** Silent for a whole interval. */
   keepalive(tab: Tab): void;
@@ -15,6 +21,8 @@ export class Wheel {
   /** Seconds since the start of the wheel. */
   second = 0;
   private readonly slots: Tab[][];
+  /** Those whose turn has come. */
+  private due: Tab[] = [];
 
   constructor(
     private readonly keepaliveSeconds: number,
@@ -52,11 +60,18 @@ export class Wheel {
   advance(): void {
     this.second += 1;
     const index = this.second % this.slots.length;
-    const due = this.slots[index]!;
-    if (due.length === 0) return;
+    const slot = this.slots[index]!;
+    if (slot.length === 0) return;
     this.slots[index] = [];
-    for (const tab of due) tab.wheelSlot = -1;
-    for (const tab of due) this.look(tab);
+    for (const tab of slot) tab.wheelSlot = -1;
+    const underWay = this.due.length > 0;
+    this.due = underWay ? slot.concat(this.due) : slot;
+    if (!underWay) this.lookAtSome();
+  }
+
+  private lookAtSome(): void {
+    for (const tab of this.due.splice(-LOOKS_PER_TURN)) this.look(tab);
+    if (this.due.length > 0) setImmediate(() => this.lookAtSome());
   }
 
   private look(tab: Tab): void {

@@ -37,6 +37,38 @@ beforeEach(() => {
   });
 });
 
+describe('a crowd that is due in one second', () => {
+  it('is looked at in several turns of the event loop, each tab once, so that no event waits for all of them', async () => {
+    const crowd = Array.from({ length: 450 }, tab);
+    for (const it of crowd) wheel.add(it);
+    run(KEEPALIVE);
+    const inOneTurn = kept.length;
+    expect(inOneTurn).toBeLessThan(200);
+    // The next second does not wait for them either, nor look at any twice.
+    run(1);
+    expect(kept.length).toBe(inOneTurn);
+    while (kept.length < crowd.length) await new Promise((resolve) => setImmediate(resolve));
+    expect(new Set(kept.map((it) => it.tab)).size).toBe(crowd.length);
+    await new Promise((resolve) => setImmediate(resolve));
+    run(KEEPALIVE);
+    while (kept.length < 2 * crowd.length) await new Promise((resolve) => setImmediate(resolve));
+    expect(kept.length).toBe(2 * crowd.length);
+  });
+
+  it('may close while it waits for its turn', async () => {
+    const crowd = Array.from({ length: 450 }, tab);
+    for (const it of crowd) wheel.add(it);
+    run(KEEPALIVE);
+    const inOneTurn = kept.length;
+    for (const it of crowd) {
+      it.state = 'closed';
+      wheel.remove(it);
+    }
+    for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(kept.length).toBe(inOneTurn);
+  });
+});
+
 describe('a silent tab', () => {
   it('gets a keepalive after each whole interval', () => {
     run(7);
