@@ -4,7 +4,7 @@
  *
  *     node test/bench/report.mjs [--beside FILE of side-by-side.py] [--alone FILE of npm run bench]
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -13,7 +13,7 @@ const JSON_FILE = `${DOCS}/performance.json`;
 const { values: flags } = parseArgs({ options: { beside: { type: 'string' }, alone: { type: 'string' } } });
 const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
 
-const figures = read(JSON_FILE);
+const figures = existsSync(JSON_FILE) ? read(JSON_FILE) : {};
 if (flags.beside) figures.beside = read(flags.beside);
 if (flags.alone) {
   const { date, machine, tabs, seconds, figures: alone } = read(flags.alone);
@@ -75,6 +75,11 @@ const PANELS = [
 ];
 const LABELS = { limit: 'bare C', nchan: 'nchan', lightcone: 'Lightcone', 'lightcone-session': 'Lightcone' };
 
+/** Readable on a light and on a dark page. */
+const STYLE =
+  'text{fill:#222}.paper{fill:#fff}.ours{fill:#2563a8}.other{fill:#b4b9c1}' +
+  '@media(prefers-color-scheme:dark){text{fill:#ddd}.paper{fill:#0d1117}.ours{fill:#58a6ff}.other{fill:#59616b}}';
+
 function plot() {
   const width = 360;
   const height = 120;
@@ -84,9 +89,9 @@ function plot() {
     const bars = servers.map((server, i) => {
       const y = 34 + i * 26;
       const length = Math.max(1, (values[i] / longest) * 190);
-      const colour = server.startsWith('lightcone') ? '#2563a8' : '#b4b9c1';
+      const kind = server.startsWith('lightcone') ? 'ours' : 'other';
       return `<text x="72" y="${y + 13}" text-anchor="end">${LABELS[server]}</text>
-    <rect x="80" y="${y}" width="${length.toFixed(1)}" height="18" fill="${colour}"/>
+    <rect x="80" y="${y}" width="${length.toFixed(1)}" height="18" class="${kind}"/>
     <text x="${(86 + length).toFixed(1)}" y="${y + 13}">${shown(values[i])}</text>`;
     });
     return `  <g transform="translate(${(p % 2) * width} ${Math.floor(p / 2) * height})">
@@ -94,8 +99,9 @@ function plot() {
     ${bars.join('\n    ')}
   </g>`;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${2 * width} ${2 * height}" width="${2 * width}" height="${2 * height}" font-family="sans-serif" font-size="12" fill="#222">
-  <rect width="100%" height="100%" fill="#fff"/>
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${2 * width} ${2 * height}" width="${2 * width}" height="${2 * height}" font-family="sans-serif" font-size="12">
+  <style>${STYLE}</style>
+  <rect width="100%" height="100%" class="paper"/>
 ${panels.join('\n')}
 </svg>
 `;
