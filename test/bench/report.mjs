@@ -100,6 +100,7 @@ function plot() {
   </g>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${2 * width} ${2 * height}" width="${2 * width}" height="${2 * height}" font-family="sans-serif" font-size="12">
+  <title>Lightcone beside other servers</title>
   <style>${STYLE}</style>
   <rect width="100%" height="100%" class="paper"/>
 ${panels.join('\n')}
