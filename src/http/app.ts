@@ -2,7 +2,8 @@
  * The HTTP border: one Fastify app, made of route modules. What every route shares stands here (prefix, errors, limits,
  * cross-origin rules); what a route does stands in its own file.
  */
-import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type ServerOptions } from 'node:http';
+import type { Socket } from 'node:net';
 // Adds `hide` to the type of a route's schema.
 import type {} from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
@@ -19,6 +20,7 @@ import { LightconeError } from '../core/errors.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
+import { FirstRequests } from './first-request.js';
 import { LateValidation } from './validation.js';
 
 export type App = FastifyInstance<
@@ -33,14 +35,14 @@ export type App = FastifyInstance<
 export type RouteModule = (app: App) => unknown;
 
 /**
- * Answers plain GET requests (no query) for one path without Fastify, where the time and the garbage of its request cycle
- * matter. The route of the same path is the reference: `answer` returns false for whatever it does not do exactly alike.
+ * Answers plain GET requests (no query) for one path, the first of their connection, without Node's HTTP server and without
+ * Fastify. The route of the same path is the reference: `answer` returns false for whatever it does not do exactly alike.
  */
 export interface Shortcut {
   /** Without the prefix. */
   path: string;
-  /** @param headers what the cross-origin rules add to the answer */
-  answer(request: IncomingMessage, response: ServerResponse, headers: Record<string, string>): boolean;
+  /** @param added headers that the cross-origin rules add to the answer */
+  answer(headers: IncomingHttpHeaders, socket: Socket, added: Record<string, string>): boolean;
 }
 
 export interface HttpAppOptions {
@@ -59,13 +61,13 @@ export interface HttpAppOptions {
 
 /** A batch of 200 encoded ids needs 7 KiB. */
 const BODY_LIMIT_BYTES = 1024 * 1024;
-const SERVER_OPTIONS: ServerOptions = {
+const SERVER_OPTIONS = {
   // Longer than the idle time of usual proxies (nginx 60 s), so that it is the proxy that closes, never under a request.
   keepAliveTimeout: 75_000,
   // For a request to arrive, not for its answer: streams stay open.
   requestTimeout: 30_000,
   headersTimeout: 20_000,
-};
+} satisfies ServerOptions;
 
 /**
  * Stands where Fastify would load compilers of schemas, a hundred modules that nothing here uses: `LateValidation` takes the
@@ -81,15 +83,7 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
 export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
-  const shortcutOf = (taken: Shortcut | undefined) => {
-    // Fastify alone logs requests.
-    if (taken === undefined || logger.isLevelEnabled('debug')) return () => false;
-    const path = http.prefix + taken.path;
-    return (request: IncomingMessage, response: ServerResponse): boolean =>
-      request.url === path &&
-      request.method === 'GET' &&
-      taken.answer(request, response, crossOrigin.headersFor(request.headers));
-  };
+  let firstRequests: FirstRequests | undefined;
   const app: App = Fastify({
     // Request lines (at debug level) without the query, which can hold a key.
     loggerInstance: logger.child(
@@ -99,10 +93,18 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
     logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
     bodyLimit: BODY_LIMIT_BYTES,
     serverFactory: (handler) => {
-      const answered = shortcutOf(shortcut);
-      return createServer(SERVER_OPTIONS, (request, response) => {
-        if (!answered(request, response)) handler(request, response);
-      });
+      const server = createServer(SERVER_OPTIONS, handler);
+      // Fastify alone logs requests.
+      if (shortcut !== undefined && !logger.isLevelEnabled('debug')) {
+        const { headersTimeout } = SERVER_OPTIONS;
+        firstRequests = new FirstRequests(
+          server,
+          http.prefix + shortcut.path,
+          headersTimeout,
+          (headers, socket) => shortcut.answer(headers, socket, crossOrigin.headersFor(headers)),
+        );
+      }
+      return server;
     },
     // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
     // EventSource give up.
@@ -114,6 +116,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
   const validation = new LateValidation();
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);
+  app.addHook('preClose', async () => firstRequests?.close());
   // Text is what a foreign page's form could send without asking; every body here is JSON.
   app.removeContentTypeParser('text/plain');
 

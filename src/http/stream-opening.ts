@@ -5,6 +5,7 @@ import type { CloseReason, ConnectionManager, OpenRequest } from '../connections
 import type { Tab } from '../connections/tab.js';
 import type { TakeOver } from './take-over.js';
 
+type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed'>;
 export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
 
 export const STREAM_HEADERS = {
@@ -53,25 +54,21 @@ export class StreamOpening {
    *
    * @param headers of this answer, beside those that every stream has
    */
-  open(
-    request: IncomingMessage,
-    response: ServerResponse,
-    caller: Pick<OpenRequest, 'principal' | 'since' | 'viewed'>,
-    headers: AnswerHeaders,
-  ): void {
-    const { principal, since, viewed } = caller;
+  open(request: IncomingMessage, response: ServerResponse, caller: Caller, headers: AnswerHeaders): void {
     const socket = this.takeOver.take(request, response);
     if (socket !== undefined) {
-      const head = this.headText(headers);
-      this.attach(socket, this.manager.open({ out: socket, chunked: true, head, principal, since, viewed }));
-      socket.resume();
+      this.openOn(socket, caller, headers);
       return;
     }
     response.writeHead(200, { ...headers, ...STREAM_HEADERS });
-    this.attach(
-      response,
-      this.manager.open({ out: response, chunked: false, head: '', principal, since, viewed }),
-    );
+    this.attach(response, this.manager.open({ ...caller, out: response, chunked: false, head: '' }));
+  }
+
+  /** The same on a socket that nobody else reads from or writes to. */
+  openOn(socket: Socket, { principal, since, viewed }: Caller, headers: AnswerHeaders): void {
+    const head = this.headText(headers);
+    this.attach(socket, this.manager.open({ out: socket, chunked: true, head, principal, since, viewed }));
+    socket.resume();
   }
 
   /** The head as bytes on a socket of our own. */

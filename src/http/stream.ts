@@ -71,26 +71,21 @@ export function registerStream(app: App, deps: StreamDeps): void {
 }
 
 /**
- * The same without Fastify, for what comes by the ten thousand when a worker is restarted: callers that are remembered,
- * and ask for nothing special. Whatever else a request is, it is left to the route.
+ * The same for what comes by the ten thousand when a worker is restarted: callers that are remembered, and ask for nothing
+ * special. Whatever else a request is, it is left to the route.
  */
 export function createStreamShortcut(deps: StreamDeps): Shortcut {
   const { enabled, manager, authenticator, opening } = deps;
-  const openLater: StreamOpening['open'] = (request, ...rest) => {
-    // Garbage behind the request, in the same packet, has ended the connection.
-    if (!request.socket.destroyed) opening.open(request, ...rest);
-  };
   return {
     path: STREAM_PATH,
-    answer(request, response, headers) {
-      if (!enabled || !manager.ready || response.socket === null) return false;
-      const principal = authenticator.tryCached({ headers: request.headers, query: undefined });
+    answer(headers, socket, added) {
+      if (!enabled || !manager.ready) return false;
+      const principal = authenticator.tryCached({ headers, query: undefined });
       if (principal === undefined || !manager.admission.hasRoomFor(principal)) return false;
       // The route waits for it.
       if (manager.attend(principal, []) !== undefined) return false;
-      const since = requestedCursor(request.headers, {}, manager);
-      // Later, because the parser may have more of this packet to read, and must not be taken away from under it.
-      process.nextTick(openLater, request, response, { principal, since, viewed: [] }, headers);
+      const since = requestedCursor(headers, {}, manager);
+      opening.openOn(socket, { principal, since, viewed: [] }, added);
       return true;
     },
   };
@@ -121,7 +116,8 @@ function requestedCursor(
   manager: ConnectionManager,
 ): Cursor | undefined {
   // On its own reconnects a browser sends the header, which is newer than what stands in the URL.
-  const text = headers['last-event-id'] ?? [query.last_event_id].flat()[0];
+  const given = headers['last-event-id'] ?? query.last_event_id;
+  const text = Array.isArray(given) ? given[0] : given;
   if (text === undefined || text === '') return undefined;
   return manager.acceptCursor(parseIso(String(text)));
 }

@@ -103,6 +103,16 @@ describe('an answer with Fastify and one without', () => {
     expect(open()).toBe(1);
   });
 
+  it.each(WAYS)('(%s) is not opened again by a second request on its connection', async (_, path) => {
+    const connection = ask(path);
+    await ready(connection);
+    connection.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    // Whoever comes later is served; by then the second request has been read.
+    await ready(ask(path));
+    expect(connection.text.match(/event: ready\n/g)).toHaveLength(1);
+    expect(open()).toBe(2);
+  });
+
   it.each(WAYS)('(%s) does not come where the same packet goes on with garbage', async (_, path) => {
     const connection = rawConnection(
       worker.url.replace(/\/galaxy$/, ''),
