@@ -1,9 +1,11 @@
 /** The standalone monitor, as `sse-monitor` composes it, answering `{ ask: 'usage' }`. */
 import { StandaloneMonitor } from '../../src/app/monitor.js';
+import { boundYoungGeneration } from '../../src/app/young-generation.js';
 import { systemClock } from '../../src/core/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { configFromBenchEnvironment } from './settings.js';
 
+boundYoungGeneration();
 const config = configFromBenchEnvironment();
 const logger = createLogger(config.logLevel);
 const monitor = new StandaloneMonitor(config, 'bench.monitor', {

@@ -17,12 +17,14 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { supervise } from '../../src/app/supervisor.js';
 import { Worker } from '../../src/app/worker.js';
+import { boundYoungGeneration } from '../../src/app/young-generation.js';
 import type { Bus } from '../../src/bus/port.js';
 import { systemClock } from '../../src/core/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { now, stampReceipt } from './payload.js';
 import { configFromBenchEnvironment } from './settings.js';
 
+boundYoungGeneration();
 const { env } = process;
 const port = Number(process.argv[2]);
 const config = configFromBenchEnvironment(port);
