@@ -88,10 +88,18 @@ async function neverLies(
   look: () => Promise<{ map: Route[]; table: Route[] }>,
 ): Promise<void> {
   let over = false;
-  const life = busyLife(processes).finally(() => {
+  let looks = 0;
+  let lives = 0;
+  // On a busy machine one life may be over before much of it was seen.
+  const live = async (): Promise<void> => {
+    do {
+      await busyLife(processes);
+      lives += 1;
+    } while (looks <= 5);
+  };
+  const life = live().finally(() => {
     over = true;
   });
-  let looks = 0;
   while (!over) {
     const { map, table } = await look();
     expect(table).toEqual(expect.arrayContaining(map));
@@ -100,10 +108,9 @@ async function neverLies(
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   await life;
-  expect(looks).toBeGreaterThan(5);
   const { map, table } = await look();
   const sorted = (routes: Route[]) => routes.map((route) => JSON.stringify(route)).sort();
-  expect(map).toHaveLength((2 * TOOLS_PER_PROCESS) / 3);
+  expect(map).toHaveLength((lives * 2 * TOOLS_PER_PROCESS) / 3);
   expect(sorted(map)).toEqual(sorted(table));
 }
 
