@@ -14,6 +14,13 @@ export const utcNowMinus = (dialect: Dialect, position: number): string =>
     ? `(clock_timestamp() AT TIME ZONE 'UTC' - make_interval(secs => $${position}))`
     : `strftime('%Y-%m-%d %H:%M:%f','now','-' || $${position} || ' seconds')`;
 
+/**
+ * SQL for "the moment in this column has come". SQLite compares as text and its clock tells milliseconds, so that `…56.789` is
+ * less than `…56.789000`, the same moment as we write it: in its first millisecond it would not have come yet.
+ */
+export const hasCome = (dialect: Dialect, column: string): string =>
+  dialect === 'postgresql' ? `${column} <= ${utcNow(dialect)}` : `${column} <= (${utcNow(dialect)} || '999')`;
+
 /** Binds a moment for `column >= $n`: SQLite compares as text, where `…56.789` (as its clock writes) is less than `…56.789000`. */
 export const sinceInclusive = (moment: Micros): string => formatSql(moment).replace(/\.?0+$/, '');
 

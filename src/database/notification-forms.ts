@@ -1,6 +1,6 @@
 /** Notification rows and the forms of the contract that are made of them (sections 3.4 and 4.3). */
 import { formatIso, parseSql } from '../core/time.js';
-import { utcNow } from './dialect.js';
+import { hasCome, utcNow } from './dialect.js';
 import { type Dialect, type SqlRow, toBoolean } from './port.js';
 
 export interface NotificationRow extends SqlRow {
@@ -31,8 +31,7 @@ export const USER_NOTIFICATION_FIELDS = `a.user_id, n.id, n.source, n.category, 
 
 /** Published and not expired. A NULL in either column hides the row, as the contract says. */
 export function isActive(dialect: Dialect): string {
-  const now = utcNow(dialect);
-  return `n.publication_time <= ${now} AND n.expiration_time > ${now}`;
+  return `${hasCome(dialect, 'n.publication_time')} AND n.expiration_time > ${utcNow(dialect)}`;
 }
 
 export interface NotificationForm {

@@ -4,7 +4,7 @@
  */
 import type { SessionId, UserId } from '../../core/events.js';
 import { formatSql, type Micros, parseSql } from '../../core/time.js';
-import { utcNow } from '../../database/dialect.js';
+import { hasCome, utcNow } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
 
 /** Ids, not payloads: what is told is what the database says when it is told. */
@@ -60,7 +60,7 @@ export class Outbox {
     const rows = await this.db.all<{ id: number; entry: string }>(
       `UPDATE lightcone_outbox SET claimed_by = $1, claimed_until = ${until}
         WHERE id IN (SELECT id FROM lightcone_outbox
-                      WHERE due_time <= ${now} AND (claimed_until IS NULL OR claimed_until < ${now})
+                      WHERE ${hasCome(dialect, 'due_time')} AND (claimed_until IS NULL OR claimed_until < ${now})
                       ORDER BY id LIMIT ${BATCH} ${dialect === 'postgresql' ? 'FOR UPDATE SKIP LOCKED' : ''})
         RETURNING id, entry`,
       [this.owner],
