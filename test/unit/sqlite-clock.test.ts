@@ -8,7 +8,7 @@ it.each([
   ['this very millisecond, as we write it', `strftime('%Y-%m-%d %H:%M:%f','now') || '000'`, 1],
   ['this very millisecond, as SQLite writes it', `strftime('%Y-%m-%d %H:%M:%f','now')`, 1],
   ['the last millisecond', `strftime('%Y-%m-%d %H:%M:%f','now','-0.001 seconds') || '000'`, 1],
-  ['a millisecond from now', `strftime('%Y-%m-%d %H:%M:%f','now','+0.002 seconds') || '000'`, 0],
+  ['two milliseconds from now', `strftime('%Y-%m-%d %H:%M:%f','now','+0.002 seconds') || '000'`, 0],
 ])('has come or not: %s', (_, moment, expected) => {
   const db = new BetterSqlite(':memory:');
   const [row] = db.prepare(`SELECT ${hasCome('sqlite', 'm')} AS come FROM (SELECT ${moment} AS m)`).all();
