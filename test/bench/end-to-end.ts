@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
 import pg from 'pg';
+import { freePort } from '../support/free-port.js';
 import { Child } from './child.js';
-import { freePort } from './free-port.js';
 import { percentiles, rounded } from './statistics.js';
 import { Streams } from './streams.js';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../support/free-port.js';
 import { Child } from './child.js';
-import { freePort } from './free-port.js';
 import type { Ask, PublishOptions, PublishResult } from './load.js';
 import type { Usage } from './server.js';
 

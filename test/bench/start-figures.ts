@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from './free-port.js';
+import { freePort } from '../support/free-port.js';
 import { median, rounded } from './statistics.js';
 
 const DIST = resolve(import.meta.dirname, '../../../../../dist');

@@ -6,13 +6,13 @@ import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_pro
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { clientOptions } from '../../src/database/postgres/options.js';
+import { freePort } from './free-port.js';
 import { sharedService } from './services.js';
 
 const START_DEADLINE_MS = 30_000;
@@ -215,13 +215,4 @@ async function unprivileged(home: string): Promise<{ uid?: number; gid?: number 
   const identity = { uid: await id('-u'), gid: await id('-g') };
   await chown(home, identity.uid, identity.gid);
   return identity;
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

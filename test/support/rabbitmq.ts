@@ -5,10 +5,10 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from './free-port.js';
 import { api } from './rabbitmq-vhost.js';
 
 export { createVhost, type Vhost } from './rabbitmq-vhost.js';
@@ -82,7 +82,10 @@ function external(): Rabbit {
 }
 
 async function startPrivate(home: string): Promise<Rabbit> {
-  const [amqp, management, distribution, epmd] = await freePorts(4);
+  const amqp = await freePort();
+  const management = await freePort();
+  const distribution = await freePort();
+  const epmd = await freePort();
   const node = `lightcone-${amqp}@localhost`;
   await writeFile(join(home, 'plugins'), '[rabbitmq_management].\n');
   await writeFile(join(home, 'env.conf'), '');
@@ -126,13 +129,24 @@ async function startPrivate(home: string): Promise<Rabbit> {
     }
   };
   const resume = async () => {
-    const child = spawn(`${BIN}/rabbitmq-server`, [], { env, cwd: home, detached: true, stdio: 'ignore' });
+    const child = spawn(`${BIN}/rabbitmq-server`, [], {
+      env,
+      cwd: home,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     server = child;
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said = (said + text).slice(-2_000);
+      });
+    }
     child.once('exit', () => {
       if (server === child) server = undefined;
     });
     await until(START_DEADLINE_MS, 'RabbitMQ did not start', async () => {
-      if (server !== child) throw new Error(`RabbitMQ ended while it started; its log was in ${home}/log`);
+      if (server !== child) throw new Error(`RabbitMQ ended while it started: ${said}`);
       return (await api(managementUrl, 'GET', `/health/checks/port-listener/${amqp}`)).ok;
     });
   };
@@ -178,15 +192,6 @@ async function startPrivate(home: string): Promise<Rabbit> {
       await ctl('set_vm_memory_high_watermark', on ? '0.0000001' : '0.4');
     },
   };
-}
-
-/** Ports that were free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 async function until(deadlineMs: number, what: string, condition: () => Promise<boolean>): Promise<void> {
