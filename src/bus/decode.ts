@@ -2,17 +2,23 @@
  * Message bodies from the bus into control tasks and ticks. Anybody may write to the exchange, so nothing here trusts a
  * type, and nothing throws. Checks are written by hand: every worker decodes every task of the installation.
  */
-import type { ControlTask, Tick } from '../core/events.js';
-import { parseIso } from '../core/time.js';
+import type {
+  ControlTask,
+  EntryPointUpdateTask,
+  HistoryUpdateTask,
+  NotifyBroadcastTask,
+  NotifyUsersTask,
+  Tick,
+} from '../core/events.js';
 import {
   absent,
-  eventId,
   FieldError,
   id,
   idList,
   idMap,
   isRecord,
   type JsonObject,
+  moment,
   optionalId,
   shortText,
   text,
@@ -75,29 +81,16 @@ function decodeEnvelope(envelope: JsonObject): DecodedTask {
 
 function decodeKwargs(name: string, kwargs: JsonObject): ControlTask | undefined {
   switch (name) {
-    case 'history_update': {
-      if (absent(kwargs.user_updates) && absent(kwargs.session_updates)) {
-        throw new FieldError('user_updates and session_updates are both missing');
-      }
-      return {
-        task: name,
-        userUpdates: idMap('user_updates', kwargs.user_updates),
-        sessionUpdates: idMap('session_updates', kwargs.session_updates),
-        ...updateTime(kwargs),
-        ...eventId(kwargs),
-      };
+    case 'history_update':
+      return withEventId(historyUpdate(kwargs), kwargs);
+    case 'notify_users': {
+      const userIds = idList('user_ids', kwargs.user_ids);
+      return withEventId<NotifyUsersTask>({ task: name, userIds, payload: payload(kwargs) }, kwargs);
     }
-    case 'notify_users':
-      return {
-        task: name,
-        userIds: idList('user_ids', kwargs.user_ids),
-        payload: payload(kwargs),
-        ...eventId(kwargs),
-      };
     case 'notify_broadcast':
-      return { task: name, payload: payload(kwargs), ...eventId(kwargs) };
+      return withEventId<NotifyBroadcastTask>({ task: name, payload: payload(kwargs) }, kwargs);
     case 'entry_point_update':
-      return { task: name, ...somebody(kwargs), ...eventId(kwargs) };
+      return withEventId<EntryPointUpdateTask>({ task: name, ...somebody(kwargs) }, kwargs);
     case 'subscribe_history_viewer':
     case 'unsubscribe_history_viewer':
       return { task: name, historyId: encodedId(kwargs), ...somebody(kwargs) };
@@ -108,16 +101,30 @@ function decodeKwargs(name: string, kwargs: JsonObject): ControlTask | undefined
   }
 }
 
+/** Nearly all that a worker hears, and mostly of others' users: optional fields are set, since a spread costs more. */
+function historyUpdate(kwargs: JsonObject): HistoryUpdateTask {
+  const { user_updates, session_updates, update_time } = kwargs;
+  if (absent(user_updates) && absent(session_updates)) {
+    throw new FieldError('user_updates and session_updates are both missing');
+  }
+  const task: HistoryUpdateTask = {
+    task: 'history_update',
+    userUpdates: idMap('user_updates', user_updates),
+    sessionUpdates: idMap('session_updates', session_updates),
+  };
+  if (!absent(update_time)) task.updateTime = moment('update_time', update_time);
+  return task;
+}
+
+/** Missing, null and empty all mean that the event has no id. */
+function withEventId<Task extends { eventId?: string }>(task: Task, { event_id }: JsonObject): Task {
+  if (!absent(event_id) && event_id !== '') task.eventId = shortText('event_id', event_id);
+  return task;
+}
+
 /** A missing payload counts as an empty object (contract section 3.4). */
 const payload = (kwargs: JsonObject): string =>
   absent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
-
-function updateTime(kwargs: JsonObject): { updateTime?: number } {
-  if (absent(kwargs.update_time)) return {};
-  const moment = parseIso(text('update_time', kwargs.update_time));
-  if (moment === undefined) throw new FieldError('update_time is not an ISO date-time');
-  return { updateTime: moment };
-}
 
 /** Who a task concerns: a user, a session or both; nobody is a mistake. */
 function somebody(kwargs: JsonObject): { userId?: number; sessionId?: number } {

@@ -1,4 +1,5 @@
 /** Checks of single fields of a message. Each returns the value with its type, or throws a FieldError that names the field. */
+import { type Micros, parseIso } from '../core/time.js';
 
 export class FieldError extends Error {}
 
@@ -30,10 +31,12 @@ export function idList(name: string, value: unknown): number[] {
   return value;
 }
 
+const EMPTY: ReadonlyMap<number, number[]> = new Map();
+
 /** An object of decimal id → list of ids. Absent is empty; an id with an empty list says nothing and is left out. */
-export function idMap(name: string, value: unknown): Map<number, number[]> {
+export function idMap(name: string, value: unknown): ReadonlyMap<number, number[]> {
+  if (absent(value)) return EMPTY;
   const map = new Map<number, number[]>();
-  if (absent(value)) return map;
   if (!isRecord(value)) throw new FieldError(`${name} is not an object`);
   for (const key of Object.keys(value)) {
     const owner = Number(key);
@@ -63,8 +66,8 @@ export function shortText(name: string, value: unknown): string {
   return short;
 }
 
-/** Missing, null and empty all mean that the event has no id. */
-export function eventId(kwargs: JsonObject): { eventId?: string } {
-  const value = kwargs.event_id;
-  return absent(value) || value === '' ? {} : { eventId: shortText('event_id', value) };
+export function moment(name: string, value: unknown): Micros {
+  const read = parseIso(text(name, value));
+  if (read === undefined) throw new FieldError(`${name} is not an ISO date-time`);
+  return read;
 }

@@ -43,6 +43,14 @@ describe('moments', () => {
     'now',
     '1700000000',
     '2026-02-30',
+    '2026-02-29T12:34:56.789012',
+    '2026-06-31T12:34:56',
+    '2026-00-01T12:34:56',
+    '2026-07-00T12:34:56',
+    '2026-07-01T12:34:5x.789012',
+    '2026-07-01T12:34:56.78901x',
+    '2026-07-01T12:34:56x789012',
+    '0099-07-01T12:34:56.789012',
     '2026-13-01',
     '2026-07-01T24:00:00',
     '2026-07-01T12:60:00',
@@ -64,6 +72,23 @@ describe('moments', () => {
         expect(parseIso(formatIso(it))).toBe(it);
         expect(parseSql(formatSql(it))).toBe(it);
       }),
+    );
+  });
+
+  it('are read alike however they are written', () => {
+    fc.assert(
+      fc.property(anyMoment, fc.constantFrom('Z', '+00:00', '-000000'), (it, zone) => {
+        expect(parseIso(formatIso(it) + zone)).toBe(it);
+      }),
+    );
+    const digit = fc.constantFrom(...'0123456789');
+    const pair = fc.tuple(digit, digit).map((both) => both.join(''));
+    fc.assert(
+      fc.property(fc.array(pair, { minLength: 10, maxLength: 10 }), ([a, b, c, d, e, f, g, ...rest]) => {
+        const text = `${a}${b}-${c}-${d}T${e}:${f}:${g}.${rest.join('')}`;
+        expect(parseIso(text)).toBe(parseIso(`${text}Z`));
+      }),
+      { numRuns: 2000 },
     );
   });
 
