@@ -1,11 +1,23 @@
+import { untilBeat } from '../../core/beat.js';
+import { systemClock } from '../../core/clock.js';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseSql } from '../../core/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
 import type { HintListener, HintSource } from '../port.js';
 import { isBusy, SqliteConnection } from './connection.js';
+import { WriteWatch } from './write-watch.js';
 
+/** Between two looks where writes are not announced. */
 const LOOK_EVERY_MS = 50;
+/** Where they are, in case that one was not. */
+const LOOK_ANYWAY_MS = 1_000;
+/** Two looks are at least so far apart, however many writes there are. */
+const LOOK_AGAIN_MS = 5;
+/** A commit follows its announcement within this time, however slow the disk, */
+const COMMITTED_WITHIN_MS = 5_000;
+/** and an announcement that was made before a commit was seen has been read by then. */
+const READ_WITHIN_MS = 100;
 
 interface AuditRow {
   rowid: number;
@@ -22,19 +34,43 @@ interface Look {
   clock: () => string;
 }
 
+export interface DataVersionOptions {
+  file: string;
+  listener: HintListener;
+  logger: Logger;
+  watch?: Watch;
+}
+
+interface Closable {
+  close(): void;
+}
+
+/** Calls back when somebody writes to the file. @throws where it cannot tell */
+export type Watch = (file: string, onWrite: () => void, onError: (error: Error) => void) => Closable;
+
 /**
  * Writers of SQLite follow each other, so the order of rowids in `history_audit` is the order of commits and "every row
  * behind the last one seen" misses nothing.
+ *
+ * A look costs little, but waking an idle process twenty times a second for it does not. So it looks when the kernel says
+ * that somebody writes, and then at doubling distances, because the commit can be seen only after an fsync or more. Where
+ * a commit was not announced (a network file system) it looks at short intervals from then on.
  */
 export class DataVersionSource implements HintSource {
   readonly name = 'data_version';
   #look: Look | undefined;
+  /** Undefined while writes are not announced. */
+  #watch: Closable | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #nextLookAt = 0;
+  #lookedAt = 0;
+  /** When a write was last announced. */
+  #writtenAt = Number.NEGATIVE_INFINITY;
   #seenVersion = -1;
   #last: AuditRow | undefined;
   #failing = false;
 
-  constructor(private readonly options: { file: string; listener: HintListener; logger: Logger }) {}
+  constructor(private readonly options: DataVersionOptions) {}
 
   async start(): Promise<void> {
     if (this.#look) return;
@@ -49,12 +85,16 @@ export class DataVersionSource implements HintSource {
       await this.stop();
       throw error;
     }
-    if (this.#look === look) this.#timer = setInterval(() => this.#tick(), LOOK_EVERY_MS);
+    if (this.#look !== look) return;
+    this.#startWatch();
+    this.#lookIn(0);
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#watch?.close();
+    this.#watch = undefined;
     this.#look?.connection.close();
     this.#look = undefined;
   }
@@ -70,7 +110,59 @@ export class DataVersionSource implements HintSource {
     });
   }
 
+  #startWatch(): void {
+    const { file, watch = watchWrites } = this.options;
+    try {
+      this.#watch = watch(
+        file,
+        () => this.#onWrite(),
+        (error) => this.#lookOften(error.message),
+      );
+    } catch (error) {
+      this.#lookOften((error as Error).message);
+    }
+  }
+
+  #lookOften(reason: string): void {
+    const { file, logger } = this.options;
+    logger.info(
+      { file, reason },
+      `the system does not tell of writes to the database; looking every ${LOOK_EVERY_MS} ms instead`,
+    );
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.#lookIn(LOOK_EVERY_MS);
+  }
+
+  #onWrite(): void {
+    this.#writtenAt = performance.now();
+    const wait = this.#lookedAt + LOOK_AGAIN_MS - this.#writtenAt;
+    if (wait > 0) this.#lookIn(wait);
+    else this.#tick();
+  }
+
+  #lookIn(ms: number): void {
+    const at = performance.now() + ms;
+    if (this.#timer && this.#nextLookAt <= at) return;
+    clearTimeout(this.#timer);
+    this.#nextLookAt = at;
+    this.#timer = setTimeout(() => this.#tick(), ms);
+  }
+
   #tick(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#lookSafely();
+    if (!this.#look) return;
+    const sinceWrite = performance.now() - this.#writtenAt;
+    this.#lookIn(
+      this.#watch
+        ? Math.min(Math.max(sinceWrite, LOOK_AGAIN_MS), untilBeat(LOOK_ANYWAY_MS, systemClock))
+        : LOOK_EVERY_MS,
+    );
+  }
+
+  #lookSafely(): void {
     const look = this.#look;
     if (!look) return;
     try {
@@ -84,9 +176,21 @@ export class DataVersionSource implements HintSource {
     }
   }
 
+  get #unannounced(): boolean {
+    return performance.now() - this.#writtenAt > COMMITTED_WITHIN_MS;
+  }
+
+  #expectAnnouncement(watch: Closable): void {
+    setTimeout(() => {
+      if (this.#watch === watch && this.#unannounced) this.#lookOften('a commit was not announced');
+    }, READ_WITHIN_MS).unref();
+  }
+
   #lookNow(look: Look): void {
+    this.#lookedAt = performance.now();
     const version = look.dataVersion();
     if (version === this.#seenVersion) return;
+    if (this.#watch && this.#unannounced) this.#expectAnnouncement(this.#watch);
     const rows = look.rowsFrom(this.#last?.rowid ?? 0);
     const before = this.#last;
     this.#seenVersion = version;
@@ -101,6 +205,8 @@ export class DataVersionSource implements HintSource {
     if (ids.size > 0) this.options.listener.onHistories([...ids]);
   }
 }
+
+const watchWrites: Watch = (file, onWrite, onError) => new WriteWatch(file, onWrite, onError);
 
 const isSame = (a: AuditRow | undefined, b: AuditRow): boolean =>
   a?.rowid === b.rowid && a.history_id === b.history_id && a.update_time === b.update_time;
