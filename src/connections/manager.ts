@@ -6,6 +6,7 @@
 import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
 import { Backoff } from '../core/backoff.js';
+import { onEachBeat } from '../core/beat.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { secondsToMicros } from '../core/time.js';
@@ -60,7 +61,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** Tasks that came while the first read was under way; those from before it are in the read. */
   private early: ControlTask[] = [];
   private preloaded = false;
-  private timer: NodeJS.Timeout | undefined;
+  private endSeconds: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
@@ -130,7 +131,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         await sleep(backoff.next(), signal);
       }
     }
-    this.timer = setInterval(() => this.everySecond(), 1000);
+    this.endSeconds = onEachBeat(1000, this.parts.clock, () => this.everySecond());
   }
 
   // --- the bus -----------------------------------------------------------------------------------------------------
@@ -303,8 +304,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   async stop(): Promise<void> {
     this.isDraining = true;
-    clearInterval(this.timer);
-    this.timer = undefined;
+    this.endSeconds?.();
+    this.endSeconds = undefined;
     this.live?.gapRepair.stop();
     this.stopping.abort();
     for (const tab of [...this.registry.all]) this.close(tab, 'drained');

@@ -1,5 +1,7 @@
 /** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
+
 import { Backoff } from '../core/backoff.js';
+import { untilBeat } from '../core/beat.js';
 import { LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId } from '../core/events.js';
 import { sleep, withDeadline } from '../core/lifecycle.js';
@@ -281,7 +283,7 @@ export class Term implements HintListener {
         void this.enqueue(() => this.reconcile());
       }
       await this.tick(round % TICKS_PER_BARRIER === 0);
-      await sleep(Math.max(50, TICK_MS - (clock.monotonic() - begin)), signal).catch(() => {});
+      await sleep(untilBeat(TICK_MS, clock), signal).catch(() => {});
     }
   }
 

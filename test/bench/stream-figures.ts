@@ -125,7 +125,7 @@ export async function slowReaders({ amqp }: StreamSettings) {
   };
 }
 
-/** What a worker, beside a monitor of its own, pays to be idle with many tabs: a keepalive interval and a little. */
+/** What a worker, beside a monitor of its own, pays to be idle with many tabs, over two whole keepalive intervals. */
 export async function idle(services: { amqp: string; postgres: string }, count: number) {
   const env = { BENCH_AMQP_URL: services.amqp, BENCH_DATABASE_URL: services.postgres };
   const stage = await Stage.set(services.amqp, env);
@@ -135,7 +135,7 @@ export async function idle(services: { amqp: string; postgres: string }, count: 
   await sleep(35_000);
   const before = await stage.usage();
   const begin = performance.now();
-  await sleep(32_000);
+  await sleep(60_000);
   const after = await stage.usage();
   await stage.strike();
   await monitor.stop();

@@ -66,9 +66,16 @@ export class Consumer {
   #onMessage(message: ConsumeMessage): void {
     this.#silence.heard();
     this.options.beforeFirst();
-    if (message.fields.exchange === TICK_EXCHANGE) this.#onTick(message.content);
-    else this.#onTask(message.content);
-    this.#acknowledgeSoon(message);
+    this.#newest = message;
+    this.#unacknowledged += 1;
+    if (message.fields.exchange === TICK_EXCHANGE) {
+      this.#onTick(message.content);
+      // Where nothing else comes, a timer would wake this process once more for each tick.
+      this.#acknowledge();
+    } else {
+      this.#onTask(message.content);
+      this.#acknowledgeSoon();
+    }
   }
 
   #onTick(body: Buffer): void {
@@ -92,9 +99,7 @@ export class Consumer {
     this.options.complain.warn({ reason, detail }, 'a message on the bus is not a control task; ignored');
   }
 
-  #acknowledgeSoon(message: ConsumeMessage): void {
-    this.#newest = message;
-    this.#unacknowledged += 1;
+  #acknowledgeSoon(): void {
     if (this.#unacknowledged === ACKNOWLEDGE_EACH) this.#acknowledge();
     else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
   }

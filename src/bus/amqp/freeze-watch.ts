@@ -1,3 +1,4 @@
+import { onEachBeat } from '../../core/beat.js';
 import type { Clock } from '../../core/clock.js';
 
 const LOOK_MS = 1_000;
@@ -7,7 +8,7 @@ const LOOK_MS = 1_000;
  * have expired meanwhile: its own timer then comes late.
  */
 export class FreezeWatch {
-  #timer: NodeJS.Timeout | undefined;
+  #end: (() => void) | undefined;
   #lastLook = 0;
 
   constructor(
@@ -19,13 +20,12 @@ export class FreezeWatch {
   start(): void {
     this.stop();
     this.#lastLook = this.clock.monotonic();
-    this.#timer = setInterval(() => this.look(), LOOK_MS);
-    this.#timer.unref();
+    this.#end = onEachBeat(LOOK_MS, this.clock, () => this.look());
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#end?.();
+    this.#end = undefined;
   }
 
   /** What the timer calls. */

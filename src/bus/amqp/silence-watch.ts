@@ -1,3 +1,4 @@
+import { onEachBeat } from '../../core/beat.js';
 import type { Clock } from '../../core/clock.js';
 import { withDeadline } from '../../core/lifecycle.js';
 
@@ -12,7 +13,7 @@ const ANSWER_DEADLINE_MS = 1_500;
  * leader there are no ticks and the question is answered: nothing happens then.
  */
 export class SilenceWatch {
-  #timer: NodeJS.Timeout | undefined;
+  #end: (() => void) | undefined;
   #heardAt = 0;
   #asking = false;
 
@@ -24,12 +25,12 @@ export class SilenceWatch {
 
   start(): void {
     this.heard();
-    this.#timer ??= setInterval(() => void this.#look(), LOOK_MS);
+    this.#end ??= onEachBeat(LOOK_MS, this.clock, () => void this.#look());
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#end?.();
+    this.#end = undefined;
   }
 
   /** To be called for each message. */
@@ -45,7 +46,7 @@ export class SilenceWatch {
       this.heard();
     } catch {
       // Where the channel was closed in the meantime, its connection is being replaced already.
-      if (this.#timer) this.onDead();
+      if (this.#end) this.onDead();
     } finally {
       this.#asking = false;
     }
