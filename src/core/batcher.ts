@@ -1,9 +1,13 @@
 /**
  * Puts questions of one kind together, so that a crowd is answered with few statements while a lone question is answered
  * at once. What is asked in one event-loop turn, or while an earlier batch is under way, shares a batch; and when batches
- * have come thick and fast, small ones are held back so that each gathers more.
+ * have come thick and fast, small ones are held back so that each gathers more. How long, is learnt: callers that wait for
+ * their answers before they ask again bring nothing by being kept waiting.
  */
 import type { Clock } from './clock.js';
+
+/** A batch is held back for so long at least, so that it is seen when there is more to come again. */
+const SHORTEST_WAIT_MS = 5;
 
 interface Waiting<Question, Answer> {
   question: Question;
@@ -31,6 +35,9 @@ export class Batcher<Question, Answer> {
   private allowance: number;
   private refilledAt: number;
   private endWait: (() => void) | undefined;
+  private newestAt = 0;
+  /** Twice as long as the last wait brought anything. */
+  private patienceMs = Number.POSITIVE_INFINITY;
 
   constructor(private readonly options: BatcherOptions<Question, Answer>) {
     this.allowance = options.burst;
@@ -40,6 +47,7 @@ export class Batcher<Question, Answer> {
   get(question: Question): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ question, resolve, reject });
+      this.newestAt = this.options.clock.monotonic();
       if (!this.running) void this.run();
       else if (this.waiting.length >= this.options.worthwhile) this.endWait?.();
     });
@@ -50,7 +58,8 @@ export class Batcher<Question, Answer> {
     await new Promise(setImmediate);
     while (this.waiting.length > 0) {
       const wait = this.takeAllowance();
-      if (wait > 0 && this.waiting.length < this.options.worthwhile) await this.waitForMore(wait);
+      if (wait === 0) this.patienceMs = Number.POSITIVE_INFINITY;
+      else if (this.waiting.length < this.options.worthwhile) await this.waitForMore(wait);
       const batch = this.waiting.splice(0, this.options.maxBatch);
       try {
         const answers = await this.options.ask(batch.map(({ question }) => question));
@@ -64,15 +73,20 @@ export class Batcher<Question, Answer> {
     this.running = false;
   }
 
-  private async waitForMore(ms: number): Promise<void> {
+  private async waitForMore(longestMs: number): Promise<void> {
+    const begin = this.options.clock.monotonic();
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
+      const timer = setTimeout(resolve, Math.min(longestMs, this.patienceMs));
       this.endWait = () => {
         clearTimeout(timer);
         resolve();
       };
     });
     this.endWait = undefined;
+    this.patienceMs =
+      this.waiting.length >= this.options.worthwhile
+        ? Number.POSITIVE_INFINITY
+        : Math.max(SHORTEST_WAIT_MS, 2 * (this.newestAt - begin));
   }
 
   /** @returns milliseconds until the batch may go out */

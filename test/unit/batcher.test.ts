@@ -73,3 +73,34 @@ it('does not hold back a batch that is worth it, nor the few that come after it'
   expect(await Promise.all([...held, batcher.get(4)])).toEqual([4, 6, 8]);
   expect(batches).toEqual([[1], [2, 3, 4]]);
 });
+
+it('does not keep callers waiting who ask one after the other', async () => {
+  // At ten batches a second they would take three seconds.
+  const { batches, batcher } = recording({ burst: 1, perSecond: 10 });
+  for (let i = 0; i < 30; i += 1) expect(await batcher.get(i)).toBe(2 * i);
+  expect(batches).toHaveLength(30);
+}, 2_500);
+
+it('does not keep a few callers waiting who ask again as soon as they are answered', async () => {
+  const { batches, batcher } = recording({ burst: 1, perSecond: 2 });
+  const caller = async (): Promise<void> => {
+    for (let i = 0; i < 20; i += 1) await batcher.get(i);
+  };
+  await Promise.all([caller(), caller(), caller(), caller()]);
+  expect(batches.flat()).toHaveLength(80);
+}, 5_000);
+
+it('is patient again when a crowd comes after callers that came one by one', async () => {
+  const { batches, batcher } = recording({ burst: 1, perSecond: 5 });
+  for (let i = 0; i < 10; i += 1) await batcher.get(i);
+  const before = batches.length;
+  const answers: Promise<number>[] = [];
+  const begin = performance.now();
+  for (let i = 0; performance.now() - begin < 1_000; i += 1) {
+    answers.push(batcher.get(i));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await Promise.all(answers);
+  // 5 to 200 ms in doublings, then one each 200 ms.
+  expect(batches.length - before).toBeLessThanOrEqual(16);
+});
