@@ -45,7 +45,7 @@ export async function unwantedTasks({ amqp, seconds }: StreamSettings) {
     const quiet = await idleCpu(stage, seconds);
     return ((after.cpuSeconds - before.cpuSeconds - quiet) / published) * 1e6;
   };
-  await publish(2000);
+  await publish(10_000);
   for (const rate of RATES) figures[`cpu_us_per_task_at_${rate}_a_second`] = rounded(await publish(rate), 1);
   figures.cpu_us_per_history_in_tasks_of_100 = rounded((await publish(50, 100)) / 100, 2);
   await publisher.close();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Lightcone beside other servers with a benchmark kit that is not part of this repository.
 
-    BENCH_KIT=folder [BENCH_BUILD=folder] python3 test/bench/side-by-side.py [--runs 3] [--secs 4] [--series 0,2] [--out FILE]
+    BENCH_KIT=folder python3 test/bench/side-by-side.py [--runs 3] [--secs 4] [--series 0,2] [--out FILE]
 
 The kit is a folder with `measure.py`, `servers.py` and the built load generator; this script adds our servers to its
 list and leaves its files alone. Ours is `server.ts` of this folder (compiled by `npm run bench -- --only start`), the
