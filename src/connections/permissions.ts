@@ -11,7 +11,10 @@ import type { ViewerHolder, ViewerRegistry } from './viewers.js';
 
 /** Declared here, answered by the HTTP room's authentication. */
 export interface PermissionSource {
-  /** Of the principals given, those whose credential no longer grants what it did. */
+  /**
+   * Of the principals given, those whose credential no longer grants what it did. Several may have the same credential:
+   * asking for it once is the source's business.
+   */
   revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
   /** Of the ids given, those that the caller may see now. */
   accessible(principal: Principal, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
@@ -80,26 +83,20 @@ export class PermissionCheck {
 
   private async checkTabs(some: readonly Tab[]): Promise<void> {
     const { source, close, logger } = this.parts;
-    const tabsOf = new Map<Principal, Tab[]>();
-    const byCredential = new Map<string, Principal>();
-    for (const tab of some) {
-      if (tab.principal.credential.kind === 'none') continue;
-      // Principals of one credential may be several objects; ask once for all of them.
-      const key = credentialKey(tab.principal);
-      const principal = byCredential.get(key) ?? tab.principal;
-      byCredential.set(key, principal);
-      const tabs = tabsOf.get(principal);
-      if (tabs) tabs.push(tab);
-      else tabsOf.set(principal, [tab]);
+    const principals = new Set<Principal>();
+    for (const { principal } of some) if (principal.credential.kind !== 'none') principals.add(principal);
+    if (principals.size === 0) return;
+    const revoked = await source.revoked([...principals]);
+    const closed = new Map<Principal, number>();
+    if (revoked.size > 0) {
+      for (const tab of some) {
+        if (!revoked.has(tab.principal)) continue;
+        close(tab, 'revoked');
+        closed.set(tab.principal, (closed.get(tab.principal) ?? 0) + 1);
+      }
     }
-    if (tabsOf.size === 0) return;
-    for (const principal of await source.revoked([...tabsOf.keys()])) {
-      const tabs = tabsOf.get(principal) ?? [];
-      logger.info(
-        { userId: principal.userId, tabs: tabs.length },
-        'streams closed: their permission was revoked',
-      );
-      for (const tab of tabs) close(tab, 'revoked');
+    for (const [{ userId }, tabs] of closed) {
+      logger.info({ userId, tabs }, 'streams closed: their permission was revoked');
     }
   }
 
@@ -129,18 +126,5 @@ export class PermissionCheck {
         }
       }
     }
-  }
-}
-
-function credentialKey({ credential, userId }: Principal): string {
-  switch (credential.kind) {
-    case 'session':
-      // A session changes hands at login: streams from before it are nobody's, those after it the user's.
-      return `session ${credential.sessionId} ${userId}`;
-    case 'api_key':
-      // One key may act for several users (run-as), and one of these may be deleted.
-      return `key ${credential.key} ${userId}`;
-    default:
-      return `${credential.kind} ${userId}`;
   }
 }

@@ -82,6 +82,16 @@ export class SqlAccounts implements Accounts {
     );
   }
 
+  async validApiKeys(keys: readonly string[]): Promise<Set<string>> {
+    if (keys.length === 0) return new Set();
+    const rows = await this.db.all<{ key: string }>(
+      `SELECT k.key FROM api_keys k JOIN galaxy_user u ON u.id = k.user_id
+        WHERE ${this.db.isOneOf('k.key', 1)} AND ${GOOD_KEY}`,
+      [this.db.list(keys)],
+    );
+    return new Set(rows.map(({ key }) => key));
+  }
+
   async emailsOf(userIds: readonly UserId[]): Promise<Map<UserId, string>> {
     if (userIds.length === 0) return new Map();
     const rows = await this.db.all<{ id: number; email: string }>(

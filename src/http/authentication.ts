@@ -149,7 +149,7 @@ export class Authenticator {
       }
     }
     for (const batch of batches(byKey)) {
-      const keys = await this.#accounts.usersByApiKeys(distinct(batch));
+      const keys = await this.#accounts.validApiKeys(distinct(batch));
       for (const [principal, key] of batch) if (keys.has(key)) valid.add(principal);
     }
     for (const batch of batches(actingFor)) {
@@ -227,7 +227,8 @@ export class Authenticator {
     }
     const user = KEY_FORM.test(key) ? await this.#users.get(key) : undefined;
     if (!user) throw new LightconeError('CREDENTIALS_INVALID', 'the API key is not valid');
-    return { ...user, isAdmin: user.isAdmin || this.#isAdminEmail(user.email), isBootstrap: false };
+    const { userId, email, isAdmin } = user;
+    return { userId, email, isAdmin: isAdmin || this.#isAdminEmail(email), isBootstrap: false };
   }
 
   /** @returns undefined when the cookie is well-formed but its session is unknown or over: the caller is then anonymous */

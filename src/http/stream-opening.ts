@@ -61,7 +61,11 @@ export class StreamOpening {
       return;
     }
     response.writeHead(200, { ...headers, ...STREAM_HEADERS });
-    this.attach(response, this.manager.open({ ...caller, out: response, chunked: false, head: '' }));
+    const { principal, since, viewed } = caller;
+    this.attach(
+      response,
+      this.manager.open({ out: response, chunked: false, head: '', principal, since, viewed }),
+    );
   }
 
   /** The same on a socket that nobody else reads from or writes to. */

@@ -7,6 +7,7 @@ The worker is `server.ts` of this folder (compiled by `npm run bench -- --only s
 two URLs it is the embedded default. Unlike the idle figure of `npm run bench`, whose tabs are read by a Node.js process,
 receiving takes little of the machine here. Prints the share of a core in percent, over two keepalive intervals.
 
+`limit`     the kit's C program, which is told to send a few bytes to every tab as often as keepalives are due
 `session`   all tabs of one remembered session
 `keys`      distinct users with API keys, whose permission is looked at again all the time
 """
@@ -19,13 +20,19 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER = os.path.join(HERE, "build", "test", "bench", "server.js")
 KIT = os.environ.get("BENCH_KIT") or sys.exit(__doc__)
 COOKIE = "galaxysession=c6ca0ddb55be603a55fe2f86156564e5ebb7ef842b6c3b8955fe2f86156564e5ebb7ef842b6c3b89"
 STREAM = "/api/events/stream"
-CALLERS = {"session": ["--path", STREAM, "--header", "Cookie: " + COOKIE], "keys": ["--path", STREAM + "?key=bench-{i}"]}
+# server, streams
+CASES = {
+    "limit": ([os.path.join(KIT, "build", "limitd")], ["--path", "/sub"]),
+    "session": (["node", "--expose-gc", SERVER], ["--path", STREAM, "--header", "Cookie: " + COOKIE]),
+    "keys": (["node", "--expose-gc", SERVER], ["--path", STREAM + "?key=bench-{i}"]),
+}
 KEEPALIVE_SECONDS = 30
 
 
@@ -50,15 +57,20 @@ def cpu_seconds(pid):
     return sum(int(open(it).read().split()[0]) for it in threads) / 1e9
 
 
-def measure(tabs, caller):
+def send_to_all(port):
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/pub", b"keepalive", method="POST")).close()
+
+
+def measure(tabs, name):
+    server, streams = CASES[name]
     port = free_port()
-    worker = subprocess.Popen(["taskset", "-c", "0", "node", "--expose-gc", SERVER, str(port)], stdout=subprocess.DEVNULL)
+    worker = subprocess.Popen(["taskset", "-c", "0", *server, str(port)], stdout=subprocess.DEVNULL)
     load = None
     try:
         while not listens(port):
             time.sleep(0.1)
         load = subprocess.Popen(
-            ["taskset", "-c", "1", os.path.join(KIT, "build", "sseload"), "--port", str(port), *caller, "--conns", str(tabs),
+            ["taskset", "-c", "1", os.path.join(KIT, "build", "sseload"), "--port", str(port), *streams, "--conns", str(tabs),
              "--src", "4", "--marker", "none", "--wait-go", "--max-secs", "200", "--secs", "0.5", "--inflight", "64"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = load.stdout.readline().split()
@@ -67,7 +79,10 @@ def measure(tabs, caller):
         # The garbage of opening is collected, and the first keepalives are due.
         time.sleep(KEEPALIVE_SECONDS + 5)
         before = cpu_seconds(worker.pid)
-        time.sleep(2 * KEEPALIVE_SECONDS)
+        for _ in range(2):
+            if name == "limit":
+                send_to_all(port)
+            time.sleep(KEEPALIVE_SECONDS)
         return (cpu_seconds(worker.pid) - before) / (2 * KEEPALIVE_SECONDS) * 100
     finally:
         for process in filter(None, [load, worker]):
@@ -80,10 +95,10 @@ def main():
     parser.add_argument("--tabs", type=int, default=18000)
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
-    shares = {name: [] for name in CALLERS}
+    shares = {name: [] for name in CASES}
     for _ in range(args.runs):
-        for name, caller in CALLERS.items():
-            shares[name].append(measure(args.tabs, caller))
+        for name, values in shares.items():
+            values.append(measure(args.tabs, name))
     for name, values in shares.items():
         runs = " ".join(f"{it:.2f}" for it in values)
         print(f"{name}: {statistics.median(values):.2f} % of a core with {args.tabs} tabs ({runs})")

@@ -344,9 +344,9 @@ describe.each(FIXTURES)('the %s database', (kind, makeFixture) => {
         `INSERT INTO api_keys (create_time, user_id, key, deleted) VALUES ('${later}', ${carol.userId}, 'carol-2', false)`,
       );
       expect(await userByApiKey(key)).toBeUndefined();
-      expect(
-        [...(await accounts().usersByApiKeys([key, 'carol-2', 'demo-bob', 'wrong'])).keys()].sort(),
-      ).toEqual(['carol-2', 'demo-bob']);
+      const keys = [key, 'carol-2', 'demo-bob', 'wrong'];
+      expect([...(await accounts().usersByApiKeys(keys)).keys()].sort()).toEqual(['carol-2', 'demo-bob']);
+      expect(await accounts().validApiKeys(keys)).toEqual(new Set(['carol-2', 'demo-bob']));
       await fixture.foreign("UPDATE api_keys SET deleted = true WHERE key = 'carol-2'");
       expect((await userByApiKey(key))!.userId).toBe(carol.userId);
       await fixture.foreign(`UPDATE galaxy_user SET deleted = true WHERE id = ${carol.userId}`);

@@ -8,14 +8,11 @@ import { ViewerRegistry } from '../../src/connections/viewers.js';
 import type { Credential, Principal } from '../../src/core/events.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
+const tabFor = (principal: Principal): Tab =>
+  new Tab(new PassThrough(), false, principal, new Position(0), undefined);
+
 const tabOf = (userId: number | undefined, credential: Credential): Tab =>
-  new Tab(
-    new PassThrough(),
-    false,
-    { userId, sessionId: undefined, isAdmin: false, credential },
-    new Position(0),
-    undefined,
-  );
+  tabFor({ userId, sessionId: undefined, isAdmin: false, credential });
 
 async function round(parts: ConstructorParameters<typeof PermissionCheck>[0]): Promise<void> {
   const check = new PermissionCheck(parts);
@@ -62,9 +59,10 @@ describe('permissions of open streams', () => {
     },
   );
 
-  it('are asked for once per credential, and all tabs of a revoked one end', async () => {
+  it('are asked for once per caller, and all tabs of a revoked one end', async () => {
     const key: Credential = { kind: 'api_key', key: 'secret', userId: 1 };
-    const tabs = [tabOf(1, key), tabOf(1, { ...key }), tabOf(2, { ...key, userId: 2, key: 'other' })];
+    const first = tabOf(1, key);
+    const tabs = [first, tabFor(first.principal), tabOf(2, { ...key, userId: 2, key: 'other' })];
     const { closed, asked } = await check(tabs, ({ userId }) => userId === 1);
     expect(asked).toHaveLength(2);
     expect(closed).toEqual(tabs.slice(0, 2));
