@@ -1,19 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { secondsToMicros } from '../../src/core/time.js';
 import { type DemoData, seedDemo } from '../../src/database/demo.js';
 import { hasNotifyTriggers, PollSource } from '../../src/database/poll-source.js';
-import type { HintListener, HintSource, Sql, SqlValue } from '../../src/database/port.js';
+import type { HintSource, Sql, SqlValue } from '../../src/database/port.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { ListenSource } from '../../src/database/postgres/listen-source.js';
 import { migrate } from '../../src/database/schema.js';
-import { SqliteConnection } from '../../src/database/sqlite/connection.js';
-import { DataVersionSource } from '../../src/database/sqlite/data-version-source.js';
-import { SqliteDatabase } from '../../src/database/sqlite/database.js';
-import type { Logger } from '../../src/telemetry/logger.js';
 import {
   type AnyDatabase,
   type DatabaseFixture,
@@ -23,35 +16,21 @@ import {
   postgresFixture,
   silent,
 } from '../support/databases.js';
+import { HintRecorder } from '../support/hint-recorder.js';
 import { createTestDatabase } from '../support/postgres.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
-
-/** What a source told, in order. */
-class Recorder implements HintListener {
-  readonly batches: number[][] = [];
-  readonly gaps: string[] = [];
-  onHistories(ids: readonly number[]): void {
-    this.batches.push([...ids]);
-  }
-  onGap(cause: string): void {
-    this.gaps.push(cause);
-  }
-  get ids(): number[] {
-    return this.batches.flat();
-  }
-}
 
 describe.each(FIXTURES)('the hint source of %s', (_kind, makeFixture) => {
   let fixture: DatabaseFixture;
   let db: AnyDatabase;
   let demo: DemoData;
-  let heard: Recorder;
+  let heard: HintRecorder;
   let source: HintSource;
   beforeEach(async () => {
     fixture = await makeFixture();
     db = await openMigrated(fixture);
     demo = (await seedDemo(db))!;
-    heard = new Recorder();
+    heard = new HintRecorder();
     source = db.createHintSource(heard);
     await source.start();
     return async () => {
@@ -117,13 +96,13 @@ describe('LISTEN on PostgreSQL', () => {
   let fixture: DatabaseFixture;
   let db: AnyDatabase;
   let demo: DemoData;
-  let heard: Recorder;
+  let heard: HintRecorder;
   let source: HintSource;
   beforeEach(async () => {
     fixture = await postgresFixture();
     db = await openMigrated(fixture);
     demo = (await seedDemo(db))!;
-    heard = new Recorder();
+    heard = new HintRecorder();
     source = db.createHintSource(heard);
     await source.start();
     return async () => {
@@ -195,7 +174,7 @@ describe('a barrier of LISTEN', () => {
     await migrate(db, silent);
     const demo = (await seedDemo(db))!;
     const { historyId } = demo.users[0]!;
-    const heard = new Recorder();
+    const heard = new HintRecorder();
     // Change and barrier in one commit: their notifications cannot come apart.
     const sql = Object.create(db, {
       all: {
@@ -225,7 +204,7 @@ describe('LISTEN over a connection that goes silent', () => {
     const direct = new PostgresDatabase({ ...options, url: database.url });
     await direct.start();
     await migrate(direct, silent);
-    const heard = new Recorder();
+    const heard = new HintRecorder();
     const source = new ListenSource({
       url: proxy.through(database.url),
       sql: direct,
@@ -248,144 +227,6 @@ describe('LISTEN over a connection that goes silent', () => {
       await direct.stop();
       await proxy.close();
       await database.drop();
-    }
-  });
-});
-
-describe('the look at data_version on SQLite', () => {
-  /** A source whose system tells of writes only when the test says so. */
-  async function withTold(
-    work: (given: {
-      told: { write(): void };
-      heard: Recorder;
-      commit(name: string): Promise<unknown>;
-      logged: ReturnType<typeof vi.fn>;
-      looks: ReturnType<typeof vi.fn>;
-    }) => Promise<void>,
-  ): Promise<void> {
-    const folder = await mkdtemp(join(tmpdir(), 'lightcone-sqlite-'));
-    const file = join(folder, 'lightcone.sqlite');
-    const db = new SqliteDatabase({ file, logger: silent });
-    await db.start();
-    await migrate(db, silent);
-    const demo = (await seedDemo(db))!;
-    const [logged, looks] = [vi.fn(), vi.fn()];
-    const prepare = SqliteConnection.prototype.prepare;
-    const spy = vi.spyOn(SqliteConnection.prototype, 'prepare').mockImplementation(function (
-      this: SqliteConnection,
-      text,
-    ) {
-      const statement = prepare.call(this, text);
-      if (!text.includes('data_version')) return statement;
-      const get = statement.get.bind(statement);
-      statement.get = () => {
-        looks();
-        return get();
-      };
-      return statement;
-    });
-    const heard = new Recorder();
-    const told = { write: (): void => {} };
-    const source = new DataVersionSource({
-      file,
-      listener: heard,
-      logger: { info: logged } as unknown as Logger,
-      watch: (_file, onWrite) => {
-        told.write = onWrite;
-        return { close() {} };
-      },
-    });
-    try {
-      await source.start();
-      const commit = (name: string) =>
-        db.run('UPDATE history SET name = $1 WHERE id = $2', [name, demo.users[0]!.historyId]);
-      await work({ told, heard, commit, logged, looks });
-    } finally {
-      spy.mockRestore();
-      await source.stop();
-      await db.stop();
-      await rm(folder, { recursive: true, force: true });
-    }
-  }
-  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-  it('rests while nobody writes', () =>
-    withTold(async ({ looks }) => {
-      await pause(20);
-      const before = looks.mock.calls.length;
-      await pause(500);
-      expect(looks.mock.calls.length - before).toBeLessThanOrEqual(1);
-    }));
-
-  it('is repeated after a write, for its commit can be seen only later', () =>
-    withTold(async ({ told, heard, commit, logged }) => {
-      for (let round = 1; round <= 5; round += 1) {
-        told.write();
-        expect(heard.batches).toHaveLength(round - 1);
-        await pause(30);
-        await commit(`round ${round}`);
-        await eventually(() => heard.batches.length === round, { within: 500 });
-      }
-      await pause(150);
-      expect(logged).not.toHaveBeenCalled();
-    }));
-
-  it('comes at short intervals where a commit was not announced', () =>
-    withTold(async ({ heard, commit, logged }) => {
-      await commit('found by the look that comes anyway');
-      await eventually(() => heard.batches.length === 1);
-      await eventually(() => logged.mock.calls.length === 1);
-      for (let round = 2; round <= 5; round += 1) {
-        await commit(`round ${round}`);
-        await eventually(() => heard.batches.length === round, { within: 500 });
-      }
-      expect(logged).toHaveBeenCalledTimes(1);
-    }));
-
-  it('comes at short intervals where the system cannot tell of writes', async () => {
-    const fixture = await FIXTURES[1]![1]();
-    const db = await openMigrated(fixture);
-    const logged = vi.fn();
-    const [file] = await db.all<{ file: string }>('PRAGMA database_list');
-    const source = new DataVersionSource({
-      file: file!.file,
-      listener: new Recorder(),
-      logger: { info: logged } as unknown as Logger,
-      watch: () => {
-        throw new Error('no more watches');
-      },
-    });
-    try {
-      await source.start();
-      expect(logged).toHaveBeenCalledExactlyOnceWith(
-        expect.objectContaining({ reason: 'no more watches' }),
-        expect.stringContaining('looking every 50 ms'),
-      );
-    } finally {
-      await source.stop();
-      await fixture.close();
-    }
-  });
-
-  it('asks for a look at everything when rows were pruned or renumbered', async () => {
-    const fixture = await FIXTURES[1]![1]();
-    const db = await openMigrated(fixture);
-    const demo = (await seedDemo(db))!;
-    const heard = new Recorder();
-    const source = db.createHintSource(heard);
-    await source.start();
-    try {
-      // The last row goes and its rowid is given to another: nothing but its content tells them apart.
-      await fixture.foreign(`
-        DELETE FROM history_audit WHERE rowid = (SELECT max(rowid) FROM history_audit);
-        UPDATE history SET name = 'x' WHERE id = ${demo.users[0]!.historyId}`);
-      await eventually(() => heard.gaps.length > 0);
-      await fixture.foreign(`UPDATE history SET name = 'y' WHERE id = ${demo.users[1]!.historyId}`);
-      await eventually(() => heard.ids.includes(demo.users[1]!.historyId));
-      expect(heard.gaps).toHaveLength(1);
-    } finally {
-      await source.stop();
-      await fixture.close();
     }
   });
 });

@@ -18,6 +18,18 @@ function recording(options: { burst: number; perSecond: number; maxBatch?: numbe
   return { batches, batcher };
 }
 
+/** Callers that come one by one, a millisecond apart, and wait for their answers together. @returns how many there were */
+async function crowd(batcher: Batcher<number, number>, ms: number): Promise<number> {
+  const answers: Promise<number>[] = [];
+  const begin = performance.now();
+  for (let i = 0; performance.now() - begin < ms; i += 1) {
+    answers.push(batcher.get(i));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await Promise.all(answers);
+  return answers.length;
+}
+
 it('answers what is asked in one turn with one batch, each caller with its own answer', async () => {
   const { batches, batcher } = recording({ burst: 1, perSecond: 1 });
   expect(await Promise.all([batcher.get(1), batcher.get(2), batcher.get(3)])).toEqual([2, 4, 6]);
@@ -26,15 +38,10 @@ it('answers what is asked in one turn with one batch, each caller with its own a
 
 it('sends few batches for a crowd that comes over time', async () => {
   const { batches, batcher } = recording({ burst: 2, perSecond: 20 });
-  const answers: Promise<number>[] = [];
   const begin = performance.now();
-  for (let i = 0; performance.now() - begin < 300; i += 1) {
-    answers.push(batcher.get(i));
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  await Promise.all(answers);
+  const callers = await crowd(batcher, 300);
   const seconds = (performance.now() - begin) / 1000;
-  expect(batches.flat()).toHaveLength(answers.length);
+  expect(batches.flat()).toHaveLength(callers);
   expect(batches.length).toBeLessThanOrEqual(2 + Math.ceil(seconds * 20));
 });
 
@@ -94,13 +101,7 @@ it('is patient again when a crowd comes after callers that came one by one', asy
   const { batches, batcher } = recording({ burst: 1, perSecond: 5 });
   for (let i = 0; i < 10; i += 1) await batcher.get(i);
   const before = batches.length;
-  const answers: Promise<number>[] = [];
-  const begin = performance.now();
-  for (let i = 0; performance.now() - begin < 1_000; i += 1) {
-    answers.push(batcher.get(i));
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  await Promise.all(answers);
+  await crowd(batcher, 1_000);
   // 5 to 200 ms in doublings, then one each 200 ms.
   expect(batches.length - before).toBeLessThanOrEqual(16);
 });

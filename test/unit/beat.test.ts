@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { onEachBeat, untilBeat } from '../../src/core/beat.js';
-import { systemClock } from '../../src/core/clock.js';
 
 const at = (ms: number) => ({ now: () => 0, monotonic: () => ms });
 
@@ -23,14 +22,24 @@ describe('the beat', () => {
     expect(untilBeat(1000, at(7003))).toBe(997);
   });
 
-  it('is the same for all who work on it, until they end', async () => {
-    const moments: number[][] = [[], []];
-    const ends = moments.map((list) => onEachBeat(40, systemClock, () => list.push(performance.now())));
-    await vi.waitFor(() => expect(moments.every((list) => list.length >= 5)).toBe(true), { timeout: 5_000 });
-    for (const end of ends) end();
-    const counts = moments.map((list) => list.length);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(moments.map((list) => list.length)).toEqual(counts);
-    expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThanOrEqual(1);
+  it('is the same for all who work on it, whenever they began, until they end', () => {
+    vi.useFakeTimers({ now: 0 });
+    try {
+      const clock = { now: () => Date.now(), monotonic: () => Date.now() };
+      const moments: number[][] = [[], []];
+      const begin = (list: number[]) => onEachBeat(40, clock, () => list.push(clock.monotonic()));
+      vi.advanceTimersByTime(100);
+      const first = begin(moments[0]!);
+      vi.advanceTimersByTime(15);
+      const second = begin(moments[1]!);
+      vi.advanceTimersByTime(200);
+      first();
+      second();
+      vi.advanceTimersByTime(200);
+      const expected = [160, 200, 240, 280];
+      expect(moments).toEqual([expected, expected]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
