@@ -14,42 +14,19 @@ receiving takes little of the machine here. Prints the share of a core in percen
 import argparse
 import glob
 import os
-import random
-import socket
 import statistics
-import subprocess
-import sys
 import time
 import urllib.request
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SERVER = os.path.join(HERE, "build", "test", "bench", "server.js")
-KIT = os.environ.get("BENCH_KIT") or sys.exit(__doc__)
-COOKIE = "galaxysession=c6ca0ddb55be603a55fe2f86156564e5ebb7ef842b6c3b8955fe2f86156564e5ebb7ef842b6c3b89"
-STREAM = "/api/events/stream"
+from kit import KIT, SERVER, SESSION, STREAM, open_streams, start, stop
+
 # server, streams
 CASES = {
     "limit": ([os.path.join(KIT, "build", "limitd")], ["--path", "/sub"]),
-    "session": (["node", "--expose-gc", SERVER], ["--path", STREAM, "--header", "Cookie: " + COOKIE]),
-    "keys": (["node", "--expose-gc", SERVER], ["--path", STREAM + "?key=bench-{i}"]),
+    "session": (SERVER, ["--path", STREAM, "--header", SESSION]),
+    "keys": (SERVER, ["--path", STREAM + "?key=bench-{i}"]),
 }
 KEEPALIVE_SECONDS = 30
-
-
-def free_port():
-    """Below those that the kernel hands out; the server takes the next one, too."""
-    while True:
-        port = random.randrange(10000, 32000)
-        if not listens(port) and not listens(port + 1):
-            return port
-
-
-def listens(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
 
 
 def cpu_seconds(pid):
@@ -62,32 +39,21 @@ def send_to_all(port):
 
 
 def measure(tabs, name):
-    server, streams = CASES[name]
-    port = free_port()
-    worker = subprocess.Popen(["taskset", "-c", "0", *server, str(port)], stdout=subprocess.DEVNULL)
+    command, streams = CASES[name]
+    server, port = start(command, core=0)
     load = None
     try:
-        while not listens(port):
-            time.sleep(0.1)
-        load = subprocess.Popen(
-            ["taskset", "-c", "1", os.path.join(KIT, "build", "sseload"), "--port", str(port), *streams, "--conns", str(tabs),
-             "--src", "4", "--marker", "none", "--wait-go", "--max-secs", "200", "--secs", "0.5", "--inflight", "64"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ready = load.stdout.readline().split()
-        if ready[0] != "READY":
-            sys.exit(f"not all of {tabs} streams could be opened: {ready}")
+        load, _ = open_streams(port, 1, tabs, streams)
         # The garbage of opening is collected, and the first keepalives are due.
         time.sleep(KEEPALIVE_SECONDS + 5)
-        before = cpu_seconds(worker.pid)
+        before = cpu_seconds(server.pid)
         for _ in range(2):
             if name == "limit":
                 send_to_all(port)
             time.sleep(KEEPALIVE_SECONDS)
-        return (cpu_seconds(worker.pid) - before) / (2 * KEEPALIVE_SECONDS) * 100
+        return (cpu_seconds(server.pid) - before) / (2 * KEEPALIVE_SECONDS) * 100
     finally:
-        for process in filter(None, [load, worker]):
-            process.terminate()
-            process.communicate()
+        stop(load, server)
 
 
 def main():

@@ -17,13 +17,9 @@ import json
 import os
 import runpy
 import statistics
-import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.path.join(HERE, "build", "test", "bench")
-KIT = os.environ.get("BENCH_KIT") or sys.exit(__doc__)
-COOKIE = "galaxysession=c6ca0ddb55be603a55fe2f86156564e5ebb7ef842b6c3b8955fe2f86156564e5ebb7ef842b6c3b89"
+from kit import BUILD, HERE, KIT, SERVER, SESSION, STREAM, broker
 
 # phases, servers
 SERIES = [
@@ -50,17 +46,15 @@ def servers(amqp):
         if workers:
             env["BENCH_WORKERS"] = str(workers)
         return dict(
-            start=["node", "--expose-gc", os.path.join(BUILD, "server.js"), "{port}"], env=env,
+            start=[*SERVER, "{port}"], env=env,
             sub=sub, sub_user=sub, headers=[header] if header else [], pub="", pub_user="",
             body="* DATA", body_user="{u} DATA", gc=not workers, pinned=not workers, settle=2.0,
             pub_pipe=f"node {BUILD}/publisher.js {amqp}")
-    stream = "/api/events/stream"
-    session = "Cookie: " + COOKIE
     return {
-        "lightcone": lightcone(stream + "?key=bench-{i}"),
-        "lightcone-session": lightcone(stream, session),
-        "lightcone-1": lightcone(stream, session, 1),
-        "lightcone-2": lightcone(stream, session, 2),
+        "lightcone": lightcone(STREAM + "?key=bench-{i}"),
+        "lightcone-session": lightcone(STREAM, SESSION),
+        "lightcone-1": lightcone(STREAM, SESSION, 1),
+        "lightcone-2": lightcone(STREAM, SESSION, 2),
     }
 
 
@@ -104,19 +98,15 @@ def main():
     args = parser.parse_args()
     os.makedirs(os.path.dirname(args.out), exist_ok=True)
     files = [f"{args.out}.{number}l" for number in range(len(SERIES))]
-    broker = subprocess.Popen(["node", os.path.join(BUILD, "broker.js")], stdout=subprocess.PIPE, text=True)
-    try:
+    with broker() as amqp:
         sys.path.insert(0, KIT)
-        import servers as kit
-        kit.SERVERS.update(servers(json.loads(broker.stdout.readline())["amqp"]))
+        import servers as theirs
+        theirs.SERVERS.update(servers(amqp))
         for number in map(int, args.series.split(",")):
             phases, names = SERIES[number]
             if os.path.exists(files[number]):
                 os.remove(files[number])
             measure(["--runs", args.runs, "--secs", args.secs, "--only", phases, "--out", files[number], *names])
-    finally:
-        broker.terminate()
-        broker.wait()
     result = medians(files)
     with open(args.out, "w") as out:
         json.dump(result, out, indent=2)
