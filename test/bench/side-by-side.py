@@ -11,6 +11,7 @@ measured one after the other in the same run; the figures are medians of the rou
 `lightcone`           distinct users with API keys
 `lightcone-session`   all tabs of one remembered session
 `lightcone-1`, `-2`   the same with one and two workers, free to use both cores
+`node-takeover`       the kit's Node.js server without anything but sockets, where nothing can be gathered
 """
 import argparse
 import json
@@ -25,7 +26,7 @@ from kit import BUILD, HERE, KIT, SERVER, SESSION, STREAM, broker
 SERIES = [
     ("memory,connect", ["limit", "nchan", "lightcone", "lightcone-session", "lightcone-1", "lightcone-2"]),
     ("fanout", ["limit", "nchan", "lightcone", "lightcone-session", "lightcone-1", "lightcone-2"]),
-    ("fanout1", ["limit", "nchan", "lightcone-session"]),
+    ("fanout1", ["limit", "nchan", "node-takeover", "lightcone-session"]),
     ("latency", ["limit", "nchan", "lightcone"]),
     ("slow", ["nchan", "lightcone"]),
 ]
