@@ -21,9 +21,11 @@ def start(command, core, **more):
     """Starts a server on one core and waits until it listens. @returns the process and its port"""
     port = free_port()
     server = subprocess.Popen(["taskset", "-c", str(core), *command, str(port)], stdout=subprocess.DEVNULL, **more)
+    give_up = time.monotonic() + 20
     while not listens(port):
-        if server.poll() is not None:
-            sys.exit(f"{command[0]} ended while it started")
+        if server.poll() is not None or time.monotonic() > give_up:
+            stop(server)
+            sys.exit(f"{command[0]} does not start")
         time.sleep(0.1)
     return server, port
 

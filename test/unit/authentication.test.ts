@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { AuthConfig } from '../../src/config/config.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
@@ -305,6 +305,21 @@ describe('looking at open streams again', () => {
     await expect(
       withAuth(options).authenticate(byKey('key-admin', { 'run-as': idCodec.encodeId(BOB) })),
     ).rejects.toMatchObject({ code: 'RUN_AS_UNKNOWN' });
+  });
+
+  test('asks for a credential once, however many callers have it', async () => {
+    const bob = await authenticator.authenticate(byKey('key-bob'));
+    const alice = await authenticator.authenticate(byCookie(ALICE_SESSION_KEY));
+    const all = [bob, { ...bob }, alice, { ...alice }];
+    const keys = vi.spyOn(SqlAccounts.prototype, 'validApiKeys');
+    const sessions = vi.spyOn(SqlAccounts.prototype, 'validSessions');
+    try {
+      expect(await authenticator.recheck(all)).toEqual(new Set(all));
+      expect(keys.mock.calls).toEqual([[['key-bob']]]);
+      expect(sessions.mock.calls).toEqual([[[SESSION.alice]]]);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   test('works for thousands of sessions in few statements', async () => {

@@ -59,13 +59,18 @@ describe('permissions of open streams', () => {
     },
   );
 
-  it('are asked for once per caller, and all tabs of a revoked one end', async () => {
+  it('are asked for once per caller, and all tabs of a revoked credential end', async () => {
     const key: Credential = { kind: 'api_key', key: 'secret', userId: 1 };
     const first = tabOf(1, key);
-    const tabs = [first, tabFor(first.principal), tabOf(2, { ...key, userId: 2, key: 'other' })];
+    const tabs = [
+      first,
+      tabFor(first.principal),
+      tabOf(1, { ...key }),
+      tabOf(2, { ...key, userId: 2, key: 'other' }),
+    ];
     const { closed, asked } = await check(tabs, ({ userId }) => userId === 1);
-    expect(asked).toHaveLength(2);
-    expect(closed).toEqual(tabs.slice(0, 2));
+    expect(asked).toEqual([first.principal, tabs[2]!.principal, tabs[3]!.principal]);
+    expect(closed).toEqual(tabs.slice(0, 3));
   });
 
   it('of one key that acts for several users are looked at apart', async () => {
