@@ -29,6 +29,7 @@ it.each(['stop', 'kill'] as const)(
   async (how) => {
     const { bus, recorder, lines, metrics } = test;
     await bus.publishTick(tick(1));
+    await vi.waitFor(() => expect(recorder.received).toEqual([tick(1)]));
     await rabbit.halt(how);
     await vi.waitFor(() => expect(bus.available).toBe(false));
     expect(bus.subscribed).toBe(false);
