@@ -3,8 +3,9 @@
  *
  * Three small values, all immutable and shared:
  * - `Position`: a cursor with its text; what an `id:` line says.
- * - `Frame`: one event as bytes.
- * - `Batch`: the frames that arrived for a tab in one event-loop turn, as the one buffer that goes out in one write.
+ * - `Frame`: one event as text.
+ * - `Batch`: the frames that arrived for a tab in one event-loop turn, as the one buffer that goes out in one write. Nothing
+ *   is encoded but what goes out.
  */
 import type { Cursor, EventKind, Micros } from '../core/events.js';
 import { formatIso } from '../core/time.js';
@@ -25,25 +26,14 @@ export interface HistoryUpdate {
 }
 
 export class Frame {
-  /** As one HTTP/1.1 chunk: the form in which nearly all frames go out, so it is the only one that is kept. */
-  readonly chunk: Buffer;
-  private readonly size: number;
   private asBatch: Batch | undefined;
 
   constructor(
     readonly kind: EventKind | 'comment',
-    text: string,
+    readonly text: string,
     readonly position: Position,
     readonly update?: HistoryUpdate,
-  ) {
-    this.size = Buffer.byteLength(text);
-    this.chunk = Buffer.from(`${this.size.toString(16)}\r\n${text}\r\n`);
-  }
-
-  /** Without the chunk around them. */
-  get bytes(): Buffer {
-    return this.chunk.subarray(-CRLF.length - this.size, -CRLF.length);
-  }
+  ) {}
 
   /** The batch that consists of this frame only. */
   get batch(): Batch {
@@ -76,13 +66,16 @@ export class Batch {
 
   /** The frames, joined. */
   get plain(): Buffer {
-    this.plainBytes ??= this.before === undefined ? this.last.bytes : Buffer.concat(this.bytes());
+    this.plainBytes ??= Buffer.from(this.text());
     return this.plainBytes;
   }
 
-  /** The frames as one HTTP/1.1 chunk. */
+  /** The frames as one HTTP/1.1 chunk (RFC 9112, section 7.1). */
   get chunk(): Buffer {
-    this.chunkBytes ??= this.before === undefined ? this.last.chunk : toChunk(this.bytes());
+    if (this.chunkBytes === undefined) {
+      const text = this.text();
+      this.chunkBytes = Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+    }
     return this.chunkBytes;
   }
 
@@ -95,19 +88,14 @@ export class Batch {
     return frames;
   }
 
-  private bytes(): Buffer[] {
-    return this.frames().map((frame) => frame.bytes);
+  private text(): string {
+    if (this.before === undefined) return this.last.text;
+    return this.frames()
+      .map((frame) => frame.text)
+      .join('');
   }
 }
 
-/** One HTTP/1.1 chunk around the parts (RFC 9112, section 7.1). */
-export function toChunk(parts: readonly Buffer[]): Buffer {
-  let size = 0;
-  for (const part of parts) size += part.length;
-  return Buffer.concat([Buffer.from(`${size.toString(16)}\r\n`, 'latin1'), ...parts, CRLF]);
-}
-
-const CRLF = Buffer.from('\r\n', 'latin1');
 /** Ends a chunked body. */
 export const LAST_CHUNK = Buffer.from('0\r\n\r\n', 'latin1');
 

@@ -8,7 +8,6 @@ import {
   frameText,
   historyUpdateFrame,
   Position,
-  toChunk,
 } from '../../src/connections/frame.js';
 import { SseParser } from '../support/sse-parser.js';
 
@@ -17,7 +16,7 @@ const parse = (bytes: Buffer) => new SseParser().push(bytes, 0);
 
 describe('a frame', () => {
   it('has event, data and id, in the bytes of the contract', () => {
-    expect(eventFrame('entry_point_update', '{}', position).bytes.toString()).toBe(
+    expect(eventFrame('entry_point_update', '{}', position).text).toBe(
       'event: entry_point_update\ndata: {}\nid: 2026-07-01T12:34:56.789012\n\n',
     );
     expect(frameText('ready', '{}', undefined)).toBe('event: ready\ndata: {}\n\n');
@@ -25,16 +24,16 @@ describe('a frame', () => {
 
   it('of histories names them and the newest change', () => {
     const frame = historyUpdateFrame({ ids: ['aa', 'bb'], updateTime: position.cursor }, position);
-    expect(frame.bytes.toString()).toBe(
+    expect(frame.text).toBe(
       'event: history_update\ndata: {"history_ids":["aa","bb"],"update_time":"2026-07-01T12:34:56.789012"}\nid: 2026-07-01T12:34:56.789012\n\n',
     );
-    expect(historyUpdateFrame({ ids: ['aa'], updateTime: undefined }, position).bytes.toString()).toContain(
+    expect(historyUpdateFrame({ ids: ['aa'], updateTime: undefined }, position).text).toContain(
       'data: {"history_ids":["aa"]}\n',
     );
   });
 
   it('of a comment moves the cursor and fires nothing', () => {
-    const [frame] = parse(commentFrame('keepalive', position).bytes);
+    const [frame] = parse(commentFrame('keepalive', position).batch.plain);
     expect(frame).toMatchObject({ event: undefined, comments: ['keepalive'], id: position.text });
   });
 
@@ -43,7 +42,7 @@ describe('a frame', () => {
       fc.property(
         fc.string({ unit: fc.constantFrom('\n', '\r', ':', ' ', 'id', 'event', 'data', 'ü', '{', '\u0000') }),
         (data) => {
-          const frames = parse(eventFrame('notification_update', data, position).bytes);
+          const frames = parse(eventFrame('notification_update', data, position).batch.plain);
           expect(frames).toHaveLength(1);
           expect(frames[0]).toMatchObject({
             event: 'notification_update',
@@ -59,14 +58,8 @@ describe('a frame', () => {
 
 describe('a chunk', () => {
   it('tells its length in bytes, not characters', () => {
-    expect(toChunk([Buffer.from('ü'), Buffer.from('ab')]).toString()).toBe('4\r\nüab\r\n');
-  });
-
-  it('of a lone frame does so, too', () => {
-    const frame = eventFrame('broadcast_update', '"ü"', position);
-    const size = Buffer.byteLength(frameText('broadcast_update', '"ü"', position));
-    expect(frame.batch.chunk.toString()).toBe(`${size.toString(16)}\r\n${frame.bytes}\r\n`);
-    expect(frame.batch.chunk.toString()).toBe(toChunk([frame.bytes]).toString());
+    const { chunk } = commentFrame('ü', new Position(0)).batch;
+    expect(chunk.toString()).toBe('1e\r\n: ü\nid: 1970-01-01T00:00:00\n\n\r\n');
   });
 
   it('of a batch holds all its frames', () => {

@@ -20,8 +20,8 @@ describe('what waits for a tab', () => {
     expect(
       filled(frames)
         .frames()
-        .map((frame) => frame.bytes.toString()),
-    ).toEqual(frames.map((frame) => frame.bytes.toString()));
+        .map((frame) => frame.text),
+    ).toEqual(frames.map((frame) => frame.text));
   });
 
   it('merges changed histories into one event with all ids and the newest time', () => {
