@@ -200,7 +200,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
-    out.write(preamble(head, chunked, position, this.parts.random), 'latin1');
+    this.outlet.begin(tab, preamble(head, chunked, position, this.parts.random));
     if (since !== undefined) this.resume(tab, since, 'reconnect');
     return tab;
   }

@@ -6,6 +6,7 @@
  * tab to `blocked`, what follows goes to the tab's outbox, and an outbox that overflows turns it to `lagging`.
  */
 import type { Metrics } from '../telemetry/metrics.js';
+import { DirectWrites, handleOf } from './direct-writes.js';
 import type { Batch, Frame } from './frame.js';
 import { Outbox } from './outbox.js';
 import type { Tab } from './tab.js';
@@ -24,6 +25,7 @@ export class Outlet {
   private dirty: Tab[] = [];
   private armed = false;
   private readonly onTurnEnd = (): void => this.flush();
+  private readonly direct = new DirectWrites<Tab>((tab) => this.drained(tab));
 
   constructor(
     private readonly queueSize: number,
@@ -31,6 +33,12 @@ export class Outlet {
     /** The tab lost events and its socket takes bytes again: catch it up from its position. */
     private readonly onResumable: (tab: Tab) => void,
   ) {}
+
+  /** Writes a tab's first bytes, ASCII. */
+  begin(tab: Tab, text: string): void {
+    tab.out.write(text, 'latin1');
+    tab.handle = handleOf(tab.out);
+  }
 
   put(tab: Tab, frame: Frame): void {
     this.counts.queued += 1;
@@ -91,11 +99,17 @@ export class Outlet {
   write(tab: Tab, batch: Batch): void {
     tab.position = batch.last.position;
     this.counts.written += batch.length;
-    const { out } = tab;
+    const bytes = tab.chunked ? batch.chunk : batch.plain;
+    const { handle, out } = tab;
+    if (handle !== undefined) {
+      tab.lastWrite = this.second;
+      if (!this.direct.write(tab, handle, bytes)) tab.state = 'blocked';
+      return;
+    }
     // A write behind bytes that still wait says nothing of a client that takes none.
     if (out.writableLength === 0) tab.lastWrite = this.second;
     // `false` alone says that more than the high-water mark was handed over; only what is still there is a full socket.
-    if (!out.write(tab.chunked ? batch.chunk : batch.plain) && out.writableLength > 0) tab.state = 'blocked';
+    if (!out.write(bytes) && out.writableLength > 0) tab.state = 'blocked';
   }
 
   /** Writes several frames in one go; afterwards the tab is `live` or `blocked`. */

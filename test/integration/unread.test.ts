@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { commentFrame } from '../../src/connections/frame.js';
 import type { Tab } from '../../src/connections/tab.js';
 import { eventually } from '../support/databases.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
@@ -10,7 +11,7 @@ let client: Socket;
 let tab: Tab;
 
 /** A client that reads nothing, and so much sent to it that a little is left waiting in the worker. */
-beforeEach(async () => {
+async function fill(way: string): Promise<void> {
   here = Installation.embedded();
   worker = await here.worker({
     sse: { keepalive_interval: 1, write_timeout: 2, permission_check_interval: 1, drain_timeout: 10 },
@@ -18,34 +19,41 @@ beforeEach(async () => {
   client = connect(Number(new URL(worker.url).port), '127.0.0.1');
   client.on('error', () => {});
   client.write('GET /api/events/stream?key=demo-alice HTTP/1.1\r\nHost: x\r\n\r\n');
-  const { all } = worker.worker.manager.registry;
-  await eventually(() => all.length === 1, { what: 'the stream' });
-  tab = all[0]!;
-  while (tab.out.writableLength === 0) tab.out.write(`: ${'x'.repeat(4000)}\n\n`);
+  const { manager } = worker.worker;
+  await eventually(() => manager.registry.all.length === 1, { what: 'the stream' });
+  tab = manager.registry.all[0]!;
+  expect(tab.handle).toBeDefined();
+  if (way === 'through its stream') tab.handle = undefined;
+  const { batch } = commentFrame('x'.repeat(4000), tab.position);
+  while (tab.state === 'live' && tab.out.writableLength === 0) manager.outlet.write(tab, batch);
   expect(tab.out.writableNeedDrain).toBe(false);
-});
+}
 afterEach(() => {
   client.destroy();
   return here.close();
 });
 
-describe('a client that reads nothing, for which only little waits', () => {
-  it('is let go after the write timeout', async () => {
-    await eventually(() => tab.out.destroyed, { within: 5_000, what: 'the end of its socket' });
-    expect(worker.worker.manager.registry.all).toHaveLength(0);
-  });
+describe.each(['past its stream', 'through its stream'])(
+  'a client that reads nothing, written to %s, for which only little waits',
+  (way) => {
+    beforeEach(() => fill(way));
 
-  it('does not keep its socket when its stream is ended from this side', async () => {
-    worker.worker.manager.close(tab, 'revoked');
-    expect(tab.out.destroyed).toBe(false);
-    await eventually(() => tab.out.destroyed, { within: 8_000, what: 'the end of its socket' });
-  });
+    it('is let go after the write timeout', async () => {
+      await eventually(() => tab.out.destroyed, { within: 5_000, what: 'the end of its socket' });
+      expect(worker.worker.manager.registry.all).toHaveLength(0);
+    });
 
-  it('does not hold up a stop beyond its time limit', async () => {
-    worker.worker.manager.close(tab, 'revoked');
-    const begin = performance.now();
-    await worker.stop();
-    expect(performance.now() - begin).toBeLessThan(9_000);
-    expect(tab.out.destroyed).toBe(true);
-  });
-});
+    it('does not keep its socket when its stream is ended from this side', async () => {
+      worker.worker.manager.close(tab, 'revoked');
+      await eventually(() => tab.out.destroyed, { within: 8_000, what: 'the end of its socket' });
+    });
+
+    it('does not hold up a stop beyond its time limit', async () => {
+      worker.worker.manager.close(tab, 'revoked');
+      const begin = performance.now();
+      await worker.stop();
+      expect(performance.now() - begin).toBeLessThan(9_000);
+      expect(tab.out.destroyed).toBe(true);
+    });
+  },
+);
