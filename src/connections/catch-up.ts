@@ -53,7 +53,7 @@ export class CatchUp {
     principal: Principal,
     viewed: readonly HistoryId[],
     since: Cursor,
-    cause: string,
+    cause: 'reconnect' | 'overflow',
   ): Promise<Missed> {
     const { recent, interest, statuses, overlapMicros, metrics } = this.parts;
     const floor = since - overlapMicros;

@@ -261,6 +261,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     void this.permissionCheck.step();
     if (this.interest && this.wheel.second % this.parts.interest!.sweepSeconds === 0) this.interest.sweep();
     this.reportCounts();
+    this.reportWatermarkAge();
   }
 
   private keepalive(tab: Tab): void {
@@ -282,6 +283,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (merged > this.reported.merged)
       metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
     this.reported = { queued, written, merged };
+  }
+
+  private reportWatermarkAge(): void {
+    const { watermark } = this.live!;
+    const ageMs = Math.max(0, Math.round((watermark.estimateNow() - watermark.cursor) / 1000));
+    this.parts.metrics.gauge('galaxy.sse.watermark_age_ms', ageMs);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------
