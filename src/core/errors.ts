@@ -68,6 +68,12 @@ export const ERRORS = {
     retryable: true,
     meaning: 'Too many requests from one caller.',
   },
+  OVERLOADED: {
+    status: 503,
+    errCode: 429001,
+    retryable: true,
+    meaning: 'So much of this kind waits already that nothing more is taken for the moment.',
+  },
   BODY_NOT_JSON: { status: 400, errCode: 400003, retryable: false, meaning: 'The request body is not JSON.' },
   PARAMETER_MISSING: {
     status: 400,
