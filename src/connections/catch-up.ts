@@ -50,7 +50,7 @@ export class CatchUp {
     principal: Principal,
     viewed: readonly HistoryId[],
     since: Cursor,
-    cause: string,
+    cause: 'reconnect' | 'overflow',
   ): Promise<Missed> {
     const { recent, statuses, overlapMicros, metrics } = this.parts;
     const floor = since - overlapMicros;

@@ -244,6 +244,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
     this.reportCounts();
+    this.reportWatermarkAge();
   }
 
   private keepalive(tab: Tab): void {
@@ -265,6 +266,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (merged > this.reported.merged)
       metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
     this.reported = { queued, written, merged };
+  }
+
+  private reportWatermarkAge(): void {
+    const { watermark } = this.live!;
+    const ageMs = Math.max(0, Math.round((watermark.estimateNow() - watermark.cursor) / 1000));
+    this.parts.metrics.gauge('galaxy.sse.watermark_age_ms', ageMs);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------
