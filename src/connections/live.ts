@@ -7,7 +7,6 @@ import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
-import type { Interest } from './interest.js';
 import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
@@ -33,14 +32,7 @@ export function createLive(
     viewers,
     outlet,
     recent,
-    interest,
-  }: {
-    registry: TabRegistry;
-    viewers: ViewerRegistry;
-    outlet: Outlet;
-    recent: RecentLog;
-    interest: Interest | undefined;
-  },
+  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
   /** The database clock. */
   now: Cursor,
 ): Live {
@@ -55,7 +47,6 @@ export function createLive(
     registry,
     viewers,
     recent,
-    interest,
     watermark,
     outlet,
     overlapMicros,
@@ -77,7 +68,7 @@ export function createLive(
     watermark,
     dispatcher,
     resume: new Resume({
-      catchUp: new CatchUp({ changeLog, recent, interest, statuses, overlapMicros, metrics }),
+      catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
       outlet,
       viewers,
       watermark,

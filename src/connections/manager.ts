@@ -15,7 +15,6 @@ import { preamble } from './body.js';
 import { drainTabs } from './drain.js';
 import { Endings } from './endings.js';
 import { commentFrame, type Frame, Position } from './frame.js';
-import { Interest } from './interest.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
@@ -50,8 +49,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly outlet: Outlet;
   readonly recent: RecentLog;
-  /** Undefined without interest routing. */
-  readonly interest: Interest | undefined;
   readonly admission: Admission;
   private readonly wheel: Wheel;
   private readonly endings = new Endings();
@@ -73,10 +70,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       this.resume(tab, tab.position.cursor, 'overflow');
     });
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
-    const { registry, viewers } = this;
-    const { changeLog, logger, interest } = parts;
-    this.interest =
-      interest && new Interest({ bus: interest.bus, now: () => changeLog.now(), registry, viewers, logger });
     this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
@@ -152,7 +145,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   onGap(cause: GapCause): void {
-    if (cause === 'reconnected') this.interest?.reconnected();
     this.live?.gapRepair.request(cause);
   }
 
@@ -180,14 +172,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (reason === undefined) return moment;
     this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
     return undefined;
-  }
-
-  /**
-   * To be called before `open`, and awaited where it is anything to wait for: until then this worker may not be told what
-   * concerns the tab.
-   */
-  attend(principal: Principal, viewed: readonly HistoryId[]): Promise<void> | undefined {
-    return this.interest?.attend(principal, viewed);
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
@@ -259,7 +243,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { permissionCheckSeconds } = this.parts.config;
     if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
-    if (this.interest && this.wheel.second % this.parts.interest!.sweepSeconds === 0) this.interest.sweep();
     this.reportCounts();
     this.reportWatermarkAge();
   }
