@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
+import { Addresses } from '../core/addresses.js';
 import { LightconeError } from '../core/errors.js';
 import type { Tick } from '../core/events.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
@@ -21,6 +22,7 @@ import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
 import { registerOpenApi } from '../http/openapi.js';
+import { RequestLimits } from '../http/rate-limit.js';
 import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
 import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
@@ -106,7 +108,8 @@ export class Worker implements Lifecycle {
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
-    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
+    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
     this.manager = new ConnectionManager({
       config: config.sse,
       changeLog: new SqlChangeLog(this.database),
@@ -135,12 +138,14 @@ export class Worker implements Lifecycle {
       accounts,
       decodeId,
       opening: new StreamOpening(this.manager, new TakeOver()),
+      addresses: limits.addresses,
     };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
       shortcut: createStreamShortcut(stream),
+      limitRequests: limits.hook(authenticator, config.http.prefix),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
@@ -162,11 +167,12 @@ export class Worker implements Lifecycle {
             accounts,
             publisher: this.bus,
             idCodec,
+            limits,
             enabled: config.sse.enabled,
           }),
         (app) => registerWeb(app, { demo: duties !== undefined }),
         ...(duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties })
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
           : []),
       ],
     });

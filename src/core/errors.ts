@@ -62,6 +62,12 @@ export const ERRORS = {
     retryable: true,
     meaning: 'This user holds as many streams as max_connections_per_user allows.',
   },
+  TOO_MANY_CONNECTIONS_OF_ADDRESS: {
+    status: 429,
+    errCode: 429001,
+    retryable: true,
+    meaning: 'This address holds as many streams without a login as max_connections_per_address allows.',
+  },
   RATE_LIMITED: {
     status: 429,
     errCode: 429001,

@@ -21,7 +21,20 @@ const limit = (value: number, unit: string, what: string, by: string, beyond: st
 const SLOW_DOWN = '429 with Retry-After';
 
 export const LIMITS = {
-  burstSeconds: limit(10, 'times api_rate_limit', 'requests at once', 'user; address where there is none', SLOW_DOWN),
+  placesForUsers: limit(
+    10,
+    '% of max_connections',
+    'streams kept for users who signed in',
+    'worker',
+    '503 with Retry-After for everybody else; nobody connected is evicted',
+  ),
+  burstSeconds: limit(
+    10,
+    'times api_rate_limit',
+    'requests at once',
+    'user; address where there is none',
+    SLOW_DOWN,
+  ),
   newSessionCost: limit(10, 'requests', 'what a new anonymous session counts as', 'address', SLOW_DOWN),
   loginCost: limit(10, 'requests', 'what an attempt to sign in counts as', 'address', SLOW_DOWN),
   wrongCredentialCost: limit(
@@ -45,8 +58,20 @@ export const LIMITS = {
     'worker',
     `${SLOW_DOWN}; a stream is told to come back`,
   ),
-  subscriptionCost: limit(1, 'request', 'what each history id in a subscription counts as', 'user; address', SLOW_DOWN),
-  subscriptionIds: limit(200, 'ids', 'in one subscription request, and history_id of one stream', 'request', '400'),
+  subscriptionCost: limit(
+    1,
+    'request',
+    'what each history id in a subscription counts as',
+    'user; address',
+    SLOW_DOWN,
+  ),
+  subscriptionIds: limit(
+    200,
+    'ids',
+    'in one subscription request, and history_id of one stream',
+    'request',
+    '400',
+  ),
   subscriptionsAtOnce: limit(
     16,
     'messages',
@@ -54,8 +79,20 @@ export const LIMITS = {
     'worker',
     'they wait; 503 with Retry-After where more than 10,000 do',
   ),
-  signInsAtOnce: limit(2, 'passwords', 'checked at a time', 'worker', 'they wait; 503 with Retry-After where more than 100 do'),
-  signInsPerName: limit(10, 'attempts', 'to sign in at once, then one each 10 s', 'address and account', SLOW_DOWN),
+  signInsAtOnce: limit(
+    2,
+    'passwords',
+    'checked at a time',
+    'worker',
+    'they wait; 503 with Retry-After where more than 100 do',
+  ),
+  signInsPerName: limit(
+    10,
+    'attempts',
+    'to sign in at once, then one each 10 s',
+    'address and account',
+    SLOW_DOWN,
+  ),
   newSessionsAtOnce: limit(
     2,
     'sessions',

@@ -201,7 +201,8 @@ export class Authenticator {
       if (principal.credential.kind === 'none') this.#limits?.noteWrongCredential(request);
       return principal;
     } catch (error) {
-      if (error instanceof LightconeError && !error.entry.retryable) this.#limits?.noteWrongCredential(request);
+      if (error instanceof LightconeError && !error.entry.retryable)
+        this.#limits?.noteWrongCredential(request);
       throw error;
     } finally {
       if (isGuessing) this.#guesses -= 1;

@@ -4,11 +4,11 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { LRUCache } from 'lru-cache';
+import type { Addresses, Arrival } from '../core/addresses.js';
 import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import type { Principal } from '../core/events.js';
 import { LIMITS } from '../core/limits.js';
-import type { Addresses, Arrival } from './addresses.js';
 import type { Authenticator } from './authentication.js';
 
 const REMEMBERED_CALLERS = 20_000;
@@ -47,7 +47,10 @@ export class TokenBuckets {
   takeOf(addresses: Addresses, arrival: Arrival, cost: number, message: string, suffix = ''): void {
     const { network, claimed } = addresses.forLimits(arrival);
     const whole = `a${network} ${suffix}`;
-    if (claimed === undefined) return this.take(whole, cost, message);
+    if (claimed === undefined) {
+      this.take(whole, cost, message);
+      return;
+    }
     this.#refuse(whole, cost, message, OF_SEVERAL);
     this.take(`${whole} ${claimed}`, cost, message);
     this.spend(whole, cost, OF_SEVERAL);

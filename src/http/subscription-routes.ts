@@ -6,6 +6,7 @@
  */
 import { Type } from 'typebox';
 import type { Publisher } from '../bus/port.js';
+import type { Arrival } from '../core/addresses.js';
 import { LightconeError } from '../core/errors.js';
 import type { HistoryViewerTask, Principal } from '../core/events.js';
 import { Limiter } from '../core/limiter.js';
@@ -13,7 +14,6 @@ import { LIMITS } from '../core/limits.js';
 import type { Accounts } from '../database/port.js';
 import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
-import type { Arrival } from './addresses.js';
 import type { IdCodec } from './id-codec.js';
 import type { RequestLimits } from './rate-limit.js';
 
@@ -65,7 +65,8 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
     const principal = await authenticator.authenticate(request);
     const historyIds = decodeAll(idCodec, request.body.history_ids);
     // Each becomes a message to all workers.
-    if (isSomebody(principal)) limits?.take(request, principal, historyIds.length * LIMITS.subscriptionCost.value);
+    if (isSomebody(principal))
+      limits?.take(request, principal, historyIds.length * LIMITS.subscriptionCost.value);
     return { principal, historyIds };
   };
 

@@ -114,6 +114,7 @@ export class SimWorker {
         recentWindowSeconds: scenario.recentWindowSeconds,
         maxConnections: 100,
         maxConnectionsPerUser: 100,
+        maxConnectionsPerAddress: 0,
         drainTimeoutSeconds: 10,
         writeTimeoutSeconds: 20,
         permissionCheckSeconds: 30,
