@@ -5,8 +5,10 @@
  * Start order: HTTP first, so that `/readyz` can say what is waited for; then database, schema, bus, connection manager,
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
+import { existsSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
@@ -40,11 +42,14 @@ import {
   type WatchedDatabase,
 } from './parts.js';
 import { resourceRoutes } from './resources.js';
+import { becomeSoleServer } from './sole-server.js';
 import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
 const INTEREST_SWEEP_SECONDS = 60;
+/** An address that is not there while the host boots: no interface has it, or no name server answers. */
+const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 
 export interface WorkerOptions {
   config: Config;
@@ -199,6 +204,10 @@ export class Worker implements Lifecycle {
     this.releasers.add('database', () => this.database.stop());
     if (!supervised) await this.listen();
     await this.database.start(signal);
+    if (config.bus.kind === 'in-process' && config.database.kind === 'sqlite') {
+      const lock = await becomeSoleServer(this.database, config.database.display);
+      this.releasers.add('sole server', () => lock.release());
+    }
     await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
     if (demo && (await seedDemo(this.database)) === undefined) {
       logger.info('demo data is left as it is: the database has users already');
@@ -275,11 +284,25 @@ export class Worker implements Lifecycle {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
+      if (code === 'EADDRINUSE') {
+        throw new LightconeError(
+          'NOT_NOW',
+          `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`,
+          { cause: error },
+        );
+      }
+      // For a missing folder libuv says EACCES.
+      const folder = listen.kind === 'unix' ? dirname(listen.path) : undefined;
+      if (folder !== undefined && !existsSync(folder)) {
+        throw new LightconeError(
+          'NOT_NOW',
+          `cannot listen on ${where}: there is no folder ${folder}; create it, or let systemd do it (RuntimeDirectory)`,
+          { cause: error },
+        );
+      }
       throw new LightconeError(
-        'CONFIG_INVALID',
-        code === 'EADDRINUSE'
-          ? `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`
-          : `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
+        MAY_COME.has(code ?? '') ? 'NOT_NOW' : 'CONFIG_INVALID',
+        `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
         { cause: error },
       );
     }

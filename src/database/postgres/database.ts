@@ -10,7 +10,7 @@ import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlRow, SqlVa
 import { AdvisoryLock } from './advisory-lock.js';
 import { isUnavailable, reasonOf, translateError } from './errors.js';
 import { ListenSource } from './listen-source.js';
-import { clientOptions, maskUrl, Sockets } from './options.js';
+import { clientOptions, maskUrl, prepareSession, Sockets } from './options.js';
 import { PostgresSql, type QueryResult } from './sql.js';
 
 /** The driver's words for a missed `query_timeout`. */
@@ -111,7 +111,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     const tx = new TransactionSql((text, params) => this.#ask(client, text, params));
     let broken: Error | undefined;
     try {
-      await tx.run('BEGIN');
+      await tx.run('BEGIN ISOLATION LEVEL READ COMMITTED');
       const result = await work(tx);
       await tx.run('COMMIT');
       return result;
@@ -211,6 +211,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     const pool = new pg.Pool({
       ...clientOptions(this.#options.url),
       stream: sockets.stream,
+      onConnect: prepareSession,
       // One for a transaction, one for a read inside it.
       max: Math.max(2, this.#options.poolSize),
       idleTimeoutMillis: 30_000,
