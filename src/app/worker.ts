@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
+import type { ManagerParts } from '../connections/parts.js';
 import { LightconeError } from '../core/errors.js';
 import type { Tick } from '../core/events.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
@@ -17,6 +18,7 @@ import { SqlAccounts } from '../database/accounts.js';
 import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
+import type { Database } from '../database/port.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
@@ -35,6 +37,7 @@ import {
   createBus,
   createDatabase,
   createMetrics,
+  MONITOR_CONNECTIONS,
   prepareSchema,
   type Surroundings,
   type WatchedDatabase,
@@ -45,6 +48,8 @@ import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
 const INTEREST_SWEEP_SECONDS = 60;
+/** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
+const CATCH_UP_CONNECTIONS = 2;
 
 export interface WorkerOptions {
   config: Config;
@@ -109,12 +114,14 @@ export class Worker implements Lifecycle {
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
+      changeLog: new SqlChangeLog(db),
+      notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
+    });
     this.manager = new ConnectionManager({
       config: config.sse,
-      changeLog: new SqlChangeLog(this.database),
-      notifications: config.features.notifications
-        ? new SqlNotificationLog(this.database, encodeId)
-        : undefined,
+      ...logsOf(this.database),
+      returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
       permissions: {
         revoked: async (principals) => {
           const valid = await authenticator.recheck(principals);
@@ -231,8 +238,9 @@ export class Worker implements Lifecycle {
     this.startGauges();
     if (config.sse.attachToGalaxy) return;
     await this.startDuties();
+    const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
     const createHintSource = await chooseHintSource(
-      database,
+      monitorDatabase,
       config.sse.pollIntervalSeconds,
       surroundings.logger,
     );
@@ -241,7 +249,7 @@ export class Worker implements Lifecycle {
         serverName,
         appType: 'webapp',
         config: config.sse,
-        database,
+        database: monitorDatabase,
         createHintSource,
         bus,
         metrics,
