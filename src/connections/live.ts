@@ -1,10 +1,11 @@
 /** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
 import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
-import { secondsToMicros } from '../core/time.js';
+import { formatIso, secondsToMicros } from '../core/time.js';
 import type { ChangeLog } from '../database/port.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
+import { DatabaseClock } from './database-clock.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
 import type { Interest } from './interest.js';
@@ -21,6 +22,7 @@ const TASK_EXPIRY_SECONDS = 10;
 
 export interface Live {
   watermark: Watermark;
+  databaseClock: DatabaseClock;
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
@@ -45,9 +47,17 @@ export function createLive(
   now: Cursor,
 ): Live {
   const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
+  const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
+  databaseClock.onStepBack((to, from) => {
+    metrics.increment('galaxy.sse.database_clock.stepped_back');
+    logger.warn(
+      { to: formatIso(to), from: formatIso(from) },
+      'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
+    );
+  });
   const watermark = new Watermark(
     clock,
-    now,
+    databaseClock,
     now - overlapMicros,
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
   );
@@ -75,12 +85,14 @@ export function createLive(
     });
   return {
     watermark,
+    databaseClock,
     dispatcher,
     resume: new Resume({
       catchUp: new CatchUp({ changeLog, recent, interest, statuses, overlapMicros, metrics }),
       outlet,
       viewers,
       watermark,
+      databaseClock,
       encodeId,
       complain: new OncePerInterval(logger, clock),
     }),
@@ -89,6 +101,7 @@ export function createLive(
       notifications,
       dispatcher,
       watermark,
+      databaseClock,
       overlapMicros,
       logger,
       metrics,
