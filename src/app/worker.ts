@@ -44,8 +44,6 @@ import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
-const INTEREST_SWEEP_SECONDS = 60;
-
 export interface WorkerOptions {
   config: Config;
   /** Unlike that of every other process on the database. */
@@ -123,7 +121,6 @@ export class Worker implements Lifecycle {
         accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
       },
       subscribed: () => this.bus.subscribed,
-      ...(config.sse.interestRouting && { interest: { bus, sweepSeconds: INTEREST_SWEEP_SECONDS } }),
       encodeId,
       decodeId,
       clock,

@@ -8,7 +8,6 @@ import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { DatabaseClock } from './database-clock.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
-import type { Interest } from './interest.js';
 import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
@@ -35,14 +34,7 @@ export function createLive(
     viewers,
     outlet,
     recent,
-    interest,
-  }: {
-    registry: TabRegistry;
-    viewers: ViewerRegistry;
-    outlet: Outlet;
-    recent: RecentLog;
-    interest: Interest | undefined;
-  },
+  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
   /** The database clock. */
   now: Cursor,
 ): Live {
@@ -65,7 +57,6 @@ export function createLive(
     registry,
     viewers,
     recent,
-    interest,
     watermark,
     outlet,
     overlapMicros,
@@ -88,7 +79,7 @@ export function createLive(
     databaseClock,
     dispatcher,
     resume: new Resume({
-      catchUp: new CatchUp({ changeLog, recent, interest, statuses, overlapMicros, metrics }),
+      catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
       outlet,
       viewers,
       watermark,

@@ -16,7 +16,6 @@ import { preamble } from './body.js';
 import { drainTabs } from './drain.js';
 import { Endings } from './endings.js';
 import { commentFrame, type Frame, Position } from './frame.js';
-import { Interest } from './interest.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
@@ -51,8 +50,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly outlet: Outlet;
   readonly recent: RecentLog;
-  /** Undefined without interest routing. */
-  readonly interest: Interest | undefined;
   readonly admission: Admission;
   private readonly wheel: Wheel;
   private readonly endings = new Endings();
@@ -76,10 +73,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       this.resume(tab, tab.position.cursor, 'overflow');
     });
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
-    const { registry, viewers } = this;
-    const { changeLog, logger, interest } = parts;
-    this.interest =
-      interest && new Interest({ bus: interest.bus, now: () => changeLog.now(), registry, viewers, logger });
     this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
@@ -160,7 +153,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   onGap(cause: GapCause): void {
-    if (cause === 'reconnected') this.interest?.reconnected();
     this.live?.gapRepair.request(cause);
   }
 
@@ -190,14 +182,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const reason = moment === undefined ? 'unreadable' : 'future';
     this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
     return now - secondsToMicros(this.parts.config.recentWindowSeconds);
-  }
-
-  /**
-   * To be called before `open`, and awaited where it is anything to wait for: until then this worker may not be told what
-   * concerns the tab.
-   */
-  attend(principal: Principal, viewed: readonly HistoryId[]): Promise<void> | undefined {
-    return this.interest?.attend(principal, viewed);
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
@@ -270,8 +254,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { permissionCheckSeconds } = this.parts.config;
     if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
-    if (this.interest && this.wheel.second % this.parts.interest!.sweepSeconds === 0) this.interest.sweep();
     this.reportCounts();
+    this.reportWatermarkAge();
   }
 
   private keepalive(tab: Tab): void {
@@ -293,6 +277,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (merged > this.reported.merged)
       metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
     this.reported = { queued, written, merged };
+  }
+
+  private reportWatermarkAge(): void {
+    const { watermark } = this.live!;
+    const ageMs = Math.max(0, Math.round((watermark.estimateNow() - watermark.cursor) / 1000));
+    this.parts.metrics.gauge('galaxy.sse.watermark_age_ms', ageMs);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------
