@@ -41,7 +41,6 @@ export function createLive(
   const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
   const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
   databaseClock.onStepBack((to, from) => {
-    metrics.increment('galaxy.sse.database_clock.stepped_back');
     logger.warn(
       { to: formatIso(to), from: formatIso(from) },
       'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
