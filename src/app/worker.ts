@@ -47,7 +47,6 @@ import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
-const INTEREST_SWEEP_SECONDS = 60;
 /** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
 
@@ -130,7 +129,6 @@ export class Worker implements Lifecycle {
         accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
       },
       subscribed: () => this.bus.subscribed,
-      ...(config.sse.interestRouting && { interest: { bus, sweepSeconds: INTEREST_SWEEP_SECONDS } }),
       encodeId,
       decodeId,
       clock,

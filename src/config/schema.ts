@@ -180,9 +180,6 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'How long deliveries are remembered, so that a returning tab is caught up without the database.',
   }),
-  interest_routing: bool(false, {
-    doc: "A worker gets the control tasks of those users only whose tabs it holds (in 256 buckets by user id), instead of all. Worth it with several workers of few users each: one with some hundred users holds nearly every bucket. Galaxy's own processes do not get these tasks. Processes with and without it work together.",
-  }),
   max_connections: int(20_000, {
     min: 1,
     doc: 'Streams per worker; beyond it the answer is 503 with Retry-After. Each needs a file descriptor.',
