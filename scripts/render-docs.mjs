@@ -90,6 +90,17 @@ export function errorsPage(errors) {
   );
 }
 
+const prometheusNames = (name, type) => {
+  const family = name.replaceAll('.', '_');
+  const series = { counter: ['_total'], gauge: [''], timing: ['_sum', '_count'] }[type];
+  return series.map((suffix) => `\`${family}${suffix}\``).join(', ');
+};
+
+const tagsCell = (tags = {}) =>
+  Object.entries(tags)
+    .map(([tag, values]) => `\`${tag}\`${values === 'text' ? '' : `: ${values.join(', ')}`}`)
+    .join('; ');
+
 /** @param metrics METRICS of src/telemetry/metrics.ts */
 export function metricsPage(metrics) {
   return page(
@@ -100,13 +111,10 @@ replaces the leading \`galaxy\`, and tags go in DogStatsD form, with \`statsd_in
 \`attach_to_galaxy\` the form is byte for byte the one Galaxy writes: the prefix in front of the whole name, and no tags
 unless \`statsd_influxdb\` is on.`,
     table(
-      ['name', 'kind', 'meaning', 'tags'],
-      Object.entries(metrics).map(([name, text]) => {
-        const [kind, ...rest] = text.split('; ');
-        const tags = rest.filter((part) => part.startsWith('tag '));
-        const meaning = rest.filter((part) => !part.startsWith('tag '));
-        return row(`\`${name}\``, kind, meaning.join('; '), tags.join('; ').replaceAll('tag ', ''));
-      }),
+      ['name in statsd', 'name in Prometheus', 'type', 'sent by', 'tags', 'meaning'],
+      Object.entries(metrics).map(([name, { type, from, tags, meaning }]) =>
+        row(`\`${name}\``, prometheusNames(name, type), type, from, tagsCell(tags), meaning),
+      ),
     ),
     `## What to watch
 

@@ -12,6 +12,7 @@ import { dirname } from 'node:path';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
+import type { ManagerParts } from '../connections/parts.js';
 import { LightconeError } from '../core/errors.js';
 import type { Tick } from '../core/events.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
@@ -19,6 +20,7 @@ import { SqlAccounts } from '../database/accounts.js';
 import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
+import type { Database } from '../database/port.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
@@ -37,6 +39,7 @@ import {
   createBus,
   createDatabase,
   createMetrics,
+  MONITOR_CONNECTIONS,
   prepareSchema,
   type Surroundings,
   type WatchedDatabase,
@@ -47,9 +50,10 @@ import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
-const INTEREST_SWEEP_SECONDS = 60;
 /** An address that is not there while the host boots: no interface has it, or no name server answers. */
 const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
+/** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
+const CATCH_UP_CONNECTIONS = 2;
 
 export interface WorkerOptions {
   config: Config;
@@ -114,12 +118,14 @@ export class Worker implements Lifecycle {
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
+      changeLog: new SqlChangeLog(db),
+      notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
+    });
     this.manager = new ConnectionManager({
       config: config.sse,
-      changeLog: new SqlChangeLog(this.database),
-      notifications: config.features.notifications
-        ? new SqlNotificationLog(this.database, encodeId)
-        : undefined,
+      ...logsOf(this.database),
+      returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
       permissions: {
         revoked: async (principals) => {
           const valid = await authenticator.recheck(principals);
@@ -128,7 +134,6 @@ export class Worker implements Lifecycle {
         accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
       },
       subscribed: () => this.bus.subscribed,
-      ...(config.sse.interestRouting && { interest: { bus, sweepSeconds: INTEREST_SWEEP_SECONDS } }),
       encodeId,
       decodeId,
       clock,
@@ -240,8 +245,9 @@ export class Worker implements Lifecycle {
     this.startGauges();
     if (config.sse.attachToGalaxy) return;
     await this.startDuties();
+    const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
     const createHintSource = await chooseHintSource(
-      database,
+      monitorDatabase,
       config.sse.pollIntervalSeconds,
       surroundings.logger,
     );
@@ -250,7 +256,7 @@ export class Worker implements Lifecycle {
         serverName,
         appType: 'webapp',
         config: config.sse,
-        database,
+        database: monitorDatabase,
         createHintSource,
         bus,
         metrics,

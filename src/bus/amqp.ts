@@ -1,11 +1,9 @@
 import type { ChannelModel, Options } from 'amqplib';
 import type { Clock } from '../core/clock.js';
 import type { ControlTask, Tick } from '../core/events.js';
-import type { Bucket } from '../core/interest.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
-import { BucketBindings } from './amqp/bucket-bindings.js';
 import { Consumer } from './amqp/consumer.js';
 import { FreezeWatch } from './amqp/freeze-watch.js';
 import { Link } from './amqp/link.js';
@@ -15,7 +13,6 @@ import {
   CONTROL_KEY,
   declareExchanges,
   declareQueue,
-  routingKeys,
   TICK_EXCHANGE,
 } from './amqp/topology.js';
 import { Availability } from './availability.js';
@@ -37,8 +34,6 @@ export interface AmqpBusOptions {
   random: () => number;
   /** How long a task lives in a queue; 10 s on Galaxy's side. */
   messageTtlMs?: number;
-  /** Publish tasks for named recipients under the keys of their buckets, and receive those of bound buckets only. */
-  interestRouting?: boolean;
 }
 
 /** The bus on a broker: Galaxy's exchange and message form, a queue of its own per worker. */
@@ -49,18 +44,16 @@ export class AmqpBus implements Bus {
   readonly #availability: Availability;
   readonly #freeze: FreezeWatch;
   readonly #complain: OncePerInterval;
-  readonly #bindings: BucketBindings | undefined;
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
 
   constructor(options: AmqpBusOptions) {
-    this.#options = { messageTtlMs: 10_000, interestRouting: false, ...options };
+    this.#options = { messageTtlMs: 10_000, ...options };
     const { url, serverName, logger, metrics, clock, random, messageTtlMs } = this.#options;
     this.#meter = new DispatchMeter(metrics, clock);
     this.#availability = new Availability(logger);
     this.#complain = new OncePerInterval(logger, clock);
-    this.#bindings = this.#options.interestRouting ? new BucketBindings() : undefined;
     this.#freeze = new FreezeWatch(clock, messageTtlMs / 2, () => {
       // Otherwise the reconnect tells of the gap.
       if (this.subscribed) this.#delivery?.gap('frozen');
@@ -106,14 +99,6 @@ export class AmqpBus implements Bus {
     return this.#link.up && this.#delivery !== undefined;
   }
 
-  async bind(buckets: readonly Bucket[]): Promise<boolean> {
-    return this.#bindings ? await this.#bindings.bind(buckets) : this.subscribed;
-  }
-
-  unbind(buckets: readonly Bucket[]): void {
-    this.#bindings?.unbind(buckets);
-  }
-
   problem(): string | undefined {
     return this.#link.problem ?? this.#publisher?.problem;
   }
@@ -123,23 +108,18 @@ export class AmqpBus implements Bus {
   }
 
   publish(task: ControlTask): Promise<void> {
-    const { serverName, messageTtlMs, interestRouting } = this.#options;
-    const [key = CONTROL_KEY, ...otherKeys] = interestRouting ? routingKeys(task) : [CONTROL_KEY];
+    const { serverName, messageTtlMs } = this.#options;
     // "Elect again" is not for its sender, and must reach whoever was busy for longer than an event is of interest.
     const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
     const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
     return this.#meter.measure(task.task, () =>
-      this.#send(CONTROL_EXCHANGE, key, body, {
+      this.#send(CONTROL_EXCHANGE, CONTROL_KEY, body, {
         contentType: 'application/json',
         contentEncoding: 'utf-8',
         deliveryMode: 2,
         priority: 0,
-        headers: {
-          // Named as a double: amqplib would write a whole second as an integer.
-          epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 },
-          // Further routing keys: RabbitMQ gives the message to each queue that any of them leads to, once.
-          ...(otherKeys.length > 0 && { CC: otherKeys }),
-        },
+        // Named as a double: amqplib would write a whole second as an integer.
+        headers: { epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 } },
         ...lifetime,
       }),
     );
@@ -201,20 +181,9 @@ export class AmqpBus implements Bus {
       onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
       onDead: () => this.#link.cut('it neither sends nor answers'),
     });
-    if (this.#bindings) await this.#openBindings(connection, this.#bindings, queue);
     delivery.begin();
     await consumer.start(queue);
     tellGap();
-    // A far broker may take a second for it; until then the queue gets more than it needs, and nothing less.
-    const narrowed = this.#bindings?.narrow();
-    if (!this.#connectedBefore) await narrowed;
-  }
-
-  /** On a channel of its own, whose answers do not stand behind messages that are being delivered. */
-  async #openBindings(connection: ChannelModel, bindings: BucketBindings, queue: string): Promise<void> {
-    const channel = await connection.createChannel();
-    this.#cutWhenItFails(channel);
-    bindings.open(channel, queue);
   }
 
   #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {

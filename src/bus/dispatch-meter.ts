@@ -19,7 +19,7 @@ export class DispatchMeter {
       await send();
       this.metrics.increment('galaxy.sse.dispatch.count', 1, tags);
     } catch (error) {
-      this.metrics.increment('galaxy.sse.dispatch.skipped_no_qw');
+      this.metrics.increment('galaxy.sse.dispatch.skipped_no_qw', 1);
       throw error;
     } finally {
       this.metrics.timing('galaxy.sse.dispatch.latency_ms', this.clock.monotonic() - startedAt, tags);

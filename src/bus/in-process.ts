@@ -58,13 +58,6 @@ export class InProcessBus implements Bus {
     return this.available && this.#delivery !== undefined;
   }
 
-  /** Every task reaches the one worker there is. */
-  async bind(): Promise<boolean> {
-    return this.subscribed;
-  }
-
-  unbind(): void {}
-
   problem(): string | undefined {
     return this.available ? undefined : 'the bus is not running';
   }

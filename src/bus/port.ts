@@ -5,7 +5,6 @@
  * (`test/contract/bus.test.ts`).
  */
 import type { ControlTask, Tick } from '../core/events.js';
-import type { Bucket } from '../core/interest.js';
 import type { Lifecycle } from '../core/lifecycle.js';
 
 /** Why messages may have been missed since the last tick. */
@@ -40,15 +39,6 @@ export interface Subscriber {
   subscribe(handler: BusHandler): void;
   /** True while the subscription is whole. */
   readonly subscribed: boolean;
-  /**
-   * Interest routing: asks for the tasks of these buckets as well. Never rejects.
-   *
-   * @returns true: what is published from now on is received. False: the bus is away; the buckets are remembered, and are
-   * part of the subscription before its gap is told.
-   */
-  bind(buckets: readonly Bucket[]): Promise<boolean>;
-  /** The tasks of these buckets are not needed any more; a few may still come. */
-  unbind(buckets: readonly Bucket[]): void;
 }
 
 /** `start` resolves when connected, or rejects when aborted; a neighbour that is late is waited for with back-off. */

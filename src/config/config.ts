@@ -51,8 +51,6 @@ export interface SseConfig {
   readonly pollIntervalSeconds: number;
   readonly resumeOverlapSeconds: number;
   readonly recentWindowSeconds: number;
-  /** False without a broker. */
-  readonly interestRouting: boolean;
   readonly maxConnections: number;
   readonly maxConnectionsPerUser: number;
   readonly drainTimeoutSeconds: number;

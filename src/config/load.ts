@@ -63,7 +63,6 @@ class ConfigBuilder {
         pollIntervalSeconds: galaxy.history_audit_monitor_poll_interval,
         resumeOverlapSeconds: sse.resume_overlap,
         recentWindowSeconds: sse.recent_window,
-        interestRouting: sse.interest_routing && bus.kind === 'amqp',
         maxConnections: sse.max_connections,
         maxConnectionsPerUser: sse.max_connections_per_user,
         drainTimeoutSeconds: sse.drain_timeout,
@@ -166,11 +165,6 @@ class ConfigBuilder {
           `${at}: needs Galaxy's RabbitMQ; set amqp_internal_connection to the amqp:// URL that Galaxy uses`,
         );
       }
-    }
-    if (sse.interest_routing && !amqpGiven) {
-      this.#warnings.push(
-        `${this.#pathOf('sse', 'interest_routing')}: has no effect without a message broker (amqp_internal_connection)`,
-      );
     }
     if (sse.workers > 1 && !amqpGiven) {
       this.mistakes.push(

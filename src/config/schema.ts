@@ -43,7 +43,7 @@ export const GALAXY_SETTINGS = {
   database_engine_option_pool_size: int(5, {
     min: 1,
     max: 100,
-    doc: 'PostgreSQL connections per process. Open streams hold none of them.',
+    doc: 'PostgreSQL connections per process for requests. Beside them a worker opens up to two for tabs that come back, and whoever leads two for the monitor, one for LISTEN and one for its lock. Open streams hold none.',
   }),
   amqp_internal_connection: optionalText({
     secret: true,
@@ -179,9 +179,6 @@ export const SSE_SETTINGS = {
     max: 86_400,
     unit: 's',
     doc: 'How long deliveries are remembered, so that a returning tab is caught up without the database.',
-  }),
-  interest_routing: bool(false, {
-    doc: "A worker gets the control tasks of those users only whose tabs it holds (in 256 buckets by user id), instead of all. Worth it with several workers of few users each: one with some hundred users holds nearly every bucket. Galaxy's own processes do not get these tasks. Processes with and without it work together.",
   }),
   max_connections: int(20_000, {
     min: 1,

@@ -8,7 +8,6 @@ import { Limiter } from '../core/limiter.js';
 import type { ChangeLog, ChangeScope } from '../database/port.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { commentFrame, eventFrame, type Frame, historyUpdateFrame, type Position } from './frame.js';
-import type { Interest } from './interest.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
 
 const CONCURRENT_READS = 8;
@@ -36,8 +35,6 @@ export class CatchUp {
     private readonly parts: {
       changeLog: ChangeLog;
       recent: RecentLog;
-      /** Undefined without interest routing. */
-      interest?: Interest | undefined;
       /** Undefined where the notification system is off. */
       statuses: StatusBatcher | undefined;
       overlapMicros: number;
@@ -53,12 +50,11 @@ export class CatchUp {
     principal: Principal,
     viewed: readonly HistoryId[],
     since: Cursor,
-    cause: string,
+    cause: 'reconnect' | 'overflow',
   ): Promise<Missed> {
-    const { recent, interest, statuses, overlapMicros, metrics } = this.parts;
+    const { recent, statuses, overlapMicros, metrics } = this.parts;
     const floor = since - overlapMicros;
-    const covered =
-      floor >= recent.coveredSince && (interest === undefined || interest.covers(principal, viewed, floor));
+    const covered = floor >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
     const [status, changes] = await Promise.all([
       statuses?.get({ userId: principal.userId, since: floor }),

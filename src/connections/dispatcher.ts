@@ -9,25 +9,20 @@ import type {
   HistoryUpdateTask,
   HistoryViewerTask,
   NotifyUsersTask,
-  SessionId,
-  UserId,
 } from '../core/events.js';
 import { MAX_IDS_PER_FRAME } from './catch-up.js';
 import { eventFrame, type Frame, historyUpdateFrame } from './frame.js';
-import type { Interest } from './interest.js';
 import type { Outlet } from './outlet.js';
 import type { RecentLog } from './recent-log.js';
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
-import type { ViewerRegistry } from './viewers.js';
+import type { ViewerHolder, ViewerRegistry } from './viewers.js';
 import type { Watermark } from './watermark.js';
 
 export interface DispatcherParts {
   registry: TabRegistry;
   viewers: ViewerRegistry;
   recent: RecentLog;
-  /** Undefined without interest routing. */
-  interest: Interest | undefined;
   watermark: Watermark;
   outlet: Outlet;
   overlapMicros: number;
@@ -157,12 +152,12 @@ export class Dispatcher {
    * not in the tab's catch-up. A history that changed lately is therefore told once to tabs that resumed.
    */
   viewer(task: HistoryViewerTask): void {
-    const { registry, viewers, recent, interest, overlapMicros } = this.parts;
+    const { registry, viewers, recent, overlapMicros } = this.parts;
     const historyId = this.parts.decodeId(task.historyId);
     if (historyId === undefined) return;
     const { userId, sessionId } = task;
     // A signed-in browser names its user and its session: the user covers both.
-    let holder: { userId: UserId } | { sessionId: SessionId } | undefined;
+    let holder: ViewerHolder | undefined;
     let first: Tab | undefined;
     if (userId !== undefined && registry.firstOfUser(userId)) {
       holder = { userId };
@@ -177,32 +172,13 @@ export class Dispatcher {
       return;
     }
     if (!viewers.subscribe(holder, historyId)) return;
-    const binding = interest?.attendHistory(historyId);
-    if (binding !== undefined) {
-      void binding.then(() => this.tellHolder(holder, historyId));
-      return;
-    }
     const frames = this.frames([historyId], undefined);
     const delivered = recent.lastDelivery(historyId) ?? 0;
     for (let tab = first; tab; tab = 'userId' in holder ? tab.nextOfUser : tab.nextOfSession) {
       if (tab.resumedFrom === undefined) continue;
       const floor = tab.resumedFrom - overlapMicros;
-      const covered =
-        floor >= recent.coveredSince && (interest === undefined || interest.coversHistory(historyId, floor));
-      if (delivered >= floor || !covered) this.putAll(tab, frames);
+      if (delivered >= floor || floor < recent.coveredSince) this.putAll(tab, frames);
     }
-  }
-
-  /**
-   * Until its bucket was bound, changes of the history went elsewhere: one event, wanted or not, makes up for all of them.
-   */
-  private tellHolder(holder: { userId: UserId } | { sessionId: SessionId }, historyId: HistoryId): void {
-    const { registry, viewers } = this.parts;
-    if (!viewers.of(holder).has(historyId)) return;
-    const frames = this.frames([historyId], undefined);
-    const byUser = 'userId' in holder;
-    let tab = byUser ? registry.firstOfUser(holder.userId) : registry.firstOfSession(holder.sessionId);
-    for (; tab; tab = byUser ? tab.nextOfUser : tab.nextOfSession) this.putAll(tab, frames);
   }
 
   private frames(historyIds: readonly HistoryId[], updateTime: number | undefined): Frame[] {

@@ -1,13 +1,13 @@
 /** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
 import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
-import { secondsToMicros } from '../core/time.js';
+import { formatIso, secondsToMicros } from '../core/time.js';
 import type { ChangeLog } from '../database/port.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
+import { DatabaseClock } from './database-clock.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
-import type { Interest } from './interest.js';
 import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import type { RecentLog } from './recent-log.js';
@@ -21,33 +21,34 @@ const TASK_EXPIRY_SECONDS = 10;
 
 export interface Live {
   watermark: Watermark;
+  databaseClock: DatabaseClock;
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
 }
 
 export function createLive(
-  { config, changeLog, notifications, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
+  { config, changeLog, notifications, returning, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
   {
     registry,
     viewers,
     outlet,
     recent,
-    interest,
-  }: {
-    registry: TabRegistry;
-    viewers: ViewerRegistry;
-    outlet: Outlet;
-    recent: RecentLog;
-    interest: Interest | undefined;
-  },
+  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
   /** The database clock. */
   now: Cursor,
 ): Live {
   const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
+  const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
+  databaseClock.onStepBack((to, from) => {
+    logger.warn(
+      { to: formatIso(to), from: formatIso(from) },
+      'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
+    );
+  });
   const watermark = new Watermark(
     clock,
-    now,
+    databaseClock,
     now - overlapMicros,
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
   );
@@ -55,7 +56,6 @@ export function createLive(
     registry,
     viewers,
     recent,
-    interest,
     watermark,
     outlet,
     overlapMicros,
@@ -64,9 +64,9 @@ export function createLive(
   });
   // Three statements each: a storm of reconnects must not become one of statements.
   const statuses: StatusBatcher | undefined =
-    notifications &&
+    returning.notifications &&
     new Batcher({
-      ask: (requests) => notifications.statuses(requests),
+      ask: (requests) => returning.notifications!.statuses(requests),
       burst: 4,
       perSecond: 3,
       maxBatch: 1000,
@@ -75,12 +75,20 @@ export function createLive(
     });
   return {
     watermark,
+    databaseClock,
     dispatcher,
     resume: new Resume({
-      catchUp: new CatchUp({ changeLog, recent, interest, statuses, overlapMicros, metrics }),
+      catchUp: new CatchUp({
+        changeLog: returning.changeLog,
+        recent,
+        statuses,
+        overlapMicros,
+        metrics,
+      }),
       outlet,
       viewers,
       watermark,
+      databaseClock,
       encodeId,
       complain: new OncePerInterval(logger, clock),
     }),
@@ -89,6 +97,7 @@ export function createLive(
       notifications,
       dispatcher,
       watermark,
+      databaseClock,
       overlapMicros,
       logger,
       metrics,

@@ -9,13 +9,13 @@ import { Backoff } from '../core/backoff.js';
 import { onEachBeat } from '../core/beat.js';
 import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
-import { secondsToMicros } from '../core/time.js';
+import { formatIso, secondsToMicros } from '../core/time.js';
+import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { Admission } from './admission.js';
 import { preamble } from './body.js';
 import { drainTabs } from './drain.js';
 import { Endings } from './endings.js';
 import { commentFrame, type Frame, Position } from './frame.js';
-import { Interest } from './interest.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
@@ -50,8 +50,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly outlet: Outlet;
   readonly recent: RecentLog;
-  /** Undefined without interest routing. */
-  readonly interest: Interest | undefined;
   readonly admission: Admission;
   private readonly wheel: Wheel;
   private readonly endings = new Endings();
@@ -65,18 +63,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
+  private readonly complain: OncePerInterval;
 
   constructor(private readonly parts: ManagerParts) {
     const { config } = parts;
+    this.complain = new OncePerInterval(parts.logger, parts.clock);
     this.admission = new Admission(config, this.registry, parts.metrics);
     this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
       this.resume(tab, tab.position.cursor, 'overflow');
     });
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
-    const { registry, viewers } = this;
-    const { changeLog, logger, interest } = parts;
-    this.interest =
-      interest && new Interest({ bus: interest.bus, now: () => changeLog.now(), registry, viewers, logger });
     this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
@@ -147,12 +143,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (told && task.task === 'history_update') this.measureDelivery(task.updateTime);
   }
 
-  onTick(tick: Tick): void {
-    this.live?.watermark.advance(tick.until);
+  onTick({ leader, until }: Tick): void {
+    if (this.live?.watermark.advance(until) !== false) return;
+    this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
+    this.complain.warn(
+      { leader, until: formatIso(until), databaseClock: formatIso(this.live.watermark.estimateNow()) },
+      "a tick is ahead of the database's clock and is ignored: who sends it?",
+    );
   }
 
   onGap(cause: GapCause): void {
-    if (cause === 'reconnected') this.interest?.reconnected();
     this.live?.gapRepair.request(cause);
   }
 
@@ -168,26 +168,20 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /** @returns the cursor, or undefined (counted) when the text is none or lies in the future: then the tab starts afresh */
-  acceptCursor(moment: Cursor | undefined): Cursor | undefined {
-    const now = this.live?.watermark.estimateNow() ?? 0;
-    const reason =
-      moment === undefined
-        ? 'unreadable'
-        : moment > now + secondsToMicros(FUTURE_TOLERANCE_SECONDS)
-          ? 'future'
-          : undefined;
-    if (reason === undefined) return moment;
-    this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
-    return undefined;
-  }
-
   /**
-   * To be called before `open`, and awaited where it is anything to wait for: until then this worker may not be told what
-   * concerns the tab.
+   * @returns the cursor to catch up from: what cannot be read, or lies in the future (counted), says nothing of what the tab
+   * has seen, so all that was lately told is told again
    */
-  attend(principal: Principal, viewed: readonly HistoryId[]): Promise<void> | undefined {
-    return this.interest?.attend(principal, viewed);
+  acceptCursor(moment: Cursor | undefined): Cursor | undefined {
+    const { live } = this;
+    if (live === undefined) return moment;
+    const now = live.watermark.estimateNow();
+    const future = now + secondsToMicros(FUTURE_TOLERANCE_SECONDS);
+    // One that was given out before the clock was set back may lie ahead and is known all the same.
+    if (moment !== undefined && live.databaseClock.judge(moment) <= future) return moment;
+    const reason = moment === undefined ? 'unreadable' : 'future';
+    this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
+    return now - secondsToMicros(this.parts.config.recentWindowSeconds);
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
@@ -250,6 +244,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   private everySecond(): void {
     const { watermark } = this.live!;
+    this.live!.databaseClock.look();
     if (this.parts.subscribed()) watermark.trail();
     this.recent.expire(watermark.estimateNow());
     this.keepaliveFrame = undefined;
@@ -259,8 +254,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { permissionCheckSeconds } = this.parts.config;
     if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
-    if (this.interest && this.wheel.second % this.parts.interest!.sweepSeconds === 0) this.interest.sweep();
     this.reportCounts();
+    this.reportWatermarkAge();
   }
 
   private keepalive(tab: Tab): void {
@@ -282,6 +277,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (merged > this.reported.merged)
       metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
     this.reported = { queued, written, merged };
+  }
+
+  private reportWatermarkAge(): void {
+    const { watermark } = this.live!;
+    const ageMs = Math.max(0, Math.round((watermark.estimateNow() - watermark.cursor) / 1000));
+    this.parts.metrics.gauge('galaxy.sse.watermark_age_ms', ageMs);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
 /** What the connection manager is made of; `app/` puts it together. */
-import type { Subscriber } from '../bus/port.js';
 import type { SseConfig } from '../config/config.js';
 import type { Clock } from '../core/clock.js';
 import type { HistoryId } from '../core/events.js';
@@ -13,11 +12,11 @@ export interface ManagerParts {
   changeLog: ChangeLog;
   /** Undefined where the notification system is off. */
   notifications: NotificationLog | undefined;
+  /** The same, for tabs that come back: however many they are and however old their cursors, nothing else waits for them. */
+  returning: Pick<ManagerParts, 'changeLog' | 'notifications'>;
   permissions: PermissionSource;
   /** Whether the bus is connected: while it is not, nothing can be said about what was missed. */
   subscribed: () => boolean;
-  /** Where tasks are routed by interest: who is asked for them, and how often unused buckets are looked for. */
-  interest?: { bus: Pick<Subscriber, 'bind' | 'unbind'>; sweepSeconds: number };
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
   clock: Clock;

@@ -15,21 +15,16 @@ interface Viewers {
 export type ViewerHolder = { userId: UserId } | { sessionId: SessionId } | { tab: Tab };
 
 export class ViewerRegistry {
-  private readonly byHistory = new Map<HistoryId, Viewers>();
+  private readonly histories = new Map<HistoryId, Viewers>();
   /** What each holder looks at, so that forgetting it needs no search. */
   private readonly held = new Map<string | Tab, Set<HistoryId>>();
 
   get size(): number {
-    return this.byHistory.size;
-  }
-
-  /** All that anybody here looks at. */
-  histories(): Iterable<HistoryId> {
-    return this.byHistory.keys();
+    return this.histories.size;
   }
 
   get(historyId: HistoryId): Viewers | undefined {
-    return this.byHistory.get(historyId);
+    return this.histories.get(historyId);
   }
 
   /** @returns false when it was there already */
@@ -42,10 +37,10 @@ export class ViewerRegistry {
       this.held.set(key, held);
     }
     held.add(historyId);
-    let viewers = this.byHistory.get(historyId);
+    let viewers = this.histories.get(historyId);
     if (!viewers) {
       viewers = { users: new Set(), sessions: new Set(), tabs: new Set() };
-      this.byHistory.set(historyId, viewers);
+      this.histories.set(historyId, viewers);
     }
     if ('userId' in holder) viewers.users.add(holder.userId);
     else if ('sessionId' in holder) viewers.sessions.add(holder.sessionId);
@@ -58,12 +53,12 @@ export class ViewerRegistry {
     const held = this.held.get(key);
     if (!held?.delete(historyId)) return;
     if (held.size === 0) this.held.delete(key);
-    const viewers = this.byHistory.get(historyId)!;
+    const viewers = this.histories.get(historyId)!;
     if ('userId' in holder) viewers.users.delete(holder.userId);
     else if ('sessionId' in holder) viewers.sessions.delete(holder.sessionId);
     else viewers.tabs.delete(holder.tab);
     if (viewers.users.size + viewers.sessions.size + viewers.tabs.size === 0)
-      this.byHistory.delete(historyId);
+      this.histories.delete(historyId);
   }
 
   forget(holder: ViewerHolder): void {

@@ -21,7 +21,6 @@ import type { Logger } from '../telemetry/logger.js';
 import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
 import { FirstRequests } from './first-request.js';
-import { shareSocketShapes } from './socket-shapes.js';
 import { LateValidation } from './validation.js';
 
 export type App = FastifyInstance<
@@ -83,7 +82,6 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
 export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }: HttpAppOptions): App {
-  shareSocketShapes();
   const crossOrigin = new CrossOrigin(http);
   let firstRequests: FirstRequests | undefined;
   const app: App = Fastify({

@@ -51,8 +51,6 @@ export function registerStream(app: App, deps: StreamDeps): void {
         return comeBack(reply, toErrorReply(error).body.err_msg);
       throw error;
     }
-    const attended = manager.attend(principal, viewed);
-    if (attended) await attended;
     // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
     if (request.raw.socket.destroyed) return reply.hijack();
     if (!manager.ready) return comeBack(reply, notReady(manager));
@@ -82,8 +80,6 @@ export function createStreamShortcut(deps: StreamDeps): Shortcut {
       if (!enabled || !manager.ready) return false;
       const principal = authenticator.tryCached({ headers, query: undefined });
       if (principal === undefined || !manager.admission.hasRoomFor(principal)) return false;
-      // The route waits for it.
-      if (manager.attend(principal, []) !== undefined) return false;
       const since = requestedCursor(headers, {}, manager);
       opening.openOn(socket, { principal, since, viewed: [] }, added);
       return true;

@@ -1,10 +1,10 @@
-import { type MetricName, type Metrics, noMetrics, type Tags } from './metrics.js';
+import { type MetricName, type MetricSink, type MetricType, noMetrics, type Tags } from './metrics.js';
 import { SeriesMap } from './series.js';
 
 export interface Total {
   readonly name: MetricName;
   readonly tags: Tags;
-  readonly kind: 'counter' | 'timing' | 'gauge';
+  readonly kind: MetricType;
   /** Counter: the total. Gauge: the last value. Timing: the sum in milliseconds. */
   readonly value: number;
   /** Timing: how many there were. */
@@ -14,14 +14,14 @@ export interface Total {
 type Mutable = { -readonly [Key in keyof Total]: Total[Key] };
 
 /** Keeps totals since the start, for `/api/status`, Prometheus and tests, and passes everything on. */
-export class CountingMetrics implements Metrics {
+export class CountingMetrics implements MetricSink {
   readonly #counters = kind('counter');
   readonly #timings = kind('timing');
   readonly #gauges = kind('gauge');
 
-  constructor(private readonly next: Metrics = noMetrics) {}
+  constructor(private readonly next: MetricSink = noMetrics) {}
 
-  increment(name: MetricName, value = 1, tags?: Tags): void {
+  increment(name: MetricName, value: number, tags?: Tags): void {
     this.#counters.get(name, tags).value += value;
     this.next.increment(name, value, tags);
   }

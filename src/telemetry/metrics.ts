@@ -1,43 +1,180 @@
 /**
- * What a part may say of itself in numbers. Names are the contract's (section 6.1) and Lightcone's own under the same
- * prefix; every name used anywhere stands in `METRICS`, from which `docs/metrics.md` is checked.
+ * What a component reports about itself in numbers. `METRICS` is the one table: senders are checked against it by the
+ * compiler, and `docs/metrics.md` is made from it. Names come from Galaxy (contract section 6.1) or share its prefix.
  */
+import type { TaskName } from '../core/events.js';
+
+export type MetricType = 'counter' | 'timing' | 'gauge';
 export type Tags = Readonly<Record<string, string>>;
 
+/** Any text, such as a server's name. Everything else lists its values. */
+const TEXT = 'text';
+
+interface MetricSpec {
+  type: MetricType;
+  meaning: string;
+  /** Which process sends it. */
+  from: 'worker' | 'monitor' | 'publisher';
+  tags?: Readonly<Record<string, readonly string[] | typeof TEXT>>;
+}
+
+const TASKS = [
+  'history_update',
+  'notify_users',
+  'notify_broadcast',
+  'entry_point_update',
+  'subscribe_history_viewer',
+  'unsubscribe_history_viewer',
+  'reconfigure_watcher',
+] as const satisfies readonly TaskName[];
+
+export const METRICS = {
+  'galaxy.sse.connections.active': {
+    type: 'gauge',
+    meaning:
+      'open streams of this worker: `broadcast` counts all of them, `per_user` those of signed-in users; sent only with `enable_sse_connection_metrics`',
+    from: 'worker',
+    tags: { kind: ['broadcast', 'per_user'], server_name: TEXT },
+  },
+  'galaxy.sse.connections.dropped': {
+    type: 'counter',
+    meaning: 'events discarded because the queue of their tab was full; the tab is caught up afterwards',
+    from: 'worker',
+    tags: { reason: ['queue_full'] },
+  },
+  'galaxy.sse.dispatch.count': {
+    type: 'counter',
+    meaning: 'control tasks published',
+    from: 'publisher',
+    tags: { task: TASKS },
+  },
+  'galaxy.sse.dispatch.latency_ms': {
+    type: 'timing',
+    meaning: 'time to publish one control task, failures included',
+    from: 'publisher',
+    tags: { task: TASKS },
+  },
+  'galaxy.sse.dispatch.skipped_no_qw': {
+    type: 'counter',
+    meaning: 'control tasks that could not be published because the bus was away',
+    from: 'publisher',
+  },
+  'galaxy.sse.delivery.latency_ms': {
+    type: 'timing',
+    meaning: 'time from the audit time of a change to the write on the socket',
+    from: 'worker',
+  },
+  'galaxy.sse.changes.seen': {
+    type: 'counter',
+    meaning: 'changed histories that the monitor took in',
+    from: 'monitor',
+  },
+  'galaxy.sse.tasks.received': {
+    type: 'counter',
+    meaning: 'control tasks that a worker received',
+    from: 'worker',
+    tags: { task: TASKS },
+  },
+  'galaxy.sse.tasks.invalid': {
+    type: 'counter',
+    meaning: 'messages on the bus that are no valid control task or tick, and were ignored',
+    from: 'worker',
+    tags: { reason: TEXT },
+  },
+  'galaxy.sse.events.queued': {
+    type: 'counter',
+    meaning: 'events queued for tabs, one per tab',
+    from: 'worker',
+  },
+  'galaxy.sse.events.written': {
+    type: 'counter',
+    meaning: 'events handed to sockets',
+    from: 'worker',
+  },
+  'galaxy.sse.events.merged': {
+    type: 'counter',
+    meaning: 'events merged into one that was still waiting in the queue of a tab',
+    from: 'worker',
+  },
+  'galaxy.sse.connections.closed': {
+    type: 'counter',
+    meaning: 'streams that ended',
+    from: 'worker',
+    tags: { reason: TEXT },
+  },
+  'galaxy.sse.connections.refused': {
+    type: 'counter',
+    meaning: 'streams that were refused',
+    from: 'worker',
+    tags: { reason: TEXT },
+  },
+  'galaxy.sse.resume.count': {
+    type: 'counter',
+    meaning: 'catch-ups of tabs',
+    from: 'worker',
+    tags: { source: ['memory', 'database'], cause: ['reconnect', 'overflow'] },
+  },
+  'galaxy.sse.resume.invalid_cursor': {
+    type: 'counter',
+    meaning: 'Last-Event-ID values that are unreadable or lie in the future',
+    from: 'worker',
+    tags: { reason: TEXT },
+  },
+  'galaxy.sse.gap.count': {
+    type: 'counter',
+    meaning: 'gaps of this worker that were repaired from the database',
+    from: 'worker',
+    tags: { cause: TEXT },
+  },
+  'galaxy.sse.monitor.resync': {
+    type: 'counter',
+    meaning: 'times the monitor read the changes since its cursor from the database',
+    from: 'monitor',
+    tags: { cause: TEXT },
+  },
+  'galaxy.sse.monitor.leader': {
+    type: 'gauge',
+    meaning: '1 while this process is the elected monitor, else 0',
+    from: 'monitor',
+  },
+  'galaxy.sse.monitor.cursor_age_ms': {
+    type: 'gauge',
+    meaning: 'how far the cursor of the monitor is behind the database clock',
+    from: 'monitor',
+  },
+  'galaxy.sse.watermark_age_ms': {
+    type: 'gauge',
+    meaning: 'how far the last tick that this worker received is behind the database clock',
+    from: 'worker',
+  },
+} as const satisfies Readonly<Record<string, MetricSpec>>;
+
+export type MetricName = keyof typeof METRICS;
+
+type NameOf<Type extends MetricType> = {
+  [Name in MetricName]: (typeof METRICS)[Name]['type'] extends Type ? Name : never;
+}[MetricName];
+
+/** The tags of one metric: every one of its keys, with one of its values. */
+export type TagsOf<Name extends MetricName> = (typeof METRICS)[Name] extends { tags: infer Spec }
+  ? { readonly [Key in keyof Spec]: Spec[Key] extends readonly (infer Value)[] ? Value : string }
+  : undefined;
+type TagArguments<Name extends MetricName> =
+  TagsOf<Name> extends undefined ? [tags?: undefined] : [tags: TagsOf<Name>];
+
 export interface Metrics {
-  increment(name: MetricName, value?: number, tags?: Tags): void;
+  increment<Name extends NameOf<'counter'>>(name: Name, value: number, ...tags: TagArguments<Name>): void;
   /** @param ms milliseconds */
+  timing<Name extends NameOf<'timing'>>(name: Name, ms: number, ...tags: TagArguments<Name>): void;
+  gauge<Name extends NameOf<'gauge'>>(name: Name, value: number, ...tags: TagArguments<Name>): void;
+}
+
+/** What takes any series: the stores and senders behind `Metrics`. */
+export interface MetricSink {
+  increment(name: MetricName, value: number, tags?: Tags): void;
   timing(name: MetricName, ms: number, tags?: Tags): void;
   gauge(name: MetricName, value: number, tags?: Tags): void;
 }
 
-export const METRICS = {
-  'galaxy.sse.connections.active':
-    'gauge; open streams of this worker; tag kind = broadcast (all) | per_user',
-  'galaxy.sse.connections.dropped': 'counter; events discarded from a full tab queue; tag reason',
-  'galaxy.sse.dispatch.count': 'counter; control tasks published; tag task',
-  'galaxy.sse.dispatch.latency_ms': 'timing; publishing one control task, also when it failed; tag task',
-  'galaxy.sse.dispatch.skipped_no_qw':
-    'counter; control tasks that could not be published because the bus is away',
-  'galaxy.sse.delivery.latency_ms': 'timing; from the audit time of a change to the write on the socket',
-  'galaxy.sse.changes.seen': 'counter; changed histories that the monitor took in',
-  'galaxy.sse.tasks.received': 'counter; control tasks that a worker received; tag task',
-  'galaxy.sse.tasks.invalid': 'counter; messages on the bus that are not a valid control task; tag reason',
-  'galaxy.sse.events.queued': 'counter; events put to tabs (one per tab); tag kind',
-  'galaxy.sse.events.written': 'counter; events handed to sockets',
-  'galaxy.sse.events.merged': 'counter; events merged into one that was still waiting in a tab queue',
-  'galaxy.sse.connections.closed': 'counter; streams ended; tag reason',
-  'galaxy.sse.connections.refused': 'counter; streams refused; tag reason',
-  'galaxy.sse.resume.count': 'counter; catch-ups of tabs; tag source = memory | database | none, tag cause',
-  'galaxy.sse.resume.invalid_cursor':
-    'counter; Last-Event-ID that is unreadable or lies in the future; tag reason',
-  'galaxy.sse.gap.count': 'counter; gaps of this worker that were repaired from the database; tag cause',
-  'galaxy.sse.monitor.resync': 'counter; reads of changes since the cursor by the monitor; tag cause',
-  'galaxy.sse.monitor.leader': 'gauge; 1 while this process is the elected monitor, else 0',
-  'galaxy.sse.monitor.cursor_age_ms': 'gauge; how far the monitor cursor is behind the database clock',
-  'galaxy.sse.watermark_age_ms': 'gauge; how far the watermark of this worker is behind its clock',
-} as const;
-export type MetricName = keyof typeof METRICS;
-
 /** Costs nothing; used where no statsd is configured. */
-export const noMetrics: Metrics = { increment() {}, timing() {}, gauge() {} };
+export const noMetrics: MetricSink & Metrics = { increment() {}, timing() {}, gauge() {} };

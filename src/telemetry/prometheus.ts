@@ -15,7 +15,7 @@ export function formatPrometheus(totals: readonly Total[]): string {
     const family = total.name.replaceAll('.', '_') + (total.kind === 'counter' ? '_total' : '');
     let lines = families.get(family);
     if (!lines) {
-      lines = [`# HELP ${family} ${METRICS[total.name]}`, `# TYPE ${family} ${TYPES[total.kind]}`];
+      lines = [`# HELP ${family} ${METRICS[total.name].meaning}`, `# TYPE ${family} ${TYPES[total.kind]}`];
       families.set(family, lines);
     }
     const labels = formatLabels(total.tags);

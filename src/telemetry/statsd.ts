@@ -2,7 +2,7 @@ import { StatsD } from 'hot-shots';
 import type { StatsdConfig } from '../config/config.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from './logger.js';
-import type { MetricName, Metrics, Tags } from './metrics.js';
+import type { MetricName, MetricSink, Tags } from './metrics.js';
 import { OncePerInterval } from './once-per-interval.js';
 import { SeriesMap } from './series.js';
 import { wireSeries, wireTiming } from './statsd-form.js';
@@ -23,7 +23,7 @@ interface Series {
  * Metrics over UDP, one per datagram. Counters are added up and timings gathered for a second, so that counting costs the
  * hot path an addition and no system call; gauges are sent as they are set. hot-shots does the sending.
  */
-export class StatsdMetrics implements Metrics {
+export class StatsdMetrics implements MetricSink {
   readonly #client: StatsD;
   readonly #timer: NodeJS.Timeout;
   readonly #series: SeriesMap<Series>;
@@ -62,7 +62,7 @@ export class StatsdMetrics implements Metrics {
     this.#timer.unref();
   }
 
-  increment(name: MetricName, value = 1, tags?: Tags): void {
+  increment(name: MetricName, value: number, tags?: Tags): void {
     this.#series.get(name, tags).count += value;
   }
 

@@ -10,7 +10,6 @@ import { parseArgs } from 'node:util';
 import { createDatabaseOn, startServices } from './bench-services.js';
 import { unwantedTasks } from './bus-figures.js';
 import { onPostgres, onSqlite } from './end-to-end.js';
-import { interestFigures } from './interest-figures.js';
 import { monitorFigures } from './monitor-figures.js';
 import { embeddedStart, monitorSize } from './start-figures.js';
 import { median, rounded } from './statistics.js';
@@ -40,8 +39,6 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   latency: () => latency(settings),
   slow_readers: () => slowReaders(settings),
   unwanted_tasks: () => unwantedTasks(settings),
-  interest_routing: async () =>
-    interestFigures({ ...services, ...(await withDatabase()), seconds: 2 * seconds }),
   idle: async () => idle(await withDatabase(), tabs),
   end_to_end_postgresql: async () => onPostgres(await withDatabase(), 2 * seconds),
   end_to_end_sqlite: () => onSqlite(2 * seconds),

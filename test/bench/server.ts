@@ -6,7 +6,6 @@
  * The environment is that of `settings.ts`, and
  *
  * `BENCH_USERS`         users in the database, 20000
- * `BENCH_SERVER_NAME`   its server name, bench
  *
  * Without a broker and a parent `POST /` on PORT + 1 publishes the body as a broadcast, `POST /?u=N` to user number N, on the worker's
  * own bus. SIGUSR2 collects garbage. To a parent it answers `{ ask: 'usage' | 'gc' }`.
@@ -46,7 +45,7 @@ if (config.sse.workers > 1) {
 } else {
   const worker = await Worker.create({
     config,
-    serverName: env.BENCH_SERVER_NAME ?? 'bench',
+    serverName: 'bench',
     demo: false,
     supervised: false,
     surroundings,

@@ -1,10 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { AmqpBus, type AmqpBusOptions } from '../../src/bus/amqp.js';
+import { AmqpBus } from '../../src/bus/amqp.js';
 import { InProcessBus } from '../../src/bus/in-process.js';
 import type { Bus, BusHandler } from '../../src/bus/port.js';
 import { systemClock } from '../../src/core/clock.js';
 import type { ControlTask } from '../../src/core/events.js';
-import { historyBucket, ownerBucket } from '../../src/core/interest.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { broadcast, Recorder, tick } from '../support/bus.js';
@@ -21,25 +20,21 @@ afterAll(async () => {
   await vhost.delete();
 });
 
-const amqp = (metrics: CountingMetrics, options: Partial<AmqpBusOptions> = {}): Bus =>
-  new AmqpBus({
-    url: vhost.amqpUrl,
-    serverName: 'main.1',
-    logger,
-    metrics,
-    clock: systemClock,
-    random: Math.random,
-    ...options,
-  });
-
 const BUSES: [string, (metrics: CountingMetrics) => Bus][] = [
   ['in-process', (metrics) => new InProcessBus({ logger, metrics, clock: systemClock })],
-  ['amqp', amqp],
-  ['amqp (with interest routing)', (metrics) => amqp(metrics, { interestRouting: true })],
+  [
+    'amqp',
+    (metrics) =>
+      new AmqpBus({
+        url: vhost.amqpUrl,
+        serverName: 'main.1',
+        logger,
+        metrics,
+        clock: systemClock,
+        random: Math.random,
+      }),
+  ],
 ];
-const toUser = (userId: number): ControlTask => ({ task: 'entry_point_update', userId });
-/** Whom the tasks below concern. */
-const CONCERNED = [7, 8, 901].map(ownerBucket);
 
 describe.each(BUSES)('the %s bus', (_name, create) => {
   const started: Bus[] = [];
@@ -48,7 +43,6 @@ describe.each(BUSES)('the %s bus', (_name, create) => {
     started.push(bus);
     if (handler) bus.subscribe(handler);
     await bus.start();
-    if (handler) expect(await bus.bind(CONCERNED)).toBe(true);
     return bus;
   };
   afterEach(async () => {
@@ -216,94 +210,5 @@ describe.each(BUSES)('the %s bus', (_name, create) => {
       'changed my mind',
     );
     expect(bus.available).toBe(false);
-  });
-
-  it('goes on with what is bound when something else is unbound, and says when it cannot bind now', async () => {
-    const recorder = new Recorder();
-    const bus = await open(recorder);
-    bus.unbind([ownerBucket(8)]);
-    await bus.publish(toUser(7));
-    await vi.waitFor(() => expect(recorder.received).toEqual([toUser(7)]));
-    await bus.stop();
-    expect(await bus.bind(CONCERNED)).toBe(false);
-  });
-});
-
-describe('amqp with interest routing', () => {
-  const started: Bus[] = [];
-  afterEach(async () => {
-    for (const bus of started.splice(0)) await bus.stop();
-  });
-  const start = async (serverName: string, interestRouting = true) => {
-    const recorder = new Recorder();
-    const bus = amqp(new CountingMetrics(), { serverName, interestRouting });
-    bus.subscribe(recorder);
-    await bus.start();
-    started.push(bus);
-    return { bus, recorder };
-  };
-  /** Everything published before it on the same channel has arrived where it has. */
-  const end = broadcast('the end');
-  const untilTheEnd = async (publisher: Bus, recorders: Recorder[]): Promise<ControlTask[][]> => {
-    await publisher.publish(end);
-    await vi.waitFor(() => {
-      for (const { received } of recorders) expect(received).toContainEqual(end);
-    });
-    return recorders.map(({ received }) => received.slice(0, received.findIndex(isEnd)) as ControlTask[]);
-  };
-  const isEnd = (it: unknown): boolean => JSON.stringify(it) === JSON.stringify(end);
-
-  it('brings a task to exactly the workers that are bound to one of its buckets, once to each', async () => {
-    const [one, two, none] = [await start('main.1'), await start('main.2'), await start('main.3')];
-    await one.bus.bind([ownerBucket(7), ownerBucket(8), historyBucket(42)]);
-    await two.bus.bind([ownerBucket(8), ownerBucket(901)]);
-    const toSession: ControlTask = { task: 'entry_point_update', sessionId: 901 };
-    const toBoth: ControlTask = { task: 'notify_users', userIds: [7, 8, 9], payload: '{}' };
-    const foreign: ControlTask = {
-      task: 'history_update',
-      userUpdates: new Map([[9, [41, 42]]]),
-      sessionUpdates: new Map(),
-    };
-    for (const task of [toUser(7), toUser(9), toSession, toBoth, foreign]) await none.bus.publish(task);
-    const got = await untilTheEnd(
-      none.bus,
-      [one, two, none].map(({ recorder }) => recorder),
-    );
-    expect(got).toEqual([[toUser(7), toBoth, foreign], [toSession, toBoth], []]);
-  });
-
-  it('stops bringing what is unbound', async () => {
-    const { bus, recorder } = await start('main.1');
-    await bus.bind([ownerBucket(7), ownerBucket(8)]);
-    bus.unbind([ownerBucket(7)]);
-    // Answered in their order: when this one is bound, the other is unbound.
-    await bus.bind([ownerBucket(9)]);
-    for (const id of [7, 8, 9]) await bus.publish(toUser(id));
-    expect(await untilTheEnd(bus, [recorder])).toEqual([[toUser(8), toUser(9)]]);
-  });
-
-  it('brings everything to workers without it, and takes what publishers without it send', async () => {
-    const [routed, plain] = [await start('main.1'), await start('main.2', false)];
-    await routed.bus.publish(toUser(7));
-    await plain.bus.publish(toUser(8));
-    await Promise.all([routed.bus.publish(broadcast('1')), plain.bus.publish(broadcast('2'))]);
-    await vi.waitFor(() => {
-      expect(plain.recorder.received).toHaveLength(4);
-      expect(routed.recorder.received).toHaveLength(3);
-    });
-    expect(routed.recorder.received).not.toContainEqual(toUser(7));
-    expect(routed.recorder.received).toContainEqual(toUser(8));
-  });
-
-  it('tells everybody where a task concerns very many', async () => {
-    const { bus, recorder } = await start('main.1');
-    const toMany = (count: number): ControlTask => ({
-      task: 'notify_users',
-      userIds: Array.from({ length: count }, (_, i) => i + 1),
-      payload: '{}',
-    });
-    await bus.publish(toMany(64));
-    await bus.publish(toMany(65));
-    expect(await untilTheEnd(bus, [recorder])).toEqual([[toMany(65)]]);
   });
 });

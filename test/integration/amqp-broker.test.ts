@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import type { ControlTask } from '../../src/core/events.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
 import { createVhost, type Rabbit, startRabbit, type Vhost } from '../support/rabbitmq.js';
 
@@ -45,41 +44,6 @@ it.each(['stop', 'kill'] as const)(
     expect(lines.length).toBeLessThan(10);
   },
 );
-
-it('after a restart of the broker, tasks of the bound buckets come from the first moment on', async () => {
-  const routed = amqpBus(vhost.amqpUrl, { serverName: 'main.2', interestRouting: true });
-  const { bus, recorder } = routed;
-  await bus.start();
-  try {
-    const buckets = Array.from({ length: 100 }, (_, bucket) => bucket);
-    expect(await bus.bind(buckets)).toBe(true);
-    await rabbit.halt('kill');
-    await vi.waitFor(() => expect(bus.subscribed).toBe(false));
-    // Asked for while the broker is away.
-    expect(await bus.bind([100])).toBe(false);
-    bus.unbind([7]);
-    await rabbit.resume();
-    const told = () => recorder.received.includes('reconnected');
-    await vi.waitFor(() => expect(told()).toBe(true), { timeout: 5_000, interval: 1 });
-    const to = (userId: number): ControlTask => ({ task: 'entry_point_update', userId });
-    await vi.waitFor(() => expect(bus.available).toBe(true), { timeout: 5_000, interval: 1 });
-    for (const userId of [100, 99]) await bus.publish(to(userId));
-    await vi.waitFor(() => expect(recorder.received).toEqual(['reconnected', to(100), to(99)]));
-    // And the rest is given up a moment later.
-    await vi.waitFor(
-      async () => {
-        const from = recorder.received.length;
-        await bus.publish(to(7));
-        await bus.publish(broadcast('{}'));
-        await vi.waitFor(() => expect(recorder.received.slice(from)).toContainEqual(broadcast('{}')));
-        expect(recorder.received.slice(from)).not.toContainEqual(to(7));
-      },
-      { timeout: 5_000 },
-    );
-  } finally {
-    await bus.stop();
-  }
-});
 
 it('while the broker takes no messages (memory alarm), publishing fails at once, and works when it is over', async () => {
   const { bus, recorder } = test;

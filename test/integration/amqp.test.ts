@@ -1,7 +1,6 @@
 import { type ChannelModel, type ConsumeMessage, connect } from 'amqplib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
-import { historyBucket, ownerBucket } from '../../src/core/interest.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
 import { publishAsGalaxy, receiveAsGalaxy } from '../support/kombu.js';
 import { createVhost, type Vhost } from '../support/rabbitmq.js';
@@ -47,7 +46,7 @@ async function rawConnection(): Promise<ChannelModel> {
 }
 
 describe('the topology', () => {
-  it("is Galaxy's exchange, our tick exchange, and one queue of the worker's own with its bindings", async () => {
+  it("is Galaxy's exchange, our tick exchange, and one queue of the worker's own with both bindings", async () => {
     await started();
     expect(
       (await vhost.exchanges()).map(({ name, type, durable, auto_delete, internal, arguments: args }) => ({
@@ -87,25 +86,7 @@ describe('the topology', () => {
     expect(queue?.name).toMatch(/^lightcone\.main\.1\./);
     expect(
       (await vhost.bindings()).map((binding) => `${binding.source} ${binding.routing_key}`).sort(),
-    ).toEqual([
-      'galaxy_core_exchange control.*',
-      'galaxy_core_exchange sse.*',
-      'galaxy_core_exchange web.control',
-      'lightcone_ticks ',
-    ]);
-  });
-
-  it('has, with interest routing, the keys of what is bound in place of the pattern', async () => {
-    const { bus } = await started({ interestRouting: true });
-    await bus.bind([ownerBucket(263), historyBucket(1000)]);
-    const bindings = await vhost.bindings();
-    expect(bindings.map((binding) => `${binding.source} ${binding.routing_key}`).sort()).toEqual([
-      'galaxy_core_exchange control.*',
-      'galaxy_core_exchange sse.h232',
-      'galaxy_core_exchange sse.u7',
-      'galaxy_core_exchange web.control',
-      'lightcone_ticks ',
-    ]);
+    ).toEqual(['galaxy_core_exchange control.*', 'galaxy_core_exchange web.control', 'lightcone_ticks ']);
   });
 
   it('has no queue for a process that only publishes, and none after a stop', async () => {

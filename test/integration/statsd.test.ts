@@ -104,7 +104,7 @@ describe('the prefix', () => {
     ['galaxy-influxdb', 'galaxy,host=a,', 'galaxy,host=a.,path=galaxy.sse.dispatch.skipped_no_qw:1|c'],
   ])('in the form %s, %j gives %s', async (form, prefix, datagram) => {
     const metrics = connect(form, prefix);
-    metrics.increment('galaxy.sse.dispatch.skipped_no_qw');
+    metrics.increment('galaxy.sse.dispatch.skipped_no_qw', 1);
     metrics.flush();
     await receiver.waitFor(() => true);
     expect(receiver.datagrams).toEqual([datagram]);
@@ -114,7 +114,7 @@ describe('the prefix', () => {
 describe('what is counted often', () => {
   it('is added up and sent once a second', async () => {
     const metrics = connect('galaxy-plain');
-    for (let i = 0; i < 10_000; i += 1) metrics.increment('galaxy.sse.events.written');
+    for (let i = 0; i < 10_000; i += 1) metrics.increment('galaxy.sse.events.written', 1);
     await receiver.waitFor((received) => received === 'galaxy.galaxy.sse.events.written:10000|c');
     expect(receiver.datagrams).toHaveLength(1);
   });
@@ -150,7 +150,7 @@ describe('a statsd that is not there', () => {
     const metrics = new StatsdMetrics(config, logger, systemClock);
     for (let i = 0; i < 20; i += 1) metrics.gauge('galaxy.sse.connections.active', i);
     await vi.waitFor(() => expect(lines).toHaveLength(1), { timeout: 10_000 });
-    metrics.increment('galaxy.sse.events.written');
+    metrics.increment('galaxy.sse.events.written', 1);
     await metrics.close();
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ host: 'no-such-host.invalid', msg: 'metrics cannot be sent to statsd' });
@@ -160,7 +160,7 @@ describe('a statsd that is not there', () => {
     const metrics = connect('dogstatsd');
     await receiver.close();
     receiver = await StatsdReceiver.start();
-    metrics.increment('galaxy.sse.events.written');
+    metrics.increment('galaxy.sse.events.written', 1);
     metrics.flush();
     await metrics.close();
   });
@@ -169,6 +169,6 @@ describe('a statsd that is not there', () => {
 it('closing twice and counting after the close does no harm', async () => {
   const metrics = connect('dogstatsd');
   await Promise.all([metrics.close(), metrics.close()]);
-  metrics.increment('galaxy.sse.events.written');
+  metrics.increment('galaxy.sse.events.written', 1);
   metrics.gauge('galaxy.sse.connections.active', 1);
 });

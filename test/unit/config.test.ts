@@ -54,7 +54,6 @@ describe('without a settings file', () => {
       drainTimeoutSeconds: 30,
       writeTimeoutSeconds: 60,
       permissionCheckSeconds: 25,
-      interestRouting: false,
     });
     expect(config.http.listen).toEqual({ kind: 'tcp', host: '127.0.0.1', port: 8080 });
     expect(config.features.notifications).toBe(true);
@@ -345,15 +344,6 @@ describe('settings that belong together', () => {
     expect(config.sse.heartbeatSeconds).toBe(60);
     expect(config.statsd).toEqual({ host: 's', port: 8125, prefix: 'galaxy', form: 'galaxy-influxdb' });
     expect(config.features.interactiveToolsMap).toBeUndefined();
-  });
-
-  it("interest routing is a broker's work: without one it stays off, with a warning", () => {
-    const broker = { GALAXY_CONFIG_AMQP_INTERNAL_CONNECTION: 'amqp://h' };
-    expect(load('sse: {interest_routing: true}', broker).sse.interestRouting).toBe(true);
-    expect(load(undefined, broker).sse.interestRouting).toBe(false);
-    const alone = load('sse: {interest_routing: true}');
-    expect(alone.sse.interestRouting).toBe(false);
-    expect(alone.warnings.join()).toContain('sse.interest_routing');
   });
 
   it('several workers need a broker', () => {

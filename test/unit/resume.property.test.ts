@@ -14,9 +14,6 @@ const RUNS = Number(process.env.RESUME_RUNS ?? (LONG ? 10_000 : 500));
 // The short form repeats known scenarios, so that it fails for a change and not by chance; the long one explores.
 const SEED = Number(process.env.RESUME_SEED ?? (LONG ? Math.floor(Math.random() * 2 ** 31) : 12));
 
-/** Messages that overtake the requests for bindings: a tab that does not wait for its own is soon found out. */
-const INTEREST_BUS_DELAY_MS = LONG ? 2_500 : 500;
-
 const moment = fc.integer({ min: 0, max: 40_000 });
 const index = fc.nat(11);
 
@@ -57,9 +54,8 @@ function scenarios(given: {
   longestOpenMs: number;
   attached: boolean;
   notifications: number;
-  interest?: boolean;
 }): fc.Arbitrary<Scenario> {
-  const { overlapSeconds, longestOpenMs, attached, notifications, interest = false } = given;
+  const { overlapSeconds, longestOpenMs, attached, notifications } = given;
   // Without ticks nothing tells a worker that messages grew too old in its queue.
   const others = attached
     ? workerFaults.filter((kind) => kind !== 'worker lags')
@@ -72,7 +68,6 @@ function scenarios(given: {
     recentWindowSeconds: fc.constantFrom(0, 5, 20, 900),
     queueSize: fc.constantFrom(1, 2, 64),
     attached: fc.constant(attached),
-    interest: fc.constant(interest),
     changes: fc.array(
       fc.record({
         atMs: moment,
@@ -80,7 +75,7 @@ function scenarios(given: {
         openMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: longestOpenMs })),
         againMs: fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 3 }),
       }),
-      { minLength: 1, maxLength: interest ? 40 : 12 },
+      { minLength: 1, maxLength: 12 },
     ),
     notifications: fc.array(
       fc.record({ atMs: moment, index, publishedAfterMs: fc.integer({ min: 0, max: 2_000 }) }),
@@ -163,36 +158,6 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
             attached: true,
             notifications: 0,
           }),
-          nothingIsLost,
-        ),
-        SETTINGS,
-      ),
-    LONG_ENOUGH_MS,
-  );
-
-  it(
-    'nothing is lost where a worker is told only what concerns its own tabs',
-    () =>
-      fc.assert(
-        fc.asyncProperty(
-          fc.oneof(
-            scenarios({
-              busDelayMs: INTEREST_BUS_DELAY_MS,
-              overlapSeconds: 10,
-              longestOpenMs: 8_000,
-              attached: false,
-              notifications: 4,
-              interest: true,
-            }),
-            scenarios({
-              busDelayMs: INTEREST_BUS_DELAY_MS,
-              overlapSeconds: 0,
-              longestOpenMs: 0,
-              attached: false,
-              notifications: 0,
-              interest: true,
-            }),
-          ),
           nothingIsLost,
         ),
         SETTINGS,

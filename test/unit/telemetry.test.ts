@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LightconeError } from '../../src/core/errors.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
-import { METRICS, type MetricName, type Metrics } from '../../src/telemetry/metrics.js';
+import { METRICS, type MetricName, type MetricSink } from '../../src/telemetry/metrics.js';
 import { OncePerInterval } from '../../src/telemetry/once-per-interval.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
 import { recordingLogger } from '../support/bus.js';
@@ -9,7 +9,7 @@ import { recordingLogger } from '../support/bus.js';
 describe('counting metrics', () => {
   it('keep totals by tags and pass everything on', () => {
     const passed: unknown[] = [];
-    const next: Metrics = {
+    const next: MetricSink = {
       increment: (...args) => passed.push(args),
       timing: (...args) => passed.push(args),
       gauge: (...args) => passed.push(args),
@@ -38,15 +38,15 @@ describe('the Prometheus text', () => {
     metrics.gauge('galaxy.sse.monitor.leader', 1);
     expect(formatPrometheus(metrics.totals())).toBe(
       [
-        `# HELP galaxy_sse_connections_closed_total ${METRICS['galaxy.sse.connections.closed']}`,
+        `# HELP galaxy_sse_connections_closed_total ${METRICS['galaxy.sse.connections.closed'].meaning}`,
         '# TYPE galaxy_sse_connections_closed_total counter',
         'galaxy_sse_connections_closed_total{reason="a \\"b\\"\\\\\\n"} 2',
         'galaxy_sse_connections_closed_total{reason="c"} 1',
-        `# HELP galaxy_sse_dispatch_latency_ms ${METRICS['galaxy.sse.dispatch.latency_ms']}`,
+        `# HELP galaxy_sse_dispatch_latency_ms ${METRICS['galaxy.sse.dispatch.latency_ms'].meaning}`,
         '# TYPE galaxy_sse_dispatch_latency_ms summary',
         'galaxy_sse_dispatch_latency_ms_sum{task="notify_users"} 1.5',
         'galaxy_sse_dispatch_latency_ms_count{task="notify_users"} 1',
-        `# HELP galaxy_sse_monitor_leader ${METRICS['galaxy.sse.monitor.leader']}`,
+        `# HELP galaxy_sse_monitor_leader ${METRICS['galaxy.sse.monitor.leader'].meaning}`,
         '# TYPE galaxy_sse_monitor_leader gauge',
         'galaxy_sse_monitor_leader 1',
         '',
@@ -60,7 +60,7 @@ describe('the Prometheus text', () => {
 
   it('can be made of every metric', () => {
     for (const name of Object.keys(METRICS) as MetricName[]) {
-      expect(METRICS[name]).not.toContain('\n');
+      expect(METRICS[name].meaning).not.toContain('\n');
       expect(name).toMatch(/^galaxy\.sse\.[a-z_.]+$/);
     }
   });

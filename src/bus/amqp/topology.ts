@@ -1,6 +1,4 @@
 import type { Channel } from 'amqplib';
-import type { ControlTask } from '../../core/events.js';
-import { BUCKETS, type Bucket, bucketsOf, OWNER_BUCKETS } from '../../core/interest.js';
 
 /** Galaxy's exchange, declared exactly as Galaxy declares it (contract section 3.1): other arguments would be refused. */
 export const CONTROL_EXCHANGE = 'galaxy_core_exchange';
@@ -12,27 +10,8 @@ export const CONTROL_KEY = 'control.*';
 /** The newer form's key for what concerns web workers only. */
 export const WEB_KEY = 'web.control';
 
-/**
- * Interest routing: a key per bucket (`sse.u17` for users and sessions, `sse.h203` for histories), and the pattern that
- * catches them all. None of them matches `control.*`: Galaxy's own processes do not get these tasks.
- */
-export const BUCKET_KEYS: readonly string[] = Array.from({ length: BUCKETS }, (_, bucket: Bucket) =>
-  bucket < OWNER_BUCKETS ? `sse.u${bucket}` : `sse.h${bucket - OWNER_BUCKETS}`,
-);
-export const EVERY_BUCKET_KEY = 'sse.*';
-
 /** Some 30 MB in the broker at worst, when a worker reads nothing and the TTL has not come round yet. */
 const MAX_QUEUE_LENGTH = 100_000;
-
-/** A key costs the broker a look-up. A task for more buckets than this concerns nearly every worker anyway. */
-const MAX_KEYS = 64;
-
-/** @returns the routing keys of a task that is routed by interest, each once; `control.*` alone for all others */
-export function routingKeys(task: ControlTask): string[] {
-  const buckets = bucketsOf(task);
-  if (buckets === undefined || buckets.size === 0 || buckets.size > MAX_KEYS) return [CONTROL_KEY];
-  return Array.from(buckets, (bucket) => BUCKET_KEYS[bucket]!);
-}
 
 export async function declareExchanges(channel: Channel): Promise<void> {
   await channel.assertExchange(CONTROL_EXCHANGE, 'topic', { durable: true });
@@ -56,7 +35,5 @@ export async function declareQueue(channel: Channel, name: string, messageTtlMs:
   });
   await channel.bindQueue(name, CONTROL_EXCHANGE, CONTROL_KEY);
   await channel.bindQueue(name, CONTROL_EXCHANGE, WEB_KEY);
-  // Whoever publishes may route by interest, whether this process does or not.
-  await channel.bindQueue(name, CONTROL_EXCHANGE, EVERY_BUCKET_KEY);
   await channel.bindQueue(name, TICK_EXCHANGE, '');
 }

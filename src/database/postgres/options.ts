@@ -21,6 +21,16 @@ const types: NonNullable<ClientConfig['types']> = {
 export const CONNECT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = 10_000;
 
+/**
+ * What the server ends by itself, before the driver gives up: a statement that is given up would stay there, and hold its
+ * session and its locks for as long as whatever it waits for. Not for LISTEN and the leader's lock, which wait for nothing.
+ */
+export const SERVER_LIMITS = {
+  lock_timeout: 4_000,
+  statement_timeout: 8_000,
+  idle_in_transaction_session_timeout: 10_000,
+} as const;
+
 /** A name in the URL would win over ours, by which the holder of the leader lock is known. */
 const withoutName = (url: string): string => url.replace(/([?&])application_name=[^&]*&?/, '$1');
 

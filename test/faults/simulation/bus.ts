@@ -9,24 +9,16 @@ import type { Bus, BusHandler } from '../../../src/bus/port.js';
 import { TickSequence } from '../../../src/bus/tick-sequence.js';
 import { LightconeError } from '../../../src/core/errors.js';
 import type { ControlTask, Tick } from '../../../src/core/events.js';
-import { type Bucket, bucketsOf } from '../../../src/core/interest.js';
 import { createLogger } from '../../../src/telemetry/logger.js';
 import { noMetrics } from '../../../src/telemetry/metrics.js';
 import type { SimProcess, SimulatedTime } from './time.js';
 
 const TASK_TTL_MS = 10_000;
 const TICK_TTL_MS = 5_000;
-/** A broker may take longer to change a binding than to route messages by the old ones. */
-const LONGEST_REQUEST_MS = 2_500;
 const logger = createLogger('silent');
 
 type Message = { task: ControlTask } | { tick: Tick };
-
-interface Queue {
-  put: (message: Message) => void;
-  /** What it is bound to; undefined where it gets all tasks. */
-  buckets: Set<Bucket> | undefined;
-}
+type Queue = (message: Message) => void;
 
 export class SimBroker {
   readonly queues = new Set<Queue>();
@@ -56,21 +48,14 @@ export class SimBus implements Bus {
   private connectedBefore = false;
   private lastPublish = 0;
   private lastDelivery = 0;
-  private lastRequest = 0;
   private stopped = false;
   /** Messages that come before this moment wait until then in the queue. */
   private readsFrom = 0;
-  /** With interest routing: to be bound with the next queue. */
-  private readonly wanted: Set<Bucket> | undefined;
-  /** Ends the requests that the broker has not answered. */
-  private readonly unanswered = new Set<(received: boolean) => void>();
 
   constructor(
     private readonly broker: SimBroker,
     private readonly process: SimProcess,
-    interest = false,
   ) {
-    this.wanted = interest ? new Set() : undefined;
     this.freeze = new FreezeWatch(broker.time, TASK_TTL_MS / 2, () => {
       if (this.subscribed) this.delivery?.gap('frozen');
     });
@@ -114,14 +99,14 @@ export class SimBus implements Bus {
     if (!this.broker.up || this.stopped || this.up) return;
     this.up = true;
     this.lastDelivery = time.ms;
-    if (this.delivery) this.consume(this.delivery);
+    if (this.delivery) this.bind(this.delivery);
     this.availability.set(true);
   }
 
-  private consume(delivery: Delivery): void {
+  private bind(delivery: Delivery): void {
     const { time, delayMs, queues } = this.broker;
     const { epoch } = this;
-    const put = (message: Message): void => {
+    this.queue = (message) => {
       const enqueuedAt = time.ms;
       this.lastDelivery = Math.max(this.lastDelivery, this.readsFrom, time.ms + time.between(0, delayMs));
       time.after(this.lastDelivery - time.ms, this.process, () => {
@@ -133,7 +118,6 @@ export class SimBus implements Bus {
         else delivery.task(message.task);
       });
     };
-    this.queue = { put, buckets: this.wanted && new Set(this.wanted) };
     queues.add(this.queue);
     delivery.begin();
     if (this.connectedBefore) delivery.gap('reconnected');
@@ -144,8 +128,6 @@ export class SimBus implements Bus {
     this.up = false;
     this.epoch += 1;
     if (this.queue) this.broker.queues.delete(this.queue);
-    this.queue = undefined;
-    for (const answer of [...this.unanswered]) answer(false);
     this.availability.set(false);
     const { time } = this.broker;
     // The first few had left before the cut: the broker has them, and their publisher never hears of it.
@@ -184,57 +166,12 @@ export class SimBus implements Bus {
     });
   }
 
-  /** The request takes its time on the way to the broker, the answer on the way back; a cut loses both. */
-  bind(buckets: readonly Bucket[]): Promise<boolean> {
-    for (const bucket of buckets) this.wanted?.add(bucket);
-    const { queue } = this;
-    if (!this.up || queue === undefined) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      const answer = (received: boolean): void => {
-        if (this.unanswered.delete(answer)) resolve(received);
-      };
-      this.unanswered.add(answer);
-      this.onItsWayToBroker(() => {
-        for (const bucket of buckets) queue.buckets?.add(bucket);
-        const { time, delayMs } = this.broker;
-        time.after(time.between(0, delayMs), this.process, () => {
-          if (this.queue === queue && this.broker.queues.has(queue)) answer(true);
-        });
-      });
-    });
-  }
-
-  unbind(buckets: readonly Bucket[]): void {
-    for (const bucket of buckets) this.wanted?.delete(bucket);
-    const { queue } = this;
-    if (!this.up || queue === undefined) return;
-    this.onItsWayToBroker(() => {
-      for (const bucket of buckets) queue.buckets?.delete(bucket);
-    });
-  }
-
-  /** Requests of one channel stay in order. */
-  private onItsWayToBroker(arrive: () => void): void {
-    const { time } = this.broker;
-    const { queue } = this;
-    this.lastRequest = Math.max(this.lastRequest, time.ms + time.between(0, LONGEST_REQUEST_MS));
-    time.after(this.lastRequest - time.ms, undefined, () => {
-      if (queue !== undefined && this.broker.queues.has(queue)) arrive();
-    });
-  }
-
   publish(task: ControlTask): Promise<void> {
     return this.send({ task });
   }
 
   publishTick(tick: Tick): Promise<void> {
     return this.send({ tick });
-  }
-
-  private concerns(message: Message, { buckets }: Queue): boolean {
-    if (buckets === undefined || this.wanted === undefined || 'tick' in message) return true;
-    const concerned = bucketsOf(message.task);
-    return concerned === undefined || [...concerned].some((bucket) => buckets.has(bucket));
   }
 
   private send(message: Message): Promise<void> {
@@ -247,7 +184,7 @@ export class SimBus implements Bus {
       const onItsWay: OnItsWay = {
         arrive: () => {
           this.onItsWay.delete(onItsWay);
-          for (const queue of [...queues]) if (this.concerns(message, queue)) queue.put(message);
+          for (const queue of [...queues]) queue(message);
         },
         lose: () => {
           this.onItsWay.delete(onItsWay);

@@ -118,12 +118,6 @@ export class SimTab {
     // The request takes its time; the worker may be another by then.
     time.after(time.between(0, 50), process, () => {
       if (this.breakCurrent !== broken) return;
-      const attended = manager.ready ? manager.attend(options.principal, options.viewed) : undefined;
-      if (attended) void attended.then(open);
-      else open();
-    });
-    const open = (): void => {
-      if (this.breakCurrent !== broken) return;
       if (!manager.ready) {
         broken();
         this.comeBack(1_000);
@@ -148,7 +142,7 @@ export class SimTab {
       };
       socket.on('close', over);
       this.onWorkerSide = (silentMs) => time.after(silentMs, process, () => socket.destroy());
-    };
+    });
   }
 
   private comeBack(ms: number): void {

@@ -57,8 +57,6 @@ export interface Scenario {
   queueSize: number;
   /** Only Galaxy's own monitor runs: no tick is ever heard. */
   attached: boolean;
-  /** Tasks are routed by interest. */
-  interest: boolean;
   changes: readonly Change[];
   notifications: readonly { atMs: number; index: number; publishedAfterMs: number }[];
   faults: readonly Fault[];
@@ -101,7 +99,7 @@ export class SimWorker {
   constructor(world: World, name: string) {
     const { time, scenario, database } = world;
     this.process = new SimProcess(name);
-    this.bus = new SimBus(world.broker, this.process, scenario.interest);
+    this.bus = new SimBus(world.broker, this.process);
     this.manager = new ConnectionManager({
       config: {
         enabled: true,
@@ -113,7 +111,6 @@ export class SimWorker {
         heartbeatSeconds: 5,
         pollIntervalSeconds: 2,
         resumeOverlapSeconds: scenario.overlapSeconds,
-        interestRouting: scenario.interest,
         recentWindowSeconds: scenario.recentWindowSeconds,
         maxConnections: 100,
         maxConnectionsPerUser: 100,
@@ -123,9 +120,9 @@ export class SimWorker {
       },
       changeLog: database,
       notifications: database,
+      returning: { changeLog: database, notifications: database },
       permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
       subscribed: () => this.bus.subscribed,
-      ...(scenario.interest && { interest: { bus: this.bus, sweepSeconds: 2 } }),
       encodeId: (id) => `h${id}`,
       decodeId: (text) => Number(text.slice(1)),
       clock: time,
@@ -168,7 +165,7 @@ class Candidate {
 
   constructor({ time, broker, database, scenario }: World, name: string) {
     this.process = new SimProcess(name);
-    this.bus = new SimBus(broker, this.process, scenario.interest);
+    this.bus = new SimBus(broker, this.process);
     this.monitor = new HistoryAuditMonitor({
       changeLog: database,
       cursors: database,
@@ -203,7 +200,7 @@ export class World {
   ) {
     this.database = new SimDatabase(time, HISTORIES);
     this.broker = new SimBroker(time, scenario.busDelayMs);
-    this.producer = new SimBus(this.broker, this.outside, scenario.interest);
+    this.producer = new SimBus(this.broker, this.outside);
   }
 
   /** @returns what was lost, as text */
