@@ -105,7 +105,9 @@ export function withLimits(text, limits, settings) {
       row(what, `${value.toLocaleString('en')} ${unit}`, `per ${by}; beyond it: ${beyond}`, 'fixed'),
     ),
   ];
-  const [before, , after] = text.split(/(?<=<!-- limits: made by `npm run docs` -->\n)([^]*?)(?=<!-- end of limits -->)/);
+  const [before, , after] = text.split(
+    /(?<=<!-- limits: made by `npm run docs` -->\n)([^]*?)(?=<!-- end of limits -->)/,
+  );
   return `${before}\n${table(['what', 'how much', 'meaning', 'kind'], rows)}\n\n${after}`;
 }
 

@@ -44,7 +44,7 @@ export const GALAXY_SETTINGS = {
   database_engine_option_pool_size: int(5, {
     min: 1,
     max: 100,
-    doc: 'PostgreSQL connections per process. Open streams hold none of them.',
+    doc: 'PostgreSQL connections per process for requests. Beside them a worker opens up to two for tabs that come back, and whoever leads two for the monitor, one for LISTEN and one for its lock. Open streams hold none.',
   }),
   amqp_internal_connection: optionalText({
     secret: true,

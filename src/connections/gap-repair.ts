@@ -8,6 +8,7 @@ import { toTasks } from '../core/tasks.js';
 import type { ChangeLog, NotificationLog } from '../database/port.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { DatabaseClock } from './database-clock.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Watermark } from './watermark.js';
 
@@ -17,6 +18,7 @@ export interface GapRepairParts {
   notifications: NotificationLog | undefined;
   dispatcher: Dispatcher;
   watermark: Watermark;
+  databaseClock: DatabaseClock;
   overlapMicros: number;
   logger: Logger;
   metrics: Metrics;
@@ -77,7 +79,9 @@ export class GapRepair {
   }
 
   private async deliverMissed(): Promise<number> {
-    const { changeLog, notifications, dispatcher, watermark, overlapMicros } = this.parts;
+    const { changeLog, notifications, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
+    // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
+    await databaseClock.check();
     const floor = watermark.cursor - overlapMicros;
     const [changes, entryPoints, messages, broadcasts] = await Promise.all([
       changeLog.changesSince(floor, { kind: 'all' }),

@@ -19,6 +19,13 @@ export const ERRORS = {
     retryable: false,
     meaning: 'A setting is wrong; the start is refused and every mistake is listed.',
   },
+  NOT_NOW: {
+    status: 503,
+    errCode: 500001,
+    retryable: true,
+    meaning:
+      'The start needs something that another process holds or that is not there yet: the address, its name, the SQLite file. Starting again later may work.',
+  },
   DATABASE_UNAVAILABLE: {
     status: 503,
     errCode: 500001,

@@ -100,12 +100,7 @@ describe('a password', () => {
     const rest = restOf((await here.worker(EVERYTHING)).url);
     const login = (name: string, password: string) =>
       rest('POST', '/api/login', { body: { login: name, password } });
-    const names = [
-      'alice@example.org',
-      ' alice@example.org',
-      'Alice@Example.org\t',
-      'ａlice@example.org',
-    ];
+    const names = ['alice@example.org', ' alice@example.org', 'Alice@Example.org\t', 'ａlice@example.org'];
     const statuses = await statusesOf(15, (i) => login(names[i % names.length]!, 'wrong'));
     expect(statuses.filter((status) => status === 401)).toHaveLength(10);
     expect((await login('  alice@example.org', 'demo-alice')).status).toBe(429);

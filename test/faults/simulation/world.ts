@@ -121,6 +121,7 @@ export class SimWorker {
       },
       changeLog: database,
       notifications: database,
+      returning: { changeLog: database, notifications: database },
       permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
       subscribed: () => this.bus.subscribed,
       encodeId: (id) => `h${id}`,
