@@ -105,12 +105,13 @@ export function withLimits(text, limits, settings) {
       row(what, `${value.toLocaleString('en')} ${unit}`, `per ${by}; beyond it: ${beyond}`, 'fixed'),
     ),
   ];
-  const [before, , after] = text.split(
-    /(?<=<!-- limits: made by `npm run docs` -->\n)([^]*?)(?=<!-- end of limits -->)/,
-  );
-  return `${before}\n${table(['what', 'how much', 'meaning', 'kind'], rows)}\n\n${after}`;
+  const begin = text.indexOf(BEGIN) + BEGIN.length;
+  const made = table(['what', 'how much', 'meaning', 'kind'], rows);
+  return `${text.slice(0, begin)}\n${made}\n\n${text.slice(text.indexOf(END))}`;
 }
 
+const BEGIN = '<!-- limits: made by `npm run docs` -->\n';
+const END = '<!-- end of limits -->';
 const LIMITING_SETTINGS = [
   'max_connections',
   'max_connections_per_user',
