@@ -13,7 +13,6 @@ import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
 import type { ManagerParts } from '../connections/parts.js';
-import { Addresses } from '../core/addresses.js';
 import { LightconeError } from '../core/errors.js';
 import type { Tick } from '../core/events.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
@@ -22,9 +21,11 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Database } from '../database/port.js';
+import { Addresses } from '../http/addresses.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
+import { limitRequests } from '../http/limit-requests.js';
 import { registerOpenApi } from '../http/openapi.js';
 import { RequestLimits } from '../http/rate-limit.js';
 import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
@@ -158,7 +159,7 @@ export class Worker implements Lifecycle {
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
       shortcut: createStreamShortcut(stream),
-      limitRequests: limits.hook(authenticator, config.http.prefix),
+      limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>

@@ -2,8 +2,8 @@
  * Every setting, written once. `galaxy` holds the keys of Galaxy's own section that Lightcone reads, with Galaxy's
  * defaults; `sse` is Lightcone's own section.
  */
-import { isProxy } from '../core/addresses.js';
 import { parseListen } from './listen.js';
+import { isProxy } from './proxies.js';
 import { bool, int, list, number, optionalText, text, type ValuesOf } from './setting.js';
 
 /** Galaxy's default, known to everybody: whoever uses it lets others forge cookies and ids. */

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Arrival } from '../core/addresses.js';
 import { LightconeError } from '../core/errors.js';
+import type { Arrival } from './addresses.js';
 
 /** What a caller shows, as text and unverified. An empty value counts as absent. */
 export interface Credentials {

@@ -2,28 +2,16 @@
  * How much one caller may ask for: a bucket of tokens that fills again at a steady pace. A request costs a token, what is
  * dear costs more (`LIMITS.costs`). A user is counted as that user; everybody else, whatever they show, by their address.
  */
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { LRUCache } from 'lru-cache';
-import type { Addresses, Arrival } from '../core/addresses.js';
 import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import type { Principal } from '../core/events.js';
 import { LIMITS } from '../core/limits.js';
-import type { Authenticator } from './authentication.js';
+import type { Addresses, Arrival } from './addresses.js';
 
 const REMEMBERED_CALLERS = 20_000;
 /** An address whose callers are told apart by a proxy that is not trusted gets as much as two callers. */
 const OF_SEVERAL = 2;
-/** Asked for by machines that watch over this one, and by the browser itself. */
-const LIMITED = /^\/(api|history)\//;
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Tokens that a request takes; 1 where nothing is said. */
-    cost?: number;
-  }
-}
-
 interface Bucket {
   tokens: number;
   at: number;
@@ -124,36 +112,5 @@ export class RequestLimits {
   #guesses(arrival: Arrival): string {
     const { network, claimed = '' } = this.addresses.forLimits(arrival);
     return `a${network} wrong ${claimed}`;
-  }
-
-  /**
-   * onRequest hook for the API, not for the stream: by the route that was found, not by the URL as it was written. What the
-   * caller shows is looked up first, so that a user is not refused for what strangers at the same address do.
-   */
-  hook(
-    authenticator: Authenticator,
-    prefix: string,
-  ): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
-    return async (request) => {
-      const { url = '', config } = request.routeOptions;
-      if (!LIMITED.test(url.slice(prefix.length))) return;
-      this.take(request, await callerOf(authenticator, request), config.cost);
-    };
-  }
-}
-
-const NOBODY: Principal = Object.freeze<Principal>({
-  userId: undefined,
-  sessionId: undefined,
-  isAdmin: false,
-  credential: { kind: 'none' },
-});
-
-/** Whoever cannot be told who it is counts as nobody; the route itself says what was wrong. */
-async function callerOf(authenticator: Authenticator, request: FastifyRequest): Promise<Principal> {
-  try {
-    return authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
-  } catch {
-    return NOBODY;
   }
 }

@@ -6,12 +6,12 @@
  */
 import { Type } from 'typebox';
 import type { Publisher } from '../bus/port.js';
-import type { Arrival } from '../core/addresses.js';
 import { LightconeError } from '../core/errors.js';
 import type { HistoryViewerTask, Principal } from '../core/events.js';
 import { Limiter } from '../core/limiter.js';
 import { LIMITS } from '../core/limits.js';
 import type { Accounts } from '../database/port.js';
+import type { Arrival } from './addresses.js';
 import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
 import type { IdCodec } from './id-codec.js';

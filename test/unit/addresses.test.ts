@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Addresses, isProxy } from '../../src/core/addresses.js';
+import { isProxy } from '../../src/config/proxies.js';
+import { Addresses } from '../../src/http/addresses.js';
 
 const from = (remoteAddress: string | undefined, headers: Record<string, string> = {}) => ({
   headers,

@@ -2,9 +2,9 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import type { Addresses } from '../../core/addresses.js';
 import type { Principal } from '../../core/events.js';
 import { LIMITS } from '../../core/limits.js';
+import type { Addresses } from '../../http/addresses.js';
 import type { App } from '../../http/app.js';
 import type { RequestLimits, TokenBuckets } from '../../http/rate-limit.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';

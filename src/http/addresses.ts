@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
+import { parseSubnet, UNIX_PEER } from '../config/proxies.js';
 
 /** The part of a request that tells where it comes from; Fastify's request fits. */
 export interface Arrival {
@@ -22,7 +23,6 @@ export interface CallerAddress {
   claimed: string | undefined;
 }
 
-export const UNIX_PEER = 'unix';
 const LOOPBACK = ['127.0.0.0/8', '::1/128'];
 /** A claim is a map's key: nobody fills the memory with long ones. */
 const LONGEST_CLAIM = 64;
@@ -72,10 +72,6 @@ export class Addresses {
   }
 }
 
-/** Whether this can stand in `trust_proxy`. */
-export const isProxy = (text: string): boolean =>
-  text === UNIX_PEER || text === 'loopback' || parseSubnet(text) !== undefined;
-
 /** A connection that this machine itself has made. */
 export const isLocalPeer = (address: string): boolean =>
   address === UNIX_PEER || address === '::1' || address.startsWith('127.');
@@ -85,15 +81,6 @@ export const isForwarded = (headers: IncomingHttpHeaders): boolean =>
   ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'].some(
     (name) => headers[name] !== undefined,
   );
-
-function parseSubnet(text: string): { address: string; bits: number; family: 'ipv4' | 'ipv6' } | undefined {
-  const [, address = '', bits] = /^([0-9a-f.:]+)(?:\/(\d{1,3}))?$/i.exec(text) ?? [];
-  const version = isIP(address);
-  const most = version === 4 ? 32 : 128;
-  const length = bits === undefined ? most : Number(bits);
-  if (version === 0 || length > most) return undefined;
-  return { address, bits: length, family: version === 4 ? 'ipv4' : 'ipv6' };
-}
 
 const listed = (header: string | string[] | undefined): string[] =>
   [header ?? []]
