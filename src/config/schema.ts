@@ -221,6 +221,9 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'How often the permission of open streams is looked at; they outlive a revocation by at most twice this.',
   }),
+  entry_point_hosts: list({
+    doc: 'Names, addresses and networks that entry points may lead to although they are link-local, multicast or metadata services.',
+  }),
   allowed_origins: list({
     must: 'a list of origins such as https://galaxy.example.org (no path, no *)',
     accepts: isOrigin,
