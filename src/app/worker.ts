@@ -21,12 +21,12 @@ import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
 import { registerOpenApi } from '../http/openapi.js';
-import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
+import { registerStream } from '../http/stream.js';
 import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
-import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
+import { probeNodeInternals } from '../node-internals/probe.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
@@ -107,6 +107,7 @@ export class Worker implements Lifecycle {
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
     this.manager = new ConnectionManager({
       config: config.sse,
       changeLog: new SqlChangeLog(this.database),
@@ -127,20 +128,20 @@ export class Worker implements Lifecycle {
       random,
       logger: logger.child({ component: 'connections' }),
       metrics,
+      createDirectWrites,
     });
-    const stream: StreamDeps = {
+    const stream = {
       enabled: config.sse.enabled,
       manager: this.manager,
       authenticator,
       accounts,
       decodeId,
-      opening: new StreamOpening(this.manager, new TakeOver()),
+      opening: new StreamOpening(this.manager, takeOver),
     };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
-      shortcut: createStreamShortcut(stream),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>

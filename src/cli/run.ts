@@ -3,13 +3,11 @@
  * wrong (settings or command line: trying again does not help, so systemd does not), 1 for everything else.
  */
 import { type Command, CommanderError } from 'commander';
-import { boundYoungGeneration } from '../app/young-generation.js';
 import { LightconeError } from '../core/errors.js';
 
 const ASKED_WRONGLY = 2;
 
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
-  boundYoungGeneration();
   // `lightcone config | head` closes our output early; that is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   try {
