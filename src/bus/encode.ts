@@ -2,6 +2,7 @@
 import type { ControlTask, Tick } from '../core/events.js';
 import { formatIso } from '../core/time.js';
 import { type JsonValue, pythonJson } from './python-json.js';
+import { signatureOf } from './tick-signature.js';
 
 /**
  * @param noop server name of the process that must not run the task
@@ -55,7 +56,8 @@ function kwargsOf(task: ControlTask): ReadonlyMap<string, JsonValue> {
   return kwargs;
 }
 
-/** A tick is Lightcone's own message on its own exchange: plain JSON, `until` in microseconds. */
-export function encodeTick(tick: Tick): Buffer {
-  return Buffer.from(JSON.stringify({ leader: tick.leader, sequence: tick.sequence, until: tick.until }));
+/** A tick is Lightcone's own message: plain JSON, `until` in microseconds. */
+export function encodeTick({ leader, sequence, until }: Tick, secret: string): Buffer {
+  const signature = signatureOf({ leader, sequence, until }, secret);
+  return Buffer.from(JSON.stringify({ leader, sequence, until, signature }));
 }

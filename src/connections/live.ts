@@ -28,7 +28,7 @@ export interface Live {
 }
 
 export function createLive(
-  { config, changeLog, notifications, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
+  { config, changeLog, notifications, returning, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
   {
     registry,
     viewers,
@@ -64,9 +64,9 @@ export function createLive(
   });
   // Three statements each: a storm of reconnects must not become one of statements.
   const statuses: StatusBatcher | undefined =
-    notifications &&
+    returning.notifications &&
     new Batcher({
-      ask: (requests) => notifications.statuses(requests),
+      ask: (requests) => returning.notifications!.statuses(requests),
       burst: 4,
       perSecond: 3,
       maxBatch: 1000,
@@ -78,7 +78,13 @@ export function createLive(
     databaseClock,
     dispatcher,
     resume: new Resume({
-      catchUp: new CatchUp({ changeLog, recent, statuses, overlapMicros, metrics }),
+      catchUp: new CatchUp({
+        changeLog: returning.changeLog,
+        recent,
+        statuses,
+        overlapMicros,
+        metrics,
+      }),
       outlet,
       viewers,
       watermark,

@@ -41,6 +41,8 @@ export interface OpenRequest {
   principal: Principal;
   /** From `acceptCursor`. */
   since: Cursor | undefined;
+  /** From `Admission`'s point of view: of who has no user, where `countsAddresses`. */
+  address?: string | undefined;
   /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
   viewed: readonly HistoryId[];
 }
@@ -188,12 +190,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
-  open({ out, chunked, head, principal, since, viewed }: OpenRequest): Tab {
+  open({ out, chunked, head, principal, since, viewed, address }: OpenRequest): Tab {
     const { watermark } = this.live!;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
     // watermark, a connection that breaks right after it would lose what lies between.
     const position = since === undefined ? watermark.position : new Position(since);
-    const tab = new Tab(out, chunked, principal, position, since);
+    const tab = new Tab(out, chunked, principal, position, since, address);
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);

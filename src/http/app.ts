@@ -9,6 +9,8 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
   LogController,
   type RawReplyDefaultExpression,
   type RawRequestDefaultExpression,
@@ -44,6 +46,8 @@ export interface HttpAppOptions {
    * its own head to the socket takes them from `reply.getHeaders()`.
    */
   bareRoutes?: readonly RouteModule[];
+  /** onRequest hook of the ordinary routes. */
+  limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
 
 /** A batch of 200 encoded ids needs 7 KiB. */
@@ -68,7 +72,7 @@ function unused(): never {
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
-export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppOptions): App {
+export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitRequests }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   const app: App = Fastify({
     // Request lines (at debug level) without the query, which can hold a key.
@@ -120,6 +124,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [] }: HttpAppO
       collectMethods(scope, known);
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.addHook('onRequest', crossOrigin.refuseForgery);
+      if (limitRequests) scope.addHook('onRequest', limitRequests);
       scope.addHook('onRequest', validation.load);
       for (const register of routes) await register(scope);
       refuseOtherMethods(scope, known);
