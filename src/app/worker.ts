@@ -17,6 +17,7 @@ import { SqlAccounts } from '../database/accounts.js';
 import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
+import { EVENTS } from '../events/registry.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
@@ -108,6 +109,7 @@ export class Worker implements Lifecycle {
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
     this.manager = new ConnectionManager({
+      kinds: EVENTS,
       config: config.sse,
       changeLog: new SqlChangeLog(this.database),
       notifications: config.features.notifications

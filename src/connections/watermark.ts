@@ -8,7 +8,7 @@
 import type { Clock } from '../core/clock.js';
 import type { Cursor } from '../core/events.js';
 import { MICROS_PER_SECOND } from '../core/time.js';
-import { Position } from './frame.js';
+import { Position } from '../events/frame.js';
 
 /** Between two calls of `trail`; longer means that the bus was away or this process stood still. */
 const LONGEST_PAUSE_MS = 3000;

@@ -5,12 +5,12 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { retryText } from '../connections/frame.js';
 import type { ConnectionManager } from '../connections/manager.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId, Principal } from '../core/events.js';
 import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
+import { retryText } from '../events/frame.js';
 import type { App, Shortcut } from './app.js';
 import type { Authenticator } from './authentication.js';
 import { toErrorReply } from './errors.js';
