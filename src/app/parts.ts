@@ -22,6 +22,9 @@ export interface Surroundings {
   random: () => number;
 }
 
+/** Heartbeats and barriers do not wait for a read of many changes, nor for what callers ask. */
+export const MONITOR_CONNECTIONS = 2;
+
 /** A database with the two things that only it can make. */
 export type WatchedDatabase = Database & {
   createHintSource(listener: HintListener): HintSource;

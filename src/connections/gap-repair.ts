@@ -8,6 +8,7 @@ import type { Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { DatabaseClock } from './database-clock.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Watermark } from './watermark.js';
 
@@ -16,6 +17,7 @@ export interface GapRepairParts {
   sources: Sources;
   dispatcher: Dispatcher;
   watermark: Watermark;
+  databaseClock: DatabaseClock;
   overlapMicros: number;
   logger: Logger;
   metrics: Metrics;
@@ -73,7 +75,9 @@ export class GapRepair {
   }
 
   private async deliverMissed(): Promise<number> {
-    const { kinds, sources, dispatcher, watermark, overlapMicros } = this.parts;
+    const { kinds, sources, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
+    // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
+    await databaseClock.check();
     const since = watermark.cursor - overlapMicros;
     const missed = await Promise.all(
       kinds.events.map(({ repair }) => (repair === 'never' ? [] : repair(sources, since))),

@@ -1,11 +1,12 @@
 /** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
 import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
-import { secondsToMicros } from '../core/time.js';
+import { formatIso, secondsToMicros } from '../core/time.js';
 import type { Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
+import { DatabaseClock } from './database-clock.js';
 import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
 import type { Outlet } from './outlet.js';
@@ -21,13 +22,25 @@ const TASK_EXPIRY_SECONDS = 10;
 
 export interface Live {
   watermark: Watermark;
+  databaseClock: DatabaseClock;
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
 }
 
 export function createLive(
-  { kinds, config, changeLog, notifications, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
+  {
+    kinds,
+    config,
+    changeLog,
+    notifications,
+    returning,
+    clock,
+    encodeId,
+    decodeId,
+    logger,
+    metrics,
+  }: ManagerParts,
   {
     registry,
     viewers,
@@ -38,9 +51,16 @@ export function createLive(
   now: Cursor,
 ): Live {
   const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
+  const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
+  databaseClock.onStepBack((to, from) => {
+    logger.warn(
+      { to: formatIso(to), from: formatIso(from) },
+      'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
+    );
+  });
   const watermark = new Watermark(
     clock,
-    now,
+    databaseClock,
     now - overlapMicros,
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
   );
@@ -57,9 +77,9 @@ export function createLive(
   });
   // Three statements each: a storm of reconnects must not become one of statements.
   const statuses: StatusBatcher | undefined =
-    notifications &&
+    returning.notifications &&
     new Batcher({
-      ask: (requests) => notifications.statuses(requests),
+      ask: (requests) => returning.notifications!.statuses(requests),
       burst: 4,
       perSecond: 3,
       maxBatch: 1000,
@@ -68,12 +88,21 @@ export function createLive(
     });
   return {
     watermark,
+    databaseClock,
     dispatcher,
     resume: new Resume({
-      catchUp: new CatchUp({ kinds, changeLog, recent, statuses, overlapMicros, metrics }),
+      catchUp: new CatchUp({
+        kinds,
+        changeLog: returning.changeLog,
+        recent,
+        statuses,
+        overlapMicros,
+        metrics,
+      }),
       outlet,
       viewers,
       watermark,
+      databaseClock,
       encodeId,
       complain: new OncePerInterval(logger, clock),
     }),
@@ -82,6 +111,7 @@ export function createLive(
       sources: { changeLog, notifications },
       dispatcher,
       watermark,
+      databaseClock,
       overlapMicros,
       logger,
       metrics,

@@ -9,8 +9,9 @@ import { Backoff } from '../core/backoff.js';
 import { onEachBeat } from '../core/beat.js';
 import type { Cursor, HistoryId, Micros, Principal, Task, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
-import { secondsToMicros } from '../core/time.js';
+import { formatIso, secondsToMicros } from '../core/time.js';
 import { commentFrame, type Frame, Position } from '../events/frame.js';
+import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { Admission } from './admission.js';
 import { preamble } from './body.js';
 import { drainTabs } from './drain.js';
@@ -40,6 +41,8 @@ export interface OpenRequest {
   principal: Principal;
   /** From `acceptCursor`. */
   since: Cursor | undefined;
+  /** From `Admission`'s point of view: of who has no user, where `countsAddresses`. */
+  address?: string | undefined;
   /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
   viewed: readonly HistoryId[];
 }
@@ -62,9 +65,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
+  private readonly complain: OncePerInterval;
 
   constructor(private readonly parts: ManagerParts) {
     const { config } = parts;
+    this.complain = new OncePerInterval(parts.logger, parts.clock);
     this.admission = new Admission(config, this.registry, parts.metrics);
     this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
       this.resume(tab, tab.position.cursor, 'overflow');
@@ -146,8 +151,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (changedAt !== undefined) this.measureDelivery(changedAt);
   }
 
-  onTick(tick: Tick): void {
-    this.live?.watermark.advance(tick.until);
+  onTick({ leader, until }: Tick): void {
+    if (this.live?.watermark.advance(until) !== false) return;
+    this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
+    this.complain.warn(
+      { leader, until: formatIso(until), databaseClock: formatIso(this.live.watermark.estimateNow()) },
+      "a tick is ahead of the database's clock and is ignored: who sends it?",
+    );
   }
 
   onGap(cause: GapCause): void {
@@ -166,27 +176,29 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /** @returns the cursor, or undefined (counted) when the text is none or lies in the future: then the tab starts afresh */
+  /**
+   * @returns the cursor to catch up from: what cannot be read, or lies in the future (counted), says nothing of what the tab
+   * has seen, so all that was lately told is told again
+   */
   acceptCursor(moment: Cursor | undefined): Cursor | undefined {
-    const now = this.live?.watermark.estimateNow() ?? 0;
-    const reason =
-      moment === undefined
-        ? 'unreadable'
-        : moment > now + secondsToMicros(FUTURE_TOLERANCE_SECONDS)
-          ? 'future'
-          : undefined;
-    if (reason === undefined) return moment;
+    const { live } = this;
+    if (live === undefined) return moment;
+    const now = live.watermark.estimateNow();
+    const future = now + secondsToMicros(FUTURE_TOLERANCE_SECONDS);
+    // One that was given out before the clock was set back may lie ahead and is known all the same.
+    if (moment !== undefined && live.databaseClock.judge(moment) <= future) return moment;
+    const reason = moment === undefined ? 'unreadable' : 'future';
     this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
-    return undefined;
+    return now - secondsToMicros(this.parts.config.recentWindowSeconds);
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
-  open({ out, chunked, head, principal, since, viewed }: OpenRequest): Tab {
+  open({ out, chunked, head, principal, since, viewed, address }: OpenRequest): Tab {
     const { watermark } = this.live!;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
     // watermark, a connection that breaks right after it would lose what lies between.
     const position = since === undefined ? watermark.position : new Position(since);
-    const tab = new Tab(out, chunked, principal, position, since);
+    const tab = new Tab(out, chunked, principal, position, since, address);
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
@@ -240,6 +252,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   private everySecond(): void {
     const { watermark } = this.live!;
+    this.live!.databaseClock.look();
     if (this.parts.subscribed()) watermark.trail();
     this.recent.expire(watermark.estimateNow());
     this.keepaliveFrame = undefined;

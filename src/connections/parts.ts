@@ -14,6 +14,8 @@ export interface ManagerParts {
   changeLog: ChangeLog;
   /** Undefined where the notification system is off. */
   notifications: NotificationLog | undefined;
+  /** The same, for tabs that come back: however many they are and however old their cursors, nothing else waits for them. */
+  returning: Pick<ManagerParts, 'changeLog' | 'notifications'>;
   permissions: PermissionSource;
   /** Whether the bus is connected: while it is not, nothing can be said about what was missed. */
   subscribed: () => boolean;

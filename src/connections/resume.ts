@@ -8,6 +8,7 @@ import { sleep } from '../core/lifecycle.js';
 import { Position } from '../events/frame.js';
 import type { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { type CatchUp, catchUpFrames } from './catch-up.js';
+import type { DatabaseClock } from './database-clock.js';
 import type { Outlet } from './outlet.js';
 import type { Tab } from './tab.js';
 import type { ViewerRegistry } from './viewers.js';
@@ -18,6 +19,7 @@ export interface ResumeParts {
   outlet: Outlet;
   viewers: ViewerRegistry;
   watermark: Watermark;
+  databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
   complain: OncePerInterval;
@@ -32,14 +34,15 @@ export class Resume {
    * @param signal aborted when the worker stops: the tab is then left as it is
    */
   async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
-    const { catchUp, outlet, watermark, encodeId, complain } = this.parts;
+    const { catchUp, outlet, watermark, databaseClock, encodeId, complain } = this.parts;
     const backoff = new Backoff(100, 2000);
     while (!isClosed(tab) && !signal.aborted) {
       tab.state = 'catching_up';
       tab.outbox = undefined;
       const reached = watermark.position;
       try {
-        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), since, cause);
+        const from = databaseClock.judge(since);
+        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause);
         // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
         if (tab.state !== 'catching_up') continue;
         const waiting = tab.outbox as Tab['outbox'];

@@ -46,5 +46,7 @@ export class Tab {
     public position: Position,
     /** The cursor that this tab came back with: a viewer's subscription that follows must be caught up from it as well. */
     readonly resumedFrom: Cursor | undefined,
+    /** Of who has no user, where streams are counted by address. */
+    readonly address?: string | undefined,
   ) {}
 }

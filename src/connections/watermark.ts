@@ -9,6 +9,7 @@ import type { Clock } from '../core/clock.js';
 import type { Cursor } from '../core/events.js';
 import { MICROS_PER_SECOND } from '../core/time.js';
 import { Position } from '../events/frame.js';
+import type { DatabaseClock } from './database-clock.js';
 
 /** Between two calls of `trail`; longer means that the bus was away or this process stood still. */
 const LONGEST_PAUSE_MS = 3000;
@@ -17,19 +18,16 @@ const FURTHEST_AHEAD = 60 * MICROS_PER_SECOND;
 
 export class Watermark {
   private current: Position;
-  /** The last moment of the database clock that was heard of, and when. */
-  private known: { moment: Cursor; at: number };
+  /** When a tick was last heard. */
+  private tickAt: number;
   private held = 0;
   private heldUntil: Cursor = 0;
   private trailedAt: number;
 
-  /**
-   * @param now the database clock at the time of the call
-   * @param initial a cursor behind which nothing can be missed
-   */
+  /** @param initial a cursor behind which nothing can be missed */
   constructor(
     private readonly clock: Clock,
-    now: Cursor,
+    private readonly database: DatabaseClock,
     initial: Cursor,
     /**
      * Where only Galaxy's own monitor runs no tick is ever heard: the watermark then trails the clock by so many seconds
@@ -38,8 +36,9 @@ export class Watermark {
     private readonly trailSeconds: number | undefined,
   ) {
     this.current = new Position(initial);
-    this.known = { moment: now, at: clock.monotonic() };
-    this.trailedAt = this.known.at;
+    this.tickAt = clock.monotonic();
+    this.trailedAt = this.tickAt;
+    database.onStepBack((to) => this.stepBack(to));
   }
 
   get position(): Position {
@@ -52,7 +51,7 @@ export class Watermark {
 
   /** The database clock, as far as it can be known without asking. */
   estimateNow(): Cursor {
-    return this.known.moment + Math.round((this.clock.monotonic() - this.known.at) * 1000);
+    return this.database.now();
   }
 
   /**
@@ -73,16 +72,24 @@ export class Watermark {
     return Math.max(latest, Math.min(updateTime ?? 0, latest + FURTHEST_AHEAD));
   }
 
-  /** A tick was received: everything up to `until` was ahead of it on the channel. */
-  advance(until: Cursor): void {
-    if (this.held > 0) {
-      this.heldUntil = Math.max(this.heldUntil, until);
-      return;
-    }
+  /**
+   * A tick was received: everything up to `until` was ahead of it on the channel.
+   *
+   * @returns false when `until` is so far ahead of the database's clock that it is not believed
+   */
+  advance(until: Cursor): boolean {
+    if (!this.database.heard(until)) return false;
+    this.tickAt = this.clock.monotonic();
     // An old leader that was frozen may send a tick that is behind: it is true, but says nothing new.
-    if (until <= this.current.cursor) return;
-    this.current = new Position(until);
-    this.known = { moment: until, at: this.clock.monotonic() };
+    if (this.held > 0) this.heldUntil = Math.max(this.heldUntil, until);
+    else if (until > this.current.cursor) this.current = new Position(until);
+    return true;
+  }
+
+  /** The database's clock was set back: an id above `to` would count as one from before. */
+  private stepBack(to: Cursor): void {
+    if (this.current.cursor > to) this.current = new Position(to);
+    this.heldUntil = 0;
   }
 
   /** Called once a second while the bus is connected: lets the watermark trail the clock where no tick is to be expected. */
@@ -92,7 +99,7 @@ export class Watermark {
     const interrupted = now - this.trailedAt > LONGEST_PAUSE_MS;
     this.trailedAt = now;
     if (this.trailSeconds === undefined || this.held > 0 || interrupted) return;
-    if (now - this.known.at < 2000 * this.trailSeconds) return;
+    if (now - this.tickAt < 2000 * this.trailSeconds) return;
     const trailing = this.estimateNow() - this.trailSeconds * MICROS_PER_SECOND;
     if (trailing > this.current.cursor) this.current = new Position(trailing);
   }

@@ -33,6 +33,11 @@ export interface Database extends Sql, Lifecycle {
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
   /** The database's clock: the only one that cursors are compared with. */
   now(): Promise<Micros>;
+  /**
+   * The same database over so many connections of its own, so that what waits elsewhere does not hold it up. Started and
+   * stopped with the database. On SQLite, where nothing waits for a connection, it is the database itself.
+   */
+  lane(name: string, connections: number): this;
   /** For `/readyz`: one line of what is wrong, or undefined. Asks nothing of the database. */
   problem(): string | undefined;
   /** Statements sent since the start, for tests and the status page. */

@@ -22,6 +22,8 @@ const RECONCILE_MS = 30_000;
 const QUICK_MS = 2_500;
 /** Where no cursor was ever stored: what changed while the first leader was being found is published as well. */
 const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
+/** The same where the stored cursor lies in the future: the database's clock was set back, nobody knows how far. */
+const UNKNOWN_LOOK_BACK = 900 * MICROS_PER_SECOND;
 /** Histories per owner statement and control task. */
 const FLUSH_LIMIT = 1000;
 
@@ -52,6 +54,7 @@ export class Term implements HintListener {
   private cursorAt: number;
   /** The cursor has not moved since the last fall: it is moved as soon as that is possible. */
   private stale = true;
+  private moving = false;
   private sequence = 0;
   private unsavedWork = true;
   private removeBusListener: () => void = () => {};
@@ -218,7 +221,8 @@ export class Term implements HintListener {
     const { falls } = this;
     const now = await quick(changeLog.now());
     this.cursor ??= (await quick(cursors.read(ROLE))) ?? now - FIRST_LOOK_BACK;
-    const floor = Math.min(this.cursor, now) - this.overlap;
+    const since = this.cursor <= now + this.overlap ? Math.min(this.cursor, now) : now - UNKNOWN_LOOK_BACK;
+    const floor = since - this.overlap;
     this.reading = true;
     const changes = await changeLog.changesSince(floor, { kind: 'all' }).finally(() => {
       this.reading = false;
@@ -282,20 +286,20 @@ export class Term implements HintListener {
         reconciledAt = begin;
         void this.enqueue(() => this.reconcile());
       }
+      if (round % TICKS_PER_BARRIER === 0 || this.stale) this.moveCursor();
       await this.tick(round % TICKS_PER_BARRIER === 0);
       await sleep(untilBeat(TICK_MS, clock), signal).catch(() => {});
     }
   }
 
-  private async tick(withBarrier: boolean): Promise<void> {
+  private async tick(andStore: boolean): Promise<void> {
     const { bus, leaderName, logger, metrics, clock, cursors } = this.parts;
     try {
-      if (withBarrier || this.stale) await this.advanceCursor();
       metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - this.cursorAt);
       if (this.behind !== undefined || this.cursor === undefined || this.over.signal.aborted) return;
       this.sequence += 1;
       await bus.publishTick({ leader: leaderName, sequence: this.sequence, until: this.cursor });
-      if (this.unsavedWork && withBarrier) {
+      if (this.unsavedWork && andStore) {
         this.unsavedWork = false;
         await quick(cursors.write(ROLE, this.cursor));
       }
@@ -307,6 +311,19 @@ export class Term implements HintListener {
     }
   }
 
+  /** Beside the ticks: however long it takes, each second says what is true by then. */
+  private moveCursor(): void {
+    if (this.moving) return;
+    this.moving = true;
+    this.advanceCursor()
+      .catch((error) =>
+        this.parts.logger.debug({ err: error }, 'the cursor stays: the database did not answer'),
+      )
+      .finally(() => {
+        this.moving = false;
+      });
+  }
+
   /** Moves the cursor to a moment before which everything is published; leaves it where that cannot be said. */
   private async advanceCursor(): Promise<void> {
     const { clock } = this.parts;
@@ -316,22 +333,25 @@ export class Term implements HintListener {
       this.source.name === POLL ? this.polled : { until: await this.source.barrier(), at: clock.monotonic() };
     // What was handed over while behind was not kept.
     if (reached === undefined || behind !== undefined || !(await this.flushedUpTo(reached.at, falls))) return;
-    this.cursor = Math.max(this.cursor ?? 0, reached.until);
+    // It may go back, with the database's clock.
+    this.cursor = reached.until;
     this.cursorAt = reached.at;
     this.stale = false;
   }
 
   /** Waits until all that was handed over before `time` is published. @returns false when that failed */
   private async flushedUpTo(time: number, falls: number): Promise<boolean> {
-    for (;;) {
+    // Behind in between and back already: what was read again may still wait, with a later time.
+    const failed = (): boolean =>
+      this.behind !== undefined || this.falls !== falls || this.over.signal.aborted;
+    while (!failed() && this.coalescer.holdsFrom(time)) {
+      const wait = Math.max(1, (this.coalescer.nextDue() ?? time) - this.parts.clock.monotonic());
+      await sleep(wait, this.over.signal).catch(() => {});
       await this.work;
-      // Behind in between and back already: what was read again may still wait, with a later time.
-      if (this.behind !== undefined || this.falls !== falls || this.over.signal.aborted) return false;
-      if (this.flushQueued) continue;
-      if (!this.coalescer.holdsFrom(time)) return true;
-      const due = this.coalescer.nextDue() ?? time;
-      await sleep(Math.max(1, due - this.parts.clock.monotonic()), this.over.signal).catch(() => {});
     }
+    // All of it is taken now, by what is under way: what comes after that is not waited for.
+    await this.work;
+    return !failed();
   }
 }
 

@@ -65,7 +65,7 @@ export const METRICS = {
   },
   'galaxy.sse.tasks.invalid': {
     type: 'counter',
-    meaning: 'messages on the bus that are not a valid control task',
+    meaning: 'messages on the bus that are no valid control task or tick, and were ignored',
     from: 'worker',
     tags: { reason: TEXT },
   },

@@ -102,6 +102,7 @@ beforeEach(async () => {
     } as SseConfig,
     changeLog: nothing as ChangeLog,
     notifications: undefined,
+    returning: { changeLog: nothing as ChangeLog, notifications: undefined },
     permissions: { revoked: async () => [], accessible: async () => new Set<number>() } as never,
     subscribed: () => true,
     encodeId: String,

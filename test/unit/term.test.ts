@@ -1,15 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { InProcessBus } from '../../src/bus/in-process.js';
 import { systemClock } from '../../src/core/clock.js';
-import type { HistoryChange } from '../../src/core/events.js';
-import type { HintListener } from '../../src/database/port.js';
+import type { HistoryChange, Tick } from '../../src/core/events.js';
+import { sleep } from '../../src/core/lifecycle.js';
+import type { ChangeLog, HintListener } from '../../src/database/port.js';
 import { Term } from '../../src/monitor/term.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { Recorder } from '../support/bus.js';
-import { eventually } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 
 const NOW = Date.UTC(2026, 0, 1) * 1000;
+/** Answers at once; what a test holds up it replaces. */
+const silentLog: ChangeLog = {
+  now: async () => NOW,
+  changesSince: async () => [],
+  changesOf: async (ids) => ids.map(change),
+  entryPointOwnersSince: async () => ({ userIds: [], sessionIds: [] }),
+};
 const change = (historyId: number): HistoryChange => ({
   historyId,
   userId: historyId,
@@ -32,10 +40,8 @@ describe('a term of the monitor', () => {
       ...parts,
       bus,
       changeLog: {
-        now: async () => NOW,
+        ...silentLog,
         changesSince: () => new Promise<HistoryChange[]>((resolve) => reads.push(resolve)),
-        changesOf: async (ids) => ids.map(change),
-        entryPointOwnersSince: async () => ({ userIds: [], sessionIds: [] }),
       },
       cursors: { read: async () => undefined, write: async () => {} },
       createHintSource: (it) => {
@@ -64,5 +70,52 @@ describe('a term of the monitor', () => {
     expect(term.behind).toBeUndefined();
     await term.stop();
     await bus.stop();
+  });
+
+  it('ticks through a load that never ends on a broker that is far away, with a cursor that moves', async () => {
+    const parts = { logger: createLogger('silent'), metrics: noMetrics, clock: systemClock };
+    let confirms = 0;
+    const untils: number[] = [];
+    const bus = {
+      available: true,
+      onAvailable: () => () => {},
+      publish: async () => {
+        await sleep(20);
+        confirms += 1;
+      },
+      publishTick: async ({ until }: Tick) => {
+        untils.push(until);
+      },
+    };
+    let listener!: HintListener;
+    const term = new Term({
+      ...parts,
+      bus,
+      changeLog: silentLog,
+      cursors: { read: async () => undefined, write: async () => {} },
+      createHintSource: (it) => {
+        listener = it;
+        const barrier = async () => NOW + systemClock.monotonic() * 1000;
+        return { name: 'listen', start: async () => {}, stop: async () => {}, barrier };
+      },
+      leaderName: 'test',
+      debounceMs: 200,
+      overlapSeconds: 10,
+    });
+    await term.start();
+    let next = 1;
+    // Other histories each time: there is always a flush under way, and one that waits behind it.
+    const load = setInterval(() => {
+      next += 1;
+      listener.onHistories([next]);
+    }, 3);
+    try {
+      await eventually(() => untils.length >= 5, { within: 7_000, what: 'five ticks under load' });
+    } finally {
+      clearInterval(load);
+      await term.stop();
+    }
+    expect(confirms).toBeGreaterThan(100);
+    expect(new Set(untils).size).toBeGreaterThanOrEqual(2);
   });
 });

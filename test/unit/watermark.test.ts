@@ -1,17 +1,21 @@
 import { describe, expect, it } from 'vitest';
+import { DatabaseClock } from '../../src/connections/database-clock.js';
 import { Watermark } from '../../src/connections/watermark.js';
 
 const SECOND = 1_000_000;
 
 function setUp(trailSeconds?: number) {
   const clock = { ms: 5_000 };
-  const watermark = new Watermark(
-    { now: () => 0, monotonic: () => clock.ms },
-    100 * SECOND,
-    90 * SECOND,
-    trailSeconds,
-  );
-  return { watermark, clock };
+  const real = { now: () => 0, monotonic: () => clock.ms };
+  /** The database's own clock, less that of this process. */
+  const database = { ahead: 95 * SECOND, asked: 0 };
+  const ask = async () => {
+    database.asked += 1;
+    return clock.ms * 1000 + database.ahead;
+  };
+  const databaseClock = new DatabaseClock(real, ask, 100 * SECOND);
+  const watermark = new Watermark(real, databaseClock, 90 * SECOND, trailSeconds);
+  return { watermark, clock, database, databaseClock };
 }
 
 describe('the watermark', () => {
@@ -41,9 +45,42 @@ describe('the watermark', () => {
     expect(watermark.estimateNow()).toBe(100 * SECOND);
     clock.ms += 1500;
     expect(watermark.estimateNow()).toBe(101.5 * SECOND);
-    watermark.advance(110 * SECOND);
+    watermark.advance(103 * SECOND);
     clock.ms += 250;
-    expect(watermark.estimateNow()).toBe(110.25 * SECOND);
+    expect(watermark.estimateNow()).toBe(103.25 * SECOND);
+  });
+
+  it('knows the clock as well when it hears ticks that have waited for a while (RabbitMQ hands on what piled up)', () => {
+    const { watermark, clock } = setUp();
+    clock.ms += 25_000;
+    for (let second = 101; second <= 125; second += 1) watermark.advance(second * SECOND);
+    expect(watermark.estimateNow()).toBe(125 * SECOND);
+    watermark.advance(101 * SECOND);
+    expect(watermark.estimateNow()).toBe(125 * SECOND);
+  });
+
+  it.each([
+    ['a year ahead', 31_536_100],
+    ['six seconds ahead', 106.1],
+  ])('does not believe a tick that is %s, and stays where it is', (_what, until) => {
+    const { watermark } = setUp();
+    expect(watermark.advance(until * SECOND)).toBe(false);
+    expect(watermark.cursor).toBe(90 * SECOND);
+    expect(watermark.estimateNow()).toBe(100 * SECOND);
+    expect(watermark.advance(101 * SECOND)).toBe(true);
+    expect(watermark.cursor).toBe(101 * SECOND);
+  });
+
+  it('asks the database when a tick is ahead, so that a clock that was set forward is believed from the next tick on', async () => {
+    const { watermark, clock, database } = setUp();
+    clock.ms += 10_000;
+    database.ahead += 60 * SECOND;
+    expect(watermark.advance(170 * SECOND)).toBe(false);
+    await Promise.resolve();
+    await new Promise(setImmediate);
+    expect(database.asked).toBe(1);
+    expect(watermark.advance(170 * SECOND)).toBe(true);
+    expect(watermark.cursor).toBe(170 * SECOND);
   });
 
   it('dates a change by its audit time where that is later than what it knows of the clock, unless it is absurd', () => {
@@ -75,5 +112,59 @@ describe('the watermark', () => {
     watermark.trail();
     expect(watermark.cursor).toBe(111 * SECOND);
     release();
+  });
+});
+
+describe("a database's clock that is set back by 60 s", () => {
+  /** Ticks agree until 110 s; then the clock steps, and 4 s later somebody asks. */
+  async function steppedBack() {
+    const all = setUp();
+    const { watermark, clock, database, databaseClock } = all;
+    for (let second = 101; second <= 110; second += 1) {
+      clock.ms += 1_000;
+      watermark.advance(second * SECOND);
+    }
+    database.ahead -= 60 * SECOND;
+    clock.ms += 4_000;
+    await databaseClock.check();
+    return all;
+  }
+
+  it('takes the watermark back to before the step, so that a gap is read from there', async () => {
+    const { watermark } = await steppedBack();
+    expect(watermark.estimateNow()).toBe(54 * SECOND);
+    // 50 s was the moment of the step; the tick before it may have been 3 s old.
+    expect(watermark.cursor).toBe(47 * SECOND);
+  });
+
+  it('takes ids that may be from before the step for the moment of the step, for as long as they may come', async () => {
+    const { databaseClock, watermark, clock } = await steppedBack();
+    expect(databaseClock.judge(46 * SECOND)).toBe(46 * SECOND);
+    for (const id of [48, 55, 109, 110, 114]) expect(databaseClock.judge(id * SECOND)).toBe(47 * SECOND);
+    clock.ms += 600_000;
+    watermark.advance(650 * SECOND);
+    expect(databaseClock.judge(109 * SECOND)).toBe(47 * SECOND);
+    expect(databaseClock.judge(600 * SECOND)).toBe(600 * SECOND);
+  });
+
+  it('is noticed by itself when the ticks stay behind', async () => {
+    const { watermark, clock, database, databaseClock } = setUp();
+    database.ahead -= 60 * SECOND;
+    for (let second = 0; second < 12; second += 1) {
+      clock.ms += 1_000;
+      watermark.advance(40 * SECOND + second * SECOND);
+      databaseClock.look();
+      await new Promise(setImmediate);
+    }
+    expect(database.asked).toBe(1);
+    expect(watermark.estimateNow()).toBe(52 * SECOND);
+  });
+
+  it('is not taken for one where the answer was only slow', async () => {
+    const { watermark, clock, databaseClock } = setUp();
+    const checked = databaseClock.check();
+    clock.ms += 4_000; // read before this
+    await checked;
+    expect(watermark.estimateNow()).toBe(104 * SECOND);
   });
 });

@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import type { ClientConfig } from 'pg';
+import type { ClientBase, ClientConfig } from 'pg';
 import pg from 'pg';
 
 const INT8 = 20;
@@ -21,6 +21,16 @@ const types: NonNullable<ClientConfig['types']> = {
 export const CONNECT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = 10_000;
 
+/**
+ * What the server ends by itself, before the driver gives up: a statement that is given up would stay there, and hold its
+ * session and its locks for as long as whatever it waits for. Not for LISTEN and the leader's lock, which wait for nothing.
+ */
+export const SERVER_LIMITS = {
+  lock_timeout: 4_000,
+  statement_timeout: 8_000,
+  idle_in_transaction_session_timeout: 10_000,
+} as const;
+
 /** A name in the URL would win over ours, by which the holder of the leader lock is known. */
 const withoutName = (url: string): string => url.replace(/([?&])application_name=[^&]*&?/, '$1');
 
@@ -35,6 +45,14 @@ export function clientOptions(url: string, applicationName = 'lightcone') {
     keepAliveInitialDelayMillis: 10_000,
     types,
   } satisfies ClientConfig;
+}
+
+/**
+ * What our statements rely on and an administrator may have set otherwise for the role, the database or the server: how
+ * timestamps are written, and that a backslash in a literal is one. PgBouncer keeps track of both.
+ */
+export async function prepareSession(client: ClientBase): Promise<void> {
+  await client.query("SET DateStyle = 'ISO, MDY'; SET standard_conforming_strings = on");
 }
 
 /**

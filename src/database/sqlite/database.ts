@@ -99,10 +99,15 @@ export class SqliteDatabase implements Database {
         await this.#watched(() => write.run('COMMIT'));
         return result;
       } catch (error) {
-        write.exec('ROLLBACK');
+        // On a full disk, for example, SQLite itself has rolled back: a second time would fail, and hide why.
+        if (write.inTransaction) write.exec('ROLLBACK');
         throw error;
       }
     });
+  }
+
+  lane(): this {
+    return this;
   }
 
   async now(): Promise<Micros> {
@@ -118,8 +123,8 @@ export class SqliteDatabase implements Database {
     });
   }
 
-  createLeaderLock(name: string, _label: string): LeaderLock {
-    return new FileLock(`${this.#file}.${name}.lock`);
+  createLeaderLock(name: string, label: string): LeaderLock {
+    return new FileLock(`${this.#file}.${name}.lock`, label);
   }
 
   #inside(write: SqliteConnection): Sql {
