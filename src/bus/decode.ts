@@ -5,6 +5,7 @@
 import type { Task, Tick } from '../core/events.js';
 import { absent, FieldError, id, isRecord, type JsonObject, shortText, text } from '../events/fields.js';
 import { EVENTS, type EventRegistry } from '../events/registry.js';
+import { hasSignature } from './tick-signature.js';
 
 export type DecodeFailure = 'not_json' | 'not_object' | 'unknown_task' | 'malformed' | 'foreign';
 
@@ -61,21 +62,29 @@ function decodeEnvelope(envelope: JsonObject, kinds: EventRegistry): DecodedTask
   return { ok: true, task, noop: text('noop', envelope.noop) };
 }
 
-/** @returns undefined when the body is not a tick */
-export function decodeTick(body: Buffer): Tick | undefined {
-  if (body.length > 4096) return undefined;
+export type DecodedTick =
+  | { ok: true; tick: Tick }
+  | { ok: false; reason: 'malformed_tick' | 'forged_tick'; detail: string };
+
+/** @param secret of the installation: a tick vouches for what was published before it, so not everybody may send one */
+export function decodeTick(body: Buffer, secret: string): DecodedTick {
+  const malformed = (detail: string): DecodedTick => ({ ok: false, reason: 'malformed_tick', detail });
+  if (body.length > 4096) return malformed(`a tick of ${body.length} bytes`);
   const value = parse(body);
-  if (!isRecord(value)) return undefined;
+  if (!isRecord(value)) return malformed('a tick that is not a JSON object');
   try {
     const sequence = value.sequence;
     if (sequence !== 0) id('sequence', sequence);
-    return {
+    const tick: Tick = {
       leader: shortText('leader', value.leader),
       sequence: sequence as number,
       until: id('until', value.until),
     };
+    if (hasSignature(tick, value.signature, secret)) return { ok: true, tick };
+    const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all need the same one`;
+    return { ok: false, reason: 'forged_tick', detail };
   } catch (error) {
-    if (error instanceof FieldError) return undefined;
+    if (error instanceof FieldError) return malformed(error.message);
     throw error;
   }
 }

@@ -2,6 +2,7 @@
 import type { Task, Tick } from '../core/events.js';
 import { type JsonValue, pythonJson } from '../events/python-json.js';
 import { EVENTS, type EventRegistry } from '../events/registry.js';
+import { signatureOf } from './tick-signature.js';
 
 /**
  * @param noop server name of the process that must not run the task
@@ -19,7 +20,8 @@ export function encodeTask<T extends Task>(task: T, noop?: string, kinds: EventR
   return Buffer.from(pythonJson(envelope), 'latin1');
 }
 
-/** A tick is Lightcone's own message on its own exchange: plain JSON, `until` in microseconds. */
-export function encodeTick(tick: Tick): Buffer {
-  return Buffer.from(JSON.stringify({ leader: tick.leader, sequence: tick.sequence, until: tick.until }));
+/** A tick is Lightcone's own message: plain JSON, `until` in microseconds. */
+export function encodeTick({ leader, sequence, until }: Tick, secret: string): Buffer {
+  const signature = signatureOf({ leader, sequence, until }, secret);
+  return Buffer.from(JSON.stringify({ leader, sequence, until, signature }));
 }

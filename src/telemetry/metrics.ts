@@ -47,6 +47,12 @@ export const METRICS = {
     meaning: 'control tasks that could not be published because the bus was away',
     from: 'publisher',
   },
+  'galaxy.sse.dispatch.unrouted': {
+    type: 'counter',
+    meaning: 'control tasks that the broker took and no queue was bound to: no worker is connected',
+    from: 'publisher',
+    tags: { task: TEXT },
+  },
   'galaxy.sse.delivery.latency_ms': {
     type: 'timing',
     meaning: 'time from the audit time of a change to the write on the socket',
