@@ -224,6 +224,9 @@ export const SSE_SETTINGS = {
   entry_point_hosts: list({
     doc: 'Names, addresses and networks that entry points may lead to although they are link-local, multicast or metadata services.',
   }),
+  node_internals: bool(true, {
+    doc: 'Take shortcuts that lean on internals of Node.js: less memory per stream and less CPU per delivery. `false` does the same without them; try it where a new version of Node.js misbehaves.',
+  }),
   allowed_origins: list({
     must: 'a list of origins such as https://galaxy.example.org (no path, no *)',
     accepts: isOrigin,
