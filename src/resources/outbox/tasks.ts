@@ -12,7 +12,11 @@ export interface NotificationSource {
 }
 
 /** The control tasks for an entry; none when what it speaks of is gone, over, or not published yet. */
-export async function tasksOf(entry: OutboxEntry, source: NotificationSource): Promise<ControlTask[]> {
+export async function tasksOf(
+  entry: OutboxEntry,
+  source: NotificationSource,
+  encodeId: (id: number) => string,
+): Promise<ControlTask[]> {
   switch (entry.kind) {
     case 'notification': {
       const delivery = await source.deliveryOf(entry.id);
@@ -21,6 +25,16 @@ export async function tasksOf(entry: OutboxEntry, source: NotificationSource): P
     case 'own_notifications': {
       const payloads = await source.ownForms(entry.userId, entry.ids);
       return payloads.map((payload) => ({ task: 'notify_users', userIds: [entry.userId], payload }));
+    }
+    case 'permissions': {
+      const { sessionId, historyId } = entry;
+      return [
+        {
+          task: 'permissions_changed',
+          ...(sessionId !== undefined && { sessionId }),
+          ...(historyId !== undefined && { historyId: encodeId(historyId) }),
+        },
+      ];
     }
     case 'entry_points': {
       const { userId, sessionId } = entry;
