@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
 import { DEMO, Installation } from '../support/installation.js';
+import { locate } from '../support/programs.js';
 import { historyIds, type SseClient } from '../support/sse-client.js';
 
 let here: Installation;
@@ -87,6 +88,7 @@ describe('a change made by another program', () => {
 
 describe('lightcone serve --demo', () => {
   it('prints lines that work when they are pasted into two terminals', async () => {
+    locate('curl');
     const service = here.process(['serve', '--demo']);
     const [change] = await service.seen(
       () => /^ {2}(id=.*)$/m.exec(service.stdout)?.slice(1),
