@@ -1,6 +1,7 @@
 /** A private authority and a server certificate that it signed, made by openssl. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { locate } from './programs.js';
 
 export interface Certificates {
   ca: string;
@@ -12,7 +13,7 @@ export interface Certificates {
 export function makeCertificates(folder: string, name: string): Certificates {
   const at = (file: string): string => join(folder, file);
   const openssl = (...args: string[]): void => {
-    execFileSync('openssl', args, { stdio: 'ignore' });
+    execFileSync(locate('openssl'), args, { stdio: 'ignore' });
   };
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   openssl(

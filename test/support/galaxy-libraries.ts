@@ -1,6 +1,7 @@
 /** What the libraries with which Galaxy reads its settings make of a value: Debian's own packages, asked in one process. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { locate } from './programs.js';
 
 const SCRIPT = `
 import json, os, sys
@@ -49,11 +50,14 @@ export interface Question {
 export type Answer<T = unknown> = { ok: T; error?: undefined } | { ok?: undefined; error: string };
 
 export async function askLibraries(questions: readonly Question[]): Promise<Answer<never>[]> {
-  const { stdout } = await promisify(execFile)(
-    // Debian's Python, which is the one that has these packages.
-    '/usr/bin/python3',
-    ['-c', SCRIPT, JSON.stringify(questions)],
-    { env: { PATH: process.env.PATH, LANG: 'C.UTF-8', HOME: '/nonexistent' } },
-  );
+  const [python] = [
+    locate('python3-kombu'),
+    locate('python3-psycopg2'),
+    locate('python3-sqlalchemy'),
+    locate('python3-yaml'),
+  ];
+  const { stdout } = await promisify(execFile)(python, ['-c', SCRIPT, JSON.stringify(questions)], {
+    env: { PATH: process.env.PATH, LANG: 'C.UTF-8', HOME: '/nonexistent' },
+  });
   return JSON.parse(stdout) as Answer<never>[];
 }
