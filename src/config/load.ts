@@ -142,6 +142,7 @@ class ConfigBuilder {
       interactiveToolsPrefix: galaxy.interactivetools_prefix,
       interactiveToolsBasePath: galaxy.interactivetools_base_path,
       interactiveToolsProxyHost: galaxy.interactivetools_proxy_host,
+      entryPointHosts: sse.entry_point_hosts,
     };
   }
 

@@ -221,6 +221,9 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'How often the permission of open streams is looked at; they outlive a revocation by at most twice this.',
   }),
+  entry_point_hosts: list({
+    doc: 'Names, addresses and networks that entry points may lead to although they are link-local, multicast or metadata services.',
+  }),
   node_internals: bool(true, {
     doc: 'Take shortcuts that lean on internals of Node.js: less memory per stream and less CPU per delivery. `false` does the same without them; try it where a new version of Node.js misbehaves.',
   }),
