@@ -21,6 +21,7 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Database } from '../database/port.js';
+import { EVENTS } from '../events/registry.js';
 import { Addresses } from '../http/addresses.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
@@ -127,6 +128,7 @@ export class Worker implements Lifecycle {
       notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
     });
     this.manager = new ConnectionManager({
+      kinds: EVENTS,
       config: config.sse,
       ...logsOf(this.database),
       returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),

@@ -3,24 +3,19 @@
  * where equal questions are asked once and at most `CONCURRENT_READS` at a time.
  */
 import type { Batcher } from '../core/batcher.js';
-import type { Cursor, HistoryChange, HistoryId, Principal, UserId } from '../core/events.js';
+import type { Cursor, HistoryId, Principal, UserId } from '../core/events.js';
 import { Limiter } from '../core/limiter.js';
-import type { ChangeLog, ChangeScope } from '../database/port.js';
+import type { ChangeLog } from '../database/port.js';
+import { commentFrame, type Frame, type Position } from '../events/frame.js';
+import type { CatchUpReads, FrameMaker, Question, Remembered } from '../events/kind.js';
+import type { EventRegistry } from '../events/registry.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { commentFrame, eventFrame, type Frame, historyUpdateFrame, type Position } from './frame.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
 
 const CONCURRENT_READS = 8;
-/** A frame of a `history_update` names at most so many histories. */
-export const MAX_IDS_PER_FRAME = 500;
 
 /** Asks for notification status objects (JSON text): many at once when a crowd reconnects. */
 export type StatusBatcher = Batcher<{ userId: UserId | undefined; since: Cursor }, string>;
-
-export interface Missed extends RecentChanges {
-  /** Notification status as JSON; undefined where notifications are off. */
-  status: string | undefined;
-}
 
 interface SharedRead {
   begun: boolean;
@@ -29,10 +24,12 @@ interface SharedRead {
 
 export class CatchUp {
   private readonly limiter = new Limiter(CONCURRENT_READS);
-  private readonly reads = new Map<string, SharedRead>();
+  private readonly underWay = new Map<string, SharedRead>();
+  private readonly reads: CatchUpReads;
 
   constructor(
     private readonly parts: {
+      kinds: EventRegistry;
       changeLog: ChangeLog;
       recent: RecentLog;
       /** Undefined where the notification system is off. */
@@ -40,10 +37,18 @@ export class CatchUp {
       overlapMicros: number;
       metrics: Metrics;
     },
-  ) {}
+  ) {
+    this.reads = {
+      changeLog: parts.changeLog,
+      shared: (key, read) => this.shared(key, read),
+      limited: (read) => this.limiter.run(read),
+      status: ({ principal: { userId }, since }) => parts.statuses?.get({ userId, since }),
+    };
+  }
 
   /**
    * @param viewed histories that the tab looks at without owning them
+   * @returns what makes the frames, in the order in which they are sent
    * @throws LightconeError DATABASE_UNAVAILABLE when the cursor is beyond the memory and the database cannot be asked
    */
   async missed(
@@ -51,68 +56,31 @@ export class CatchUp {
     viewed: readonly HistoryId[],
     since: Cursor,
     cause: 'reconnect' | 'overflow',
-  ): Promise<Missed> {
-    const { recent, statuses, overlapMicros, metrics } = this.parts;
-    const floor = since - overlapMicros;
-    const covered = floor >= recent.coveredSince;
+  ): Promise<FrameMaker[]> {
+    const { kinds, recent, overlapMicros, metrics } = this.parts;
+    const question = { principal, viewed, since: since - overlapMicros };
+    const covered = question.since >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
-    const [status, changes] = await Promise.all([
-      statuses?.get({ userId: principal.userId, since: floor }),
-      covered ? this.fromMemory(principal, viewed, floor) : this.fromDatabase(principal, viewed, floor),
-    ]);
-    return { status, ...changes };
+    const remembered = covered ? this.remembered(question) : undefined;
+    const parts = kinds.catchUps.map(({ catchUp }) =>
+      remembered !== undefined && catchUp.fromMemory !== 'never'
+        ? catchUp.fromMemory(remembered)
+        : catchUp.fromDatabase(question, this.reads),
+    );
+    return (await Promise.all(parts)).flat();
   }
 
-  private fromMemory(
-    { userId, sessionId }: Principal,
-    viewed: readonly HistoryId[],
-    floor: Cursor,
-  ): RecentChanges {
+  private remembered({ principal: { userId, sessionId }, viewed, since }: Question): Remembered {
     const { recent } = this.parts;
-    const found: RecentChanges = { historyIds: new Set(), entryPoints: false, updateTime: 0 };
+    const found: RecentChanges = { subjects: new Set(), updateTime: 0 };
     recent.collect(
       { ...(userId !== undefined && { userId }), ...(sessionId !== undefined && { sessionId }) },
-      floor,
+      since,
       found,
     );
     for (const historyId of viewed) {
-      if ((recent.lastDelivery(historyId) ?? 0) >= floor) found.historyIds.add(historyId);
+      if ((recent.lastDelivery(historyId) ?? 0) >= since) found.subjects.add(historyId);
     }
-    return found;
-  }
-
-  private async fromDatabase(
-    { userId, sessionId }: Principal,
-    viewed: readonly HistoryId[],
-    floor: Cursor,
-  ): Promise<RecentChanges> {
-    const found: RecentChanges = { historyIds: new Set(), entryPoints: false, updateTime: 0 };
-    const add = (changes: readonly HistoryChange[]): void => {
-      for (const change of changes) {
-        found.historyIds.add(change.historyId);
-        found.updateTime = Math.max(found.updateTime, change.newest);
-      }
-    };
-    const owners = [
-      ...(userId === undefined ? [] : [{ kind: 'user', userId } as const]),
-      ...(sessionId === undefined ? [] : [{ kind: 'session', sessionId } as const]),
-    ];
-    const reads = owners.flatMap((owner) => {
-      const key = `${JSON.stringify(owner)}@${floor}`;
-      return [
-        this.shared(`histories ${key}`, () => this.parts.changeLog.changesSince(floor, owner)).then(add),
-        this.shared(`entry points ${key}`, () =>
-          this.parts.changeLog.entryPointOwnersSince(floor, owner),
-        ).then(({ userIds, sessionIds }) => {
-          if (userIds.length + sessionIds.length > 0) found.entryPoints = true;
-        }),
-      ];
-    });
-    if (viewed.length > 0) {
-      const scope: ChangeScope = { kind: 'histories', historyIds: viewed };
-      reads.push(this.limiter.run(() => this.parts.changeLog.changesSince(floor, scope)).then(add));
-    }
-    await Promise.all(reads);
     return found;
   }
 
@@ -122,7 +90,7 @@ export class CatchUp {
    * tab. So at most two equal reads follow each other, whoever comes while the first is under way.
    */
   private shared<T>(key: string, read: () => Promise<T>): Promise<T> {
-    const last = this.reads.get(key);
+    const last = this.underWay.get(key);
     if (last && !last.begun) return last.answer as Promise<T>;
     const mine: SharedRead = { begun: false, answer: undefined };
     const begin = (): Promise<T> =>
@@ -132,9 +100,9 @@ export class CatchUp {
       });
     const answer = (last ? last.answer!.then(begin, begin) : begin()) as Promise<T>;
     mine.answer = answer.finally(() => {
-      if (this.reads.get(key) === mine) this.reads.delete(key);
+      if (this.underWay.get(key) === mine) this.underWay.delete(key);
     });
-    this.reads.set(key, mine);
+    this.underWay.set(key, mine);
     return mine.answer as Promise<T>;
   }
 }
@@ -144,23 +112,11 @@ export class CatchUp {
  * two of them the tab must ask for everything again. The last one carries `reached`.
  */
 export function catchUpFrames(
-  missed: Missed,
+  missed: readonly FrameMaker[],
   cameWith: Position,
   reached: Position,
   encodeId: (id: HistoryId) => string,
 ): Frame[] {
-  const makers: ((position: Position) => Frame)[] = [];
-  if (missed.status !== undefined) {
-    const status = missed.status;
-    makers.push((position) => eventFrame('notification_status', status, position));
-  }
-  const ids = [...missed.historyIds].sort((a, b) => a - b).map(encodeId);
-  const updateTime = missed.updateTime === 0 ? undefined : missed.updateTime;
-  for (let start = 0; start < ids.length; start += MAX_IDS_PER_FRAME) {
-    const update = { ids: ids.slice(start, start + MAX_IDS_PER_FRAME), updateTime };
-    makers.push((position) => historyUpdateFrame(update, position));
-  }
-  if (missed.entryPoints) makers.push((position) => eventFrame('entry_point_update', '{}', position));
-  if (makers.length === 0) makers.push((position) => commentFrame('nothing missed', position));
-  return makers.map((make, i) => make(i === makers.length - 1 ? reached : cameWith));
+  if (missed.length === 0) return [commentFrame('nothing missed', reached)];
+  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId));
 }

@@ -4,8 +4,8 @@
  */
 import { Backoff } from '../core/backoff.js';
 import { sleep } from '../core/lifecycle.js';
-import { toTasks } from '../core/tasks.js';
-import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { Sources } from '../events/kind.js';
+import type { EventRegistry } from '../events/registry.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { DatabaseClock } from './database-clock.js';
@@ -13,9 +13,8 @@ import type { Dispatcher } from './dispatcher.js';
 import type { Watermark } from './watermark.js';
 
 export interface GapRepairParts {
-  changeLog: ChangeLog;
-  /** Undefined where the notification system is off. */
-  notifications: NotificationLog | undefined;
+  kinds: EventRegistry;
+  sources: Sources;
   dispatcher: Dispatcher;
   watermark: Watermark;
   databaseClock: DatabaseClock;
@@ -55,11 +54,8 @@ export class GapRepair {
     while (cause !== undefined && !this.abort.signal.aborted) {
       this.again = undefined;
       try {
-        const histories = await this.deliverMissed();
-        logger.info(
-          { cause, histories },
-          'gap repaired: changes since the watermark were read and delivered',
-        );
+        const tasks = await this.deliverMissed();
+        logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         cause = this.again;
         backoff.reset();
         complained = false;
@@ -79,26 +75,15 @@ export class GapRepair {
   }
 
   private async deliverMissed(): Promise<number> {
-    const { changeLog, notifications, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
+    const { kinds, sources, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
-    const floor = watermark.cursor - overlapMicros;
-    const [changes, entryPoints, messages, broadcasts] = await Promise.all([
-      changeLog.changesSince(floor, { kind: 'all' }),
-      changeLog.entryPointOwnersSince(floor, { kind: 'all' }),
-      notifications?.notificationsSince(floor) ?? [],
-      notifications?.broadcastsSince(floor) ?? [],
-    ]);
-    for (const task of toTasks(changes)) dispatcher.historyUpdate(task);
-    for (const userId of entryPoints.userIds)
-      dispatcher.entryPointUpdate({ task: 'entry_point_update', userId });
-    for (const sessionId of entryPoints.sessionIds) {
-      dispatcher.entryPointUpdate({ task: 'entry_point_update', sessionId });
-    }
-    for (const { payload, userIds } of messages) {
-      dispatcher.notifyUsers({ task: 'notify_users', userIds, payload });
-    }
-    for (const { payload } of broadcasts) dispatcher.broadcast(payload);
-    return changes.length;
+    const since = watermark.cursor - overlapMicros;
+    const missed = await Promise.all(
+      kinds.events.map(({ repair }) => (repair === 'never' ? [] : repair(sources, since))),
+    );
+    const tasks = missed.flat();
+    for (const task of tasks) dispatcher.run(task);
+    return tasks.length;
   }
 }

@@ -5,10 +5,10 @@
 import { Backoff } from '../core/backoff.js';
 import type { Cursor, HistoryId } from '../core/events.js';
 import { sleep } from '../core/lifecycle.js';
+import { Position } from '../events/frame.js';
 import type { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { type CatchUp, catchUpFrames } from './catch-up.js';
 import type { DatabaseClock } from './database-clock.js';
-import { Position } from './frame.js';
 import type { Outlet } from './outlet.js';
 import type { Tab } from './tab.js';
 import type { ViewerRegistry } from './viewers.js';

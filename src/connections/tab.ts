@@ -11,8 +11,8 @@
  */
 import type { Writable } from 'node:stream';
 import type { Cursor, Principal } from '../core/events.js';
+import type { Batch, Position } from '../events/frame.js';
 import type { SocketHandle } from './direct-writes.js';
-import type { Batch, Position } from './frame.js';
 import type { Outbox } from './outbox.js';
 
 export type TabState = 'catching_up' | 'live' | 'blocked' | 'lagging' | 'closed';

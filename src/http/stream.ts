@@ -5,13 +5,13 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { retryText } from '../connections/frame.js';
 import type { ConnectionManager } from '../connections/manager.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId, Principal } from '../core/events.js';
 import { LIMITS } from '../core/limits.js';
 import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
+import { retryText } from '../events/frame.js';
 import type { Addresses, Arrival } from './addresses.js';
 import type { App, Shortcut } from './app.js';
 import type { Authenticator } from './authentication.js';

@@ -3,6 +3,9 @@ import { CatchUp } from '../../src/connections/catch-up.js';
 import { RecentLog } from '../../src/connections/recent-log.js';
 import type { HistoryChange, Principal } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
+import { Position } from '../../src/events/frame.js';
+import { readHistoryUpdate } from '../../src/events/history-update.js';
+import { EVENTS } from '../../src/events/registry.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
@@ -25,6 +28,7 @@ beforeEach(() => {
     entryPointOwnersSince: async () => ({ userIds: [], sessionIds: [] }),
   };
   catchUp = new CatchUp({
+    kinds: EVENTS,
     changeLog: changeLog as ChangeLog,
     // Covers nothing: every question goes to the database.
     recent: new RecentLog(8, 1_000_000),
@@ -34,7 +38,11 @@ beforeEach(() => {
   });
 });
 
-const ask = async (): Promise<number[]> => [...(await catchUp.missed(anna, [], 3, 'reconnect')).historyIds];
+const ask = async (): Promise<number[]> =>
+  (await catchUp.missed(anna, [], 3, 'reconnect')).flatMap((make) => {
+    const data = /^data: (.*)$/m.exec(make(new Position(0), String).text)![1]!;
+    return readHistoryUpdate(data).ids.map(Number);
+  });
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('equal questions to the database', () => {
