@@ -29,6 +29,7 @@ import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
 import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
@@ -113,9 +114,12 @@ export class Worker implements Lifecycle {
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
     const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
-      changeLog: new SqlChangeLog(db),
-      notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
+      changeLog: new SqlChangeLog(db, leftOut.rows),
+      notifications: config.features.notifications
+        ? new SqlNotificationLog(db, encodeId, leftOut.rows)
+        : undefined,
     });
     this.manager = new ConnectionManager({
       config: config.sse,

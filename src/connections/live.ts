@@ -3,6 +3,7 @@ import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
 import { formatIso, secondsToMicros } from '../core/time.js';
 import type { ChangeLog } from '../database/port.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { DatabaseClock } from './database-clock.js';
@@ -25,6 +26,7 @@ export interface Live {
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
+  leftOut: LeftOut;
 }
 
 export function createLive(
@@ -73,7 +75,9 @@ export function createLive(
       worthwhile: 500,
       clock,
     });
+  const leftOut = new LeftOut({ logger, clock, metrics });
   return {
+    leftOut,
     watermark,
     databaseClock,
     dispatcher,
@@ -83,6 +87,8 @@ export function createLive(
         recent,
         statuses,
         overlapMicros,
+        now: () => databaseClock.now(),
+        leftOut,
         metrics,
       }),
       outlet,
@@ -99,6 +105,7 @@ export function createLive(
       watermark,
       databaseClock,
       overlapMicros,
+      leftOut,
       logger,
       metrics,
     }),
@@ -113,13 +120,18 @@ export function createLive(
  */
 export async function preload(
   changeLog: ChangeLog,
+  { leftOut }: Pick<Live, 'leftOut'>,
   recent: RecentLog,
   since: Cursor,
   now: Cursor,
 ): Promise<void> {
   const [changes, entryPoints] = await Promise.all([
     changeLog.changesSince(since, { kind: 'all' }),
-    changeLog.entryPointOwnersSince(since, { kind: 'all' }),
+    leftOut.unlessBroken(
+      'interactivetool_entry_point',
+      changeLog.entryPointOwnersSince(since, { kind: 'all' }),
+      { userIds: [], sessionIds: [] },
+    ),
   ]);
   changes.sort((a, b) => a.newest - b.newest);
   for (const { historyId, userId, sessionIds, newest } of changes) {

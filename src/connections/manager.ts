@@ -117,7 +117,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         const now = await changeLog.now();
         this.live ??= createLive(this.parts, this, now);
         this.early = [];
-        await preload(changeLog, this.recent, now - secondsToMicros(config.recentWindowSeconds), now);
+        await preload(
+          changeLog,
+          this.live,
+          this.recent,
+          now - secondsToMicros(config.recentWindowSeconds),
+          now,
+        );
         this.preloaded = true;
         // Now, and not as they came: the recent log is kept in the order of time.
         for (const task of this.early) this.onTask(task);

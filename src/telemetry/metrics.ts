@@ -126,6 +126,12 @@ export const METRICS = {
     from: 'worker',
     tags: { cause: TEXT },
   },
+  'galaxy.sse.database.left_out': {
+    type: 'counter',
+    meaning: 'rows, or tables, that cannot be read and were left out; the log names them',
+    from: 'worker',
+    tags: { table: TEXT },
+  },
   'galaxy.sse.monitor.resync': {
     type: 'counter',
     meaning: 'times the monitor read the changes since its cursor from the database',
