@@ -5,8 +5,10 @@
  * Start order: HTTP first, so that `/readyz` can say what is waited for; then database, schema, bus, connection manager,
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
+import { existsSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
@@ -19,10 +21,14 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Database } from '../database/port.js';
+import { EVENTS } from '../events/registry.js';
+import { Addresses } from '../http/addresses.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
+import { limitRequests } from '../http/limit-requests.js';
 import { registerOpenApi } from '../http/openapi.js';
+import { RequestLimits } from '../http/rate-limit.js';
 import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
 import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
@@ -44,10 +50,13 @@ import {
   type WatchedDatabase,
 } from './parts.js';
 import { resourceRoutes } from './resources.js';
+import { becomeSoleServer } from './sole-server.js';
 import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
 
+/** An address that is not there while the host boots: no interface has it, or no name server answers. */
+const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 /** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
 
@@ -113,7 +122,8 @@ export class Worker implements Lifecycle {
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
-    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
+    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
     const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
     const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
       changeLog: new SqlChangeLog(db, leftOut.rows),
@@ -122,6 +132,7 @@ export class Worker implements Lifecycle {
         : undefined,
     });
     this.manager = new ConnectionManager({
+      kinds: EVENTS,
       config: config.sse,
       ...logsOf(this.database),
       returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
@@ -147,12 +158,14 @@ export class Worker implements Lifecycle {
       accounts,
       decodeId,
       opening: new StreamOpening(this.manager, new TakeOver()),
+      addresses: limits.addresses,
     };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
       shortcut: createStreamShortcut(stream),
+      limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
@@ -174,11 +187,12 @@ export class Worker implements Lifecycle {
             accounts,
             publisher: this.bus,
             idCodec,
+            limits,
             enabled: config.sse.enabled,
           }),
         (app) => registerWeb(app, { demo: duties !== undefined }),
         ...(duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties })
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
           : []),
       ],
     });
@@ -208,6 +222,10 @@ export class Worker implements Lifecycle {
     this.releasers.add('database', () => this.database.stop());
     if (!supervised) await this.listen();
     await this.database.start(signal);
+    if (config.bus.kind === 'in-process' && config.database.kind === 'sqlite') {
+      const lock = await becomeSoleServer(this.database, config.database.display);
+      this.releasers.add('sole server', () => lock.release());
+    }
     await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
     if (demo && (await seedDemo(this.database)) === undefined) {
       logger.info('demo data is left as it is: the database has users already');
@@ -285,11 +303,25 @@ export class Worker implements Lifecycle {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
+      if (code === 'EADDRINUSE') {
+        throw new LightconeError(
+          'NOT_NOW',
+          `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`,
+          { cause: error },
+        );
+      }
+      // For a missing folder libuv says EACCES.
+      const folder = listen.kind === 'unix' ? dirname(listen.path) : undefined;
+      if (folder !== undefined && !existsSync(folder)) {
+        throw new LightconeError(
+          'NOT_NOW',
+          `cannot listen on ${where}: there is no folder ${folder}; create it, or let systemd do it (RuntimeDirectory)`,
+          { cause: error },
+        );
+      }
       throw new LightconeError(
-        'CONFIG_INVALID',
-        code === 'EADDRINUSE'
-          ? `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`
-          : `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
+        MAY_COME.has(code ?? '') ? 'NOT_NOW' : 'CONFIG_INVALID',
+        `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
         { cause: error },
       );
     }

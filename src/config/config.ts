@@ -53,6 +53,8 @@ export interface SseConfig {
   readonly recentWindowSeconds: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerUser: number;
+  /** Of those who are no users; 0 = no limit. */
+  readonly maxConnectionsPerAddress: number;
   readonly drainTimeoutSeconds: number;
   /** A tab that takes nothing for this long is closed. */
   readonly writeTimeoutSeconds: number;
@@ -81,6 +83,8 @@ export interface HttpConfig {
   readonly infrastructureUrl: string;
   /** Requests per second and caller; 0 = no limit. */
   readonly apiRateLimit: number;
+  /** Addresses, networks, `loopback` and `unix`: whose `X-Forwarded-For` counts. */
+  readonly trustProxy: readonly string[];
 }
 
 export interface FeatureConfig {

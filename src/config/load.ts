@@ -65,6 +65,7 @@ class ConfigBuilder {
         recentWindowSeconds: sse.recent_window,
         maxConnections: sse.max_connections,
         maxConnectionsPerUser: sse.max_connections_per_user,
+        maxConnectionsPerAddress: sse.max_connections_per_address,
         drainTimeoutSeconds: sse.drain_timeout,
         writeTimeoutSeconds: sse.write_timeout,
         permissionCheckSeconds: sse.permission_check_interval,
@@ -83,6 +84,7 @@ class ConfigBuilder {
         allowedOrigins: sse.allowed_origins,
         infrastructureUrl: galaxy.galaxy_infrastructure_url,
         apiRateLimit: sse.api_rate_limit,
+        trustProxy: sse.trust_proxy,
       },
       features: this.#features(),
       housekeeping: {

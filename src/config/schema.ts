@@ -3,6 +3,7 @@
  * defaults; `sse` is Lightcone's own section.
  */
 import { parseListen } from './listen.js';
+import { isProxy } from './proxies.js';
 import { bool, int, list, number, optionalText, text, type ValuesOf } from './setting.js';
 
 /** Galaxy's default, known to everybody: whoever uses it lets others forge cookies and ids. */
@@ -188,10 +189,19 @@ export const SSE_SETTINGS = {
     min: 1,
     doc: 'Streams per user and worker; beyond it the answer is 429 with Retry-After.',
   }),
+  max_connections_per_address: int(0, {
+    min: 0,
+    doc: 'Streams without a login per address and worker; beyond it the answer is 429 with Retry-After; 0 = no limit. Behind a proxy it needs `trust_proxy`.',
+  }),
   api_rate_limit: number(100, {
     min: 0,
     max: 100_000,
-    doc: 'Requests per second that one caller may send to the API, ten times as many at once; beyond it the answer is 429 with Retry-After; 0 = no limit. The stream is not counted. Standalone only.',
+    doc: 'Requests per second that one user (or, without a login, one address) may send to the API, ten times as many at once; beyond it the answer is 429 with Retry-After; 0 = no limit. What is dear counts as several (docs/security.md). The stream is not counted.',
+  }),
+  trust_proxy: list({
+    must: 'a list of addresses, networks such as 10.0.0.0/8, loopback and unix',
+    accepts: isProxy,
+    doc: 'Whose `X-Forwarded-For` (or `X-Real-IP`) tells the address of the caller: addresses and networks of proxies, `loopback` for this machine, `unix` for whoever may write to the unix socket. Nobody by default.',
   }),
   drain_timeout: number(30, {
     min: 0,

@@ -5,9 +5,10 @@
  * frames. No promise, closure, timer or string is made per delivery. Nobody is waited for: a socket that is full turns its
  * tab to `blocked`, what follows goes to the tab's outbox, and an outbox that overflows turns it to `lagging`.
  */
+
+import type { Batch, Frame } from '../events/frame.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { DirectWrites, handleOf } from './direct-writes.js';
-import type { Batch, Frame } from './frame.js';
 import { Outbox } from './outbox.js';
 import type { Tab } from './tab.js';
 

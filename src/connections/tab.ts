@@ -11,8 +11,8 @@
  */
 import type { Writable } from 'node:stream';
 import type { Cursor, Principal } from '../core/events.js';
+import type { Batch, Position } from '../events/frame.js';
 import type { SocketHandle } from './direct-writes.js';
-import type { Batch, Position } from './frame.js';
 import type { Outbox } from './outbox.js';
 
 export type TabState = 'catching_up' | 'live' | 'blocked' | 'lagging' | 'closed';
@@ -46,5 +46,7 @@ export class Tab {
     public position: Position,
     /** The cursor that this tab came back with: a viewer's subscription that follows must be caught up from it as well. */
     readonly resumedFrom: Cursor | undefined,
+    /** Of who has no user, where streams are counted by address. */
+    readonly address?: string | undefined,
   ) {}
 }

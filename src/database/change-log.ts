@@ -1,7 +1,7 @@
 import type { HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
 import { formatSql, parseSql } from '../core/time.js';
 import { believedUntil, utcNow } from './dialect.js';
-import type { ChangeLog, ChangeScope, Database, OnUnreadable, SqlRow, SqlValue } from './port.js';
+import type { ChangeLog, ChangeScope, Database, OnUnreadable, OwnerScope, SqlRow, SqlValue } from './port.js';
 
 interface ChangeRow extends SqlRow {
   history_id: number;
@@ -14,7 +14,6 @@ interface ChangeRow extends SqlRow {
 }
 
 type DatedRow = ChangeRow & { newest: string };
-type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 type EntryPointScope = Parameters<ChangeLog['entryPointOwnersSince']>[1];
 
 /** Owner, or for an anonymous history its valid sessions, one row each; an anonymous history without one keeps one row. */

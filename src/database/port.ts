@@ -54,6 +54,8 @@ export type ChangeScope =
   | { kind: 'session'; sessionId: SessionId }
   | { kind: 'histories'; historyIds: readonly HistoryId[] };
 
+export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
+
 /**
  * *Changes since T*, the one primitive that every resumer uses. `floor` is exclusive and is the cursor minus the overlap:
  * the caller subtracts it, because only the caller knows whether its cursor is exact.
@@ -64,7 +66,7 @@ export interface ChangeLog {
   /** The same for histories named by a hint, whether or not they have a row after `floor`. One statement for all ids. */
   changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]>;
   /** All histories of an owner, deleted ones too, without asking when they changed. One statement. */
-  historiesOf(owner: Extract<ChangeScope, { kind: 'user' | 'session' }>): Promise<HistoryId[]>;
+  historiesOf(owner: OwnerScope): Promise<HistoryId[]>;
   /** Users and sessions whose interactive-tool entry points were created or modified after `floor`. */
   entryPointOwnersSince(
     floor: Cursor,

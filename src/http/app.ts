@@ -10,6 +10,8 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
   LogController,
   type RawReplyDefaultExpression,
   type RawRequestDefaultExpression,
@@ -57,6 +59,8 @@ export interface HttpAppOptions {
    */
   bareRoutes?: readonly RouteModule[];
   shortcut?: Shortcut;
+  /** onRequest hook of the ordinary routes. */
+  limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
 
 /** A batch of 200 encoded ids needs 7 KiB. */
@@ -81,7 +85,14 @@ function unused(): never {
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
-export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }: HttpAppOptions): App {
+export function buildHttpApp({
+  http,
+  logger,
+  routes,
+  bareRoutes = [],
+  shortcut,
+  limitRequests,
+}: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   let firstRequests: FirstRequests | undefined;
   const app: App = Fastify({
@@ -143,6 +154,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
       collectMethods(scope, known);
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.addHook('onRequest', crossOrigin.refuseForgery);
+      if (limitRequests) scope.addHook('onRequest', limitRequests);
       scope.addHook('onRequest', validation.load);
       for (const register of routes) await register(scope);
       refuseOtherMethods(scope, known);

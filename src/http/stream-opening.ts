@@ -5,7 +5,7 @@ import type { CloseReason, ConnectionManager, OpenRequest } from '../connections
 import type { Tab } from '../connections/tab.js';
 import type { TakeOver } from './take-over.js';
 
-type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed'>;
+type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address'>;
 export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
 
 export const STREAM_HEADERS = {
@@ -61,17 +61,13 @@ export class StreamOpening {
       return;
     }
     response.writeHead(200, { ...headers, ...STREAM_HEADERS });
-    const { principal, since, viewed } = caller;
-    this.attach(
-      response,
-      this.manager.open({ out: response, chunked: false, head: '', principal, since, viewed }),
-    );
+    this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
   }
 
   /** The same on a socket that nobody else reads from or writes to. */
-  openOn(socket: Socket, { principal, since, viewed }: Caller, headers: AnswerHeaders): void {
+  openOn(socket: Socket, caller: Caller, headers: AnswerHeaders): void {
     const head = this.headText(headers);
-    this.attach(socket, this.manager.open({ out: socket, chunked: true, head, principal, since, viewed }));
+    this.attach(socket, this.manager.open({ out: socket, chunked: true, head, ...caller }));
     socket.resume();
   }
 

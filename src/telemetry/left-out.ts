@@ -18,7 +18,7 @@ export class LeftOut {
   constructor(private readonly parts: { logger: Logger; clock: Clock; metrics: Metrics }) {}
 
   readonly rows = (table: string, ids: readonly number[], reason: string): void => {
-    this.parts.metrics.increment('galaxy.sse.database.left_out', ids.length, { table });
+    this.parts.metrics.increment('galaxy.sse.database.left_out', ids.length, { what: table });
     this.complain(table, {
       fields: { table, ids: ids.slice(0, NAMED_ROWS), rows: ids.length, reason },
       message: 'rows cannot be read and are left out: correct or delete them',
@@ -29,17 +29,17 @@ export class LeftOut {
    * @param instead what counts as the answer when asking again would fail the same way (a table that may not be read)
    * @throws what passes by itself
    */
-  async unlessBroken<T>(table: string, read: Promise<T>, instead: T): Promise<T> {
+  async unlessBroken<T>(event: string, read: Promise<T>, instead: T): Promise<T> {
     try {
       return await read;
     } catch (error) {
       if (error instanceof NotWanted || (error instanceof LightconeError && error.entry.retryable))
         throw error;
-      this.parts.metrics.increment('galaxy.sse.database.left_out', 1, { table });
-      this.complain(`all of ${table}`, {
-        fields: { table, err: error },
+      this.parts.metrics.increment('galaxy.sse.database.left_out', 1, { what: event });
+      this.complain(`all of ${event}`, {
+        fields: { event, err: error },
         message:
-          'cannot be read at all and is left out: what changes there is not told to tabs that come back',
+          'what was missed of this event cannot be read and is left out: tabs that were away are not told',
       });
       return instead;
     }

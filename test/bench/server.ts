@@ -87,7 +87,10 @@ function stampReceipts({ manager }: Worker): void {
   const onTask = manager.onTask.bind(manager);
   manager.onTask = (task) => {
     received += 1;
-    onTask('payload' in task ? { ...task, payload: stampReceipt(task.payload, now()) } : task);
+    const { payload } = task as { payload?: string };
+    onTask(
+      payload === undefined ? task : Object.assign({ ...task }, { payload: stampReceipt(payload, now()) }),
+    );
   };
 }
 

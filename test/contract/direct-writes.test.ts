@@ -7,9 +7,9 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endBody } from '../../src/connections/body.js';
 import { handleOf } from '../../src/connections/direct-writes.js';
-import { eventFrame, type Frame, Position } from '../../src/connections/frame.js';
 import { Outlet } from '../../src/connections/outlet.js';
 import { Tab } from '../../src/connections/tab.js';
+import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { eventually } from '../support/databases.js';
 

@@ -12,9 +12,10 @@ import { loadConfig } from '../../src/config/load.js';
 import { systemClock } from '../../src/core/clock.js';
 import { IdCodec } from '../../src/http/id-codec.js';
 import { recordingLogger } from './bus.js';
-import { eventually } from './databases.js';
+import { eventually } from './eventually.js';
 import { createTestDatabase } from './postgres.js';
 import { ServiceProcess } from './processes.js';
+import { locate } from './programs.js';
 import { createVhost, type Vhost } from './rabbitmq-vhost.js';
 import { sharedService } from './services.js';
 import { SseClient, type SseOptions } from './sse-client.js';
@@ -239,6 +240,12 @@ function isAlive(pid: number): boolean {
 
 /** Debian's `sqlite3`: a writer that shares nothing with Lightcone but the file. */
 async function sqlite3<Row>(file: string, text: string): Promise<Row[]> {
-  const { stdout } = await promisify(execFile)('sqlite3', ['-json', '-cmd', '.timeout 5000', file, text]);
+  const { stdout } = await promisify(execFile)(locate('sqlite3'), [
+    '-json',
+    '-cmd',
+    '.timeout 5000',
+    file,
+    text,
+  ]);
   return stdout.trim() === '' ? [] : (JSON.parse(stdout) as Row[]);
 }

@@ -50,6 +50,7 @@ describe('without a settings file', () => {
       resumeOverlapSeconds: 10,
       recentWindowSeconds: 900,
       maxConnections: 20_000,
+      maxConnectionsPerAddress: 0,
       maxConnectionsPerUser: 50,
       drainTimeoutSeconds: 30,
       writeTimeoutSeconds: 60,

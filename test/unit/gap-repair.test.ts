@@ -6,12 +6,20 @@ import type { Watermark } from '../../src/connections/watermark.js';
 import { systemClock } from '../../src/core/clock.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
+import { EVENTS } from '../../src/events/registry.js';
 import { LeftOut } from '../../src/telemetry/left-out.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { eventually, silent } from '../support/databases.js';
 
 const away = new LightconeError('DATABASE_UNAVAILABLE', 'away');
 const broken = new LightconeError('DATABASE_SCHEMA', 'permission denied for table notification');
+
+const NAMES: Record<string, string> = {
+  history_update: 'histories',
+  entry_point_update: 'entry points',
+  notify_users: 'notifications',
+  notify_broadcast: 'broadcasts',
+};
 
 /** A worker whose parts can be read or not, as `failing` says. */
 function stage(failing: Map<string, Error>) {
@@ -24,21 +32,20 @@ function stage(failing: Map<string, Error>) {
     return answer;
   };
   const repair = new GapRepair({
-    changeLog: {
-      changesSince: () =>
-        read('histories', [{ historyId: 1, userId: 1, sessionIds: [], newest: 5, rows: 1 }]),
-      entryPointOwnersSince: () => read('entry points', { userIds: [1], sessionIds: [] }),
-    } as unknown as ChangeLog,
-    notifications: {
-      notificationsSince: () => read('notifications', [{ payload: '{}', publicationTime: 1, userIds: [1] }]),
-      broadcastsSince: () => read('broadcasts', [{ payload: '{}', publicationTime: 1, userIds: [] }]),
-    } as unknown as NotificationLog,
-    dispatcher: {
-      historyUpdate: () => told.push('histories'),
-      entryPointUpdate: () => told.push('entry points'),
-      notifyUsers: () => told.push('notifications'),
-      broadcast: () => told.push('broadcasts'),
-    } as unknown as Dispatcher,
+    kinds: EVENTS,
+    sources: {
+      changeLog: {
+        changesSince: () =>
+          read('histories', [{ historyId: 1, userId: 1, sessionIds: [], newest: 5, rows: 1 }]),
+        entryPointOwnersSince: () => read('entry points', { userIds: [1], sessionIds: [] }),
+      } as unknown as ChangeLog,
+      notifications: {
+        notificationsSince: () =>
+          read('notifications', [{ payload: '{}', publicationTime: 1, userIds: [1] }]),
+        broadcastsSince: () => read('broadcasts', [{ payload: '{}', publicationTime: 1, userIds: [] }]),
+      } as unknown as NotificationLog,
+    },
+    dispatcher: { run: ({ task }) => void told.push(NAMES[task]!) } as Dispatcher,
     watermark: {
       cursor: 10,
       hold: () => {
@@ -61,7 +68,8 @@ describe('a gap', () => {
   it.each([
     ['histories', ['entry points', 'notifications', 'broadcasts']],
     ['entry points', ['histories', 'notifications', 'broadcasts']],
-    ['notifications', ['histories', 'entry points']],
+    ['notifications', ['histories', 'entry points', 'broadcasts']],
+    ['broadcasts', ['histories', 'entry points', 'notifications']],
   ])(
     'of which the %s cannot be read now: the rest is told at once and once, the ids wait',
     async (part, rest) => {
@@ -85,7 +93,7 @@ describe('a gap', () => {
     repair.request('reconnected');
     await eventually(() => !isHeld());
     expect(told.sort()).toEqual(['entry points', 'histories', 'notifications']);
-    expect(metrics.total('galaxy.sse.database.left_out', { table: 'notification' })).toBe(1);
+    expect(metrics.total('galaxy.sse.database.left_out', { what: 'broadcast_update' })).toBe(1);
   });
 
   it('that opens again while one is repaired is read from the beginning', async () => {

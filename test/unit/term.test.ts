@@ -8,7 +8,7 @@ import { Term } from '../../src/monitor/term.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { Recorder } from '../support/bus.js';
-import { eventually } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 
 const NOW = Date.UTC(2026, 0, 1) * 1000;
 /** Answers at once; what a test holds up it replaces. */

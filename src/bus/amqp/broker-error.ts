@@ -23,8 +23,9 @@ export function explainBrokerError(error: unknown): string {
   }
   if (text.includes('PRECONDITION'))
     return `an exchange or queue exists with other properties: ${reply(text)}`;
+  if (text.includes('NOT_FOUND')) return `something was deleted: ${reply(text)}`;
   return code === undefined || text.includes(String(code)) ? text : `${text} (${code})`;
 }
 
 /** The broker's own sentence inside amqplib's rendering of a close frame. */
-const reply = (text: string): string => /(?:message |replyText: ?)["']([^"']*)/.exec(text)?.[1] ?? text;
+const reply = (text: string): string => /with message "(.*)"$/s.exec(text)?.[1] ?? text;

@@ -121,7 +121,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     const tx = new TransactionSql((text, params) => this.#ask(client, text, params));
     let failure: unknown;
     try {
-      await tx.run('BEGIN');
+      await tx.run('BEGIN ISOLATION LEVEL READ COMMITTED');
       const result = await work(tx);
       await this.#commit(client);
       return result;

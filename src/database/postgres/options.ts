@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import type { ClientConfig } from 'pg';
+import type { ClientBase, ClientConfig } from 'pg';
 import pg from 'pg';
 
 const INT8 = 20;
@@ -45,6 +45,14 @@ export function clientOptions(url: string, applicationName = 'lightcone') {
     keepAliveInitialDelayMillis: 10_000,
     types,
   } satisfies ClientConfig;
+}
+
+/**
+ * What our statements rely on and an administrator may have set otherwise for the role, the database or the server: how
+ * timestamps are written, and that a backslash in a literal is one. PgBouncer keeps track of both.
+ */
+export async function prepareSession(client: ClientBase): Promise<void> {
+  await client.query("SET DateStyle = 'ISO, MDY'; SET standard_conforming_strings = on");
 }
 
 /**

@@ -3,7 +3,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { cancelStatement } from './cancel.js';
 import { isSessionUsable, reasonOf } from './errors.js';
-import { clientOptions, SERVER_LIMITS, Sockets } from './options.js';
+import { clientOptions, prepareSession, SERVER_LIMITS, Sockets } from './options.js';
 import type { QueryResult } from './sql.js';
 
 /** The driver's words for a missed `query_timeout`, and for a pool in which no place became free. */
@@ -138,6 +138,7 @@ export class ConnectionPool {
       ...clientOptions(url, applicationName),
       ...(this.#sendLimits && SERVER_LIMITS),
       stream: sockets.stream,
+      onConnect: prepareSession,
       max: size,
       idleTimeoutMillis: 30_000,
     });

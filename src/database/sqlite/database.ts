@@ -123,8 +123,8 @@ export class SqliteDatabase implements Database {
     });
   }
 
-  createLeaderLock(name: string, _label: string): LeaderLock {
-    return new FileLock(`${this.#file}.${name}.lock`);
+  createLeaderLock(name: string, label: string): LeaderLock {
+    return new FileLock(`${this.#file}.${name}.lock`, label);
   }
 
   #inside(write: SqliteConnection): Sql {
