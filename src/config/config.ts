@@ -60,6 +60,8 @@ export interface SseConfig {
   readonly writeTimeoutSeconds: number;
   /** How often permissions of open streams are looked at again; they outlive a revocation by at most twice this. */
   readonly permissionCheckSeconds: number;
+  /** Whether shortcuts are taken that Node.js does not promise to anybody (`src/node-internals`). */
+  readonly nodeInternals: boolean;
 }
 
 export interface AuthConfig {

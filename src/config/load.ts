@@ -69,6 +69,7 @@ class ConfigBuilder {
         drainTimeoutSeconds: sse.drain_timeout,
         writeTimeoutSeconds: sse.write_timeout,
         permissionCheckSeconds: sse.permission_check_interval,
+        nodeInternals: sse.node_internals,
       },
       auth: {
         idSecret: galaxy.id_secret,

@@ -221,6 +221,9 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'How often the permission of open streams is looked at; they outlive a revocation by at most twice this.',
   }),
+  node_internals: bool(true, {
+    doc: 'Take shortcuts that lean on internals of Node.js: less memory per stream and less CPU per delivery. `false` does the same without them; try it where a new version of Node.js misbehaves.',
+  }),
   allowed_origins: list({
     must: 'a list of origins such as https://galaxy.example.org (no path, no *)',
     accepts: isOrigin,
