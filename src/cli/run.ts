@@ -4,6 +4,8 @@ import { LightconeError } from '../core/errors.js';
 import { EXIT } from '../core/exit-codes.js';
 
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
+  // What this process makes is its own account's: database, lock, map, and the socket until it has its `socket_mode`.
+  process.umask(0o077);
   // Log rotators send them. Without a listener the first opens Node's debugger, and the second ends the process.
   process.on('SIGUSR1', ignore).on('SIGUSR2', ignore);
   // `lightcone config | head` closes our output early; that is not an error.

@@ -97,6 +97,8 @@ export interface FeatureConfig {
   readonly interactiveToolsPrefix: string;
   readonly interactiveToolsBasePath: string;
   readonly interactiveToolsProxyHost: string | undefined;
+  /** Link-local and metadata hosts that are targets of entry points all the same. */
+  readonly entryPointHosts: readonly string[];
 }
 
 export interface HousekeepingConfig {
