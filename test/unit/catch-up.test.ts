@@ -11,8 +11,8 @@ import { readHistoryUpdate } from '../../src/events/history-update.js';
 import type { FrameMaker } from '../../src/events/kind.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { LeftOut } from '../../src/telemetry/left-out.js';
+import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
-import { silent } from '../support/databases.js';
 
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
 const change = (historyId: number): HistoryChange => ({
@@ -49,7 +49,7 @@ beforeEach(() => {
     statuses: undefined,
     overlapMicros: 0,
     now: () => NOW,
-    leftOut: new LeftOut({ logger: silent, clock: systemClock, metrics: noMetrics }),
+    leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,
   };
   catchUp = new CatchUp(parts);

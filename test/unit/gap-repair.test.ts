@@ -8,8 +8,9 @@ import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { LeftOut } from '../../src/telemetry/left-out.js';
+import { createLogger } from '../../src/telemetry/logger.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
-import { eventually, silent } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 
 const away = new LightconeError('DATABASE_UNAVAILABLE', 'away');
 const broken = new LightconeError('DATABASE_SCHEMA', 'permission denied for table notification');
@@ -57,8 +58,8 @@ function stage(failing: Map<string, Error>) {
     } as unknown as Watermark,
     databaseClock: { check: async () => {} } as unknown as DatabaseClock,
     overlapMicros: 0,
-    leftOut: new LeftOut({ logger: silent, clock: systemClock, metrics }),
-    logger: silent,
+    leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics }),
+    logger: createLogger('silent'),
     metrics,
   });
   return { repair, told, metrics, isHeld: () => held > 0 };
