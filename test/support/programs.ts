@@ -27,6 +27,7 @@ const PROGRAMS = {
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
   curl: binary('curl', ['curl']),
+  python3: binary('python3', ['python3']),
   'python3-kombu': pythonModule('kombu'),
 } satisfies Record<string, Program>;
 
