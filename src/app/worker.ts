@@ -29,12 +29,12 @@ import { IdCodec } from '../http/id-codec.js';
 import { limitRequests } from '../http/limit-requests.js';
 import { registerOpenApi } from '../http/openapi.js';
 import { RequestLimits } from '../http/rate-limit.js';
-import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
+import { registerStream } from '../http/stream.js';
 import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
-import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
+import { probeNodeInternals } from '../node-internals/probe.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
@@ -127,6 +127,7 @@ export class Worker implements Lifecycle {
       changeLog: new SqlChangeLog(db),
       notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
     });
+    const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
     this.manager = new ConnectionManager({
       kinds: EVENTS,
       config: config.sse,
@@ -146,21 +147,21 @@ export class Worker implements Lifecycle {
       random,
       logger: logger.child({ component: 'connections' }),
       metrics,
+      createDirectWrites,
     });
-    const stream: StreamDeps = {
+    const stream = {
       enabled: config.sse.enabled,
       manager: this.manager,
       authenticator,
       accounts,
       decodeId,
-      opening: new StreamOpening(this.manager, new TakeOver()),
+      opening: new StreamOpening(this.manager, takeOver),
       addresses: limits.addresses,
     };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
-      shortcut: createStreamShortcut(stream),
       limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),

@@ -71,9 +71,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { config } = parts;
     this.complain = new OncePerInterval(parts.logger, parts.clock);
     this.admission = new Admission(config, this.registry, parts.metrics);
-    this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
-      this.resume(tab, tab.position.cursor, 'overflow');
-    });
+    this.outlet = new Outlet(
+      config.queueSize,
+      parts.metrics,
+      (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
+      parts.createDirectWrites,
+    );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
     this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),

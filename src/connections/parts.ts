@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import type { HistoryId } from '../core/events.js';
 import type { ChangeLog, NotificationLog } from '../database/port.js';
 import type { EventRegistry } from '../events/registry.js';
+import type { CreateDirectWrites } from '../node-internals/direct-writes.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { PermissionSource } from './permissions.js';
@@ -25,4 +26,5 @@ export interface ManagerParts {
   random: () => number;
   logger: Logger;
   metrics: Metrics;
+  createDirectWrites?: CreateDirectWrites | undefined;
 }

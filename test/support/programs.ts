@@ -28,7 +28,11 @@ const PROGRAMS = {
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
   curl: binary('curl', ['curl']),
   python3: binary('python3', ['python3']),
+  openssl: binary('openssl', ['openssl']),
   'python3-kombu': pythonModule('kombu'),
+  'python3-psycopg2': pythonModule('psycopg2'),
+  'python3-sqlalchemy': pythonModule('sqlalchemy'),
+  'python3-yaml': pythonModule('yaml'),
 } satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof PROGRAMS;

@@ -4,6 +4,7 @@ import { type Import, importsOf, readSource, sourceFiles } from '../support/sour
 /** Rooms from the bottom up: a room imports from itself and from those below it. */
 const RANKS: Readonly<Record<string, number>> = {
   core: 0,
+  'node-internals': 0,
   config: 1,
   telemetry: 2,
   database: 3,

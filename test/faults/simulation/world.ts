@@ -113,6 +113,7 @@ export class SimWorker {
         heartbeatSeconds: 5,
         pollIntervalSeconds: 2,
         resumeOverlapSeconds: scenario.overlapSeconds,
+        nodeInternals: false,
         recentWindowSeconds: scenario.recentWindowSeconds,
         maxConnections: 100,
         maxConnectionsPerUser: 100,
