@@ -39,7 +39,7 @@ export const GALAXY_SETTINGS = {
   }),
   database_connection: text('sqlite:///data/lightcone.sqlite', {
     secret: true,
-    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. The tables are created on start unless `attach_to_galaxy` is on.',
+    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. What it leaves open is as in libpq: `sslmode=prefer`, `PG*` variables, `~/.pgpass`, service files. The tables are created on start unless `attach_to_galaxy` is on.',
   }),
   database_engine_option_pool_size: int(5, {
     min: 1,
@@ -48,7 +48,7 @@ export const GALAXY_SETTINGS = {
   }),
   amqp_internal_connection: optionalText({
     secret: true,
-    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`. Unset: the bus lives inside the one process.',
+    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Unset: the bus lives inside the one process.',
   }),
   id_secret: text(DEFAULT_ID_SECRET, {
     secret: true,
@@ -136,10 +136,9 @@ export const SSE_SETTINGS = {
     doc: 'Where to listen: `host:port`, `[::1]:port` or `unix:/path`.',
   }),
   socket_mode: text('0660', {
-    must: 'an octal mode in quotes, such as "0660"',
-    quoted: true,
+    must: 'an octal mode, such as "0660"',
     accepts: (value) => /^0?[0-7]{3}$/.test(value),
-    doc: 'Permissions of the unix socket, octal and in quotes.',
+    doc: 'Permissions of the unix socket, octal.',
   }),
   workers: int(1, {
     min: 1,

@@ -6,6 +6,7 @@ import { Backoff } from '../core/backoff.js';
 import { sleep } from '../core/lifecycle.js';
 import type { Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
+import type { LeftOut } from '../telemetry/left-out.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { DatabaseClock } from './database-clock.js';
@@ -19,6 +20,7 @@ export interface GapRepairParts {
   watermark: Watermark;
   databaseClock: DatabaseClock;
   overlapMicros: number;
+  leftOut: LeftOut;
   logger: Logger;
   metrics: Metrics;
 }
@@ -50,40 +52,55 @@ export class GapRepair {
     const release = watermark.hold();
     const backoff = new Backoff(50, 1000);
     let cause: string | undefined = firstCause;
+    let missing = this.everything();
     let complained = false;
     while (cause !== undefined && !this.abort.signal.aborted) {
       this.again = undefined;
       try {
-        const tasks = await this.deliverMissed();
+        const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
-        cause = this.again;
+        cause = undefined;
         backoff.reset();
         complained = false;
       } catch (error) {
         if (!complained) {
           logger.warn(
-            { cause, err: error },
+            { cause, missing: [...missing].map(({ event }) => event), err: error },
             'gap not repaired yet: the database cannot be read; trying again until it can',
           );
         }
         complained = true;
         await sleep(backoff.next(), this.abort.signal).catch(() => {});
       }
+      if (this.again === undefined) continue;
+      // What was read before this gap says nothing of it.
+      cause = this.again;
+      missing = this.everything();
     }
     release();
     this.running = false;
   }
 
-  private async deliverMissed(): Promise<number> {
-    const { kinds, sources, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
+  private everything(): Set<EventRegistry['events'][number]> {
+    return new Set(this.parts.kinds.events.filter(({ repair }) => repair !== 'never'));
+  }
+
+  /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
+  private async deliver(missing: Set<EventRegistry['events'][number]>): Promise<number> {
+    const { sources, dispatcher, watermark, databaseClock, overlapMicros, leftOut } = this.parts;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
     const since = watermark.cursor - overlapMicros;
-    const missed = await Promise.all(
-      kinds.events.map(({ repair }) => (repair === 'never' ? [] : repair(sources, since))),
-    );
-    const tasks = missed.flat();
-    for (const task of tasks) dispatcher.run(task);
-    return tasks.length;
+    let delivered = 0;
+    const attempts = [...missing].map(async (kind) => {
+      if (kind.repair === 'never') return;
+      const tasks = await leftOut.unlessBroken(kind.event, kind.repair(sources, since), []);
+      for (const task of tasks) dispatcher.run(task);
+      delivered += tasks.length;
+      missing.delete(kind);
+    });
+    const failed = (await Promise.allSettled(attempts)).find(({ status }) => status === 'rejected');
+    if (failed) throw (failed as PromiseRejectedResult).reason;
+    return delivered;
   }
 }

@@ -3,7 +3,7 @@ import { type ChannelModel, connect } from 'amqplib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ControlTask } from '../../src/core/events.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
-import { createVhost, type Rabbit, startRabbit, type Vhost } from '../support/rabbitmq.js';
+import { createVhost, type Rabbit, removeBinding, startRabbit, type Vhost } from '../support/rabbitmq.js';
 
 /** 1.5 s of silence, 1.5 s without an answer, half a second for the look, and the way back. */
 const WITHIN = { timeout: 6_000, interval: 50 };
@@ -62,13 +62,7 @@ const queueOf = async (serverName: string): Promise<string> => {
   return queue!.name;
 };
 
-/** As a broker does that loses a binding: others may not touch what belongs to a queue that is exclusive. */
-async function unbind(queue: string): Promise<void> {
-  const of = (kind: string, name: string): string =>
-    `{resource, <<"${vhost.name}">>, ${kind}, <<"${name}">>}`;
-  const binding = `{binding, ${of('exchange', 'galaxy_core_exchange')}, <<"#">>, ${of('queue', queue)}, []}`;
-  await rabbit.ctl('eval', `ok = rabbit_binding:remove(${binding}, <<"test">>).`);
-}
+const unbind = (queue: string): Promise<void> => removeBinding(rabbit, vhost.name, queue);
 
 describe.each(['with a leader that ticks', 'without a leader'])('%s', (leader) => {
   const setUp = async () => {

@@ -30,6 +30,8 @@ export interface Vhost {
   deleteExchange(name: string): Promise<void>;
   /** Of the user of `amqpUrl`; each a regular expression of names. */
   permit(permissions: { configure: string; write: string; read: string }): Promise<void>;
+  /** After something else took it away. */
+  create(): Promise<void>;
   /** Deletes it with all that is in it, and makes it anew. */
   recreate(): Promise<void>;
   delete(): Promise<void>;
@@ -76,6 +78,7 @@ export async function createVhost(broker: { amqpUrl: string; managementUrl: stri
       await must(api(managementUrl, 'DELETE', `/exchanges/${name}/${exchange}`));
     },
     permit,
+    create,
     recreate: async () => {
       await must(api(managementUrl, 'DELETE', `/vhosts/${name}`));
       await create();

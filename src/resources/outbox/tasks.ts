@@ -1,6 +1,6 @@
 import type { ControlTask, UserId } from '../../core/events.js';
 import type { NotificationDelivery } from '../../database/port.js';
-import type { OutboxEntry } from './outbox.js';
+import type { ClaimedEntry } from './outbox.js';
 
 /** So that no message on the bus grows without bound. */
 const RECIPIENTS_PER_TASK = 1000;
@@ -13,7 +13,7 @@ export interface NotificationSource {
 
 /** The control tasks for an entry; none when what it speaks of is gone, over, or not published yet. */
 export async function tasksOf(
-  entry: OutboxEntry,
+  entry: ClaimedEntry['entry'],
   source: NotificationSource,
   encodeId: (id: number) => string,
 ): Promise<ControlTask[]> {
@@ -36,6 +36,8 @@ export async function tasksOf(
         },
       ];
     }
+    case 'unreadable':
+      throw new SyntaxError(`not an entry of the outbox: ${entry.text.slice(0, 200)}`);
     case 'entry_points': {
       const { userId, sessionId } = entry;
       return [
