@@ -89,10 +89,11 @@ export function isOnThisMachine({ headers, socket }: Arrival): boolean {
 export const isDirectlyLocal = (arrival: Arrival): boolean =>
   arrival.socket?.remoteAddress !== undefined && !isForwarded(arrival.headers) && isOnThisMachine(arrival);
 
-/** Names without a dot are given by this network, not by the world's name servers. */
+/** Names without a dot are given by this network, not by the world's name servers. Every browser sends one. */
 function isLocalName(host: string | undefined): boolean {
-  const name = (host ?? '').toLowerCase().replace(/:\d+$/, '');
-  return !name.includes('.') ? name !== '' : /^127\.\d+\.\d+\.\d+$|\.localhost\.?$|^localhost\.$/.test(name);
+  if (host === undefined) return true;
+  const name = host.toLowerCase().replace(/:\d+$/, '');
+  return !name.includes('.') || /^127\.\d+\.\d+\.\d+$|\.localhost\.?$|^localhost\.$/.test(name);
 }
 
 /** A connection that this machine itself has made. */

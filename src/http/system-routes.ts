@@ -38,7 +38,9 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   const shownTo = async (request: FastifyRequest, problems: string[]): Promise<string[]> => {
     if (problems.length === 0 || isDirectlyLocal(request)) return problems;
     const caller = await authenticator.authenticate(request).catch(() => undefined);
-    return caller?.isAdmin === true ? problems : ['what is wrong is told to administrators, and on this machine'];
+    return caller?.isAdmin === true
+      ? problems
+      : ['what is wrong is told to administrators, and on this machine'];
   };
 
   app.get('/healthz', async (request, reply) => {
