@@ -10,6 +10,7 @@ import type { IdCodec } from '../http/id-codec.js';
 import { type RequestLimits, TokenBuckets } from '../http/rate-limit.js';
 import { EntryPointManager } from '../resources/entry-points/manager.js';
 import { registerEntryPoints } from '../resources/entry-points/routes.js';
+import { TargetRules } from '../resources/entry-points/target-rules.js';
 import { HistoryAccess } from '../resources/histories/access.js';
 import { HistoryContents } from '../resources/histories/contents.js';
 import { registerHistoryRoutes } from '../resources/histories/index.js';
@@ -43,11 +44,16 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
   const notifications = config.features.notifications
     ? new NotificationManager(database, new SqlNotificationLog(database, encodeId), announcer, encodeId)
     : undefined;
-  const { interactiveTools, interactiveToolsPrefix, interactiveToolsBasePath, interactiveToolsProxyHost } =
-    config.features;
+  const {
+    entryPointHosts,
+    interactiveTools,
+    interactiveToolsPrefix,
+    interactiveToolsBasePath,
+    interactiveToolsProxyHost,
+  } = config.features;
   const { map, database: entryPointDatabase } = parts.duties.sessionMap;
   const entryPoints = interactiveTools
-    ? new EntryPointManager(entryPointDatabase, map, announcer)
+    ? new EntryPointManager(entryPointDatabase, map, announcer, new TargetRules(entryPointHosts))
     : undefined;
   const target = {
     prefix: interactiveToolsPrefix,

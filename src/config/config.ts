@@ -60,6 +60,8 @@ export interface SseConfig {
   readonly writeTimeoutSeconds: number;
   /** How often permissions of open streams are looked at again; they outlive a revocation by at most twice this. */
   readonly permissionCheckSeconds: number;
+  /** Whether shortcuts are taken that Node.js does not promise to anybody (`src/node-internals`). */
+  readonly nodeInternals: boolean;
 }
 
 export interface AuthConfig {
@@ -95,6 +97,8 @@ export interface FeatureConfig {
   readonly interactiveToolsPrefix: string;
   readonly interactiveToolsBasePath: string;
   readonly interactiveToolsProxyHost: string | undefined;
+  /** Link-local and metadata hosts that are targets of entry points all the same. */
+  readonly entryPointHosts: readonly string[];
 }
 
 export interface HousekeepingConfig {

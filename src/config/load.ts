@@ -20,7 +20,7 @@ export function loadConfig(options: LoadOptions): Config {
 export function loadSettings(options: LoadOptions): { config: Config; settled: Settled } {
   const gathered = gather(options, (path) => resolve(options.cwd, path));
   const settled = settle(gathered);
-  const build = new ConfigBuilder(settled, options.cwd);
+  const build = new ConfigBuilder(settled, options);
   const config = build.config([...gathered.warnings, ...settled.warnings]);
   const mistakes = [...gathered.mistakes, ...settled.mistakes, ...build.mistakes];
   if (mistakes.length > 0) {
@@ -36,7 +36,7 @@ class ConfigBuilder {
 
   constructor(
     private readonly settled: Settled,
-    private readonly cwd: string,
+    private readonly options: LoadOptions,
   ) {
     this.#values = settled.values;
   }
@@ -69,6 +69,7 @@ class ConfigBuilder {
         drainTimeoutSeconds: sse.drain_timeout,
         writeTimeoutSeconds: sse.write_timeout,
         permissionCheckSeconds: sse.permission_check_interval,
+        nodeInternals: sse.node_internals,
       },
       auth: {
         idSecret: galaxy.id_secret,
@@ -100,7 +101,9 @@ class ConfigBuilder {
 
   #database(): DatabaseConfig {
     const { database_connection: url, database_engine_option_pool_size: poolSize } = this.#values.galaxy;
-    const address = this.#parsed('database_connection', () => parseDatabaseUrl(url, this.cwd));
+    const address = this.#parsed('database_connection', () =>
+      parseDatabaseUrl(url, this.options.cwd, this.options.env),
+    );
     // The stand-in is never used: a mistake was noted, so the start is refused.
     if (!address) return { kind: 'sqlite', file: '', display: '' };
     return address.kind === 'postgresql' ? { ...address, poolSize } : address;
@@ -126,8 +129,12 @@ class ConfigBuilder {
   #features(): FeatureConfig {
     const { galaxy, sse } = this.#values;
     const url = galaxy.interactivetoolsproxy_map;
-    const map = url && this.#parsed('interactivetoolsproxy_map', () => parseDatabaseUrl(url, this.cwd));
-    const mapFile = sse.attach_to_galaxy ? undefined : resolve(this.cwd, galaxy.interactivetools_map);
+    const map =
+      url &&
+      this.#parsed('interactivetoolsproxy_map', () =>
+        parseDatabaseUrl(url, this.options.cwd, this.options.env),
+      );
+    const mapFile = sse.attach_to_galaxy ? undefined : resolve(this.options.cwd, galaxy.interactivetools_map);
     return {
       notifications: galaxy.enable_notification_system,
       interactiveTools: galaxy.interactivetools_enable,
@@ -135,6 +142,7 @@ class ConfigBuilder {
       interactiveToolsPrefix: galaxy.interactivetools_prefix,
       interactiveToolsBasePath: galaxy.interactivetools_base_path,
       interactiveToolsProxyHost: galaxy.interactivetools_proxy_host,
+      entryPointHosts: sse.entry_point_hosts,
     };
   }
 

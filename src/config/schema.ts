@@ -39,7 +39,7 @@ export const GALAXY_SETTINGS = {
   }),
   database_connection: text('sqlite:///data/lightcone.sqlite', {
     secret: true,
-    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. The tables are created on start unless `attach_to_galaxy` is on.',
+    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. What it leaves open is as in libpq: `sslmode=prefer`, `PG*` variables, `~/.pgpass`, service files. The tables are created on start unless `attach_to_galaxy` is on.',
   }),
   database_engine_option_pool_size: int(5, {
     min: 1,
@@ -48,7 +48,7 @@ export const GALAXY_SETTINGS = {
   }),
   amqp_internal_connection: optionalText({
     secret: true,
-    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`. Unset: the bus lives inside the one process.',
+    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Unset: the bus lives inside the one process.',
   }),
   id_secret: text(DEFAULT_ID_SECRET, {
     secret: true,
@@ -220,6 +220,12 @@ export const SSE_SETTINGS = {
     max: 30,
     unit: 's',
     doc: 'How often the permission of open streams is looked at; they outlive a revocation by at most twice this.',
+  }),
+  entry_point_hosts: list({
+    doc: 'Names, addresses and networks that entry points may lead to although they are link-local, multicast or metadata services.',
+  }),
+  node_internals: bool(true, {
+    doc: 'Take shortcuts that lean on internals of Node.js: less memory per stream and less CPU per delivery. `false` does the same without them; try it where a new version of Node.js misbehaves.',
   }),
   allowed_origins: list({
     must: 'a list of origins such as https://galaxy.example.org (no path, no *)',

@@ -4,16 +4,17 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { retryText } from '../connections/frame.js';
 import type { ConnectionManager } from '../connections/manager.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId, Principal } from '../core/events.js';
 import { LIMITS } from '../core/limits.js';
 import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
+import { retryText } from '../events/frame.js';
 import type { Addresses, Arrival } from './addresses.js';
-import type { App, Shortcut } from './app.js';
+import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
 import { toErrorReply } from './errors.js';
 import { STREAM_HEADERS, type StreamOpening } from './stream-opening.js';
@@ -53,6 +54,8 @@ export function registerStream(app: App, deps: StreamDeps): void {
         return comeBack(reply, toErrorReply(error).body.err_msg);
       throw error;
     }
+    // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
+    await nextTurn();
     // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
     if (request.raw.socket.destroyed) return reply.hijack();
     if (!manager.ready) return comeBack(reply, notReady(manager));
@@ -69,27 +72,6 @@ export function registerStream(app: App, deps: StreamDeps): void {
     reply.hijack();
     opening.open(request.raw, reply.raw, { principal, since, viewed, address }, reply.getHeaders());
   });
-}
-
-/**
- * The same for what comes by the ten thousand when a worker is restarted: callers that are remembered, and ask for nothing
- * special. Whatever else a request is, it is left to the route.
- */
-export function createStreamShortcut(deps: StreamDeps): Shortcut {
-  const { enabled, manager, authenticator, opening } = deps;
-  return {
-    path: STREAM_PATH,
-    answer(headers, socket, added) {
-      if (!enabled || !manager.ready) return false;
-      const principal = authenticator.tryCached({ headers, query: undefined });
-      if (principal === undefined) return false;
-      const address = strangersAddress({ headers, socket }, principal, deps);
-      if (!manager.admission.hasRoomFor(principal, address)) return false;
-      const since = requestedCursor(headers, {}, manager);
-      opening.openOn(socket, { principal, since, viewed: [], address }, added);
-      return true;
-    },
-  };
 }
 
 /** @returns undefined for users, and where streams are not counted by address */

@@ -55,6 +55,7 @@ describe('without a settings file', () => {
       drainTimeoutSeconds: 30,
       writeTimeoutSeconds: 60,
       permissionCheckSeconds: 25,
+      nodeInternals: true,
     });
     expect(config.http.listen).toEqual({ kind: 'tcp', host: '127.0.0.1', port: 8080 });
     expect(config.features.notifications).toBe(true);

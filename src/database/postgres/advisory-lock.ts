@@ -123,7 +123,7 @@ export class AdvisoryLock implements LeaderLock {
   }
 
   #createSession(): Session {
-    const sockets = new Sockets();
+    const sockets = new Sockets(this.#options.url);
     const name = (LABEL_PREFIX + this.#options.label).replace(/[^ -~]/g, '?').slice(0, NAME_BYTES);
     const client = new pg.Client({
       ...clientOptions(this.#options.url, name),
