@@ -81,8 +81,10 @@ function plain(document: Document): unknown {
   }
 }
 
-const repeated = (keys: readonly string[]): string[] =>
-  keys.filter((key, at) => key !== '<<' && keys.indexOf(key) < at);
+function repeated(keys: readonly string[]): string[] {
+  const seen = new Set<string>();
+  return keys.filter((key) => key !== '<<' && seen.size === seen.add(key).size);
+}
 
 /** The library's message goes on with the text around the mistake, where a password may stand. */
 function reason({ code, message }: { code: string; message: string }): string {
