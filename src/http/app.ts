@@ -78,10 +78,12 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitRequests }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   const app: App = Fastify({
-    // Request lines (at debug level) without the query, which can hold a key.
+    // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
     loggerInstance: logger.child(
       {},
-      { serializers: { req: ({ method, url }) => ({ method, path: pathOf(url) }) } },
+      {
+        serializers: { req: ({ method, routeOptions }) => ({ method, route: routeOptions?.url ?? 'none' }) },
+      },
     ) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
     bodyLimit: LIMITS.bodyBytes.value,

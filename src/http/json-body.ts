@@ -1,10 +1,11 @@
 /** Bodies of requests: JSON, and no deeper than anything here needs, since what reads it later calls itself for each level. */
-import type { FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
-import type { App } from './app.js';
 
-export function readJsonBodies(app: App): void {
+type Parsers = 'getDefaultJsonParser' | 'removeAllContentTypeParsers' | 'addContentTypeParser';
+
+export function readJsonBodies(app: Pick<FastifyInstance, Parsers>): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   // Text is what a foreign page's form could send without asking.
   app.removeAllContentTypeParsers();
