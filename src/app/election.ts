@@ -2,8 +2,8 @@
 import type { Bus } from '../bus/port.js';
 import type { SseConfig } from '../config/config.js';
 import { SqlChangeLog } from '../database/change-log.js';
-import { SqlCursorStore } from '../database/cursor-store.js';
-import type { CursorStore, HintListener, HintSource } from '../database/port.js';
+import type { HintListener, HintSource, PositionStore } from '../database/port.js';
+import { SqlPositionStore } from '../database/position-store.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
 import { Leadership, lockLabel } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
@@ -25,7 +25,7 @@ export function createCandidate(
     config: SseConfig;
     database: WatchedDatabase;
     /** The stored one, when left out. */
-    cursors?: CursorStore;
+    positions?: PositionStore;
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
     metrics: Metrics;
@@ -38,13 +38,12 @@ export function createCandidate(
   const self = { serverName, hostname: thisHost(), pid: process.pid, appType };
   const monitor = new HistoryAuditMonitor({
     changeLog: new SqlChangeLog(database),
-    cursors: parts.cursors ?? new SqlCursorStore(database),
+    positions: parts.positions ?? new SqlPositionStore(database),
     bus,
     createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),
     // With the start time: a successor of the same name counts its ticks from one again.
     leaderName: `${serverName}@${self.hostname}/${clock.now()}`,
     debounceMs: config.debounceMs,
-    overlapSeconds: config.resumeOverlapSeconds,
     clock,
     logger: logger.child({ component: 'monitor' }),
     metrics,

@@ -123,12 +123,15 @@ function momentOf(
 }
 
 /**
- * Reads a timestamp column (text, as both adapters return it).
+ * Reads a timestamp column (text, as both adapters return it). What PostgreSQL can hold and the wire cannot (`infinity`, years
+ * before 1970 and beyond 9999) becomes the nearest moment: one odd row must not keep its neighbours from being read.
  *
  * @throws RangeError when the database holds something that is not a timestamp
  */
 export function parseSql(text: string): Micros {
   const moment = parseIso(text);
-  if (moment === undefined) throw new RangeError(`not a timestamp in the database: ${JSON.stringify(text)}`);
-  return moment;
+  if (moment !== undefined) return moment;
+  if (/^(-infinity|.* BC|[01]\d{3}-\d\d-\d\d .*)$/.test(text)) return 0;
+  if (/^(infinity|\d{5,6}-\d\d-\d\d .*)$/.test(text)) return MAX_MICROS;
+  throw new RangeError(`not a timestamp in the database: ${JSON.stringify(text)}`);
 }

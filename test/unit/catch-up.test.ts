@@ -11,7 +11,6 @@ const change = (historyId: number): HistoryChange => ({
   userId: 1,
   sessionIds: [],
   newest: 5,
-  rows: 1,
 });
 
 /** Reads that have begun and are not answered yet, oldest first. */
