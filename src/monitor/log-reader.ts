@@ -11,20 +11,18 @@
  */
 import { Backoff } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
-import { LightconeError } from '../core/errors.js';
 import type { HistoryChange, HistoryId } from '../core/events.js';
-import { sleep, withDeadline } from '../core/lifecycle.js';
+import { sleep } from '../core/lifecycle.js';
 import { MICROS_PER_SECOND } from '../core/time.js';
 import type { ChangeLog, LogEnd, LogPosition, PositionStore } from '../database/port.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { inTime } from './in-time.js';
 import { LookUp } from './look-up.js';
 import { PieceSize } from './piece-size.js';
 
 export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
 
-/** A piece that takes longer is given up, and tried smaller. */
-export const DEADLINE_MS = 2_500;
 /** From here on a read is slow: hints do not wait for it. */
 const SLOW_MS = 250;
 /** Where no position was ever stored: what changed while the first leader was being found is published as well. */
@@ -155,7 +153,10 @@ export class LogReader {
       if (this.state !== 'following' && read.complete) {
         const cause = this.cause ?? 'takeover';
         metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
-        logger.info({ cause, histories: read.changes.length }, 'the log is read from where it was left');
+        logger.info(
+          { cause, histories: read.changes.length },
+          'changes since the cursor were read and will be published',
+        );
       }
       if (read.complete) {
         this.state = 'following';
@@ -214,10 +215,3 @@ export class LogReader {
 
 /** The more there is, the longer it is gathered: what is read together costs one statement. */
 const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 100 ? 20 : 50);
-
-export const inTime = <T>(statement: Promise<T>): Promise<T> =>
-  withDeadline(
-    statement,
-    DEADLINE_MS,
-    () => new LightconeError('DATABASE_UNAVAILABLE', `no answer within ${DEADLINE_MS} ms`),
-  );

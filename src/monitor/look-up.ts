@@ -1,7 +1,7 @@
 /** Histories that hints name, looked up by their keys: quick even where a read of the log is not. */
 import type { HistoryChange, HistoryId } from '../core/events.js';
 import type { ChangeLog } from '../database/port.js';
-import { inTime } from './log-reader.js';
+import { inTime } from './in-time.js';
 import { PieceSize } from './piece-size.js';
 
 export class LookUp {

@@ -6,7 +6,8 @@ import { sleep } from '../core/lifecycle.js';
 import { toTasks } from '../core/tasks.js';
 import type { HintListener, HintSource, LogEnd } from '../database/port.js';
 import { Coalescer } from './coalescer.js';
-import { inTime, LogReader } from './log-reader.js';
+import { inTime } from './in-time.js';
+import { LogReader } from './log-reader.js';
 import type { MonitorParts } from './parts.js';
 
 const TICK_MS = 1_000;

@@ -25,7 +25,7 @@ describe('doctor', () => {
     const { code, said } = await doctor();
     expect([code, said.schema]).toEqual([
       1,
-      'problem not applied yet: galaxy tables, audit triggers, own tables, resources; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
+      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
     ]);
   });
 

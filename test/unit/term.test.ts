@@ -159,7 +159,10 @@ describe('a term of the monitor', () => {
     withTerm(async ({ log, told, ticks, commit }) => {
       let next = 1;
       // Other histories each time: there is always a flush under way, and one that waits behind it.
-      const load = setInterval(() => commit((next += 1)), 3);
+      const load = setInterval(() => {
+        next += 1;
+        commit(next);
+      }, 3);
       try {
         await eventually(() => ticks.length >= 5, { within: 7_000, what: 'five ticks under load' });
       } finally {
