@@ -14,6 +14,7 @@ import {
   createBus,
   createDatabase,
   createMetrics,
+  MONITOR_CONNECTIONS,
   prepareSchema,
   type Surroundings,
   thisHost,
@@ -67,13 +68,14 @@ export class StandaloneMonitor implements Lifecycle {
       !config.sse.attachToGalaxy || (await migrateAttached(database, logger))
         ? new SqlPositionStore(database)
         : noPositionStore;
-    const createHintSource = await chooseHintSource(database, config.sse.pollIntervalSeconds, logger);
+    const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
+    const createHintSource = await chooseHintSource(monitorDatabase, config.sse.pollIntervalSeconds, logger);
     const { leadership } = createCandidate(
       {
         serverName,
         appType: 'sse_monitor',
         config: config.sse,
-        database,
+        database: monitorDatabase,
         positions,
         createHintSource,
         bus,

@@ -22,6 +22,9 @@ export interface Surroundings {
   random: () => number;
 }
 
+/** Heartbeats and barriers do not wait for a read of many changes, nor for what callers ask. */
+export const MONITOR_CONNECTIONS = 2;
+
 /** A database with the two things that only it can make. */
 export type WatchedDatabase = Database & {
   createHintSource(listener: HintListener): HintSource;
@@ -50,7 +53,8 @@ export async function createBus(
   const child = logger.child({ component: 'bus' });
   if (config.bus.kind === 'in-process') return new InProcessBus({ logger: child, metrics, clock });
   const { AmqpBus } = await import('../bus/amqp.js');
-  return new AmqpBus({ url: config.bus.url, serverName, logger: child, metrics, clock, random });
+  const { idSecret: secret } = config.auth;
+  return new AmqpBus({ url: config.bus.url, serverName, secret, logger: child, metrics, clock, random });
 }
 
 /** Totals are kept in every process; they go on to statsd where one is configured. */

@@ -8,14 +8,13 @@
 import cluster, { type Worker as Child } from 'node:cluster';
 import type { Config } from '../config/config.js';
 import { Backoff } from '../core/backoff.js';
+import { EXIT } from '../core/exit-codes.js';
 import { sleep } from '../core/lifecycle.js';
 import type { Logger } from '../telemetry/logger.js';
 import { removeStaleSocket } from './stale-socket.js';
 
 /** A worker that lived so long may be replaced at once; one that dies sooner is replaced with back-off. */
 const SETTLED_MS = 10_000;
-/** Exit code of a process whose settings are wrong (`cli/run.ts`). */
-const REFUSED = 2;
 
 export async function supervise(config: Config, options: { demo: boolean; logger: Logger }): Promise<void> {
   if (cluster.isWorker) {
@@ -30,6 +29,11 @@ export async function supervise(config: Config, options: { demo: boolean; logger
   await new Supervisor(config, options.logger).run();
 }
 
+const GIVEN_UP: Readonly<Record<number, string>> = {
+  [EXIT.wronglyAsked]: 'a worker refused its settings',
+  [EXIT.notNow]: 'the address cannot be listened on now',
+};
+
 class Supervisor {
   private readonly children = new Set<Child>();
   private readonly leaving = new Set<Child>();
@@ -37,6 +41,8 @@ class Supervisor {
   /** The worker of a rolling restart that is not ready yet. */
   private successor: Child | undefined;
   private stopping = false;
+  /** Some worker has been ready. */
+  private served = false;
   private rolling: Promise<void> = Promise.resolve();
 
   constructor(
@@ -61,10 +67,12 @@ class Supervisor {
         this.children.delete(child);
         // A successor that cannot start ends the rolling restart, and nothing else.
         if (child === this.successor && !this.stopping) return;
-        if (code === REFUSED && !this.stopping) {
+        const cause = GIVEN_UP[code];
+        // Once one has served it is not the supervisor's start that fails: a worker that ends is replaced.
+        if (cause !== undefined && !this.stopping && !this.served) {
           // The worker has said what is wrong: trying again would say it again.
-          process.exitCode = REFUSED;
-          this.stopAll('a worker refused its settings');
+          process.exitCode = code;
+          this.stopAll(cause);
         }
         if (this.stopping) {
           if (this.children.size === 0) resolve();
@@ -93,6 +101,9 @@ class Supervisor {
     const child = cluster.fork();
     this.children.add(child);
     this.startedAt.set(child, performance.now());
+    void isReady(child).then((ready) => {
+      this.served ||= ready;
+    });
     return child;
   }
 

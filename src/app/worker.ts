@@ -5,11 +5,14 @@
  * Start order: HTTP first, so that `/readyz` can say what is waited for; then database, schema, bus, connection manager,
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
+import { existsSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { dirname } from 'node:path';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
+import type { ManagerParts } from '../connections/parts.js';
 import { LightconeError } from '../core/errors.js';
 import type { Tick } from '../core/events.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
@@ -17,16 +20,22 @@ import { SqlAccounts } from '../database/accounts.js';
 import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
+import type { Database } from '../database/port.js';
+import { EVENTS } from '../events/registry.js';
+import { Addresses } from '../http/addresses.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
+import { limitRequests } from '../http/limit-requests.js';
 import { registerOpenApi } from '../http/openapi.js';
-import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
+import { RequestLimits } from '../http/rate-limit.js';
+import { registerStream } from '../http/stream.js';
 import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
-import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
+import { probeNodeInternals } from '../node-internals/probe.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
@@ -35,14 +44,21 @@ import {
   createBus,
   createDatabase,
   createMetrics,
+  MONITOR_CONNECTIONS,
   prepareSchema,
   type Surroundings,
   type WatchedDatabase,
 } from './parts.js';
 import { resourceRoutes } from './resources.js';
+import { becomeSoleServer } from './sole-server.js';
 import { removeStaleSocket } from './stale-socket.js';
 import { WorkerStatusSource } from './status.js';
 import { VERSION } from './version.js';
+
+/** An address that is not there while the host boots: no interface has it, or no name server answers. */
+const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
+/** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
+const CATCH_UP_CONNECTIONS = 2;
 
 export interface WorkerOptions {
   config: Config;
@@ -106,13 +122,21 @@ export class Worker implements Lifecycle {
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
-    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
-    this.manager = new ConnectionManager({
-      config: config.sse,
-      changeLog: new SqlChangeLog(this.database),
+    const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
+    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
+    const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
+    const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
+      changeLog: new SqlChangeLog(db, leftOut.rows),
       notifications: config.features.notifications
-        ? new SqlNotificationLog(this.database, encodeId)
+        ? new SqlNotificationLog(db, encodeId, leftOut.rows)
         : undefined,
+    });
+    const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
+    this.manager = new ConnectionManager({
+      kinds: EVENTS,
+      config: config.sse,
+      ...logsOf(this.database),
+      returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
       permissions: {
         revoked: async (principals) => {
           const valid = await authenticator.recheck(principals);
@@ -127,20 +151,22 @@ export class Worker implements Lifecycle {
       random,
       logger: logger.child({ component: 'connections' }),
       metrics,
+      createDirectWrites,
     });
-    const stream: StreamDeps = {
+    const stream = {
       enabled: config.sse.enabled,
       manager: this.manager,
       authenticator,
       accounts,
       decodeId,
-      opening: new StreamOpening(this.manager, new TakeOver()),
+      opening: new StreamOpening(this.manager, takeOver),
+      addresses: limits.addresses,
     };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
-      shortcut: createStreamShortcut(stream),
+      limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
@@ -162,11 +188,12 @@ export class Worker implements Lifecycle {
             accounts,
             publisher: this.bus,
             idCodec,
+            limits,
             enabled: config.sse.enabled,
           }),
         (app) => registerWeb(app, { demo: duties !== undefined }),
         ...(duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties })
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
           : []),
       ],
     });
@@ -196,6 +223,10 @@ export class Worker implements Lifecycle {
     this.releasers.add('database', () => this.database.stop());
     if (!supervised) await this.listen();
     await this.database.start(signal);
+    if (config.bus.kind === 'in-process' && config.database.kind === 'sqlite') {
+      const lock = await becomeSoleServer(this.database, config.database.display);
+      this.releasers.add('sole server', () => lock.release());
+    }
     await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
     if (demo && (await seedDemo(this.database)) === undefined) {
       logger.info('demo data is left as it is: the database has users already');
@@ -228,8 +259,9 @@ export class Worker implements Lifecycle {
     this.startGauges();
     if (config.sse.attachToGalaxy) return;
     await this.startDuties();
+    const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
     const createHintSource = await chooseHintSource(
-      database,
+      monitorDatabase,
       config.sse.pollIntervalSeconds,
       surroundings.logger,
     );
@@ -238,7 +270,7 @@ export class Worker implements Lifecycle {
         serverName,
         appType: 'webapp',
         config: config.sse,
-        database,
+        database: monitorDatabase,
         createHintSource,
         bus,
         metrics,
@@ -272,11 +304,25 @@ export class Worker implements Lifecycle {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
+      if (code === 'EADDRINUSE') {
+        throw new LightconeError(
+          'NOT_NOW',
+          `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`,
+          { cause: error },
+        );
+      }
+      // For a missing folder libuv says EACCES.
+      const folder = listen.kind === 'unix' ? dirname(listen.path) : undefined;
+      if (folder !== undefined && !existsSync(folder)) {
+        throw new LightconeError(
+          'NOT_NOW',
+          `cannot listen on ${where}: there is no folder ${folder}; create it, or let systemd do it (RuntimeDirectory)`,
+          { cause: error },
+        );
+      }
       throw new LightconeError(
-        'CONFIG_INVALID',
-        code === 'EADDRINUSE'
-          ? `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`
-          : `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
+        MAY_COME.has(code ?? '') ? 'NOT_NOW' : 'CONFIG_INVALID',
+        `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
         { cause: error },
       );
     }

@@ -1,15 +1,13 @@
-/**
- * Runs a command and turns what it throws into a line for an administrator and an exit code: 2 when what was asked is
- * wrong (settings or command line: trying again does not help, so systemd does not), 1 for everything else.
- */
+/** Runs a command and turns what it throws into a line for an administrator and an exit code. */
 import { type Command, CommanderError } from 'commander';
-import { boundYoungGeneration } from '../app/young-generation.js';
 import { LightconeError } from '../core/errors.js';
-
-const ASKED_WRONGLY = 2;
+import { EXIT } from '../core/exit-codes.js';
 
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
-  boundYoungGeneration();
+  // What this process makes is its own account's: database, lock, map, and the socket until it has its `socket_mode`.
+  process.umask(0o077);
+  // Log rotators send them. Without a listener the first opens Node's debugger, and the second ends the process.
+  process.on('SIGUSR1', ignore).on('SIGUSR2', ignore);
   // `lightcone config | head` closes our output early; that is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   try {
@@ -19,19 +17,22 @@ export async function run(command: Command, argv: readonly string[]): Promise<vo
   }
 }
 
+const ignore = (): void => {};
+
 function report(error: unknown, name: string): number {
   if (error instanceof CommanderError) {
     // Commander has printed the help or the mistake already.
-    return error.exitCode === 0 ? 0 : ASKED_WRONGLY;
+    return error.exitCode === 0 ? 0 : EXIT.wronglyAsked;
   }
   if (error instanceof LightconeError) {
     process.stderr.write(`${name}: ${error.message}\n`);
-    return error.code === 'CONFIG_INVALID' ? ASKED_WRONGLY : 1;
+    if (error.code === 'CONFIG_INVALID') return EXIT.wronglyAsked;
+    return error.code === 'NOT_NOW' ? EXIT.notNow : EXIT.failed;
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const detailed = /^(debug|trace)$/.test(process.env.LIGHTCONE_LOG_LEVEL ?? '');
   process.stderr.write(
     `${name}: unexpected error: ${detailed ? stack : `${message} (LIGHTCONE_LOG_LEVEL=debug tells more)`}\n`,
   );
-  return 1;
+  return EXIT.failed;
 }

@@ -3,15 +3,20 @@ import type { SseConfig } from '../config/config.js';
 import type { Clock } from '../core/clock.js';
 import type { HistoryId } from '../core/events.js';
 import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { EventRegistry } from '../events/registry.js';
+import type { CreateDirectWrites } from '../node-internals/direct-writes.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { PermissionSource } from './permissions.js';
 
 export interface ManagerParts {
+  kinds: EventRegistry;
   config: SseConfig;
   changeLog: ChangeLog;
   /** Undefined where the notification system is off. */
   notifications: NotificationLog | undefined;
+  /** The same, for tabs that come back: however many they are and however old their cursors, nothing else waits for them. */
+  returning: Pick<ManagerParts, 'changeLog' | 'notifications'>;
   permissions: PermissionSource;
   /** Whether the bus is connected: while it is not, nothing can be said about what was missed. */
   subscribed: () => boolean;
@@ -21,4 +26,5 @@ export interface ManagerParts {
   random: () => number;
   logger: Logger;
   metrics: Metrics;
+  createDirectWrites?: CreateDirectWrites | undefined;
 }

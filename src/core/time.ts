@@ -122,16 +122,25 @@ function momentOf(
   return moment >= 0 && moment <= MAX_MICROS ? moment : undefined;
 }
 
+const LATEST: Micros = Date.UTC(9999, 11, 31, 23, 59, 59) * 1000;
+
+/** PostgreSQL holds moments from 4713 BC to the year 294276, and both ends of time: they count as 1970, or as the end of 9999. */
+function outOfRange(text: string): Micros | undefined {
+  if (text === 'infinity') return LATEST;
+  if (text === '-infinity') return 0;
+  const [, year, rest = ''] = /^(\d{4,6})-\d\d-\d\d \d\d:\d\d:\d\d(.*)$/.exec(text) ?? [];
+  if (year === undefined) return undefined;
+  if (rest.endsWith('BC') || Number(year) < 1970) return 0;
+  return Number(year) > 9999 ? LATEST : undefined;
+}
+
 /**
- * Reads a timestamp column (text, as both adapters return it). What PostgreSQL can hold and the wire cannot (`infinity`, years
- * before 1970 and beyond 9999) becomes the nearest moment: one odd row must not keep its neighbours from being read.
+ * Reads a timestamp column (text, as both adapters return it).
  *
  * @throws RangeError when the database holds something that is not a timestamp
  */
 export function parseSql(text: string): Micros {
-  const moment = parseIso(text);
-  if (moment !== undefined) return moment;
-  if (/^(-infinity|.* BC|[01]\d{3}-\d\d-\d\d .*)$/.test(text)) return 0;
-  if (/^(infinity|\d{5,6}-\d\d-\d\d .*)$/.test(text)) return MAX_MICROS;
-  throw new RangeError(`not a timestamp in the database: ${JSON.stringify(text)}`);
+  const moment = parseIso(text) ?? outOfRange(text);
+  if (moment === undefined) throw new RangeError(`not a timestamp in the database: ${JSON.stringify(text)}`);
+  return moment;
 }

@@ -1,21 +1,43 @@
 import type { HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
-import { formatSql, parseSql } from '../core/time.js';
+import { formatSql, parseSql, secondsToMicros } from '../core/time.js';
+import { believedUntil, utcNow } from './dialect.js';
 import { scopeCondition } from './log/scope.js';
 import { SequenceLog } from './log/sequence-log.js';
-import { type ChangeRow, OWNERS, type Visibility } from './log/visibility.js';
+import { type ChangeRow, OWNERS, type OwnedRow, type Visibility } from './log/visibility.js';
 import { XidLog } from './log/xid-log.js';
 import { XminLog } from './log/xmin-log.js';
-import type { ChangeLog, ChangeScope, Database, LogEnd, LogPosition, LogRead } from './port.js';
+import type {
+  ChangeLog,
+  ChangeScope,
+  Database,
+  LogEnd,
+  LogPosition,
+  LogRead,
+  OnUnreadable,
+  OwnerScope,
+} from './port.js';
+
+interface TimedRow extends OwnedRow {
+  /** Null where no row has a time that can be believed. */
+  newest: string | null;
+  unbelievable: number;
+}
 
 type EntryPointScope = Parameters<ChangeLog['entryPointOwnersSince']>[1];
 
 /** Audit rows in one piece of a long read. */
 const PIECE = 5_000;
+const DAY = secondsToMicros(86_400);
+const UNBELIEVABLE = 'update_time is more than a day ahead';
 
 export class SqlChangeLog implements ChangeLog {
   private log: Promise<{ visibility: Visibility; name: string }> | undefined;
 
-  constructor(private readonly db: Database) {}
+  /** @param onUnreadable is told of histories whose audit rows have times that cannot be */
+  constructor(
+    private readonly db: Database,
+    private readonly onUnreadable: OnUnreadable = () => {},
+  ) {}
 
   now(): Promise<Micros> {
     return this.db.now();
@@ -66,38 +88,66 @@ export class SqlChangeLog implements ChangeLog {
     const piece = await visibility.since(position.slice(name.length + 1), scope, limit);
     if (!piece) return undefined;
     const { where, moment, complete, rows } = piece;
+    const odd = rows.filter(({ newest }) => parseSql(newest) > moment + DAY).map((row) => row.history_id);
+    if (odd.length > 0) this.onUnreadable('history_audit', odd, UNBELIEVABLE);
     return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment) };
   }
 
   /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */
   async changesSince(floor: Micros, scope: ChangeScope): Promise<HistoryChange[]> {
     const { condition, params } = scopeCondition(this.db, scope, 2);
-    const rows = await this.db.all<ChangeRow>(
-      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest
-         FROM (SELECT max(a.history_id) AS history_id, max(a.update_time) AS newest
+    const until = believedUntil(this.db.dialect);
+    const rows = await this.db.all<TimedRow>(
+      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.unbelievable
+         FROM (SELECT max(a.history_id) AS history_id, max(a.update_time) FILTER (WHERE a.update_time <= ${until}) AS newest,
+                      count(*) FILTER (WHERE a.update_time > ${until}) AS unbelievable
                  FROM history_audit a
                 WHERE a.update_time > $1 AND ${condition}
                 GROUP BY +a.history_id) c ${OWNERS}
         ORDER BY c.history_id`,
       [formatSql(floor), ...params],
     );
-    return merge(rows);
+    this.#report(rows);
+    return merge(rows.filter((row): row is TimedRow & ChangeRow => row.newest !== null));
   }
 
   /** A scalar sub-query on purpose: it reads only the end of the (history_id, update_time) key, however long its past. */
   async changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]> {
     if (historyIds.length === 0) return [];
-    const rows = await this.db.all<ChangeRow>(
-      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest
+    const until = believedUntil(this.db.dialect);
+    const rows = await this.db.all<TimedRow & { now: string }>(
+      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.unbelievable, ${utcNow(this.db.dialect)} AS now
          FROM (SELECT w.id AS history_id,
-                      (SELECT max(a.update_time) FROM history_audit a WHERE a.history_id = w.id) AS newest
+                      (SELECT max(a.update_time) FROM history_audit a
+                        WHERE a.history_id = w.id AND a.update_time <= ${until}) AS newest,
+                      (SELECT count(*) FROM history_audit a
+                        WHERE a.history_id = w.id AND a.update_time > ${until}) AS unbelievable
                  FROM history w
                 WHERE ${this.db.isOneOf('w.id', 1)}) c ${OWNERS}
-        WHERE c.newest IS NOT NULL
+        WHERE c.newest IS NOT NULL OR c.unbelievable > 0
         ORDER BY c.history_id`,
       [this.db.list(historyIds)],
     );
-    return merge(rows);
+    this.#report(rows);
+    // Announced just now, whatever its only row says.
+    return merge(rows.map((row) => ({ ...row, newest: row.newest ?? row.now })));
+  }
+
+  async historiesOf(owner: OwnerScope): Promise<HistoryId[]> {
+    const rows =
+      owner.kind === 'user'
+        ? await this.db.all<{ id: number }>('SELECT id FROM history WHERE user_id = $1', [owner.userId])
+        : await this.db.all<{ id: number }>(
+            `SELECT DISTINCT o.id FROM galaxy_session_to_history x JOIN history o ON o.id = x.history_id
+              WHERE x.session_id = $1 AND o.user_id IS NULL`,
+            [owner.sessionId],
+          );
+    return rows.map(({ id }) => id);
+  }
+
+  #report(rows: readonly TimedRow[]): void {
+    const ids = rows.filter((row) => row.unbelievable > 0).map((row) => row.history_id);
+    if (ids.length > 0) this.onUnreadable('history_audit', ids, UNBELIEVABLE);
   }
 
   async entryPointOwnersSince(

@@ -33,11 +33,19 @@ export interface Database extends Sql, Lifecycle {
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
   /** The database's clock: the only one that cursors are compared with. */
   now(): Promise<Micros>;
+  /**
+   * The same database over so many connections of its own, so that what waits elsewhere does not hold it up. Started and
+   * stopped with the database. On SQLite, where nothing waits for a connection, it is the database itself.
+   */
+  lane(name: string, connections: number): this;
   /** For `/readyz`: one line of what is wrong, or undefined. Asks nothing of the database. */
   problem(): string | undefined;
   /** Statements sent since the start, for tests and the status page. */
   readonly statements: number;
 }
+
+/** Rows that were left out because something in them cannot be read; what is read beside them is not touched by it. */
+export type OnUnreadable = (table: string, ids: readonly number[], reason: string) => void;
 
 /** Whose changes are asked for. `histories` serves viewers. */
 export type ChangeScope =
@@ -45,6 +53,8 @@ export type ChangeScope =
   | { kind: 'user'; userId: UserId }
   | { kind: 'session'; sessionId: SessionId }
   | { kind: 'histories'; historyIds: readonly HistoryId[] };
+
+export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 
 /** Where a reader of the log stands: all that was visible there has been read. It names its log; opaque outside `database/`. */
 export type LogPosition = string;
@@ -80,6 +90,8 @@ export interface ChangeLog {
   changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]>;
   /** One statement. Each history that has an audit row of after `floor`. */
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]>;
+  /** All histories of an owner, deleted ones too, without asking when they changed. One statement. */
+  historiesOf(owner: OwnerScope): Promise<HistoryId[]>;
   /** Users and sessions whose interactive-tool entry points were created or modified after `floor`. */
   entryPointOwnersSince(
     floor: Cursor,

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Installation } from '../support/installation.js';
+import { locate } from '../support/programs.js';
 import { EVERYTHING, restOf } from '../support/rest.js';
 
 const page = readFileSync(resolve(import.meta.dirname, '../../docs/api.md'), 'utf8');
@@ -32,6 +33,7 @@ describe('docs/api.md', () => {
   });
 
   it('has lines that all work, from top to bottom', async () => {
+    locate('curl');
     here = Installation.embedded();
     const { url } = await here.worker(EVERYTHING);
     const run = promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-x', '-c', script], {

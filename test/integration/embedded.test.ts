@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
 import { DEMO, Installation } from '../support/installation.js';
+import { locate } from '../support/programs.js';
 import { historyIds, type SseClient } from '../support/sse-client.js';
 
 let here: Installation;
@@ -87,6 +88,7 @@ describe('a change made by another program', () => {
 
 describe('lightcone serve --demo', () => {
   it('prints lines that work when they are pasted into two terminals', async () => {
+    locate('curl');
     const service = here.process(['serve', '--demo']);
     const [change] = await service.seen(
       () => /^ {2}(id=.*)$/m.exec(service.stdout)?.slice(1),
@@ -132,21 +134,24 @@ function paste(line: string): { readonly output: string; ended: Promise<void>; k
   return terminal;
 }
 
-describe('two processes on one database file', () => {
-  it('say which of them cannot hear of changes, and it does once the other is gone', async () => {
-    const workers = [await here.worker(), await here.worker({}, { waitUntilReady: false })];
-    const problems = async (url: string): Promise<string[]> =>
-      ((await (await fetch(`${url}/readyz`)).json()) as { problems: string[] }).problems;
-    const deaf = await eventually(async () => {
-      const all = await Promise.all(workers.map(({ url }) => problems(url)));
-      const found = workers.filter((_, i) =>
-        /not the monitor.*amqp_internal_connection/.test(all[i]!.join()),
-      );
-      return found.length === 1 && all.flat().length === 1 ? found[0] : undefined;
-    });
-    for (const worker of workers) if (worker !== deaf) await worker.stop();
-    await eventually(async () => (await problems(deaf!.url)).length === 0);
-    const stream = await here.stream(deaf!.url);
+describe('a second process on one database file', () => {
+  it('ends with one line that says which one holds it, and starts once that one is gone', async () => {
+    const first = here.process(['serve', '--demo']);
+    await first.address();
+    const second = here.process(['serve', '--demo']);
+    expect((await second.exited).code).toBe(75);
+    expect(second.stderr.split('\n').filter((line) => line.startsWith('lightcone: '))).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `^lightcone: sqlite:///\\S+ is served by process ${first.pid} on \\S+ already; stop it, or`,
+        ),
+      ),
+    ]);
+    expect((await fetch(`${await first.address()}/readyz`)).status).toBe(200);
+    await first.kill();
+    const third = here.process(['serve']);
+    const stream = await here.stream(await third.address());
+    await here.settled(third);
     await here.change(alice);
     await stream.waitForHistory(here.encode(alice));
   });

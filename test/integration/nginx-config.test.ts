@@ -2,18 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../support/free-port.js';
-import { findNginx } from '../support/nginx.js';
+import { locate } from '../support/programs.js';
 
 const SHIPPED = resolve(import.meta.dirname, '../../nginx');
-let nginx: string;
 let directory: string;
 let port: number;
 
-beforeAll(() => {
-  nginx = findNginx();
-}, 300_000);
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'lightcone-nginx-'));
   mkdirSync(join(directory, 'lightcone'));
@@ -38,7 +34,10 @@ function check(http: string): string {
       .join('\n')}\n${http}\n}\n`,
   );
   try {
-    execFileSync(nginx, ['-t', '-q', '-p', directory, '-c', file], { encoding: 'utf8', stdio: 'pipe' });
+    execFileSync(locate('nginx'), ['-t', '-q', '-p', directory, '-c', file], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    });
     return '';
   } catch (error) {
     return (error as { stderr: string }).stderr;

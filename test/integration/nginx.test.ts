@@ -2,18 +2,17 @@ import { spawn } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
 import { freePort } from '../support/free-port.js';
 import { DEMO, Installation } from '../support/installation.js';
-import { findNginx } from '../support/nginx.js';
+import { locate } from '../support/programs.js';
 
 const SHIPPED = resolve(import.meta.dirname, '../../nginx');
 const { alice } = DEMO.histories;
 let here: Installation;
 let stopNginx: () => Promise<void> = async () => {};
 
-beforeAll(() => void findNginx(), 300_000);
 afterEach(async () => {
   await stopNginx();
   stopNginx = async () => {};
@@ -43,7 +42,7 @@ async function startNginx(edit: (file: string, text: string) => string, http: st
     config,
     `daemon off;\nworker_processes 1;\npid ${home}/nginx.pid;\nerror_log ${home}/error.log;\nevents {}\nhttp {\naccess_log off;\n${temp}\n${http.replace('PORT', String(port))}\n}\n`,
   );
-  const child = spawn(findNginx(), ['-p', home, '-c', config], { stdio: 'ignore' });
+  const child = spawn(locate('nginx'), ['-p', home, '-c', config], { stdio: 'ignore' });
   const ended = new Promise((done) => child.once('exit', done));
   stopNginx = async () => {
     child.kill('SIGTERM');

@@ -102,7 +102,7 @@ describe('a worker on a unix socket', () => {
     const first = here.process(['serve', '--demo'], settings);
     await first.address();
     const second = here.process(['serve'], settings);
-    expect((await second.exited).code).toBe(2);
+    expect((await second.exited).code).toBe(75);
     expect(second.stderr).toContain(`cannot listen on ${here.folder}/sock: another process does`);
     await connects(`${here.folder}/sock`);
     await first.kill();

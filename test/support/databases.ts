@@ -11,6 +11,8 @@ import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { createLogger, type Logger } from '../../src/telemetry/logger.js';
 import { createTestDatabase } from './postgres.js';
 
+export { eventually } from './eventually.js';
+
 export type AnyDatabase = Database & {
   createHintSource(listener: HintListener): HintSource;
   createLeaderLock(name: string, label: string): LeaderLock;
@@ -88,18 +90,4 @@ function collect(fixture: DatabaseFixture): DatabaseFixture {
       await fixture.close();
     },
   };
-}
-
-/** Waits until `condition` gives something that is not false or undefined. */
-export async function eventually<T>(
-  condition: () => T | Promise<T>,
-  { within = 5_000, what = 'the condition' } = {},
-): Promise<Exclude<T, false | undefined>> {
-  const deadline = performance.now() + within;
-  for (;;) {
-    const result = await condition();
-    if (result !== false && result !== undefined) return result as Exclude<T, false | undefined>;
-    if (performance.now() > deadline) throw new Error(`${what} did not come true in ${within} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

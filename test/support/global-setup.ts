@@ -1,6 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
+import { needsOf } from './needs.js';
+import { MissingProgramsError, provide } from './programs.js';
 import type { SharedServices } from './services.js';
 
 interface Service {
@@ -10,10 +12,11 @@ interface Service {
 /** Imported on demand: these modules cost time that a run of unit tests does not need. */
 const STARTERS: Record<keyof SharedServices, () => Promise<Service>> = {
   postgres: async () => (await import('./postgres.js')).startSharedPostgres(),
-  rabbitmq: async () => (await import('./rabbitmq.js')).startRabbit(),
+  rabbitmq: async () => (await import('./rabbitmq.js')).startSharedRabbit(),
 };
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  provideOrExit(needsOf(project.vitest.state.getPaths()));
   const started = new Map<string, Promise<Service>>();
 
   const server = createServer(async (request, response) => {
@@ -46,4 +49,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
       ),
     );
   };
+}
+
+/** By a thrown error, vitest would say besides that it found no tests. */
+function provideOrExit(needs: Set<string>): void {
+  try {
+    provide(needs);
+  } catch (error) {
+    if (!(error instanceof MissingProgramsError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
 }

@@ -12,9 +12,10 @@ import { loadConfig } from '../../src/config/load.js';
 import { systemClock } from '../../src/core/clock.js';
 import { IdCodec } from '../../src/http/id-codec.js';
 import { recordingLogger } from './bus.js';
-import { eventually } from './databases.js';
+import { eventually } from './eventually.js';
 import { createTestDatabase } from './postgres.js';
 import { ServiceProcess } from './processes.js';
+import { locate } from './programs.js';
 import { createVhost, type Vhost } from './rabbitmq-vhost.js';
 import { sharedService } from './services.js';
 import { SseClient, type SseOptions } from './sse-client.js';
@@ -26,6 +27,9 @@ export const DEMO = {
   histories: { alice: 1, bob: 2, admin: 3, anonymous: 4 },
   anonymousSession: 1,
 } as const;
+
+/** `NODE_INTERNALS=false npm test`: everything without the shortcuts. */
+const SSE_SETTINGS = process.env.NODE_INTERNALS === 'false' ? { node_internals: false } : {};
 
 export interface Settings {
   galaxy?: Record<string, unknown>;
@@ -88,7 +92,7 @@ export class Installation {
     const file = join(this.folder, name);
     const settings = {
       galaxy: { id_secret: ID_SECRET, enable_sse_updates: true, ...this.galaxy, ...galaxy },
-      sse: { listen: '127.0.0.1:0', ...sse },
+      sse: { listen: '127.0.0.1:0', ...SSE_SETTINGS, ...sse },
     };
     // JSON is YAML.
     writeFileSync(file, JSON.stringify(settings, undefined, 2));
@@ -239,6 +243,12 @@ function isAlive(pid: number): boolean {
 
 /** Debian's `sqlite3`: a writer that shares nothing with Lightcone but the file. */
 async function sqlite3<Row>(file: string, text: string): Promise<Row[]> {
-  const { stdout } = await promisify(execFile)('sqlite3', ['-json', '-cmd', '.timeout 5000', file, text]);
+  const { stdout } = await promisify(execFile)(locate('sqlite3'), [
+    '-json',
+    '-cmd',
+    '.timeout 5000',
+    file,
+    text,
+  ]);
   return stdout.trim() === '' ? [] : (JSON.parse(stdout) as Row[]);
 }

@@ -1,6 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { locate } from './programs.js';
 
 /** Publishes as a Galaxy process does: python3-kombu, its exchange declared in Galaxy's way, one call per message. */
 const PRODUCER = `
@@ -31,8 +32,7 @@ export interface GalaxyMessage {
 }
 
 export async function publishAsGalaxy(amqpUrl: string, messages: GalaxyMessage[]): Promise<void> {
-  // Debian's own Python, which is the one that has the package python3-kombu.
-  await promisify(execFile)('/usr/bin/python3', ['-c', PRODUCER, amqpUrl, JSON.stringify(messages)]);
+  await promisify(execFile)(locate('python3-kombu'), ['-c', PRODUCER, amqpUrl, JSON.stringify(messages)]);
 }
 
 /** Waits for one message and says what a Galaxy process would see of it. */
@@ -61,7 +61,7 @@ export interface SeenByGalaxy {
 
 /** @param publish runs once the consumer listens */
 export async function receiveAsGalaxy(amqpUrl: string, publish: () => Promise<void>): Promise<SeenByGalaxy> {
-  const consumer = spawn('/usr/bin/python3', ['-c', CONSUMER, amqpUrl], {
+  const consumer = spawn(locate('python3-kombu'), ['-c', CONSUMER, amqpUrl], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const lines = createInterface({ input: consumer.stdout });

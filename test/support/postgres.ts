@@ -2,21 +2,21 @@
  * A private PostgreSQL on a free port of 127.0.0.1 (and a unix socket), all its files in a temporary folder, without
  * fsync. The server refuses to run as root: then it runs as the user `postgres` that Debian's package makes.
  */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { clientOptions } from '../../src/database/postgres/options.js';
 import { freePort } from './free-port.js';
+import { locate, runsElsewhere } from './programs.js';
 import { sharedService } from './services.js';
 
 const START_DEADLINE_MS = 30_000;
-const DEBIAN = '/usr/lib/postgresql';
 const run = promisify(execFile);
 
 /** How the server ends its sessions: `fast` closes them, `immediate` is a crash. */
@@ -80,12 +80,7 @@ export interface PostgresOptions {
 
 /** Starts a server of the caller's own, for tests that stop or break it. */
 export async function startPostgres(given: PostgresOptions = {}): Promise<Postgres> {
-  const bin = findBinaries() ?? install();
-  if (!bin) {
-    throw new Error(
-      'The tests need a PostgreSQL server: install the package postgresql, or set TEST_DATABASE_URL to one where databases may be created.',
-    );
-  }
+  const bin = dirname(locate('postgresql'));
   const home = await mkdtemp(join(tmpdir(), 'lightcone-postgres-'));
   try {
     return await startPrivate(bin, home, given);
@@ -95,11 +90,10 @@ export async function startPostgres(given: PostgresOptions = {}): Promise<Postgr
   }
 }
 
-/** The server that a test run shares: a private one, or where that is impossible the one named by TEST_DATABASE_URL. */
+/** The server that a test run shares: the one named by TEST_DATABASE_URL, or a private one. */
 export async function startSharedPostgres(): Promise<Pick<Postgres, 'url' | 'stop'>> {
-  const external = process.env.TEST_DATABASE_URL;
-  if (external && !findBinaries() && !mayInstall()) return { url: external, stop: async () => {} };
-  return startPostgres();
+  if (!runsElsewhere('postgresql')) return startPostgres();
+  return { url: process.env.TEST_DATABASE_URL!, stop: async () => {} };
 }
 
 async function startPrivate(bin: string, home: string, given: PostgresOptions): Promise<Postgres> {
@@ -182,30 +176,6 @@ async function startPrivate(bin: string, home: string, given: PostgresOptions): 
       await resume();
     },
   };
-}
-
-/** The newest of Debian's versions, or whatever is on PATH. */
-function findBinaries(): string | undefined {
-  const debian = existsSync(DEBIAN) ? readdirSync(DEBIAN) : [];
-  const folders = debian
-    .sort((a, b) => Number.parseFloat(b) - Number.parseFloat(a))
-    .map((version) => join(DEBIAN, version, 'bin'));
-  return [...folders, ...(process.env.PATH ?? '').split(delimiter)].find(
-    (folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres')),
-  );
-}
-
-const mayInstall = (): boolean => process.getuid?.() === 0 && existsSync('/usr/bin/apt-get');
-
-function install(): string | undefined {
-  if (!mayInstall()) return undefined;
-  console.log('installing postgresql for the tests (apt-get)');
-  // In run level 1 Debian does not start the cluster that its package makes: the tests use a private one.
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  const options = { env, stdio: 'inherit' } as const;
-  execFileSync('apt-get', ['update'], options);
-  execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'postgresql'], options);
-  return findBinaries();
 }
 
 /** For root: the user to run the server as, who then owns `home`. */

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { eventually } from './databases.js';
+import { eventually } from './eventually.js';
 
 const DIST = resolve(import.meta.dirname, '../../dist');
 

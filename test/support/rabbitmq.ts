@@ -2,18 +2,17 @@
  * A private RabbitMQ on free ports of 127.0.0.1, all its files in a temporary folder, with the management plugin. It is
  * started as whoever runs the tests, root included, and leaves nothing behind: neither files nor an epmd.
  */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from './free-port.js';
+import { locate, runsElsewhere } from './programs.js';
 import { api } from './rabbitmq-vhost.js';
 
 export { createVhost, type Vhost } from './rabbitmq-vhost.js';
 
-const BIN = '/usr/lib/rabbitmq/bin';
 const START_DEADLINE_MS = 60_000;
 const run = promisify(execFile);
 
@@ -34,54 +33,36 @@ export interface Rabbit {
   stop(): Promise<void>;
 }
 
+/** A broker of the caller's own, for tests that stop or break it. */
+/** As a broker that loses a binding: from outside nobody may touch what belongs to an exclusive queue. */
+export async function removeBinding(rabbit: Rabbit, vhost: string, queue: string): Promise<void> {
+  const of = (kind: string, name: string): string => `{resource, <<"${vhost}">>, ${kind}, <<"${name}">>}`;
+  const binding = `{binding, ${of('exchange', 'galaxy_core_exchange')}, <<"#">>, ${of('queue', queue)}, []}`;
+  await rabbit.ctl('eval', `ok = rabbit_binding:remove(${binding}, <<"test">>).`);
+}
+
 export async function startRabbit(): Promise<Rabbit> {
-  if (!existsSync(`${BIN}/rabbitmq-server`) && !install()) return external();
+  const bin = dirname(locate('rabbitmq-server'));
   const home = await mkdtemp(join(tmpdir(), 'lightcone-rabbitmq-'));
   try {
-    return await startPrivate(home);
+    return await startPrivate(bin, home);
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     throw error;
   }
 }
 
-function install(): boolean {
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return false;
-  console.log('installing rabbitmq-server for the tests (apt-get)');
-  // Where the package starts a broker of its own, nobody uses it: the tests' is private, on other ports.
-  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, stdio: 'inherit' } as const;
-  try {
-    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'rabbitmq-server'], options);
-  } catch {
-    execFileSync('apt-get', ['update'], options);
-    execFileSync('apt-get', ['install', '-y', '--no-install-recommends', 'rabbitmq-server'], options);
-  }
-  return existsSync(`${BIN}/rabbitmq-server`);
-}
-
-function external(): Rabbit {
-  const { TEST_AMQP_URL: amqpUrl, TEST_RABBITMQ_MANAGEMENT_URL: managementUrl } = process.env;
-  if (!amqpUrl || !managementUrl) {
-    throw new Error(
-      'The tests need RabbitMQ: install the package rabbitmq-server, or set TEST_AMQP_URL and TEST_RABBITMQ_MANAGEMENT_URL.',
-    );
-  }
-  const impossible = async (): Promise<never> => {
-    throw new Error('This test has to control its broker: install the package rabbitmq-server.');
-  };
+/** The broker that a test run shares: the one that TEST_AMQP_URL names, or a private one. */
+export async function startSharedRabbit(): Promise<Pick<Rabbit, 'amqpUrl' | 'managementUrl' | 'stop'>> {
+  if (!runsElsewhere('rabbitmq-server')) return startRabbit();
   return {
-    amqpUrl,
-    managementUrl,
-    ctl: impossible,
-    restart: impossible,
-    halt: impossible,
-    resume: impossible,
-    setMemoryAlarm: impossible,
+    amqpUrl: process.env.TEST_AMQP_URL!,
+    managementUrl: process.env.TEST_RABBITMQ_MANAGEMENT_URL!,
     stop: async () => {},
   };
 }
 
-async function startPrivate(home: string): Promise<Rabbit> {
+async function startPrivate(bin: string, home: string): Promise<Rabbit> {
   const amqp = await freePort();
   const management = await freePort();
   const distribution = await freePort();
@@ -129,7 +110,7 @@ async function startPrivate(home: string): Promise<Rabbit> {
     }
   };
   const resume = async () => {
-    const child = spawn(`${BIN}/rabbitmq-server`, [], {
+    const child = spawn(`${bin}/rabbitmq-server`, [], {
       env,
       cwd: home,
       detached: true,
@@ -160,7 +141,7 @@ async function startPrivate(home: string): Promise<Rabbit> {
     server = undefined;
   };
   const ctl = async (...args: string[]) => {
-    const { stdout } = await run(`${BIN}/rabbitmqctl`, ['-q', '-n', node, ...args], { env, cwd: home });
+    const { stdout } = await run(`${bin}/rabbitmqctl`, ['-q', '-n', node, ...args], { env, cwd: home });
     return stdout;
   };
   // A test run that is broken off must not leave a broker behind.

@@ -9,7 +9,7 @@ import { Term } from '../../src/monitor/term.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { Recorder } from '../support/bus.js';
-import { eventually } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 
 const NOW = Date.UTC(2026, 0, 1) * 1000;
 const now = (): number => NOW + Math.round(systemClock.monotonic() * 1000);
@@ -51,6 +51,9 @@ class MemoryLog implements ChangeLog, PositionStore {
   async changesOf(ids: readonly HistoryId[]) {
     await this.holdLookUp(ids);
     return ids.map(change);
+  }
+  async historiesOf() {
+    return [];
   }
   async entryPointOwnersSince() {
     return { userIds: [], sessionIds: [] };

@@ -3,10 +3,13 @@ import type { Micros } from '../../core/events.js';
 import type { ChangeScope, SqlRow } from '../port.js';
 
 /** One row per (history, session of an anonymous history). */
-export interface ChangeRow extends SqlRow {
+export interface OwnedRow extends SqlRow {
   history_id: number;
   user_id: number | null;
   session_id: number | null;
+}
+
+export interface ChangeRow extends OwnedRow {
   newest: string;
 }
 

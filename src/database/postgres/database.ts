@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type { PoolClient } from 'pg';
 import { Backoff } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
 import { LightconeError } from '../../core/errors.js';
@@ -6,17 +6,16 @@ import { sleep } from '../../core/lifecycle.js';
 import { type Micros, parseSql } from '../../core/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
-import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlRow, SqlValue } from '../port.js';
+import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlValue } from '../port.js';
 import { AdvisoryLock } from './advisory-lock.js';
-import { isUnavailable, reasonOf, translateError } from './errors.js';
+import { isDown, reasonOf, translateError } from './errors.js';
 import { ListenSource } from './listen-source.js';
-import { clientOptions, maskUrl, Sockets } from './options.js';
+import { maskUrl } from './options.js';
+import { ConnectionPool } from './pool.js';
 import { PostgresSql, type QueryResult } from './sql.js';
 
-/** The driver's words for a missed `query_timeout`. */
-const QUERY_TIMEOUT = 'Query read timeout';
-/** After a goodbye to a server that may not answer. */
-const GOODBYE_MS = 1_000;
+/** One for a transaction, one for a read inside it. */
+const SMALLEST_POOL = 2;
 /** How often a start that waits for the server says so. */
 const COMPLAIN_EVERY_MS = 5_000;
 
@@ -28,35 +27,51 @@ export interface PostgresOptions {
   clock: Clock;
 }
 
-interface WatchedPool {
-  pool: pg.Pool;
-  sockets: Sockets;
+/** What the lanes of one database have in common. */
+class Common {
+  running = false;
+  problem: string | undefined = 'the database has not been connected yet';
+  statements = 0;
+  readonly pools = new Set<ConnectionPool>();
 }
 
 export class PostgresDatabase extends PostgresSql implements Database {
   readonly #options: PostgresOptions;
   readonly #display: string;
   readonly #logger: Logger;
-  #ended: Promise<unknown> = Promise.resolve();
-  #pool: WatchedPool | undefined;
+  readonly #common: Common;
+  readonly #pool: ConnectionPool;
   #starting: Promise<void> | undefined;
   #aborted = new AbortController();
-  #problem: string | undefined = 'the database has not been connected yet';
-  #statements = 0;
 
-  constructor(options: PostgresOptions) {
+  constructor(options: PostgresOptions, common = new Common(), applicationName = 'lightcone') {
     super();
     this.#options = options;
     this.#display = maskUrl(options.url);
     this.#logger = options.logger;
+    this.#common = common;
+    this.#pool = new ConnectionPool({
+      url: options.url,
+      display: this.#display,
+      size: Math.max(SMALLEST_POOL, options.poolSize),
+      applicationName,
+      logger: options.logger,
+    });
+    common.pools.add(this.#pool);
   }
 
   get statements(): number {
-    return this.#statements;
+    return this.#common.statements;
   }
 
   problem(): string | undefined {
-    return this.#problem;
+    return this.#common.problem;
+  }
+
+  /** Started and stopped with the database itself. */
+  lane(name: string, connections: number): this {
+    const options = { ...this.#options, poolSize: connections };
+    return new PostgresDatabase(options, this.#common, `lightcone ${name}`) as this;
   }
 
   /** Waits until the server answers, however long that takes; rejects only when `signal` is aborted or `stop` is called. */
@@ -71,7 +86,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
   async #start(signal: AbortSignal | undefined): Promise<void> {
     this.#aborted = new AbortController();
     const aborted = signal ? AbortSignal.any([signal, this.#aborted.signal]) : this.#aborted.signal;
-    this.#pool = this.#createPool();
+    this.#common.running = true;
     const backoff = new Backoff(50, 1_000);
     let complainedAt = Number.NEGATIVE_INFINITY;
     for (;;) {
@@ -95,38 +110,46 @@ export class PostgresDatabase extends PostgresSql implements Database {
 
   async stop(): Promise<void> {
     this.#aborted.abort(new Error('the database is being stopped'));
-    const pool = this.#pool;
-    this.#pool = undefined;
+    this.#common.running = false;
     this.#starting = undefined;
-    this.#problem = 'the database has been stopped';
-    if (pool) this.#retire(pool);
-    await this.#ended;
+    this.#common.problem = 'the database has been stopped';
+    await Promise.all([...this.#common.pools].map((pool) => pool.end()));
   }
 
   async transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
-    const client = await this.#watched(() => this.#running().connect());
-    // The pool listens to idle clients only: without a listener a server that goes away now would end the process.
-    const ignore = () => {};
-    client.on('error', ignore);
+    const client = await this.#connect();
     const tx = new TransactionSql((text, params) => this.#ask(client, text, params));
-    let broken: Error | undefined;
+    let failure: unknown;
     try {
-      await tx.run('BEGIN');
+      await tx.run('BEGIN ISOLATION LEVEL READ COMMITTED');
       const result = await work(tx);
-      await tx.run('COMMIT');
+      await this.#commit(client);
       return result;
     } catch (error) {
-      // After a missed deadline the answer may still arrive: such a connection is closed, which rolls back as well.
-      if (isUnavailable(error)) broken = error;
-      else
-        await tx.run('ROLLBACK').catch((failure: Error) => {
-          broken = failure;
-        });
+      failure = await this.#rollBack(client, error);
       throw error;
     } finally {
-      client.off('error', ignore);
-      client.release(broken);
+      this.#pool.release(client, failure);
     }
+  }
+
+  /** Where a statement failed and `work` went on all the same, the server rolls back, and calls that a success. */
+  async #commit(client: PoolClient): Promise<void> {
+    const { command } = await this.#ask(client, 'COMMIT', undefined);
+    if (command === 'COMMIT') return;
+    throw new LightconeError(
+      'INTERNAL',
+      'a transaction was rolled back at its end: a statement in it had failed',
+    );
+  }
+
+  /** @returns why the connection cannot be used again, if so */
+  async #rollBack(client: PoolClient, error: unknown): Promise<unknown> {
+    if (isDown(error)) return error;
+    return this.#ask(client, 'ROLLBACK', undefined).then(
+      () => undefined,
+      (failure: Error) => failure,
+    );
   }
 
   async now(): Promise<Micros> {
@@ -140,7 +163,9 @@ export class PostgresDatabase extends PostgresSql implements Database {
       sql: this,
       listener,
       logger: this.#logger.child({ source: 'listen' }),
-      onSilence: () => this.#renewPool(),
+      onSilence: () => {
+        for (const pool of this.#common.pools) pool.suspect();
+      },
     });
   }
 
@@ -149,75 +174,47 @@ export class PostgresDatabase extends PostgresSql implements Database {
     return new AdvisoryLock({ url: this.#options.url, sql: this, name, label });
   }
 
-  protected query(text: string, params: readonly SqlValue[] | undefined): Promise<QueryResult> {
-    return this.#ask(this.#running(), text, params);
-  }
-
-  #ask(
-    connection: pg.Pool | pg.PoolClient,
-    text: string,
-    params: readonly SqlValue[] | undefined,
-  ): Promise<QueryResult> {
-    this.#statements += 1;
-    return this.#watched(async () => {
-      try {
-        return await connection.query<SqlRow>(text, params ? [...params] : undefined);
-      } catch (error) {
-        if ((error as Error).message === QUERY_TIMEOUT && connection === this.#pool?.pool) this.#renewPool();
-        throw error;
-      }
-    });
-  }
-
-  /** Translates errors, and remembers for `problem()` whether the server is there. */
-  async #watched<T>(ask: () => Promise<T>): Promise<T> {
+  protected async query(text: string, params: readonly SqlValue[] | undefined): Promise<QueryResult> {
+    const client = await this.#connect();
+    let failure: unknown;
     try {
-      const result = await ask();
-      this.#problem = undefined;
-      return result;
-    } catch (cause) {
-      const error = translateError(cause, `database ${this.#display}`);
-      if (isUnavailable(error)) this.#problem = error.message;
+      return await this.#ask(client, text, params);
+    } catch (error) {
+      failure = error;
+      throw error;
+    } finally {
+      this.#pool.release(client, failure);
+    }
+  }
+
+  async #connect(): Promise<PoolClient> {
+    if (!this.#common.running)
+      throw new LightconeError('DATABASE_UNAVAILABLE', `database ${this.#display} is not started`);
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      this.#common.problem = (error as Error).message;
       throw error;
     }
   }
 
-  #running(): pg.Pool {
-    if (!this.#pool) {
-      throw new LightconeError('DATABASE_UNAVAILABLE', `database ${this.#display} is not started`);
+  /** Translates errors, and remembers for `problem()` whether the server is there. */
+  async #ask(
+    client: PoolClient,
+    text: string,
+    params: readonly SqlValue[] | undefined,
+  ): Promise<QueryResult> {
+    const common = this.#common;
+    common.statements += 1;
+    try {
+      const result = await this.#pool.ask(client, text, params);
+      common.problem = undefined;
+      return result;
+    } catch (cause) {
+      const error = translateError(cause, `database ${this.#display}`);
+      if (isDown(error)) common.problem = error.message;
+      throw error;
     }
-    return this.#pool.pool;
-  }
-
-  /**
-   * A connection that does not answer is seldom alone (a firewall forgot them all). The next statements get new ones,
-   * instead of waiting for one dead connection after the other; what is under way is left to its own deadline.
-   */
-  #renewPool(): void {
-    if (!this.#pool) return;
-    this.#retire(this.#pool);
-    this.#pool = this.#createPool();
-  }
-
-  #retire({ pool, sockets }: WatchedPool): void {
-    const ended = pool.end().then(() => {
-      setTimeout(() => sockets.destroy(), GOODBYE_MS).unref();
-    });
-    this.#ended = Promise.all([this.#ended, ended]);
-  }
-
-  #createPool(): WatchedPool {
-    const sockets = new Sockets();
-    const pool = new pg.Pool({
-      ...clientOptions(this.#options.url),
-      stream: sockets.stream,
-      // One for a transaction, one for a read inside it.
-      max: Math.max(2, this.#options.poolSize),
-      idleTimeoutMillis: 30_000,
-    });
-    // An idle connection that the server closed; the pool has dropped it and the next statement opens another.
-    pool.on('error', (error) => this.#logger.debug({ reason: error.message }, 'idle connection lost'));
-    return { pool, sockets };
   }
 }
 

@@ -1,21 +1,29 @@
+import pg from 'pg';
 import { LightconeError } from '../../core/errors.js';
 
 /**
- * SQLSTATE classes that mean "not now": connection, resources, operator intervention, wrong credentials, no such
- * database. The last two heal as soon as the administrator finishes setting up, so they are waited for as well.
+ * SQLSTATE classes by which a statement itself is at fault, or what it was given: asking again does not help. Every other
+ * failure passes, if only because an administrator sees to it: no connection, a lock, a full disk, a standby, a cancel.
  */
-const UNAVAILABLE = /^(08|53|57|28|3D)/;
+const AT_FAULT = /^(0A|2[0-47B]|3F|42|44|P0)/;
 const SCHEMA = new Set(['42P01', '42703', '42883', '3F000', '42501']);
-const NETWORK =
-  /^(ECONN|EPIPE|ENOENT|EACCES|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EADDRNOTAVAIL|ERR_)/;
-const DRIVER =
-  /connection terminated|timeout expired|query read timeout|timeout exceeded when trying to connect|not queryable|client was closed|connection error|connection ended|does not support ssl|pool after calling end/i;
+
+const ADVICE: Readonly<Record<string, string>> = {
+  '28P01': "correct the user or the password in database_connection, or the server's pg_hba.conf",
+  '28000': "correct the user or the password in database_connection, or the server's pg_hba.conf",
+  '3D000': 'create it, or correct the name in database_connection',
+  '25006': 'a standby, or default_transaction_read_only: name the primary server in database_connection',
+  '55P03': 'another session has locked it for long: VACUUM FULL, ALTER TABLE, an open transaction?',
+  ECONNREFUSED: 'is the server running, and is the port right?',
+};
 
 /** Turns what the driver throws into the catalogue's errors; an SQL error that is neither stays as it is. */
 export function translateError(error: unknown, where: string): Error {
   if (error instanceof LightconeError || !(error instanceof Error)) return error as Error;
-  const code = String((error as { code?: unknown }).code ?? '');
-  if (UNAVAILABLE.test(code) || NETWORK.test(code) || DRIVER.test(error.message)) {
+  const code = error instanceof pg.DatabaseError ? (error.code ?? '') : undefined;
+  // Ours, in what the driver was given; driver, sockets and TLS throw plain errors.
+  if (code === undefined && (error instanceof TypeError || error instanceof RangeError)) return error;
+  if (code === undefined || !AT_FAULT.test(code)) {
     return new LightconeError('DATABASE_UNAVAILABLE', `${where} cannot be used: ${reasonOf(error)}`, {
       cause: error,
     });
@@ -35,16 +43,17 @@ export function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {
     return [...new Set(error.errors.map(reasonOf))].join('; ');
   }
-  const code = (error as { code?: unknown } | null)?.code;
-  if (code === '28P01' || code === '28000') {
-    return `${(error as Error).message} (correct the user or the password in database_connection, or the server's pg_hba.conf)`;
-  }
-  if (code === 'ECONNREFUSED')
-    return `${(error as Error).message} (is the server running, and is the port right?)`;
-  if (code === '3D000')
-    return `${(error as Error).message} (create it, or correct the name in database_connection)`;
-  return error instanceof Error ? error.message : String(error);
+  const advice = ADVICE[String((error as { code?: unknown } | null)?.code)];
+  const message = error instanceof Error ? error.message : String(error);
+  return advice === undefined ? message : `${message} (${advice})`;
 }
 
-export const isUnavailable = (error: unknown): error is LightconeError =>
-  error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE';
+/** The server has refused a statement, and listens for the next one on the same connection. */
+export function isSessionUsable(error: unknown): boolean {
+  const thrown = error instanceof LightconeError ? error.options.cause : error;
+  return thrown instanceof pg.DatabaseError && thrown.severity === 'ERROR';
+}
+
+/** There is no connection, or what was asked on it got no answer. */
+export const isDown = (error: unknown): error is LightconeError =>
+  error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE' && !isSessionUsable(error);

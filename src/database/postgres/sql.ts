@@ -3,6 +3,7 @@ import type { Sql, SqlRow, SqlValue } from '../port.js';
 export interface QueryResult {
   rows: SqlRow[];
   rowCount: number | null;
+  command: string;
 }
 
 /** The dialect; where a statement goes (pool or transaction) is the subclass's. */

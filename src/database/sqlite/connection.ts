@@ -44,6 +44,10 @@ export class SqliteConnection {
     });
   }
 
+  get inTransaction(): boolean {
+    return this.#db.inTransaction;
+  }
+
   /** Runs now or throws SQLITE_BUSY. */
   exec(text: string): void {
     this.#db.exec(text);

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseSql } from '../../core/time.js';
@@ -9,6 +9,7 @@ import { SqliteConnection } from './connection.js';
 import { DataVersionSource } from './data-version-source.js';
 import { FileLock } from './file-lock.js';
 import { Mutex } from './mutex.js';
+import { makePrivate } from './private-file.js';
 
 export interface SqliteOptions {
   /** A path on a local disk; network file systems do not keep SQLite's locks. */
@@ -99,10 +100,15 @@ export class SqliteDatabase implements Database {
         await this.#watched(() => write.run('COMMIT'));
         return result;
       } catch (error) {
-        write.exec('ROLLBACK');
+        // On a full disk, for example, SQLite itself has rolled back: a second time would fail, and hide why.
+        if (write.inTransaction) write.exec('ROLLBACK');
         throw error;
       }
     });
+  }
+
+  lane(): this {
+    return this;
   }
 
   async now(): Promise<Micros> {
@@ -118,8 +124,8 @@ export class SqliteDatabase implements Database {
     });
   }
 
-  createLeaderLock(name: string, _label: string): LeaderLock {
-    return new FileLock(`${this.#file}.${name}.lock`);
+  createLeaderLock(name: string, label: string): LeaderLock {
+    return new FileLock(`${this.#file}.${name}.lock`, label);
   }
 
   #inside(write: SqliteConnection): Sql {
@@ -136,11 +142,7 @@ export class SqliteDatabase implements Database {
     let write: SqliteConnection | undefined;
     try {
       mkdirSync(dirname(this.#file), { recursive: true });
-      // A new one is its owner's alone: it holds API keys. One that another program watches is for that program to read.
-      // One that is there is not touched: closing a descriptor of it drops all locks that this process has on the file.
-      if (this.#journalMode === 'WAL' && !existsSync(this.#file)) {
-        closeSync(openSync(this.#file, 'a', 0o600));
-      }
+      makePrivate(this.#file);
       const opened = new SqliteConnection(this.#file, { readonly: false });
       write = opened;
       await opened.patiently(() => opened.exec(`PRAGMA journal_mode = ${this.#journalMode}`));

@@ -2,20 +2,25 @@ import { statSync } from 'node:fs';
 import BetterSqlite from 'better-sqlite3';
 import type { LeaderLock, LockHolder } from '../port.js';
 import { isBusy } from './connection.js';
+import { makePrivate } from './private-file.js';
 
 /** Another process's `holder()` has the file for a moment; longer than that, and somebody really holds it. */
 const BUSY_TIMEOUT_MS = 5;
 
 /**
- * An open `BEGIN EXCLUSIVE` on a small file beside the database. The operating system drops the file lock when the process
- * ends, however it ends. A frozen holder on the same machine cannot be evicted, and thaws with its lock.
+ * An open `BEGIN IMMEDIATE` on a small database beside the database: others can read in it whose lock it is. The operating
+ * system drops the file lock when the process ends, however it ends. A frozen holder on the same machine cannot be evicted,
+ * and thaws with its lock.
  */
 export class FileLock implements LeaderLock {
   #db: BetterSqlite.Database | undefined;
   #inode: number | undefined;
   #listener: (reason: string) => void = () => {};
 
-  constructor(private readonly file: string) {}
+  constructor(
+    private readonly file: string,
+    private readonly label: string,
+  ) {}
 
   get held(): boolean {
     return this.#db !== undefined;
@@ -27,8 +32,8 @@ export class FileLock implements LeaderLock {
 
   async tryAcquire(): Promise<boolean> {
     if (this.#db) return true;
-    const db = this.#openExclusively();
-    if (!db) return false;
+    const db = this.#open();
+    if (!this.#lock(db)) return false;
     this.#db = db;
     this.#inode = statSync(this.file).ino;
     return true;
@@ -49,25 +54,48 @@ export class FileLock implements LeaderLock {
   }
 
   async holder(): Promise<LockHolder> {
-    if (this.#db) return { held: true, label: undefined };
-    const db = this.#openExclusively();
-    db?.close();
-    return db ? { held: false } : { held: true, label: undefined };
+    if (this.#db) return { held: true, label: this.label };
+    const db = this.#open();
+    try {
+      db.exec('BEGIN IMMEDIATE');
+      return { held: false };
+    } catch (error) {
+      if (isBusy(error)) return { held: true, label: labelIn(db) };
+      throw error;
+    } finally {
+      db.close();
+    }
   }
 
   async evict(): Promise<boolean> {
     return false;
   }
 
-  #openExclusively(): BetterSqlite.Database | undefined {
-    const db = new BetterSqlite(this.file, { timeout: BUSY_TIMEOUT_MS });
+  #open(): BetterSqlite.Database {
+    makePrivate(this.file);
+    return new BetterSqlite(this.file, { timeout: BUSY_TIMEOUT_MS });
+  }
+
+  /** What is not committed nobody else reads, so the label is, and the lock is taken again: in between another may be first. */
+  #lock(db: BetterSqlite.Database): boolean {
     try {
-      db.exec('BEGIN EXCLUSIVE');
-      return db;
+      db.exec('BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS holder (label text); DELETE FROM holder');
+      db.prepare('INSERT INTO holder VALUES (?)').run(this.label);
+      db.exec('COMMIT; BEGIN IMMEDIATE');
+      return true;
     } catch (error) {
       db.close();
-      if (isBusy(error)) return undefined;
+      if (isBusy(error)) return false;
       throw error;
     }
+  }
+}
+
+/** Undefined in the moment in which the file is made or written. */
+function labelIn(db: BetterSqlite.Database): string | undefined {
+  try {
+    return db.prepare('SELECT label FROM holder').pluck().get() as string | undefined;
+  } catch {
+    return undefined;
   }
 }
