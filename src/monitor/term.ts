@@ -34,6 +34,8 @@ interface Checkpoint extends LogEnd {
 
 /** One term of office: everything in it ends with it. */
 export class Term implements HintListener {
+  /** When the broker last confirmed a tick, by the monotonic clock. */
+  confirmedAt: number | undefined;
   private readonly coalescer: Coalescer;
   private readonly source: HintSource;
   private readonly reader: LogReader;
@@ -205,6 +207,7 @@ export class Term implements HintListener {
         until: confirmed.moment,
         position: this.stored.position,
       });
+      this.confirmedAt = clock.monotonic();
     } catch (error) {
       if (!this.over.signal.aborted) {
         logger.debug({ err: error }, 'no tick this second: the bus did not answer');
