@@ -39,7 +39,7 @@ export interface Task {
   readonly task: string;
 }
 
-/** The SSE control tasks of the contract (section 3.4), plus Lightcone's own two. */
+/** The SSE control tasks of the contract (section 3.4), plus Lightcone's own. */
 export const TASK_NAMES = [
   'history_update',
   'notify_users',
@@ -48,6 +48,7 @@ export const TASK_NAMES = [
   'subscribe_history_viewer',
   'unsubscribe_history_viewer',
   'reconfigure_watcher',
+  'permissions_changed',
 ] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
 
@@ -98,13 +99,23 @@ export interface ReconfigureWatcherTask {
   task: 'reconfigure_watcher';
 }
 
+/** "What this session or these viewers may see has changed: look again now." Grants and takes nothing by itself. */
+export interface PermissionsChangedTask {
+  task: 'permissions_changed';
+  /** It has ended, or belongs to another now. */
+  sessionId?: SessionId;
+  /** Encoded; fewer may see it than before. */
+  historyId?: string;
+}
+
 export type ControlTask =
   | HistoryUpdateTask
   | NotifyUsersTask
   | NotifyBroadcastTask
   | EntryPointUpdateTask
   | HistoryViewerTask
-  | ReconfigureWatcherTask;
+  | ReconfigureWatcherTask
+  | PermissionsChangedTask;
 
 /**
  * The leader's tick. `until`: everything committed before this moment is on this channel, ahead of the tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.

@@ -207,7 +207,7 @@ export interface SessionAccount {
  * (`lightcone user add --admin`, standalone only); `admin_users` of the configuration is added by the caller.
  */
 export interface Accounts {
-  /** Of the session keys given, those of valid sessions (`is_valid`, and a user that is not deleted). */
+  /** Of the session keys given, those of valid sessions (`is_valid`, and a user that is neither deleted nor purged). */
   sessionsByKeys(sessionKeys: readonly string[]): Promise<Map<string, SessionAccount>>;
   /** Of the API keys given, those that all rules of section 5.3 accept: undeleted, the user's newest, undeleted user. */
   usersByApiKeys(keys: readonly string[]): Promise<Map<string, UserAccount>>;
@@ -215,6 +215,8 @@ export interface Accounts {
   validApiKeys(keys: readonly string[]): Promise<Set<string>>;
   /** Of the user ids given, those of undeleted users, with their addresses. */
   emailsOf(userIds: readonly UserId[]): Promise<Map<UserId, string>>;
+  /** Of the user ids given, those of undeleted users, and whether the account itself is flagged as an administrator's. */
+  adminFlags(userIds: readonly UserId[]): Promise<Map<UserId, { email: string; isAdmin: boolean }>>;
   /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
   validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
   /** Of the ids given, those the caller may see (section 1.2); admins see every one that exists. */
