@@ -177,7 +177,8 @@ export class Leadership implements Lifecycle {
         this.#failure = message;
         waitMs = this.#backoff.next();
       }
-      if (!this.#electNow) await this.#pause(waitMs, stopped);
+      // What came while nobody waited is not to be waited for.
+      if (!this.#electNow && !this.#tenure?.ended) await this.#pause(waitMs, stopped);
     }
   }
 
