@@ -124,7 +124,7 @@ class Connection {
       this.waiting = { resolve, reject };
       this.timer = setTimeout(
         () => reject(new Error(`no answer; came: ${JSON.stringify(this.text)}`)),
-        10_000,
+        30_000,
       );
       this.socket.write(bytes, 'latin1');
     });
