@@ -90,6 +90,38 @@ export function errorsPage(errors) {
   );
 }
 
+/**
+ * The part of docs/security.md between its marks.
+ *
+ * @param limits LIMITS of src/core/limits.ts @param settings SETTINGS.sse
+ */
+export function withLimits(text, limits, settings) {
+  const rows = [
+    ...LIMITING_SETTINGS.map((key) => {
+      const { doc } = settings[key];
+      return row(`\`${key}\``, defaultCell(settings[key]), doc, 'setting');
+    }),
+    ...Object.values(limits).map(({ value, unit, what, by, beyond }) =>
+      row(what, `${value.toLocaleString('en')} ${unit}`, `per ${by}; beyond it: ${beyond}`, 'fixed'),
+    ),
+  ];
+  const begin = text.indexOf(BEGIN) + BEGIN.length;
+  const made = table(['what', 'how much', 'meaning', 'kind'], rows);
+  return `${text.slice(0, begin)}\n${made}\n\n${text.slice(text.indexOf(END))}`;
+}
+
+const BEGIN = '<!-- limits: made by `npm run docs` -->\n';
+const END = '<!-- end of limits -->';
+const LIMITING_SETTINGS = [
+  'max_connections',
+  'max_connections_per_user',
+  'max_connections_per_address',
+  'api_rate_limit',
+  'trust_proxy',
+  'write_timeout',
+  'queue_size',
+];
+
 const prometheusNames = (name, type) => {
   const family = name.replaceAll('.', '_');
   const series = { counter: ['_total'], gauge: [''], timing: ['_sum', '_count'] }[type];
@@ -126,5 +158,29 @@ unless \`statsd_influxdb\` is on.`,
 - \`galaxy.sse.monitor.leader\` summed over all processes should be 1; \`galaxy.sse.monitor.cursor_age_ms\` and
   \`galaxy.sse.watermark_age_ms\` show how far monitor and workers are behind.
 - \`galaxy.sse.delivery.latency_ms\` is what users feel: from the change to the write on the socket.`,
+  );
+}
+
+/**
+ * docs/stream.md with the table of events between its marks.
+ * @param events EVENTS of src/events/registry.ts
+ */
+export function withEvents(text, { kinds }) {
+  const rows = [
+    ['`ready`', 'every stream, once', '`{}`', 'first'],
+    ...kinds.map(({ event, audience, data, catchUp, repair }) => [
+      `\`${event}\``,
+      audience,
+      data,
+      repair === undefined ? 'catch-up only' : catchUp === 'never' ? 'live' : 'live and catch-up',
+    ]),
+  ];
+  const made = table(
+    ['event', 'sent to', 'data', 'when'],
+    rows.map((cells) => row(...cells)),
+  );
+  return text.replace(
+    /(<!-- events: [^\n]*-->\n)[\s\S]*?(<!-- end of events -->)/,
+    (_, start, end) => `${start}\n${made}\n\n${end}`,
   );
 }

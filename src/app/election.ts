@@ -9,6 +9,7 @@ import { Leadership, lockLabel } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
 import { Roles } from '../election/roles.js';
 import { HistoryAuditMonitor } from '../monitor/history-audit-monitor.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { LeaderDuties } from './duties.js';
 import { type Surroundings, thisHost, type WatchedDatabase } from './parts.js';
@@ -36,8 +37,9 @@ export function createCandidate(
 ): Candidate {
   const { serverName, appType, config, database, bus, metrics } = parts;
   const self = { serverName, hostname: thisHost(), pid: process.pid, appType };
+  const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
   const monitor = new HistoryAuditMonitor({
-    changeLog: new SqlChangeLog(database),
+    changeLog: new SqlChangeLog(database, leftOut.rows),
     cursors: parts.cursors ?? new SqlCursorStore(database),
     bus,
     createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),

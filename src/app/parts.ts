@@ -53,7 +53,8 @@ export async function createBus(
   const child = logger.child({ component: 'bus' });
   if (config.bus.kind === 'in-process') return new InProcessBus({ logger: child, metrics, clock });
   const { AmqpBus } = await import('../bus/amqp.js');
-  return new AmqpBus({ url: config.bus.url, serverName, logger: child, metrics, clock, random });
+  const { idSecret: secret } = config.auth;
+  return new AmqpBus({ url: config.bus.url, serverName, secret, logger: child, metrics, clock, random });
 }
 
 /** Totals are kept in every process; they go on to statsd where one is configured. */

@@ -1,14 +1,16 @@
 /** The routes of the standalone API, put together. */
 import type { Config } from '../config/config.js';
 import type { Clock } from '../core/clock.js';
+import { LIMITS } from '../core/limits.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Accounts } from '../database/port.js';
 import type { RouteModule } from '../http/app.js';
 import type { Authenticator } from '../http/authentication.js';
 import type { IdCodec } from '../http/id-codec.js';
-import { limitRate, TokenBuckets } from '../http/rate-limit.js';
+import { type RequestLimits, TokenBuckets } from '../http/rate-limit.js';
 import { EntryPointManager } from '../resources/entry-points/manager.js';
 import { registerEntryPoints } from '../resources/entry-points/routes.js';
+import { TargetRules } from '../resources/entry-points/target-rules.js';
 import { HistoryAccess } from '../resources/histories/access.js';
 import { HistoryContents } from '../resources/histories/contents.js';
 import { registerHistoryRoutes } from '../resources/histories/index.js';
@@ -20,9 +22,8 @@ import { registerSessions } from '../resources/sessions/routes.js';
 import type { Duties } from './duties.js';
 import type { WatchedDatabase } from './parts.js';
 
-/** Per address and name: enough for a forgetful person, too few for a guessing machine. */
+/** Per address and account, and as many at once as `LIMITS` says: enough for a forgetful person. */
 const LOGIN_ATTEMPTS_PER_SECOND = 0.1;
-const LOGIN_ATTEMPTS_AT_ONCE = 10;
 
 export interface ResourceParts {
   config: Config;
@@ -30,23 +31,29 @@ export interface ResourceParts {
   accounts: Accounts;
   authenticator: Authenticator;
   idCodec: IdCodec;
+  limits: RequestLimits;
   clock: Clock;
   duties: Duties;
 }
 
 export function resourceRoutes(parts: ResourceParts): RouteModule[] {
-  const { config, database, accounts, authenticator, idCodec, clock } = parts;
+  const { config, database, accounts, authenticator, idCodec, limits, clock } = parts;
   const { announcer } = parts.duties;
   const context = { authenticator, idCodec };
   const encodeId = (id: number): string => idCodec.encodeId(id);
   const notifications = config.features.notifications
     ? new NotificationManager(database, new SqlNotificationLog(database, encodeId), announcer, encodeId)
     : undefined;
-  const { interactiveTools, interactiveToolsPrefix, interactiveToolsBasePath, interactiveToolsProxyHost } =
-    config.features;
+  const {
+    entryPointHosts,
+    interactiveTools,
+    interactiveToolsPrefix,
+    interactiveToolsBasePath,
+    interactiveToolsProxyHost,
+  } = config.features;
   const { map, database: entryPointDatabase } = parts.duties.sessionMap;
   const entryPoints = interactiveTools
-    ? new EntryPointManager(entryPointDatabase, map, announcer)
+    ? new EntryPointManager(entryPointDatabase, map, announcer, new TargetRules(entryPointHosts))
     : undefined;
   const target = {
     prefix: interactiveToolsPrefix,
@@ -57,14 +64,19 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
   const histories = new HistoryManager(database, access);
   const contents = new HistoryContents(database, access);
   const sessions = new SessionManager(database, announcer, (id) => authenticator.forgetSession(id));
-  const { apiRateLimit, prefix } = config.http;
-  const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LOGIN_ATTEMPTS_AT_ONCE, clock);
+  const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [
-    (app) => {
-      if (apiRateLimit > 0) app.addHook('onRequest', limitRate(apiRateLimit, { clock, prefix }));
-    },
     (app) => registerHistoryRoutes(app, { ...context, histories, contents }),
-    (app) => registerSessions(app, { ...context, histories, sessions, cookie: config.auth, attempts }),
+    (app) =>
+      registerSessions(app, {
+        ...context,
+        histories,
+        sessions,
+        cookie: config.auth,
+        addresses: limits.addresses,
+        limits,
+        attempts,
+      }),
     (app) => registerEntryPoints(app, { ...context, entryPoints, target }),
     (app) => registerNotificationSystem(app, { ...context, notifications }),
   ];

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.js';
 import type { Database } from '../database/port.js';
+import { makePrivate } from '../database/sqlite/private-file.js';
 import type { IdCodec } from '../http/id-codec.js';
 import { JointSessionMap } from '../resources/entry-points/joint-session-map.js';
 import { SeparateSessionMap } from '../resources/entry-points/separate-session-map.js';
@@ -69,6 +70,7 @@ async function attached(
     table: 'session_map.gxitproxy',
     prepare: async () => {
       mkdirSync(dirname(file), { recursive: true });
+      makePrivate(file);
       await own.start();
       await own.run('ATTACH DATABASE $1 AS session_map', [file]);
       // The proxy watches the file; a write-ahead log would hide the changes from it.

@@ -21,16 +21,21 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Database } from '../database/port.js';
+import { EVENTS } from '../events/registry.js';
+import { Addresses } from '../http/addresses.js';
 import { type App, buildHttpApp } from '../http/app.js';
 import { Authenticator } from '../http/authentication.js';
 import { IdCodec } from '../http/id-codec.js';
+import { limitRequests } from '../http/limit-requests.js';
 import { registerOpenApi } from '../http/openapi.js';
-import { createStreamShortcut, registerStream, type StreamDeps } from '../http/stream.js';
+import { RequestLimits } from '../http/rate-limit.js';
+import { registerStream } from '../http/stream.js';
 import { StreamOpening } from '../http/stream-opening.js';
 import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
-import { TakeOver } from '../http/take-over.js';
 import { registerWeb } from '../http/web-routes.js';
+import { probeNodeInternals } from '../node-internals/probe.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
@@ -117,12 +122,18 @@ export class Worker implements Lifecycle {
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
-    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock });
+    const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
+    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
+    const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
     const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
-      changeLog: new SqlChangeLog(db),
-      notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
+      changeLog: new SqlChangeLog(db, leftOut.rows),
+      notifications: config.features.notifications
+        ? new SqlNotificationLog(db, encodeId, leftOut.rows)
+        : undefined,
     });
+    const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
     this.manager = new ConnectionManager({
+      kinds: EVENTS,
       config: config.sse,
       ...logsOf(this.database),
       returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
@@ -140,20 +151,22 @@ export class Worker implements Lifecycle {
       random,
       logger: logger.child({ component: 'connections' }),
       metrics,
+      createDirectWrites,
     });
-    const stream: StreamDeps = {
+    const stream = {
       enabled: config.sse.enabled,
       manager: this.manager,
       authenticator,
       accounts,
       decodeId,
-      opening: new StreamOpening(this.manager, new TakeOver()),
+      opening: new StreamOpening(this.manager, takeOver),
+      addresses: limits.addresses,
     };
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
-      shortcut: createStreamShortcut(stream),
+      limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
@@ -175,11 +188,12 @@ export class Worker implements Lifecycle {
             accounts,
             publisher: this.bus,
             idCodec,
+            limits,
             enabled: config.sse.enabled,
           }),
         (app) => registerWeb(app, { demo: duties !== undefined }),
         ...(duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, clock, duties })
+          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
           : []),
       ],
     });

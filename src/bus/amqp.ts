@@ -1,19 +1,21 @@
 import type { ChannelModel, Options } from 'amqplib';
 import type { Clock } from '../core/clock.js';
 import type { ControlTask, Tick } from '../core/events.js';
+import { withDeadline } from '../core/lifecycle.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { Consumer } from './amqp/consumer.js';
 import { FreezeWatch } from './amqp/freeze-watch.js';
 import { Link } from './amqp/link.js';
-import { ConfirmPublisher, unavailable, WRITE_BUFFER_FRAMES } from './amqp/publisher.js';
+import { ConfirmPublisher, type Outcome, unavailable, WRITE_BUFFER_FRAMES } from './amqp/publisher.js';
 import {
   CONTROL_EXCHANGE,
   CONTROL_KEY,
-  declareExchanges,
+  declareExchange,
   declareQueue,
-  TICK_EXCHANGE,
+  PROBE_KEY,
+  TICK_KEY,
 } from './amqp/topology.js';
 import { Availability } from './availability.js';
 import { encodeTask, encodeTick } from './codec.js';
@@ -22,11 +24,20 @@ import { DispatchMeter } from './dispatch-meter.js';
 import type { Bus, BusHandler } from './port.js';
 import { TickSequence } from './tick-sequence.js';
 
+/** A subscription that carries nothing is replaced, with all that belongs to it: there is one way back only. */
+const NOTHING_COMES_BACK =
+  'what is published does not come back: the exchange, its binding or the queue is gone, or a policy drops messages';
+const UNROUTED = "what is published reaches no queue, not even this worker's own: its binding is gone";
+/** Connecting as a whole has 5 s. */
+const PROOF_DEADLINE_MS = 3_000;
+
 export interface AmqpBusOptions {
   /** `amqp://` or `amqps://`, with the password. */
   url: string;
   /** This process's own, with worker number: tasks marked `noop` for it are not run here. */
   serverName: string;
+  /** `id_secret`, which all processes of an installation share: ticks are signed with it. */
+  secret: string;
   logger: Logger;
   metrics: Metrics;
   clock: Clock;
@@ -43,7 +54,8 @@ export class AmqpBus implements Bus {
   readonly #meter: DispatchMeter;
   readonly #availability: Availability;
   readonly #freeze: FreezeWatch;
-  readonly #complain: OncePerInterval;
+  /** By reason. */
+  readonly #complaints = new Map<string, OncePerInterval>();
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
@@ -53,7 +65,6 @@ export class AmqpBus implements Bus {
     const { url, serverName, logger, metrics, clock, random, messageTtlMs } = this.#options;
     this.#meter = new DispatchMeter(metrics, clock);
     this.#availability = new Availability(logger);
-    this.#complain = new OncePerInterval(logger, clock);
     this.#freeze = new FreezeWatch(clock, messageTtlMs / 2, () => {
       // Otherwise the reconnect tells of the gap.
       if (this.subscribed) this.#delivery?.gap('frozen');
@@ -113,7 +124,7 @@ export class AmqpBus implements Bus {
     const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
     const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
     return this.#meter.measure(task.task, () =>
-      this.#send(CONTROL_EXCHANGE, CONTROL_KEY, body, {
+      this.#send(CONTROL_KEY, body, {
         contentType: 'application/json',
         contentEncoding: 'utf-8',
         deliveryMode: 2,
@@ -129,23 +140,35 @@ export class AmqpBus implements Bus {
    * A tick lives half as long as a task. So a tick that arrives vouches for the tasks before it: none of them can have
    * expired while it did not (ticks come every second), and the missing ticks before it show as a gap.
    */
-  publishTick(tick: Tick): Promise<void> {
-    return this.#send(TICK_EXCHANGE, '', encodeTick(tick), {
+  async publishTick(tick: Tick): Promise<void> {
+    await this.#send(TICK_KEY, encodeTick(tick, this.#options.secret), {
       contentType: 'application/json',
       deliveryMode: 1,
       expiration: String(this.#options.messageTtlMs / 2),
     });
   }
 
-  async #send(exchange: string, key: string, body: Buffer, properties: Options.Publish): Promise<void> {
+  async #send(key: string, body: Buffer, properties: Options.Publish): Promise<Outcome> {
     if (!this.#link.up || !this.#publisher) throw unavailable(this.problem());
-    await this.#publisher.publish(exchange, key, body, properties);
+    const outcome = await this.#publisher.publish(CONTROL_EXCHANGE, key, body, properties);
+    if (outcome === 'routed') return outcome;
+    if (this.#delivery) {
+      // This worker at least should have got it.
+      this.#link.cut(UNROUTED);
+      throw unavailable(UNROUTED);
+    }
+    // No worker is subscribed. Each begins with reading what it missed: the cursor may pass.
+    this.#complain('unrouted').warn(
+      {},
+      'no queue takes what is published: no worker is connected to this broker and virtual host',
+    );
+    return outcome;
   }
 
   async #setUp(connection: ChannelModel): Promise<void> {
     const channel = await connection.createConfirmChannel({ highWaterMark: WRITE_BUFFER_FRAMES });
     this.#cutWhenItFails(channel);
-    await declareExchanges(channel);
+    await declareExchange(channel);
     const publisher = new ConfirmPublisher(channel, {
       onSilence: () => this.#link.cut('it does not confirm what is published'),
       onUsableChange: () => this.#updateAvailability(),
@@ -153,12 +176,12 @@ export class AmqpBus implements Bus {
     connection.on('blocked', () => publisher.setBlocked(true));
     connection.on('unblocked', () => publisher.setBlocked(false));
     this.#publisher = publisher;
-    if (this.#delivery) await this.#consume(connection, this.#delivery);
+    if (this.#delivery) await this.#consume(connection, publisher, this.#delivery);
     this.#connectedBefore = true;
   }
 
-  async #consume(connection: ChannelModel, delivery: Delivery): Promise<void> {
-    const { serverName, metrics, clock, random, messageTtlMs } = this.#options;
+  async #consume(connection: ChannelModel, publisher: ConfirmPublisher, delivery: Delivery): Promise<void> {
+    const { serverName, secret, metrics, clock, random, messageTtlMs } = this.#options;
     const channel = await connection.createChannel();
     this.#cutWhenItFails(channel);
     const queue = `lightcone.${serverName.slice(0, 200)}.${random().toString(36).slice(2, 12)}`;
@@ -173,17 +196,31 @@ export class AmqpBus implements Bus {
     };
     const consumer = new Consumer(channel, {
       serverName,
+      secret,
       delivery,
       metrics,
-      complain: this.#complain,
+      complain: (reason) => this.#complain(reason),
       clock,
       beforeFirst: tellGap,
+      probe: () => {
+        if (!publisher.usable) return false;
+        probe(publisher).then((outcome) => outcome === 'unrouted' && this.#link.cut(UNROUTED), ignore);
+        return true;
+      },
       onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
-      onDead: () => this.#link.cut('it neither sends nor answers'),
+      onDead: () => this.#link.cut(NOTHING_COMES_BACK),
     });
     delivery.begin();
     await consumer.start(queue);
+    await prove(publisher, consumer);
     tellGap();
+  }
+
+  #complain(reason: string): OncePerInterval {
+    const { logger, clock } = this.#options;
+    const complaint = this.#complaints.get(reason) ?? new OncePerInterval(logger, clock);
+    this.#complaints.set(reason, complaint);
+    return complaint;
   }
 
   #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {
@@ -193,4 +230,28 @@ export class AmqpBus implements Bus {
   #updateAvailability(): void {
     this.#availability.set(this.#link.up && this.#publisher?.usable === true);
   }
+}
+
+const ignore = (): void => {};
+
+/** Goes the way that tasks take. */
+function probe(publisher: ConfirmPublisher): Promise<Outcome> {
+  return publisher.publish(CONTROL_EXCHANGE, PROBE_KEY, Buffer.alloc(0), {
+    deliveryMode: 1,
+    expiration: '5000',
+  });
+}
+
+/** A subscription stands when something has come through it. While the broker takes no messages, that cannot be asked. */
+async function prove(publisher: ConfirmPublisher, consumer: Consumer): Promise<void> {
+  const came = probe(publisher).then(
+    (outcome) => {
+      if (outcome === 'unrouted') throw new Error(UNROUTED);
+      return consumer.proved;
+    },
+    (error) => {
+      if (!publisher.blocked) throw error;
+    },
+  );
+  await withDeadline(came, PROOF_DEADLINE_MS, () => new Error(NOTHING_COMES_BACK));
 }

@@ -1,4 +1,4 @@
-import type { ControlTask, Tick } from '../core/events.js';
+import type { Task, Tick } from '../core/events.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { BusHandler, GapCause } from './port.js';
@@ -13,7 +13,7 @@ export class Delivery {
     private readonly logger: Logger,
   ) {}
 
-  task(task: ControlTask): void {
+  task(task: Task): void {
     this.metrics.increment('galaxy.sse.tasks.received', 1, { task: task.task });
     this.#guard(() => this.handler.onTask(task));
   }

@@ -3,8 +3,9 @@ import type { TaskName } from '../core/events.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
 /**
- * The producer's metrics of the contract, for every bus. Each publish ends in exactly one of two counters: `count` when
- * the bus took the task, `skipped_no_qw` when it was away; so published and received can be balanced.
+ * The producer's metrics of the contract, for every bus. Each publish ends in exactly one of three counters: `count` when
+ * the bus took the task, `unrouted` when nobody was there to get it, `skipped_no_qw` when the bus was away; so published and
+ * received can be balanced.
  */
 export class DispatchMeter {
   constructor(
@@ -12,12 +13,16 @@ export class DispatchMeter {
     private readonly clock: Clock,
   ) {}
 
-  async measure(task: TaskName, send: () => Promise<void>): Promise<void> {
+  async measure(task: TaskName, send: () => Promise<'routed' | 'unrouted'>): Promise<void> {
     const tags = { task };
     const startedAt = this.clock.monotonic();
     try {
-      await send();
-      this.metrics.increment('galaxy.sse.dispatch.count', 1, tags);
+      const outcome = await send();
+      this.metrics.increment(
+        outcome === 'routed' ? 'galaxy.sse.dispatch.count' : 'galaxy.sse.dispatch.unrouted',
+        1,
+        tags,
+      );
     } catch (error) {
       this.metrics.increment('galaxy.sse.dispatch.skipped_no_qw', 1);
       throw error;

@@ -67,10 +67,11 @@ export class InProcessBus implements Bus {
   }
 
   publish(task: ControlTask): Promise<void> {
-    return this.#meter.measure(task.task, () =>
+    return this.#meter.measure(task.task, async () => {
       // It is meant for the other processes, and there are none.
-      this.#send(task.task === 'reconfigure_watcher' ? () => {} : (delivery) => delivery.task(task)),
-    );
+      await this.#send(task.task === 'reconfigure_watcher' ? () => {} : (delivery) => delivery.task(task));
+      return this.#delivery ? 'routed' : 'unrouted';
+    });
   }
 
   publishTick(tick: Tick): Promise<void> {

@@ -4,7 +4,7 @@
  * Two real implementations: `in-process` (the embedded default) and `amqp`. One contract suite runs against both
  * (`test/contract/bus.test.ts`).
  */
-import type { ControlTask, Tick } from '../core/events.js';
+import type { ControlTask, Task, Tick } from '../core/events.js';
 import type { Lifecycle } from '../core/lifecycle.js';
 
 /** Why messages may have been missed since the last tick. */
@@ -12,7 +12,7 @@ export type GapCause = 'reconnected' | 'tick_lost' | 'frozen';
 
 /** What a consumer is told. Calls come in the order of the channel; a handler must not throw. */
 export interface BusHandler {
-  onTask(task: ControlTask): void;
+  onTask(task: Task): void;
   onTick(tick: Tick): void;
   /** Called after the subscription is whole again: from here on nothing is missed, but something before may have been. */
   onGap(cause: GapCause): void;

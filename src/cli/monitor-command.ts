@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { LightconeError } from '../core/errors.js';
+import { boundYoungGeneration } from '../node-internals/young-generation.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
 export function createMonitorCommand(name: string): Command {
@@ -7,6 +8,7 @@ export function createMonitorCommand(name: string): Command {
     .description('Run the standalone monitor: it takes the role of the history monitor from the workers')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);
+      if (config.sse.nodeInternals) boundYoungGeneration();
       if (config.bus.kind === 'in-process') {
         throw new LightconeError(
           'CONFIG_INVALID',

@@ -1,11 +1,11 @@
 /** Runs a command and turns what it throws into a line for an administrator and an exit code. */
 import { type Command, CommanderError } from 'commander';
-import { boundYoungGeneration } from '../app/young-generation.js';
 import { LightconeError } from '../core/errors.js';
 import { EXIT } from '../core/exit-codes.js';
 
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
-  boundYoungGeneration();
+  // What this process makes is its own account's: database, lock, map, and the socket until it has its `socket_mode`.
+  process.umask(0o077);
   // Log rotators send them. Without a listener the first opens Node's debugger, and the second ends the process.
   process.on('SIGUSR1', ignore).on('SIGUSR2', ignore);
   // `lightcone config | head` closes our output early; that is not an error.

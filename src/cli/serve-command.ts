@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { isLoopback } from '../config/listen.js';
 import { LightconeError } from '../core/errors.js';
+import { boundYoungGeneration } from '../node-internals/young-generation.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
 export function createServeCommand(): Command {
@@ -9,6 +10,7 @@ export function createServeCommand(): Command {
     .option('--demo', 'fill an empty database with demo data; only on a loopback address')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);
+      if (config.sse.nodeInternals) boundYoungGeneration();
       const demo = command.opts<{ demo?: true }>().demo === true;
       if (demo) checkDemo(config);
       // Each is loaded only when it is what runs: one worker needs no supervisor.

@@ -53,11 +53,15 @@ export interface SseConfig {
   readonly recentWindowSeconds: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerUser: number;
+  /** Of those who are no users; 0 = no limit. */
+  readonly maxConnectionsPerAddress: number;
   readonly drainTimeoutSeconds: number;
   /** A tab that takes nothing for this long is closed. */
   readonly writeTimeoutSeconds: number;
   /** How often permissions of open streams are looked at again; they outlive a revocation by at most twice this. */
   readonly permissionCheckSeconds: number;
+  /** Whether shortcuts are taken that Node.js does not promise to anybody (`src/node-internals`). */
+  readonly nodeInternals: boolean;
 }
 
 export interface AuthConfig {
@@ -81,6 +85,8 @@ export interface HttpConfig {
   readonly infrastructureUrl: string;
   /** Requests per second and caller; 0 = no limit. */
   readonly apiRateLimit: number;
+  /** Addresses, networks, `loopback` and `unix`: whose `X-Forwarded-For` counts. */
+  readonly trustProxy: readonly string[];
 }
 
 export interface FeatureConfig {
@@ -91,6 +97,8 @@ export interface FeatureConfig {
   readonly interactiveToolsPrefix: string;
   readonly interactiveToolsBasePath: string;
   readonly interactiveToolsProxyHost: string | undefined;
+  /** Link-local and metadata hosts that are targets of entry points all the same. */
+  readonly entryPointHosts: readonly string[];
 }
 
 export interface HousekeepingConfig {

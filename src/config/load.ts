@@ -20,7 +20,7 @@ export function loadConfig(options: LoadOptions): Config {
 export function loadSettings(options: LoadOptions): { config: Config; settled: Settled } {
   const gathered = gather(options, (path) => resolve(options.cwd, path));
   const settled = settle(gathered);
-  const build = new ConfigBuilder(settled, options.cwd);
+  const build = new ConfigBuilder(settled, options);
   const config = build.config([...gathered.warnings, ...settled.warnings]);
   const mistakes = [...gathered.mistakes, ...settled.mistakes, ...build.mistakes];
   if (mistakes.length > 0) {
@@ -36,7 +36,7 @@ class ConfigBuilder {
 
   constructor(
     private readonly settled: Settled,
-    private readonly cwd: string,
+    private readonly options: LoadOptions,
   ) {
     this.#values = settled.values;
   }
@@ -65,9 +65,11 @@ class ConfigBuilder {
         recentWindowSeconds: sse.recent_window,
         maxConnections: sse.max_connections,
         maxConnectionsPerUser: sse.max_connections_per_user,
+        maxConnectionsPerAddress: sse.max_connections_per_address,
         drainTimeoutSeconds: sse.drain_timeout,
         writeTimeoutSeconds: sse.write_timeout,
         permissionCheckSeconds: sse.permission_check_interval,
+        nodeInternals: sse.node_internals,
       },
       auth: {
         idSecret: galaxy.id_secret,
@@ -83,6 +85,7 @@ class ConfigBuilder {
         allowedOrigins: sse.allowed_origins,
         infrastructureUrl: galaxy.galaxy_infrastructure_url,
         apiRateLimit: sse.api_rate_limit,
+        trustProxy: sse.trust_proxy,
       },
       features: this.#features(),
       housekeeping: {
@@ -98,7 +101,9 @@ class ConfigBuilder {
 
   #database(): DatabaseConfig {
     const { database_connection: url, database_engine_option_pool_size: poolSize } = this.#values.galaxy;
-    const address = this.#parsed('database_connection', () => parseDatabaseUrl(url, this.cwd));
+    const address = this.#parsed('database_connection', () =>
+      parseDatabaseUrl(url, this.options.cwd, this.options.env),
+    );
     // The stand-in is never used: a mistake was noted, so the start is refused.
     if (!address) return { kind: 'sqlite', file: '', display: '' };
     return address.kind === 'postgresql' ? { ...address, poolSize } : address;
@@ -124,8 +129,12 @@ class ConfigBuilder {
   #features(): FeatureConfig {
     const { galaxy, sse } = this.#values;
     const url = galaxy.interactivetoolsproxy_map;
-    const map = url && this.#parsed('interactivetoolsproxy_map', () => parseDatabaseUrl(url, this.cwd));
-    const mapFile = sse.attach_to_galaxy ? undefined : resolve(this.cwd, galaxy.interactivetools_map);
+    const map =
+      url &&
+      this.#parsed('interactivetoolsproxy_map', () =>
+        parseDatabaseUrl(url, this.options.cwd, this.options.env),
+      );
+    const mapFile = sse.attach_to_galaxy ? undefined : resolve(this.options.cwd, galaxy.interactivetools_map);
     return {
       notifications: galaxy.enable_notification_system,
       interactiveTools: galaxy.interactivetools_enable,
@@ -133,6 +142,7 @@ class ConfigBuilder {
       interactiveToolsPrefix: galaxy.interactivetools_prefix,
       interactiveToolsBasePath: galaxy.interactivetools_base_path,
       interactiveToolsProxyHost: galaxy.interactivetools_proxy_host,
+      entryPointHosts: sse.entry_point_hosts,
     };
   }
 

@@ -3,6 +3,7 @@
  * defaults; `sse` is Lightcone's own section.
  */
 import { parseListen } from './listen.js';
+import { isProxy } from './proxies.js';
 import { bool, int, list, number, optionalText, text, type ValuesOf } from './setting.js';
 
 /** Galaxy's default, known to everybody: whoever uses it lets others forge cookies and ids. */
@@ -38,7 +39,7 @@ export const GALAXY_SETTINGS = {
   }),
   database_connection: text('sqlite:///data/lightcone.sqlite', {
     secret: true,
-    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. The tables are created on start unless `attach_to_galaxy` is on.',
+    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. What it leaves open is as in libpq: `sslmode=prefer`, `PG*` variables, `~/.pgpass`, service files. The tables are created on start unless `attach_to_galaxy` is on.',
   }),
   database_engine_option_pool_size: int(5, {
     min: 1,
@@ -47,7 +48,7 @@ export const GALAXY_SETTINGS = {
   }),
   amqp_internal_connection: optionalText({
     secret: true,
-    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`. Unset: the bus lives inside the one process.',
+    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Unset: the bus lives inside the one process.',
   }),
   id_secret: text(DEFAULT_ID_SECRET, {
     secret: true,
@@ -188,10 +189,19 @@ export const SSE_SETTINGS = {
     min: 1,
     doc: 'Streams per user and worker; beyond it the answer is 429 with Retry-After.',
   }),
+  max_connections_per_address: int(0, {
+    min: 0,
+    doc: 'Streams without a login per address and worker; beyond it the answer is 429 with Retry-After; 0 = no limit. Behind a proxy it needs `trust_proxy`.',
+  }),
   api_rate_limit: number(100, {
     min: 0,
     max: 100_000,
-    doc: 'Requests per second that one caller may send to the API, ten times as many at once; beyond it the answer is 429 with Retry-After; 0 = no limit. The stream is not counted. Standalone only.',
+    doc: 'Requests per second that one user (or, without a login, one address) may send to the API, ten times as many at once; beyond it the answer is 429 with Retry-After; 0 = no limit. What is dear counts as several (docs/security.md). The stream is not counted.',
+  }),
+  trust_proxy: list({
+    must: 'a list of addresses, networks such as 10.0.0.0/8, loopback and unix',
+    accepts: isProxy,
+    doc: 'Whose `X-Forwarded-For` (or `X-Real-IP`) tells the address of the caller: addresses and networks of proxies, `loopback` for this machine, `unix` for whoever may write to the unix socket. Nobody by default.',
   }),
   drain_timeout: number(30, {
     min: 0,
@@ -210,6 +220,12 @@ export const SSE_SETTINGS = {
     max: 30,
     unit: 's',
     doc: 'How often the permission of open streams is looked at; they outlive a revocation by at most twice this.',
+  }),
+  entry_point_hosts: list({
+    doc: 'Names, addresses and networks that entry points may lead to although they are link-local, multicast or metadata services.',
+  }),
+  node_internals: bool(true, {
+    doc: 'Take shortcuts that lean on internals of Node.js: less memory per stream and less CPU per delivery. `false` does the same without them; try it where a new version of Node.js misbehaves.',
   }),
   allowed_origins: list({
     must: 'a list of origins such as https://galaxy.example.org (no path, no *)',

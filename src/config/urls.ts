@@ -3,6 +3,7 @@
  * They hold passwords: no message here quotes one, and `display` is masked.
  */
 import { resolve } from 'node:path';
+import { completeOptions, type LibpqOptions } from './libpq.js';
 import { SettingError } from './setting-error.js';
 
 export type DatabaseAddress =
@@ -14,12 +15,17 @@ interface Parsed<T> {
   warnings: string[];
 }
 
-/** SQLAlchemy's own reading: a password may hold `/`, `?` and `#` unescaped, but not `@`. */
+/** SQLAlchemy's own reading: a password may hold `/`, `?` and `#` unescaped, but not `@`; a user may hold `@`. */
 const SQLALCHEMY =
-  /^([a-z0-9_]+)(?:\+([a-z0-9_]+))?:\/\/(?:([^:/@]*)(?::([^@]*))?@)?(?:(?:\[([^/?]+)\]|([^/:?]+))?(?::([^/?]*))?)?(?:\/([^?]*))?(?:\?(.*))?$/is;
+  /^([a-z0-9_]+)(?:\+([a-z0-9_]+))?:\/\/(?:([^:/]*)(?::([^@]*))?@)?(?:(?:\[([^/?]+)\]|([^/:?]+))?(?::([^/?]*))?)?(?:\/([^?]*))?(?:\?(.*))?$/is;
 
-/** @param cwd relative SQLite files are found from here */
-export function parseDatabaseUrl(text: string, cwd: string): Parsed<DatabaseAddress> {
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Parameters of asyncpg and SQLAlchemy themselves, which are nothing for the server. */
+const OF_OTHER_DRIVERS = new Set(['prepared_statement_cache_size', 'async_fallback', 'executemany_mode']);
+
+/** @param cwd relative SQLite files are found from here; @param env what libpq reads: `PG*`, `HOME` */
+export function parseDatabaseUrl(text: string, cwd: string, env: Environment = {}): Parsed<DatabaseAddress> {
   const match = SQLALCHEMY.exec(text);
   if (!match) {
     throw new SettingError(
@@ -28,7 +34,7 @@ export function parseDatabaseUrl(text: string, cwd: string): Parsed<DatabaseAddr
   }
   const dialect = match[1]!.toLowerCase();
   if (dialect === 'sqlite') return { address: sqliteAddress(match, cwd), warnings: [] };
-  if (dialect === 'postgresql' || dialect === 'postgres') return postgresAddress(match);
+  if (dialect === 'postgresql' || dialect === 'postgres') return postgresAddress(match, env);
   throw new SettingError(
     `names the database ${dialect}://, which is not supported; use postgresql:// or sqlite:///`,
   );
@@ -50,56 +56,49 @@ function sqliteAddress(match: RegExpExecArray, cwd: string): DatabaseAddress {
   return { kind: 'sqlite', file, display: `sqlite:///${file}` };
 }
 
-function postgresAddress(match: RegExpExecArray): Parsed<DatabaseAddress> {
+function postgresAddress(match: RegExpExecArray, env: Environment): Parsed<DatabaseAddress> {
   const [, dialect, , user, password, ipv6, plainHost, port, database, query] = match;
-  const warnings: string[] = [];
-  if (dialect!.toLowerCase() === 'postgres') {
-    warnings.push('postgres:// is an old name that Galaxy refuses; write postgresql://');
-  }
-  if (!database) throw new SettingError('names no database; write postgresql://…/name');
-  const parameters = new URLSearchParams(query ?? '');
-  const hosts = parameters.getAll('host');
-  if (hosts.length > 1 || [plainHost, ...hosts].some((host) => host?.includes(','))) {
-    throw new SettingError('names several hosts; name one');
-  }
-  checkPort(port || parameters.get('port'));
-  const host = ipv6 === undefined ? plainHost : `[${ipv6}]`;
-  // libpq goes to the local socket when no host is named; the driver would go to localhost.
-  if (!host && hosts.length === 0) parameters.set('host', '/var/run/postgresql');
-  if (!host && port) parameters.set('port', port);
-  readSslMode(parameters, warnings);
-
-  const account = { user: decoded(user), password: decoded(password) };
-  const place = `${host ? `${host}${port ? `:${port}` : ''}` : ''}/${encodeURI(database)}${
-    parameters.size > 0 ? `?${parameters}` : ''
-  }`;
-  const shown = `${host ?? parameters.get('host') ?? ''}${port ? `:${port}` : ''}`;
-  return {
-    address: {
-      kind: 'postgresql',
-      url: `postgresql://${credentials(account)}${place}`,
-      display: `postgresql://${masked(account)}${shown}/${database}`,
-    },
-    warnings,
+  const old = dialect!.toLowerCase() === 'postgres';
+  const given = new Map<string, string>();
+  const give = (name: string, value: string | undefined): void => {
+    if (value) given.set(name, value);
   };
+  give('user', decoded(user));
+  give('password', decoded(password));
+  give('host', ipv6 ?? plainHost);
+  give('port', port);
+  give('dbname', database);
+  // What stands behind the question mark wins, as it does there.
+  for (const [name, value] of new URLSearchParams(query ?? '')) {
+    if (name === 'host' && query!.split('host=').length > 2)
+      throw new SettingError('names several hosts; name one');
+    if (!OF_OTHER_DRIVERS.has(name)) give(name === 'database' ? 'dbname' : name, value);
+  }
+  const hostAndPort = /^([^:/]+|\[.*\]):(\d+)$/.exec(given.get('host') ?? '');
+  if (hostAndPort && !ipv6 && given.get('host') !== plainHost) {
+    give('host', hostAndPort[1]!.replace(/[[\]]/g, ''));
+    give('port', hostAndPort[2]);
+  }
+  if (given.get('host')?.includes(',')) throw new SettingError('names several hosts; name one');
+  const { options, warnings } = completeOptions(given, env);
+  checkPort(options.port);
+  if (old) warnings.push('postgres:// is an old name that Galaxy refuses; write postgresql://');
+  return { address: { kind: 'postgresql', ...written(options) }, warnings };
 }
 
-/** The driver reads `require` as "verify the certificate" unless told to read it as libpq, and so as Galaxy, does. */
-function readSslMode(parameters: URLSearchParams, warnings: string[]): void {
-  const mode = parameters.get('sslmode');
-  if (mode === null) return;
-  if (mode === 'allow' || mode === 'prefer') {
-    parameters.delete('sslmode');
-    warnings.push(`sslmode=${mode} is read as disable; write sslmode=require to encrypt`);
-  } else if (mode === 'verify-ca' && !parameters.has('sslrootcert')) {
-    throw new SettingError(
-      'has sslmode=verify-ca without sslrootcert=FILE; add it or write sslmode=verify-full',
-    );
-  } else if (['disable', 'require', 'verify-ca', 'verify-full'].includes(mode)) {
-    parameters.set('uselibpqcompat', 'true');
-  } else {
-    throw new SettingError('has an unknown sslmode; write disable, require, verify-ca or verify-full');
-  }
+/** With nothing left open: every part is there, each escaped. */
+function written(options: LibpqOptions): { url: string; display: string } {
+  const { host, hostaddr, port, dbname, user, password, passfile, ...others } = options;
+  const parameters = new URLSearchParams(others);
+  if (!password && passfile) parameters.set('passfile', passfile);
+  // The certificate is for the name, whatever address it is reached under.
+  if (hostaddr && host) parameters.set('tlsname', host);
+  const account = { user: user!, password: password ?? '' };
+  const place = hostaddr ?? host!;
+  return {
+    url: `postgresql://${credentials(account)}${encodeURIComponent(place)}:${port}/${encodeURIComponent(dbname!)}?${parameters}`,
+    display: `postgresql://${masked(account)}${place.includes(':') ? `[${place}]` : place}:${port}/${dbname}`,
+  };
 }
 
 export interface AmqpAddress {
@@ -108,9 +107,10 @@ export interface AmqpAddress {
   display: string;
 }
 
-const KOMBU =
-  /^([a-z0-9+_-]+):\/\/(?:([^:/@]*)(?::([^@/]*))?@)?(\[[^\]]+\]|[^:/?]*)(?::([^/?]*))?(\/[^?]*)?(?:\?(.*))?$/is;
 const SCHEMES: Readonly<Record<string, string>> = { amqp: 'amqp', pyamqp: 'amqp', amqps: 'amqps' };
+/** Scheme, `user:password`, host, port, path, query: everything before the last `@` is the account, as in Python. */
+const KOMBU =
+  /^([a-z0-9+_-]+):\/\/(?:([^/?#]*)@)?(\[[^\]]+\]|[^:/?#@]*)(?::([^/?#]*))?(\/[^?#]*)?(?:\?([^#]*))?(?:#.*)?$/is;
 
 export function parseAmqpUrl(text: string): Parsed<AmqpAddress> {
   if (/^sqla(lchemy)?\+/i.test(text)) {
@@ -121,7 +121,7 @@ export function parseAmqpUrl(text: string): Parsed<AmqpAddress> {
   if (text.includes(';')) throw new SettingError('names several brokers; name one');
   const match = KOMBU.exec(text);
   if (!match) throw new SettingError('is not a broker URL; write amqp://user:password@host:5672/vhost');
-  const [, name, user, password, host, port, path, query] = match;
+  const [, name, userinfo = '', host, port, path, query] = match;
   const scheme = SCHEMES[name!.toLowerCase()];
   if (!scheme) {
     throw new SettingError(
@@ -129,23 +129,47 @@ export function parseAmqpUrl(text: string): Parsed<AmqpAddress> {
     );
   }
   checkPort(port);
+  const { tls, warnings } = readBrokerTls(new URLSearchParams(query ?? ''));
+  const protocol = tls === undefined ? scheme : 'amqps';
   const virtualHost = decoded(path?.slice(1)) || '/';
-  const parameters = new URLSearchParams(query ?? '');
-  const heartbeat = parameters.get('heartbeat');
-  parameters.delete('heartbeat');
-  const warnings = [...parameters.keys()].map((key) => `the parameter ${key} of the broker URL is not used`);
+  const colon = userinfo.indexOf(':');
   // A broker's own default account, as kombu fills it in.
-  const account = { user: decoded(user) || 'guest', password: decoded(password) || 'guest' };
-  const place = `${host || 'localhost'}:${port || (scheme === 'amqps' ? 5671 : 5672)}`;
+  const account = {
+    user: decoded(colon === -1 ? userinfo : userinfo.slice(0, colon)) || 'guest',
+    password: (colon !== -1 && decoded(userinfo.slice(colon + 1))) || 'guest',
+  };
+  const place = `${decoded(host) || 'localhost'}:${port || (protocol === 'amqps' ? 5671 : 5672)}`;
+  const parameters = tls !== undefined && tls.size > 0 ? `?${tls}` : '';
   return {
     address: {
-      url: `${scheme}://${credentials(account)}${place}/${encodeURIComponent(virtualHost)}${
-        heartbeat ? `?heartbeat=${encodeURIComponent(heartbeat)}` : ''
-      }`,
-      display: `${scheme}://${masked(account)}${place}/${virtualHost}`,
+      url: `${protocol}://${credentials(account)}${place}/${encodeURIComponent(virtualHost)}${parameters}`,
+      display: `${protocol}://${masked(account)}${place}/${virtualHost}`,
     },
     warnings,
   };
+}
+
+/** The heartbeat is ours to choose, whatever a URL says. */
+const WITHOUT_EFFECT = new Set(['heartbeat', 'connect_timeout']);
+const TLS_PARAMETERS = new Set(['ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile', 'ssl_cert_reqs']);
+
+/** For kombu any value of `ssl` is a wish for TLS, `0` and `false` too. @returns `tls` undefined without a wish */
+function readBrokerTls(given: URLSearchParams): { tls: URLSearchParams | undefined; warnings: string[] } {
+  const names = [...given.keys()].filter((name) => given.get(name) !== '');
+  const wished = names.some((name) => name === 'ssl' || name.startsWith('ssl_'));
+  const kept = names.filter((name) => TLS_PARAMETERS.has(name));
+  const warnings = names
+    .filter((name) => name !== 'ssl' && !TLS_PARAMETERS.has(name) && !WITHOUT_EFFECT.has(name))
+    .map((name) => `the parameter ${name} of the broker URL is not used`);
+  if (given.has('ssl') && /^(0|false|no|off)$/i.test(given.get('ssl')!)) {
+    warnings.push(
+      'ssl= with any value asks for TLS, as Galaxy reads it; leave it out for a plain connection',
+    );
+  }
+  const tls = wished
+    ? new URLSearchParams(kept.map((name): [string, string] => [name, given.get(name)!]))
+    : undefined;
+  return { tls, warnings };
 }
 
 interface Account {
@@ -161,13 +185,11 @@ function credentials({ user, password }: Account): string {
 const masked = ({ user, password }: Account): string =>
   user || password ? `${user}${password ? ':***' : ''}@` : '';
 
-function decoded(part: string | undefined): string {
-  try {
-    return decodeURIComponent(part ?? '');
-  } catch {
-    throw new SettingError('holds a % that no two hexadecimal digits follow; write %25 for the sign itself');
-  }
-}
+/** As Python does: what is not the code of a letter stays as it is written. */
+const decoded = (part: string | undefined): string =>
+  (part ?? '').replace(/(?:%[0-9a-f]{2})+/gi, (codes) =>
+    Buffer.from(codes.replaceAll('%', ''), 'hex').toString('utf8'),
+  );
 
 function checkPort(port: string | null | undefined): void {
   if (port && !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) {

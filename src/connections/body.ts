@@ -1,6 +1,6 @@
 /** How a stream's body begins and ends. */
 import { Socket } from 'node:net';
-import { frameText, LAST_CHUNK, type Position, retryText } from './frame.js';
+import { frameText, LAST_CHUNK, type Position, retryText } from '../events/frame.js';
 import type { Tab } from './tab.js';
 
 const RETRY_FROM_MS = 2000;

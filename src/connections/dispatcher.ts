@@ -2,16 +2,10 @@
  * From a control task to the tabs concerned. A task for users without a tab here costs a map look-up and a line in the
  * recent log.
  */
-import type {
-  ControlTask,
-  EntryPointUpdateTask,
-  HistoryId,
-  HistoryUpdateTask,
-  HistoryViewerTask,
-  NotifyUsersTask,
-} from '../core/events.js';
-import { MAX_IDS_PER_FRAME } from './catch-up.js';
-import { eventFrame, type Frame, historyUpdateFrame } from './frame.js';
+import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../core/events.js';
+import type { Frame, Position } from '../events/frame.js';
+import type { OpenStreams, Subject, Viewer } from '../events/kind.js';
+import type { EventRegistry } from '../events/registry.js';
 import type { Outlet } from './outlet.js';
 import type { RecentLog } from './recent-log.js';
 import type { TabRegistry } from './registry.js';
@@ -20,6 +14,7 @@ import type { ViewerHolder, ViewerRegistry } from './viewers.js';
 import type { Watermark } from './watermark.js';
 
 export interface DispatcherParts {
+  kinds: EventRegistry;
   registry: TabRegistry;
   viewers: ViewerRegistry;
   recent: RecentLog;
@@ -30,81 +25,59 @@ export interface DispatcherParts {
   decodeId: (text: string) => HistoryId | undefined;
 }
 
-export class Dispatcher {
-  constructor(private readonly parts: DispatcherParts) {}
+export class Dispatcher implements OpenStreams {
+  readonly encodeId: (id: HistoryId) => string;
+  readonly decodeId: (text: string) => HistoryId | undefined;
 
-  /** @returns whether a changed history was told to anybody here */
-  run(task: ControlTask): boolean {
-    switch (task.task) {
-      case 'history_update':
-        return this.historyUpdate(task);
-      case 'notify_users':
-        this.notifyUsers(task);
-        return false;
-      case 'notify_broadcast':
-        this.broadcast(task.payload);
-        return false;
-      case 'entry_point_update':
-        this.entryPointUpdate(task);
-        return false;
-      case 'subscribe_history_viewer':
-      case 'unsubscribe_history_viewer':
-        this.viewer(task);
-        return false;
-      case 'reconfigure_watcher':
-        return false;
+  constructor(private readonly parts: DispatcherParts) {
+    this.encodeId = parts.encodeId;
+    this.decodeId = parts.decodeId;
+  }
+
+  /** @returns the audit time of what somebody here was told, where it is known */
+  run(task: Task): Micros | undefined {
+    return this.parts.kinds.ofTask(task.task)?.deliver(task, this);
+  }
+
+  // --- what a kind of event sees ---------------------------------------------------------------------------------------
+
+  get position(): Position {
+    return this.parts.watermark.position;
+  }
+
+  hasUser(userId: UserId): boolean {
+    return this.parts.registry.firstOfUser(userId) !== undefined;
+  }
+
+  hasSession(sessionId: SessionId): boolean {
+    return this.parts.registry.firstOfSession(sessionId) !== undefined;
+  }
+
+  toUser(userId: UserId, frames: readonly Frame[]): void {
+    for (let tab = this.parts.registry.firstOfUser(userId); tab; tab = tab.nextOfUser) this.to(tab, frames);
+  }
+
+  toSession(sessionId: SessionId, frames: readonly Frame[]): void {
+    for (let tab = this.parts.registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) {
+      this.to(tab, frames);
     }
   }
 
-  /** @returns whether anybody here was told */
-  historyUpdate(task: HistoryUpdateTask): boolean {
-    let told = false;
-    const { registry, recent, watermark, viewers } = this.parts;
-    const at = watermark.latestFor(task.updateTime);
-    const updateTime = task.updateTime ?? 0;
-    for (const [userId, historyIds] of task.userUpdates) {
-      for (const id of historyIds) recent.recordUser(userId, id, at, updateTime);
-      const first = registry.firstOfUser(userId);
-      if (first === undefined) continue;
-      const frames = this.frames(historyIds, task.updateTime);
-      for (let tab: Tab | undefined = first; tab; tab = tab.nextOfUser) this.putAll(tab, frames);
-      told = true;
-    }
-    for (const [sessionId, historyIds] of task.sessionUpdates) {
-      for (const id of historyIds) recent.recordSession(sessionId, id, at, updateTime);
-      const first = registry.firstOfSession(sessionId);
-      if (first === undefined) continue;
-      const frames = this.frames(historyIds, task.updateTime);
-      for (let tab: Tab | undefined = first; tab; tab = tab.nextOfSession) this.putAll(tab, frames);
-      told = true;
-    }
-    if (viewers.size > 0 && this.toViewers(task)) told = true;
-    return told;
+  toAll(frame: Frame): void {
+    const { registry, outlet } = this.parts;
+    const { all } = registry;
+    for (let i = 0; i < all.length; i += 1) outlet.put(all[i]!, frame);
   }
 
-  /** Who looks at a history without owning it; a tab that was told as its owner is not told twice. */
-  private toViewers(task: HistoryUpdateTask): boolean {
-    const toTell = new Map<Tab, Set<HistoryId>>();
-    const changed = new Set<HistoryId>();
-    for (const ids of task.userUpdates.values()) for (const id of ids) changed.add(id);
-    for (const ids of task.sessionUpdates.values()) for (const id of ids) changed.add(id);
-    for (const historyId of changed) {
-      for (const tab of this.viewingTabs(historyId)) {
-        const { userId, sessionId } = tab.principal;
-        const told =
-          (userId !== undefined && task.userUpdates.get(userId)?.includes(historyId)) ||
-          (sessionId !== undefined && task.sessionUpdates.get(sessionId)?.includes(historyId));
-        if (told) continue;
-        const ids = toTell.get(tab);
-        if (ids) ids.add(historyId);
-        else toTell.set(tab, new Set([historyId]));
-      }
-    }
-    for (const [tab, ids] of toTell) this.putAll(tab, this.frames([...ids], task.updateTime));
-    return toTell.size > 0;
+  to(tab: Tab, frames: readonly Frame[]): void {
+    for (const frame of frames) this.parts.outlet.put(tab, frame);
   }
 
-  private *viewingTabs(historyId: HistoryId): Iterable<Tab> {
+  get hasViewers(): boolean {
+    return this.parts.viewers.size > 0;
+  }
+
+  *viewersOf(historyId: HistoryId): Iterable<Tab> {
     const viewers = this.parts.viewers.get(historyId);
     if (viewers === undefined) return;
     const { registry } = this.parts;
@@ -117,81 +90,52 @@ export class Dispatcher {
     yield* viewers.tabs;
   }
 
-  notifyUsers(task: NotifyUsersTask): void {
-    const { registry, watermark, outlet } = this.parts;
-    let frame: Frame | undefined;
-    for (const userId of task.userIds) {
-      for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) {
-        frame ??= eventFrame('notification_update', task.payload, watermark.position);
-        outlet.put(tab, frame);
-      }
-    }
-  }
-
-  broadcast(payload: string): void {
-    const { registry, watermark, outlet } = this.parts;
-    const frame = eventFrame('broadcast_update', payload, watermark.position);
-    const { all } = registry;
-    for (let i = 0; i < all.length; i += 1) outlet.put(all[i]!, frame);
-  }
-
-  entryPointUpdate(task: EntryPointUpdateTask): void {
-    const { registry, watermark, outlet, recent } = this.parts;
-    const { userId, sessionId } = task;
-    recent.recordEntryPoints(task, watermark.latest);
-    const frame = eventFrame('entry_point_update', '{}', watermark.position);
-    if (userId !== undefined) {
-      for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) outlet.put(tab, frame);
-    } else if (sessionId !== undefined) {
-      for (let tab = registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) outlet.put(tab, frame);
-    }
-  }
-
   /**
    * A browser that comes back sends its subscriptions again only after its stream is open, so what changed in between is
-   * not in the tab's catch-up. A history that changed lately is therefore told once to tabs that resumed.
+   * not in the tab's catch-up.
    */
-  viewer(task: HistoryViewerTask): void {
-    const { registry, viewers, recent, overlapMicros } = this.parts;
-    const historyId = this.parts.decodeId(task.historyId);
-    if (historyId === undefined) return;
-    const { userId, sessionId } = task;
-    // A signed-in browser names its user and its session: the user covers both.
-    let holder: ViewerHolder | undefined;
-    let first: Tab | undefined;
-    if (userId !== undefined && registry.firstOfUser(userId)) {
-      holder = { userId };
-      first = registry.firstOfUser(userId);
-    } else if (sessionId !== undefined && registry.firstOfSession(sessionId)) {
-      holder = { sessionId };
-      first = registry.firstOfSession(sessionId);
-    }
-    if (holder === undefined) return;
-    if (task.task === 'unsubscribe_history_viewer') {
-      viewers.unsubscribe(holder, historyId);
-      return;
-    }
-    if (!viewers.subscribe(holder, historyId)) return;
-    const frames = this.frames([historyId], undefined);
+  subscribe(viewer: Viewer, historyId: HistoryId): readonly Tab[] {
+    const { viewers, recent, overlapMicros } = this.parts;
+    const holder = this.holderOf(viewer);
+    if (holder === undefined || !viewers.subscribe(holder, historyId)) return [];
     const delivered = recent.lastDelivery(historyId) ?? 0;
-    for (let tab = first; tab; tab = 'userId' in holder ? tab.nextOfUser : tab.nextOfSession) {
-      if (tab.resumedFrom === undefined) continue;
-      const floor = tab.resumedFrom - overlapMicros;
-      if (delivered >= floor || floor < recent.coveredSince) this.putAll(tab, frames);
-    }
+    return this.tabsOf(holder).filter(({ resumedFrom }) => {
+      if (resumedFrom === undefined) return false;
+      const floor = resumedFrom - overlapMicros;
+      return delivered >= floor || floor < recent.coveredSince;
+    });
   }
 
-  private frames(historyIds: readonly HistoryId[], updateTime: number | undefined): Frame[] {
-    const { watermark, encodeId } = this.parts;
-    const frames: Frame[] = [];
-    for (let start = 0; start < historyIds.length; start += MAX_IDS_PER_FRAME) {
-      const ids = historyIds.slice(start, start + MAX_IDS_PER_FRAME).map(encodeId);
-      frames.push(historyUpdateFrame({ ids, updateTime }, watermark.position));
-    }
-    return frames;
+  unsubscribe(viewer: Viewer, historyId: HistoryId): void {
+    const holder = this.holderOf(viewer);
+    if (holder !== undefined) this.parts.viewers.unsubscribe(holder, historyId);
   }
 
-  private putAll(tab: Tab, frames: readonly Frame[]): void {
-    for (const frame of frames) this.parts.outlet.put(tab, frame);
+  /** A signed-in browser names its user and its session: the user covers both. Undefined when neither has a tab here. */
+  private holderOf({ userId, sessionId }: Viewer): Exclude<ViewerHolder, { tab: Tab }> | undefined {
+    if (userId !== undefined && this.hasUser(userId)) return { userId };
+    if (sessionId !== undefined && this.hasSession(sessionId)) return { sessionId };
+    return undefined;
+  }
+
+  private tabsOf(holder: Exclude<ViewerHolder, { tab: Tab }>): Tab[] {
+    const { registry } = this.parts;
+    const byUser = 'userId' in holder;
+    const tabs: Tab[] = [];
+    let tab = byUser ? registry.firstOfUser(holder.userId) : registry.firstOfSession(holder.sessionId);
+    for (; tab; tab = byUser ? tab.nextOfUser : tab.nextOfSession) tabs.push(tab);
+    return tabs;
+  }
+
+  recordingTime(updateTime?: Micros): Cursor {
+    return this.parts.watermark.latestFor(updateTime);
+  }
+
+  rememberUser(userId: UserId, subject: Subject, at: Cursor, updateTime: Micros): void {
+    this.parts.recent.recordUser(userId, subject, at, updateTime);
+  }
+
+  rememberSession(sessionId: SessionId, subject: Subject, at: Cursor, updateTime: Micros): void {
+    this.parts.recent.recordSession(sessionId, subject, at, updateTime);
   }
 }

@@ -4,8 +4,9 @@
  */
 import { Backoff } from '../core/backoff.js';
 import { sleep } from '../core/lifecycle.js';
-import { toTasks } from '../core/tasks.js';
-import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { Sources } from '../events/kind.js';
+import type { EventRegistry } from '../events/registry.js';
+import type { LeftOut } from '../telemetry/left-out.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { DatabaseClock } from './database-clock.js';
@@ -13,13 +14,13 @@ import type { Dispatcher } from './dispatcher.js';
 import type { Watermark } from './watermark.js';
 
 export interface GapRepairParts {
-  changeLog: ChangeLog;
-  /** Undefined where the notification system is off. */
-  notifications: NotificationLog | undefined;
+  kinds: EventRegistry;
+  sources: Sources;
   dispatcher: Dispatcher;
   watermark: Watermark;
   databaseClock: DatabaseClock;
   overlapMicros: number;
+  leftOut: LeftOut;
   logger: Logger;
   metrics: Metrics;
 }
@@ -51,54 +52,55 @@ export class GapRepair {
     const release = watermark.hold();
     const backoff = new Backoff(50, 1000);
     let cause: string | undefined = firstCause;
+    let missing = this.everything();
     let complained = false;
     while (cause !== undefined && !this.abort.signal.aborted) {
       this.again = undefined;
       try {
-        const histories = await this.deliverMissed();
-        logger.info(
-          { cause, histories },
-          'gap repaired: changes since the watermark were read and delivered',
-        );
-        cause = this.again;
+        const tasks = await this.deliver(missing);
+        logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
+        cause = undefined;
         backoff.reset();
         complained = false;
       } catch (error) {
         if (!complained) {
           logger.warn(
-            { cause, err: error },
+            { cause, missing: [...missing].map(({ event }) => event), err: error },
             'gap not repaired yet: the database cannot be read; trying again until it can',
           );
         }
         complained = true;
         await sleep(backoff.next(), this.abort.signal).catch(() => {});
       }
+      if (this.again === undefined) continue;
+      // What was read before this gap says nothing of it.
+      cause = this.again;
+      missing = this.everything();
     }
     release();
     this.running = false;
   }
 
-  private async deliverMissed(): Promise<number> {
-    const { changeLog, notifications, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
+  private everything(): Set<EventRegistry['events'][number]> {
+    return new Set(this.parts.kinds.events.filter(({ repair }) => repair !== 'never'));
+  }
+
+  /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
+  private async deliver(missing: Set<EventRegistry['events'][number]>): Promise<number> {
+    const { sources, dispatcher, watermark, databaseClock, overlapMicros, leftOut } = this.parts;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
-    const floor = watermark.cursor - overlapMicros;
-    const [changes, entryPoints, messages, broadcasts] = await Promise.all([
-      changeLog.changesSince(floor, { kind: 'all' }),
-      changeLog.entryPointOwnersSince(floor, { kind: 'all' }),
-      notifications?.notificationsSince(floor) ?? [],
-      notifications?.broadcastsSince(floor) ?? [],
-    ]);
-    for (const task of toTasks(changes)) dispatcher.historyUpdate(task);
-    for (const userId of entryPoints.userIds)
-      dispatcher.entryPointUpdate({ task: 'entry_point_update', userId });
-    for (const sessionId of entryPoints.sessionIds) {
-      dispatcher.entryPointUpdate({ task: 'entry_point_update', sessionId });
-    }
-    for (const { payload, userIds } of messages) {
-      dispatcher.notifyUsers({ task: 'notify_users', userIds, payload });
-    }
-    for (const { payload } of broadcasts) dispatcher.broadcast(payload);
-    return changes.length;
+    const since = watermark.cursor - overlapMicros;
+    let delivered = 0;
+    const attempts = [...missing].map(async (kind) => {
+      if (kind.repair === 'never') return;
+      const tasks = await leftOut.unlessBroken(kind.event, kind.repair(sources, since), []);
+      for (const task of tasks) dispatcher.run(task);
+      delivered += tasks.length;
+      missing.delete(kind);
+    });
+    const failed = (await Promise.allSettled(attempts)).find(({ status }) => status === 'rejected');
+    if (failed) throw (failed as PromiseRejectedResult).reason;
+    return delivered;
   }
 }

@@ -2,7 +2,9 @@
 import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
 import { formatIso, secondsToMicros } from '../core/time.js';
-import type { ChangeLog } from '../database/port.js';
+import type { Sources } from '../events/kind.js';
+import type { EventRegistry } from '../events/registry.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { DatabaseClock } from './database-clock.js';
@@ -25,10 +27,22 @@ export interface Live {
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
+  leftOut: LeftOut;
 }
 
 export function createLive(
-  { config, changeLog, notifications, returning, clock, encodeId, decodeId, logger, metrics }: ManagerParts,
+  {
+    kinds,
+    config,
+    changeLog,
+    notifications,
+    returning,
+    clock,
+    encodeId,
+    decodeId,
+    logger,
+    metrics,
+  }: ManagerParts,
   {
     registry,
     viewers,
@@ -53,6 +67,7 @@ export function createLive(
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
   );
   const dispatcher = new Dispatcher({
+    kinds,
     registry,
     viewers,
     recent,
@@ -73,16 +88,21 @@ export function createLive(
       worthwhile: 500,
       clock,
     });
+  const leftOut = new LeftOut({ logger, clock, metrics });
   return {
+    leftOut,
     watermark,
     databaseClock,
     dispatcher,
     resume: new Resume({
       catchUp: new CatchUp({
+        kinds,
         changeLog: returning.changeLog,
         recent,
         statuses,
         overlapMicros,
+        now: () => databaseClock.now(),
+        leftOut,
         metrics,
       }),
       outlet,
@@ -93,12 +113,13 @@ export function createLive(
       complain: new OncePerInterval(logger, clock),
     }),
     gapRepair: new GapRepair({
-      changeLog,
-      notifications,
+      kinds,
+      sources: { changeLog, notifications },
       dispatcher,
       watermark,
       databaseClock,
       overlapMicros,
+      leftOut,
       logger,
       metrics,
     }),
@@ -112,22 +133,21 @@ export function createLive(
  * @throws LightconeError DATABASE_UNAVAILABLE
  */
 export async function preload(
-  changeLog: ChangeLog,
+  kinds: EventRegistry,
+  sources: Sources,
+  leftOut: LeftOut,
   recent: RecentLog,
   since: Cursor,
   now: Cursor,
 ): Promise<void> {
-  const [changes, entryPoints] = await Promise.all([
-    changeLog.changesSince(since, { kind: 'all' }),
-    changeLog.entryPointOwnersSince(since, { kind: 'all' }),
-  ]);
-  changes.sort((a, b) => a.newest - b.newest);
-  for (const { historyId, userId, sessionIds, newest } of changes) {
-    if (userId !== undefined) recent.recordUser(userId, historyId, newest, newest);
-    for (const sessionId of sessionIds) recent.recordSession(sessionId, historyId, newest, newest);
+  const read = await Promise.all(
+    kinds.events.map(({ event, preload }) =>
+      preload === 'never' ? [] : leftOut.unlessBroken(event, preload(sources, since, now), []),
+    ),
+  );
+  for (const { owner, subject, at, updateTime } of read.flat().sort((a, b) => a.at - b.at)) {
+    if (owner.userId !== undefined) recent.recordUser(owner.userId, subject, at, updateTime);
+    if (owner.sessionId !== undefined) recent.recordSession(owner.sessionId, subject, at, updateTime);
   }
-  // When exactly they changed is not asked for: told too late is told too often, never too seldom.
-  for (const userId of entryPoints.userIds) recent.recordEntryPoints({ userId }, now);
-  for (const sessionId of entryPoints.sessionIds) recent.recordEntryPoints({ sessionId }, now);
   recent.startCovering(since);
 }

@@ -7,15 +7,15 @@ import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
 import { Backoff } from '../core/backoff.js';
 import { onEachBeat } from '../core/beat.js';
-import type { ControlTask, Cursor, HistoryId, Principal, Tick } from '../core/events.js';
+import type { Cursor, HistoryId, Micros, Principal, Task, Tick } from '../core/events.js';
 import { type Lifecycle, sleep } from '../core/lifecycle.js';
 import { formatIso, secondsToMicros } from '../core/time.js';
+import { commentFrame, type Frame, Position } from '../events/frame.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { Admission } from './admission.js';
 import { preamble } from './body.js';
 import { drainTabs } from './drain.js';
 import { Endings } from './endings.js';
-import { commentFrame, type Frame, Position } from './frame.js';
 import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
@@ -41,6 +41,8 @@ export interface OpenRequest {
   principal: Principal;
   /** From `acceptCursor`. */
   since: Cursor | undefined;
+  /** From `Admission`'s point of view: of who has no user, where `countsAddresses`. */
+  address?: string | undefined;
   /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
   viewed: readonly HistoryId[];
 }
@@ -57,7 +59,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** Present once the database clock is known. */
   private live: Live | undefined;
   /** Tasks that came while the first read was under way; those from before it are in the read. */
-  private early: ControlTask[] = [];
+  private early: Task[] = [];
   private preloaded = false;
   private endSeconds: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
@@ -69,9 +71,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { config } = parts;
     this.complain = new OncePerInterval(parts.logger, parts.clock);
     this.admission = new Admission(config, this.registry, parts.metrics);
-    this.outlet = new Outlet(config.queueSize, parts.metrics, (tab) => {
-      this.resume(tab, tab.position.cursor, 'overflow');
-    });
+    this.outlet = new Outlet(
+      config.queueSize,
+      parts.metrics,
+      (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
+      parts.createDirectWrites,
+    );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
     this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
@@ -110,14 +115,21 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    */
   async start(signal?: AbortSignal): Promise<void> {
     if (this.live) return;
-    const { changeLog, config, logger } = this.parts;
+    const { kinds, changeLog, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
     while (!this.preloaded) {
       try {
         const now = await changeLog.now();
         this.live ??= createLive(this.parts, this, now);
         this.early = [];
-        await preload(changeLog, this.recent, now - secondsToMicros(config.recentWindowSeconds), now);
+        await preload(
+          kinds,
+          { changeLog, notifications },
+          this.live.leftOut,
+          this.recent,
+          now - secondsToMicros(config.recentWindowSeconds),
+          now,
+        );
         this.preloaded = true;
         // Now, and not as they came: the recent log is kept in the order of time.
         for (const task of this.early) this.onTask(task);
@@ -132,15 +144,15 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- the bus -----------------------------------------------------------------------------------------------------
 
-  onTask(task: ControlTask): void {
+  onTask(task: Task): void {
     const dispatcher = this.live?.dispatcher;
     if (dispatcher === undefined) return;
     if (!this.preloaded) {
       this.early.push(task);
       return;
     }
-    const told = dispatcher.run(task);
-    if (told && task.task === 'history_update') this.measureDelivery(task.updateTime);
+    const changedAt = dispatcher.run(task);
+    if (changedAt !== undefined) this.measureDelivery(changedAt);
   }
 
   onTick({ leader, until }: Tick): void {
@@ -157,8 +169,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** Clock differences between hosts are taken out: both moments are the database's, as far as this worker knows it. */
-  private measureDelivery(updateTime: number | undefined): void {
-    if (updateTime === undefined || this.live === undefined) return;
+  private measureDelivery(updateTime: Micros): void {
+    if (this.live === undefined) return;
     const { watermark } = this.live;
     setImmediate(() => {
       const ms = Math.max(0, (watermark.estimateNow() - updateTime) / 1000);
@@ -185,12 +197,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
-  open({ out, chunked, head, principal, since, viewed }: OpenRequest): Tab {
+  open({ out, chunked, head, principal, since, viewed, address }: OpenRequest): Tab {
     const { watermark } = this.live!;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
     // watermark, a connection that breaks right after it would lose what lies between.
     const position = since === undefined ? watermark.position : new Position(since);
-    const tab = new Tab(out, chunked, principal, position, since);
+    const tab = new Tab(out, chunked, principal, position, since, address);
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);

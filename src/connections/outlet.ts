@@ -5,9 +5,9 @@
  * frames. No promise, closure, timer or string is made per delivery. Nobody is waited for: a socket that is full turns its
  * tab to `blocked`, what follows goes to the tab's outbox, and an outbox that overflows turns it to `lagging`.
  */
+import type { Batch, Frame } from '../events/frame.js';
+import type { CreateDirectWrites, DirectWrites } from '../node-internals/direct-writes.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { DirectWrites, handleOf } from './direct-writes.js';
-import type { Batch, Frame } from './frame.js';
 import { Outbox } from './outbox.js';
 import type { Tab } from './tab.js';
 
@@ -25,19 +25,22 @@ export class Outlet {
   private dirty: Tab[] = [];
   private armed = false;
   private readonly onTurnEnd = (): void => this.flush();
-  private readonly direct = new DirectWrites<Tab>((tab) => this.drained(tab));
+  private readonly direct: DirectWrites<Tab> | undefined;
 
   constructor(
     private readonly queueSize: number,
     private readonly metrics: Metrics,
     /** The tab lost events and its socket takes bytes again: catch it up from its position. */
     private readonly onResumable: (tab: Tab) => void,
-  ) {}
+    createDirectWrites: CreateDirectWrites | undefined,
+  ) {
+    this.direct = createDirectWrites?.((tab) => this.drained(tab));
+  }
 
   /** Writes a tab's first bytes, ASCII. */
   begin(tab: Tab, text: string): void {
     tab.out.write(text, 'latin1');
-    tab.handle = handleOf(tab.out);
+    tab.handle = this.direct?.handleOf(tab.out);
   }
 
   put(tab: Tab, frame: Frame): void {
@@ -103,7 +106,7 @@ export class Outlet {
     const { handle, out } = tab;
     if (handle !== undefined) {
       tab.lastWrite = this.second;
-      if (!this.direct.write(tab, handle, bytes)) tab.state = 'blocked';
+      if (!this.direct!.write(tab, handle, bytes)) tab.state = 'blocked';
       return;
     }
     // A write behind bytes that still wait says nothing of a client that takes none.

@@ -3,11 +3,14 @@ import type { SseConfig } from '../config/config.js';
 import type { Clock } from '../core/clock.js';
 import type { HistoryId } from '../core/events.js';
 import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { EventRegistry } from '../events/registry.js';
+import type { CreateDirectWrites } from '../node-internals/direct-writes.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { PermissionSource } from './permissions.js';
 
 export interface ManagerParts {
+  kinds: EventRegistry;
   config: SseConfig;
   changeLog: ChangeLog;
   /** Undefined where the notification system is off. */
@@ -23,4 +26,5 @@ export interface ManagerParts {
   random: () => number;
   logger: Logger;
   metrics: Metrics;
+  createDirectWrites?: CreateDirectWrites | undefined;
 }

@@ -7,14 +7,11 @@
  * the ring is full the oldest entry goes, and `coveredSince` rises: a cursor before it is answered by the database.
  */
 import type { Cursor, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
-
-/** Stands in the place of a history id: "the entry points of this owner changed". */
-const ENTRY_POINTS = 0;
+import type { Subject } from '../events/kind.js';
 
 export interface RecentChanges {
-  historyIds: Set<HistoryId>;
-  entryPoints: boolean;
-  /** Newest audit time among the histories; 0 when none was told. */
+  subjects: Set<Subject>;
+  /** Newest audit time among them; 0 when none is known. */
   updateTime: Micros;
 }
 
@@ -22,7 +19,7 @@ export class RecentLog {
   private readonly at: Float64Array;
   /** User ids as they are, session ids negative. */
   private readonly owner: Float64Array;
-  private readonly history: Float64Array;
+  private readonly subject: Float64Array;
   private readonly updateTime: Float64Array;
   /** Sequence number of the owner's previous entry, or -1. */
   private readonly previous: Float64Array;
@@ -41,7 +38,7 @@ export class RecentLog {
   ) {
     this.at = new Float64Array(capacity);
     this.owner = new Float64Array(capacity);
-    this.history = new Float64Array(capacity);
+    this.subject = new Float64Array(capacity);
     this.updateTime = new Float64Array(capacity);
     this.previous = new Float64Array(capacity);
   }
@@ -61,20 +58,15 @@ export class RecentLog {
   }
 
   /** @param at `Watermark.latestFor` the change at the time of receipt */
-  recordUser(userId: UserId, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
-    this.record(userId, historyId, at, updateTime);
+  recordUser(userId: UserId, subject: Subject, at: Cursor, updateTime: Micros): void {
+    this.record(userId, subject, at, updateTime);
   }
 
-  recordSession(sessionId: SessionId, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
-    this.record(-sessionId, historyId, at, updateTime);
+  recordSession(sessionId: SessionId, subject: Subject, at: Cursor, updateTime: Micros): void {
+    this.record(-sessionId, subject, at, updateTime);
   }
 
-  recordEntryPoints(owner: { userId?: UserId; sessionId?: SessionId }, at: Cursor): void {
-    if (owner.userId !== undefined) this.record(owner.userId, ENTRY_POINTS, at, 0);
-    if (owner.sessionId !== undefined) this.record(-owner.sessionId, ENTRY_POINTS, at, 0);
-  }
-
-  private record(owner: number, historyId: HistoryId, at: Cursor, updateTime: Micros): void {
+  private record(owner: number, subject: Subject, at: Cursor, updateTime: Micros): void {
     // Times in the ring only grow, so that a walk may stop at the first one that is too old. Later than true is safe: it
     // only makes a catch-up say more.
     this.lastAt = Math.max(this.lastAt, at);
@@ -83,11 +75,11 @@ export class RecentLog {
     const slot = this.next % this.capacity;
     this.at[slot] = this.lastAt;
     this.owner[slot] = owner;
-    this.history[slot] = historyId;
+    this.subject[slot] = subject;
     this.updateTime[slot] = updateTime;
     this.previous[slot] = this.newestOfOwner.get(owner) ?? -1;
     this.newestOfOwner.set(owner, this.next);
-    if (historyId !== ENTRY_POINTS) this.newestOfHistory.set(historyId, this.next);
+    if (subject > 0) this.newestOfHistory.set(subject, this.next);
     this.next += 1;
   }
 
@@ -103,8 +95,8 @@ export class RecentLog {
     const slot = this.oldest % this.capacity;
     if (this.newestOfOwner.get(this.owner[slot]!) === this.oldest)
       this.newestOfOwner.delete(this.owner[slot]!);
-    if (this.newestOfHistory.get(this.history[slot]!) === this.oldest) {
-      this.newestOfHistory.delete(this.history[slot]!);
+    if (this.newestOfHistory.get(this.subject[slot]!) === this.oldest) {
+      this.newestOfHistory.delete(this.subject[slot]!);
     }
     this.oldest += 1;
     this.droppedUpTo = Math.max(this.droppedUpTo, coveredSince);
@@ -121,12 +113,8 @@ export class RecentLog {
     while (sequence >= this.oldest) {
       const slot = sequence % this.capacity;
       if (this.at[slot]! < since) return;
-      const historyId = this.history[slot]!;
-      if (historyId === ENTRY_POINTS) found.entryPoints = true;
-      else {
-        found.historyIds.add(historyId);
-        found.updateTime = Math.max(found.updateTime, this.updateTime[slot]!);
-      }
+      found.subjects.add(this.subject[slot]!);
+      found.updateTime = Math.max(found.updateTime, this.updateTime[slot]!);
       sequence = this.previous[slot]!;
     }
   }

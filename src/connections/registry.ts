@@ -7,6 +7,7 @@ export class TabRegistry {
   readonly all: Tab[] = [];
   private readonly users = new Map<UserId, { first: Tab; count: number }>();
   private readonly sessions = new Map<SessionId, Tab>();
+  private readonly addresses = new Map<string, number>();
   /** Tabs that belong to a user. */
   ofUsers = 0;
 
@@ -14,6 +15,7 @@ export class TabRegistry {
     tab.index = this.all.length;
     this.all.push(tab);
     const { userId, sessionId } = tab.principal;
+    if (tab.address !== undefined) this.addresses.set(tab.address, this.countOfAddress(tab.address) + 1);
     if (userId !== undefined) {
       this.ofUsers += 1;
       const entry = this.users.get(userId);
@@ -45,6 +47,7 @@ export class TabRegistry {
     tab.index = -1;
     const { userId, sessionId } = tab.principal;
     if (userId !== undefined) this.removeOfUser(tab, userId);
+    if (tab.address !== undefined) this.removeOfAddress(tab.address);
     if (sessionId !== undefined) {
       if (tab.nextOfSession) tab.nextOfSession.previousOfSession = tab.previousOfSession;
       if (tab.previousOfSession) tab.previousOfSession.nextOfSession = tab.nextOfSession;
@@ -66,6 +69,12 @@ export class TabRegistry {
     tab.nextOfUser = tab.previousOfUser = undefined;
   }
 
+  private removeOfAddress(address: string): void {
+    const count = this.countOfAddress(address) - 1;
+    if (count > 0) this.addresses.set(address, count);
+    else this.addresses.delete(address);
+  }
+
   /** First tab of the user; the others follow by `nextOfUser`. */
   firstOfUser(userId: UserId): Tab | undefined {
     return this.users.get(userId)?.first;
@@ -82,6 +91,11 @@ export class TabRegistry {
 
   get sessionCount(): number {
     return this.sessions.size;
+  }
+
+  /** Tabs of this address that belong to no user, where they are counted. */
+  countOfAddress(address: string): number {
+    return this.addresses.get(address) ?? 0;
   }
 
   countOfUser(userId: UserId): number {

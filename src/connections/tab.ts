@@ -11,8 +11,8 @@
  */
 import type { Writable } from 'node:stream';
 import type { Cursor, Principal } from '../core/events.js';
-import type { SocketHandle } from './direct-writes.js';
-import type { Batch, Position } from './frame.js';
+import type { Batch, Position } from '../events/frame.js';
+import type { SocketHandle } from '../node-internals/direct-writes.js';
 import type { Outbox } from './outbox.js';
 
 export type TabState = 'catching_up' | 'live' | 'blocked' | 'lagging' | 'closed';
@@ -22,7 +22,7 @@ export class Tab {
   /** What arrived in this event-loop turn. */
   pending: Batch | undefined = undefined;
   outbox: Outbox | undefined = undefined;
-  /** Of the socket, where it is written to past its stream (`direct-writes.ts`). */
+  /** Of the socket, where it is written to past its stream (`node-internals/direct-writes.ts`). */
   handle: SocketHandle | undefined = undefined;
   /** Second (of the manager's wheel) of the last write to a socket that had taken everything before it. */
   lastWrite = 0;
@@ -46,5 +46,7 @@ export class Tab {
     public position: Position,
     /** The cursor that this tab came back with: a viewer's subscription that follows must be caught up from it as well. */
     readonly resumedFrom: Cursor | undefined,
+    /** Of who has no user, where streams are counted by address. */
+    readonly address?: string | undefined,
   ) {}
 }

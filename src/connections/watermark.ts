@@ -8,8 +8,8 @@
 import type { Clock } from '../core/clock.js';
 import type { Cursor } from '../core/events.js';
 import { MICROS_PER_SECOND } from '../core/time.js';
+import { Position } from '../events/frame.js';
 import type { DatabaseClock } from './database-clock.js';
-import { Position } from './frame.js';
 
 /** Between two calls of `trail`; longer means that the bus was away or this process stood still. */
 const LONGEST_PAUSE_MS = 3000;

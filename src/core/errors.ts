@@ -69,11 +69,23 @@ export const ERRORS = {
     retryable: true,
     meaning: 'This user holds as many streams as max_connections_per_user allows.',
   },
+  TOO_MANY_CONNECTIONS_OF_ADDRESS: {
+    status: 429,
+    errCode: 429001,
+    retryable: true,
+    meaning: 'This address holds as many streams without a login as max_connections_per_address allows.',
+  },
   RATE_LIMITED: {
     status: 429,
     errCode: 429001,
     retryable: true,
     meaning: 'Too many requests from one caller.',
+  },
+  OVERLOADED: {
+    status: 503,
+    errCode: 429001,
+    retryable: true,
+    meaning: 'So much of this kind waits already that nothing more is taken for the moment.',
   },
   BODY_NOT_JSON: { status: 400, errCode: 400003, retryable: false, meaning: 'The request body is not JSON.' },
   PARAMETER_MISSING: {

@@ -33,16 +33,10 @@ export type UserId = number;
 export type SessionId = number;
 export type HistoryId = number;
 
-/** The events of the stream, as named on the wire. */
-export const EVENT_KINDS = [
-  'ready',
-  'history_update',
-  'entry_point_update',
-  'notification_update',
-  'broadcast_update',
-  'notification_status',
-] as const;
-export type EventKind = (typeof EVENT_KINDS)[number];
+/** What a message on the bus asks for. Each kind of event has one (`src/events`). */
+export interface Task {
+  readonly task: string;
+}
 
 /** The SSE control tasks of the contract (section 3.4), plus Lightcone's own two. */
 export const TASK_NAMES = [

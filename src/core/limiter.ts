@@ -1,20 +1,39 @@
-/** Runs at most `limit` pieces of work at a time, in the order they came. */
+import { LightconeError } from './errors.js';
+
+/** Of whom the work is: what users ask for never stands behind what strangers ask for. */
+export type Standing = 'user' | 'stranger';
+
+/** Runs at most `limit` pieces of work at a time, in the order they came, users' before strangers'. */
 export class Limiter {
   private running = 0;
-  private readonly waiting: (() => void)[] = [];
+  private readonly waiting: Record<Standing, (() => void)[]> = { user: [], stranger: [] };
 
-  constructor(private readonly limit: number) {}
+  /** @param mostWaiting of each standing; more are refused */
+  constructor(
+    private readonly limit: number,
+    private readonly mostWaiting = Number.POSITIVE_INFINITY,
+  ) {}
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.running >= this.limit) await new Promise<void>((resolve) => this.waiting.push(resolve));
+  /** @throws LightconeError OVERLOADED when too many wait */
+  async run<T>(work: () => Promise<T>, standing: Standing = 'user'): Promise<T> {
+    if (this.running >= this.limit) await this.wait(this.waiting[standing]);
     else this.running += 1;
     try {
       return await work();
     } finally {
       // The place goes to the next in line without becoming free in between.
-      const next = this.waiting.shift();
+      const next = this.waiting.user.shift() ?? this.waiting.stranger.shift();
       if (next) next();
       else this.running -= 1;
     }
+  }
+
+  private wait(queue: (() => void)[]): Promise<void> {
+    if (queue.length >= this.mostWaiting) {
+      throw new LightconeError('OVERLOADED', 'too many wait for the same; try again soon', {
+        retryAfterSeconds: 5,
+      });
+    }
+    return new Promise((resolve) => queue.push(resolve));
   }
 }

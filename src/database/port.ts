@@ -44,12 +44,17 @@ export interface Database extends Sql, Lifecycle {
   readonly statements: number;
 }
 
+/** Rows that were left out because something in them cannot be read; what is read beside them is not touched by it. */
+export type OnUnreadable = (table: string, ids: readonly number[], reason: string) => void;
+
 /** Whose changes are asked for. `histories` serves viewers. */
 export type ChangeScope =
   | { kind: 'all' }
   | { kind: 'user'; userId: UserId }
   | { kind: 'session'; sessionId: SessionId }
   | { kind: 'histories'; historyIds: readonly HistoryId[] };
+
+export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 
 /**
  * *Changes since T*, the one primitive that every resumer uses. `floor` is exclusive and is the cursor minus the overlap:
@@ -60,6 +65,8 @@ export interface ChangeLog {
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]>;
   /** The same for histories named by a hint, whether or not they have a row after `floor`. One statement for all ids. */
   changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]>;
+  /** All histories of an owner, deleted ones too, without asking when they changed. One statement. */
+  historiesOf(owner: OwnerScope): Promise<HistoryId[]>;
   /** Users and sessions whose interactive-tool entry points were created or modified after `floor`. */
   entryPointOwnersSince(
     floor: Cursor,

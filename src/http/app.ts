@@ -2,14 +2,15 @@
  * The HTTP border: one Fastify app, made of route modules. What every route shares stands here (prefix, errors, limits,
  * cross-origin rules); what a route does stands in its own file.
  */
-import { createServer, type IncomingHttpHeaders, type ServerOptions } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer, type ServerOptions } from 'node:http';
 // Adds `hide` to the type of a route's schema.
 import type {} from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
   LogController,
   type RawReplyDefaultExpression,
   type RawRequestDefaultExpression,
@@ -18,9 +19,9 @@ import Fastify, {
 import type { HttpConfig } from '../config/config.js';
 import { LightconeError } from '../core/errors.js';
 import type { Logger } from '../telemetry/logger.js';
+import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
-import { FirstRequests } from './first-request.js';
 import { LateValidation } from './validation.js';
 
 export type App = FastifyInstance<
@@ -34,17 +35,6 @@ export type App = FastifyInstance<
 /** Adds its routes. Paths are without the prefix. */
 export type RouteModule = (app: App) => unknown;
 
-/**
- * Answers plain GET requests (no query) for one path, the first of their connection, without Node's HTTP server and without
- * Fastify. The route of the same path is the reference: `answer` returns false for whatever it does not do exactly alike.
- */
-export interface Shortcut {
-  /** Without the prefix. */
-  path: string;
-  /** @param added headers that the cross-origin rules add to the answer */
-  answer(headers: IncomingHttpHeaders, socket: Socket, added: Record<string, string>): boolean;
-}
-
 export interface HttpAppOptions {
   http: Pick<HttpConfig, 'prefix' | 'allowedOrigins' | 'infrastructureUrl'>;
   logger: Logger;
@@ -56,7 +46,8 @@ export interface HttpAppOptions {
    * its own head to the socket takes them from `reply.getHeaders()`.
    */
   bareRoutes?: readonly RouteModule[];
-  shortcut?: Shortcut;
+  /** onRequest hook of the ordinary routes. */
+  limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
 
 /** A batch of 200 encoded ids needs 7 KiB. */
@@ -81,9 +72,8 @@ function unused(): never {
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
-export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }: HttpAppOptions): App {
+export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitRequests }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
-  let firstRequests: FirstRequests | undefined;
   const app: App = Fastify({
     // Request lines (at debug level) without the query, which can hold a key.
     loggerInstance: logger.child(
@@ -92,20 +82,12 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
     ) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
     bodyLimit: BODY_LIMIT_BYTES,
-    serverFactory: (handler) => {
-      const server = createServer(SERVER_OPTIONS, handler);
-      // Fastify alone logs requests.
-      if (shortcut !== undefined && !logger.isLevelEnabled('debug')) {
-        const { headersTimeout } = SERVER_OPTIONS;
-        firstRequests = new FirstRequests(
-          server,
-          http.prefix + shortcut.path,
-          headersTimeout,
-          (headers, socket) => shortcut.answer(headers, socket, crossOrigin.headersFor(headers)),
-        );
-      }
-      return server;
-    },
+    serverFactory: (handler) =>
+      createServer(SERVER_OPTIONS, (request, response) => {
+        noteRequest(response);
+        handler(request, response);
+      }),
+    clientErrorHandler: refuseBrokenRequest,
     // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
     // EventSource give up.
     return503OnClosing: false,
@@ -116,7 +98,6 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
   const validation = new LateValidation();
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);
-  app.addHook('preClose', async () => firstRequests?.close());
   // Text is what a foreign page's form could send without asking; every body here is JSON.
   app.removeContentTypeParser('text/plain');
 
@@ -143,6 +124,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], shortcut }
       collectMethods(scope, known);
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.addHook('onRequest', crossOrigin.refuseForgery);
+      if (limitRequests) scope.addHook('onRequest', limitRequests);
       scope.addHook('onRequest', validation.load);
       for (const register of routes) await register(scope);
       refuseOtherMethods(scope, known);

@@ -9,9 +9,11 @@ import { Batcher } from '../core/batcher.js';
 import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import type { Principal, SessionId, UserId } from '../core/events.js';
+import { LIMITS } from '../core/limits.js';
 import type { Accounts, SessionAccount, UserAccount } from '../database/port.js';
 import { type CallerRequest, type Credentials, readCredentials } from './credentials.js';
 import type { IdCodec } from './id-codec.js';
+import type { RequestLimits } from './rate-limit.js';
 
 /** A revoked key or session opens no new stream after this time; an open one is ended by `recheck`. */
 const FRESH_MS = 5_000;
@@ -24,7 +26,6 @@ const REMEMBERED = 20_000;
 const LONGEST_NAME = 1_000;
 /** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
 const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 200 };
-const LOOKUPS_WAITING = 10_000;
 const RECHECK_BATCH = 1000;
 
 /** `api_keys.key` holds 32 characters; what cannot be a key is not worth a statement. */
@@ -51,8 +52,9 @@ interface Remembered {
   at: number;
 }
 
-interface Refused {
-  error: LightconeError;
+/** Credentials that prove nothing: wrong ones, and well-formed cookies of no session, whose callers are anonymous. */
+interface Unproved {
+  outcome: LightconeError | Principal;
   at: number;
 }
 
@@ -61,6 +63,8 @@ export interface AuthenticatorOptions {
   idCodec: IdCodec;
   auth: Pick<AuthConfig, 'adminUsers' | 'apiAllowRunAs' | 'bootstrapAdminApiKey'>;
   clock: Clock;
+  /** Where wrong credentials are counted. */
+  limits?: Pick<RequestLimits, 'isGuessing' | 'noteWrongCredential'>;
 }
 
 export class Authenticator {
@@ -72,14 +76,18 @@ export class Authenticator {
   readonly #bootstrapDigest: Buffer | undefined;
   readonly #known = new LRUCache<string, Remembered>({ max: REMEMBERED });
   // Apart from the known callers, so that a flood of wrong keys cannot push those out.
-  readonly #refused = new LRUCache<string, Refused>({ max: REMEMBERED });
+  readonly #unproved = new LRUCache<string, Unproved>({ max: REMEMBERED });
+  readonly #limits: AuthenticatorOptions['limits'];
+  /** Look-ups under way for addresses that have shown many wrong credentials. */
+  #guesses = 0;
   readonly #underway = new Map<string, Promise<Principal>>();
   /** Counts `forgetSession`: a lookup that was under way then may have read what is no longer true. */
   #forgotten = 0;
   readonly #sessions: Batcher<string, SessionAccount | undefined>;
   readonly #users: Batcher<string, UserAccount | undefined>;
 
-  constructor({ accounts, idCodec, auth, clock }: AuthenticatorOptions) {
+  constructor({ accounts, idCodec, auth, clock, limits }: AuthenticatorOptions) {
+    this.#limits = limits;
     this.#accounts = accounts;
     this.#idCodec = idCodec;
     this.#clock = clock;
@@ -102,12 +110,15 @@ export class Authenticator {
     const name = nameOf(credentials);
     const known = this.#known.get(name);
     if (known && this.#age(known) < FRESH_MS) return known.principal;
-    const refused = this.#refused.get(name);
-    if (refused && this.#age(refused) < REFUSED_MS) throw refused.error;
+    const unproved = this.#unproved.get(name);
+    if (unproved && this.#age(unproved) < REFUSED_MS) {
+      if (unproved.outcome instanceof LightconeError) throw unproved.outcome;
+      return unproved.outcome;
+    }
 
     let lookup = this.#underway.get(name);
     if (!lookup) {
-      lookup = this.#lookUp(name, credentials).finally(() => this.#underway.delete(name));
+      lookup = this.#admitted(request, name, credentials).finally(() => this.#underway.delete(name));
       this.#underway.set(name, lookup);
     }
     return lookup;
@@ -119,8 +130,13 @@ export class Authenticator {
   tryCached(request: CallerRequest): Principal | undefined {
     const credentials = readCredentials(request);
     if (!credentials.key && !credentials.cookie) return ANONYMOUS;
-    const known = this.#known.get(nameOf(credentials));
-    return known && this.#age(known) < FRESH_MS ? known.principal : undefined;
+    const name = nameOf(credentials);
+    const known = this.#known.get(name);
+    if (known && this.#age(known) < FRESH_MS) return known.principal;
+    const unproved = this.#unproved.get(name);
+    return unproved && this.#age(unproved) < REFUSED_MS && !(unproved.outcome instanceof LightconeError)
+      ? unproved.outcome
+      : undefined;
   }
 
   /**
@@ -168,16 +184,37 @@ export class Authenticator {
     }
   }
 
-  async #lookUp(name: string, credentials: Credentials): Promise<Principal> {
-    if (this.#underway.size >= LOOKUPS_WAITING) {
+  /** Strangers who guess get few of the look-ups, so that those of users go on. */
+  async #admitted(request: CallerRequest, name: string, credentials: Credentials): Promise<Principal> {
+    const isGuessing = !this.#known.has(name) && this.#limits?.isGuessing(request) === true;
+    if (
+      this.#underway.size >= LIMITS.lookupsWaiting.value ||
+      (isGuessing && this.#guesses >= LIMITS.guessesWaiting.value)
+    ) {
       throw new LightconeError('RATE_LIMITED', 'too many callers are being looked up; try again soon', {
         retryAfterSeconds: 2,
       });
     }
+    if (isGuessing) this.#guesses += 1;
+    try {
+      const principal = await this.#lookUp(name, credentials);
+      if (principal.credential.kind === 'none') this.#limits?.noteWrongCredential(request);
+      return principal;
+    } catch (error) {
+      if (error instanceof LightconeError && !error.entry.retryable)
+        this.#limits?.noteWrongCredential(request);
+      throw error;
+    } finally {
+      if (isGuessing) this.#guesses -= 1;
+    }
+  }
+
+  async #lookUp(name: string, credentials: Credentials): Promise<Principal> {
     try {
       const forgotten = this.#forgotten;
       const principal = Object.freeze(await this.#resolve(credentials));
-      if (forgotten === this.#forgotten && name.length <= LONGEST_NAME) {
+      if (principal.credential.kind === 'none') this.#rememberUnproved(name, principal);
+      else if (forgotten === this.#forgotten && name.length <= LONGEST_NAME) {
         this.#known.set(name, { principal, at: this.#clock.monotonic() });
       }
       return principal;
@@ -186,12 +223,15 @@ export class Authenticator {
       if (error.code === 'DATABASE_UNAVAILABLE') {
         const known = this.#known.get(name);
         if (known && this.#age(known) < STALE_MS) return known.principal;
-      } else if (!error.entry.retryable && name.length <= LONGEST_NAME) {
-        this.#known.delete(name);
-        this.#refused.set(name, { error, at: this.#clock.monotonic() });
-      }
+      } else if (!error.entry.retryable) this.#rememberUnproved(name, error);
       throw error;
     }
+  }
+
+  #rememberUnproved(name: string, outcome: Unproved['outcome']): void {
+    if (name.length > LONGEST_NAME) return;
+    this.#known.delete(name);
+    this.#unproved.set(name, { outcome, at: this.#clock.monotonic() });
   }
 
   async #resolve({ key, cookie, runAs }: Credentials): Promise<Principal> {

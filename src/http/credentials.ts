@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { LightconeError } from '../core/errors.js';
+import type { Arrival } from './addresses.js';
 
 /** What a caller shows, as text and unverified. An empty value counts as absent. */
 export interface Credentials {
@@ -11,7 +12,7 @@ export interface Credentials {
 }
 
 /** The part of a request that tells who calls; Fastify's request fits. */
-export interface CallerRequest {
+export interface CallerRequest extends Arrival {
   headers: IncomingHttpHeaders;
   query: unknown;
 }

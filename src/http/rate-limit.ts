@@ -1,17 +1,17 @@
-/** How many requests one caller may send: a bucket of tokens that fills again at a steady pace. */
-import { createHash } from 'node:crypto';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+/**
+ * How much one caller may ask for: a bucket of tokens that fills again at a steady pace. A request costs a token, what is
+ * dear costs more (`LIMITS.costs`). A user is counted as that user; everybody else, whatever they show, by their address.
+ */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
-import { readCredentials } from './credentials.js';
+import type { Principal } from '../core/events.js';
+import { LIMITS } from '../core/limits.js';
+import type { Addresses, Arrival } from './addresses.js';
 
 const REMEMBERED_CALLERS = 20_000;
-/** A page that opens asks for much at once. */
-const BURST_SECONDS = 10;
-/** Asked for by machines that watch over this one, and by the browser itself. */
-const LIMITED = /^\/(api|history)\//;
-
+/** An address whose callers are told apart by a proxy that is not trusted gets as much as two callers. */
+const OF_SEVERAL = 2;
 interface Bucket {
   tokens: number;
   at: number;
@@ -26,40 +26,91 @@ export class TokenBuckets {
     private readonly clock: Clock,
   ) {}
 
-  /** @throws LightconeError RATE_LIMITED, with the time until there is a token again */
-  take(caller: string, message: string): void {
-    const now = this.clock.monotonic();
-    const bucket = this.#buckets.get(caller) ?? { tokens: this.burst, at: now };
-    const tokens = Math.min(this.burst, bucket.tokens + ((now - bucket.at) / 1000) * this.perSecond);
-    const enough = tokens >= 1;
-    this.#buckets.set(caller, { tokens: enough ? tokens - 1 : tokens, at: now });
-    if (enough) return;
-    throw new LightconeError('RATE_LIMITED', message, { retryAfterSeconds: (1 - tokens) / this.perSecond });
+  /**
+   * Takes from the caller's own bucket; from that of the whole address too where a proxy tells several callers of it apart.
+   *
+   * @param suffix makes a bucket of its own for something else that the same address asks for
+   * @throws LightconeError RATE_LIMITED, with the time until there is enough again; then nothing was taken
+   */
+  takeOf(addresses: Addresses, arrival: Arrival, cost: number, message: string, suffix = ''): void {
+    const { network, claimed } = addresses.forLimits(arrival);
+    const whole = `a${network} ${suffix}`;
+    if (claimed === undefined) {
+      this.take(whole, cost, message);
+      return;
+    }
+    this.#refuse(whole, cost, message, OF_SEVERAL);
+    this.take(`${whole} ${claimed}`, cost, message);
+    this.spend(whole, cost, OF_SEVERAL);
+  }
+
+  /** @throws LightconeError RATE_LIMITED, with the time until there is enough again */
+  take(name: string, cost: number, message: string): void {
+    this.#refuse(name, cost, message, 1);
+    this.spend(name, cost);
+  }
+
+  /** What costs more than a bucket holds needs a full one, and leaves a debt. */
+  spend(name: string, cost: number, scale = 1): void {
+    this.#buckets.set(name, { tokens: this.#tokens(name, scale) - cost, at: this.clock.monotonic() });
+  }
+
+  isEmpty(name: string): boolean {
+    return this.#tokens(name, 1) < 1;
+  }
+
+  #refuse(name: string, cost: number, message: string, scale: number): void {
+    const missing = Math.min(cost, this.burst * scale) - this.#tokens(name, scale);
+    if (missing <= 0) return;
+    throw new LightconeError('RATE_LIMITED', message, {
+      retryAfterSeconds: missing / (this.perSecond * scale),
+    });
+  }
+
+  #tokens(name: string, scale: number): number {
+    const bucket = this.#buckets.get(name);
+    if (bucket === undefined) return this.burst * scale;
+    const filled = bucket.tokens + ((this.clock.monotonic() - bucket.at) / 1000) * this.perSecond * scale;
+    return Math.min(this.burst * scale, filled);
   }
 }
 
-/** onRequest hook for the API, not for the stream. @param perSecond requests per second and caller */
-export function limitRate(
-  perSecond: number,
-  { clock, prefix }: { clock: Clock; prefix: string },
-): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
-  const buckets = new TokenBuckets(perSecond, Math.max(1, perSecond * BURST_SECONDS), clock);
-  const message = `more than ${perSecond} requests a second for longer than a moment (api_rate_limit); slow down`;
-  return (request, _reply, done) => {
-    try {
-      if (LIMITED.test(request.url.slice(prefix.length))) buckets.take(callerOf(request), message);
-      done();
-    } catch (error) {
-      done(error as Error);
-    }
-  };
-}
+export class RequestLimits {
+  readonly #buckets: TokenBuckets | undefined;
+  readonly #message: string;
 
-/** Whoever shows credentials is counted by them, also when they are wrong; everybody else by the address. */
-function callerOf(request: FastifyRequest): string {
-  const { key, cookie } = readCredentials(request);
-  if (key === undefined && cookie === undefined) return request.ip;
-  return createHash('sha256')
-    .update(JSON.stringify([key, cookie]))
-    .digest('base64url');
+  /** @param perSecond tokens per second and caller; 0 = no limit */
+  constructor(
+    perSecond: number,
+    readonly addresses: Addresses,
+    clock: Clock,
+  ) {
+    this.#buckets =
+      perSecond > 0
+        ? new TokenBuckets(perSecond, Math.max(1, perSecond * LIMITS.burstSeconds.value), clock)
+        : undefined;
+    this.#message = `more than ${perSecond} requests a second, or too many dear ones (api_rate_limit); slow down`;
+  }
+
+  /** @throws LightconeError RATE_LIMITED */
+  take(arrival: Arrival, { userId, credential }: Principal, cost = 1): void {
+    if (userId !== undefined) this.#buckets?.take(`u${userId}`, cost, this.#message);
+    else if (credential.kind === 'bootstrap_key') this.#buckets?.take('bootstrap', cost, this.#message);
+    else this.#buckets?.takeOf(this.addresses, arrival, cost, this.#message);
+  }
+
+  /** Whether this address has lately shown many credentials that were wrong. */
+  isGuessing(arrival: Arrival): boolean {
+    return this.#buckets?.isEmpty(this.#guesses(arrival)) ?? false;
+  }
+
+  /** To be called for each look-up that found nothing. */
+  noteWrongCredential(arrival: Arrival): void {
+    this.#buckets?.spend(this.#guesses(arrival), LIMITS.wrongCredentialCost.value);
+  }
+
+  #guesses(arrival: Arrival): string {
+    const { network, claimed = '' } = this.addresses.forLimits(arrival);
+    return `a${network} wrong ${claimed}`;
+  }
 }

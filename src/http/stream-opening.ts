@@ -3,9 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { CloseReason, ConnectionManager, OpenRequest } from '../connections/manager.js';
 import type { Tab } from '../connections/tab.js';
-import type { TakeOver } from './take-over.js';
+import type { TakeOver } from '../node-internals/take-over.js';
+import { forgetRequests } from './broken-requests.js';
 
-type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed'>;
+type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address'>;
 export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
 
 export const STREAM_HEADERS = {
@@ -32,7 +33,7 @@ export class StreamOpening {
 
   constructor(
     private readonly manager: ConnectionManager,
-    private readonly takeOver: TakeOver,
+    private readonly takeOver: TakeOver | undefined,
   ) {
     const gone = (output: Output, reason: CloseReason): void => {
       if (output[TAB] !== undefined) manager.gone(output[TAB], reason);
@@ -50,29 +51,23 @@ export class StreamOpening {
   }
 
   /**
-   * Writes head and first bytes. The response must be first in line on its connection, and nobody else's business any more.
+   * Writes head and first bytes. The response must be first in line on its connection, and nobody else's business any more;
+   * to be called with nothing of Node's HTTP on the stack (`TakeOver`).
    *
    * @param headers of this answer, beside those that every stream has
    */
   open(request: IncomingMessage, response: ServerResponse, caller: Caller, headers: AnswerHeaders): void {
-    const socket = this.takeOver.take(request, response);
-    if (socket !== undefined) {
-      this.openOn(socket, caller, headers);
-      return;
+    const socket = this.takeOver?.(request, response);
+    if (socket === undefined) {
+      response.writeHead(200, { ...headers, ...STREAM_HEADERS });
+      this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
+    } else {
+      forgetRequests(socket);
+      const head = this.headText(headers);
+      this.attach(socket, this.manager.open({ out: socket, chunked: true, head, ...caller }));
+      // What a client says on an open stream is read and forgotten.
+      socket.resume();
     }
-    response.writeHead(200, { ...headers, ...STREAM_HEADERS });
-    const { principal, since, viewed } = caller;
-    this.attach(
-      response,
-      this.manager.open({ out: response, chunked: false, head: '', principal, since, viewed }),
-    );
-  }
-
-  /** The same on a socket that nobody else reads from or writes to. */
-  openOn(socket: Socket, { principal, since, viewed }: Caller, headers: AnswerHeaders): void {
-    const head = this.headText(headers);
-    this.attach(socket, this.manager.open({ out: socket, chunked: true, head, principal, since, viewed }));
-    socket.resume();
   }
 
   /** The head as bytes on a socket of our own. */

@@ -4,20 +4,22 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { retryText } from '../connections/frame.js';
 import type { ConnectionManager } from '../connections/manager.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
 import type { Cursor, HistoryId, Principal } from '../core/events.js';
+import { LIMITS } from '../core/limits.js';
 import { parseIso } from '../core/time.js';
 import type { Accounts } from '../database/port.js';
-import type { App, Shortcut } from './app.js';
+import { retryText } from '../events/frame.js';
+import type { Addresses, Arrival } from './addresses.js';
+import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
 import { toErrorReply } from './errors.js';
 import { STREAM_HEADERS, type StreamOpening } from './stream-opening.js';
 
 const STREAM_PATH = '/api/events/stream';
-const MAX_VIEWED = 200;
 /** A caller that cannot be served now asks again after so long. */
 const RETRY_MS = 3000;
 
@@ -28,6 +30,7 @@ export interface StreamDeps {
   accounts: Pick<Accounts, 'accessibleHistories'>;
   decodeId: (text: string) => HistoryId | undefined;
   opening: StreamOpening;
+  addresses: Addresses;
 }
 
 export function registerStream(app: App, deps: StreamDeps): void {
@@ -51,6 +54,8 @@ export function registerStream(app: App, deps: StreamDeps): void {
         return comeBack(reply, toErrorReply(error).body.err_msg);
       throw error;
     }
+    // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
+    await nextTurn();
     // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
     if (request.raw.socket.destroyed) return reply.hijack();
     if (!manager.ready) return comeBack(reply, notReady(manager));
@@ -61,31 +66,23 @@ export function registerStream(app: App, deps: StreamDeps): void {
         'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
       );
     }
-    manager.admission.admit(principal);
+    const address = strangersAddress(request, principal, deps);
+    manager.admission.admit(principal, address);
     const since = requestedCursor(request.headers, request.query as Query, manager);
     reply.hijack();
-    opening.open(request.raw, reply.raw, { principal, since, viewed }, reply.getHeaders());
+    opening.open(request.raw, reply.raw, { principal, since, viewed, address }, reply.getHeaders());
   });
 }
 
-/**
- * The same for what comes by the ten thousand when a worker is restarted: callers that are remembered, and ask for nothing
- * special. Whatever else a request is, it is left to the route.
- */
-export function createStreamShortcut(deps: StreamDeps): Shortcut {
-  const { enabled, manager, authenticator, opening } = deps;
-  return {
-    path: STREAM_PATH,
-    answer(headers, socket, added) {
-      if (!enabled || !manager.ready) return false;
-      const principal = authenticator.tryCached({ headers, query: undefined });
-      if (principal === undefined || !manager.admission.hasRoomFor(principal)) return false;
-      const since = requestedCursor(headers, {}, manager);
-      opening.openOn(socket, { principal, since, viewed: [] }, added);
-      return true;
-    },
-  };
-}
+/** @returns undefined for users, and where streams are not counted by address */
+const strangersAddress = (
+  arrival: Arrival,
+  { userId }: Principal,
+  { manager, addresses }: StreamDeps,
+): string | undefined =>
+  userId === undefined && manager.admission.countsAddresses
+    ? addresses.forLimits(arrival).network
+    : undefined;
 
 /** What mends itself: the caller is not at fault and should ask again. */
 const PASSES: ReadonlySet<string> = new Set<ErrorCode>(['DATABASE_UNAVAILABLE', 'RATE_LIMITED']);
@@ -126,8 +123,11 @@ async function viewedHistories(
   const given = (request.query as Query).history_id;
   if (given === undefined) return [];
   const texts = [...new Set([given].flat())];
-  if (texts.length > MAX_VIEWED) {
-    throw new LightconeError('PARAMETER_INVALID', `history_id may be given at most ${MAX_VIEWED} times.`);
+  if (texts.length > LIMITS.subscriptionIds.value) {
+    throw new LightconeError(
+      'PARAMETER_INVALID',
+      `history_id may be given at most ${LIMITS.subscriptionIds.value} times.`,
+    );
   }
   const ids = texts.map((text) => {
     const id = decodeId(text);

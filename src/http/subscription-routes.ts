@@ -8,15 +8,19 @@ import { Type } from 'typebox';
 import type { Publisher } from '../bus/port.js';
 import { LightconeError } from '../core/errors.js';
 import type { HistoryViewerTask, Principal } from '../core/events.js';
+import { Limiter } from '../core/limiter.js';
+import { LIMITS } from '../core/limits.js';
 import type { Accounts } from '../database/port.js';
+import type { Arrival } from './addresses.js';
 import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
 import type { IdCodec } from './id-codec.js';
+import type { RequestLimits } from './rate-limit.js';
 
-const MAX_IDS = 200;
+const MAX_WAITING = 10_000;
 
 const body = Type.Object({
-  history_ids: Type.Array(Type.String({ maxLength: 64 }), { maxItems: MAX_IDS }),
+  history_ids: Type.Array(Type.String({ maxLength: 64 }), { maxItems: LIMITS.subscriptionIds.value }),
 });
 
 export interface SubscriptionRouteDeps {
@@ -24,13 +28,17 @@ export interface SubscriptionRouteDeps {
   accounts: Pick<Accounts, 'accessibleHistories'>;
   publisher: Pick<Publisher, 'publish'>;
   idCodec: IdCodec;
+  limits?: Pick<RequestLimits, 'take'>;
   /** `enable_sse_updates` */
   enabled: boolean;
 }
 
 export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): void {
-  const { authenticator, accounts, publisher, idCodec, enabled } = deps;
+  const { authenticator, accounts, publisher, idCodec, limits, enabled } = deps;
   const url = '/api/events/history-subscriptions';
+
+  // What one caller has to say here takes its turn, so that the changes of others are told in between.
+  const lane = new Limiter(LIMITS.subscriptionsAtOnce.value, MAX_WAITING);
 
   const publishAll = async (
     task: HistoryViewerTask['task'],
@@ -40,17 +48,26 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
     const { userId, sessionId } = principal;
     const viewer = { ...(userId !== undefined && { userId }), ...(sessionId !== undefined && { sessionId }) };
     await Promise.all(
-      historyIds.map((id) => publisher.publish({ task, historyId: idCodec.encodeId(id), ...viewer })),
+      historyIds.map((id) =>
+        lane.run(
+          () => publisher.publish({ task, historyId: idCodec.encodeId(id), ...viewer }),
+          userId === undefined ? 'stranger' : 'user',
+        ),
+      ),
     );
   };
 
   const prepare = async (
-    request: Parameters<Authenticator['authenticate']>[0] & { body: { history_ids: string[] } },
+    request: Parameters<Authenticator['authenticate']>[0] & Arrival & { body: { history_ids: string[] } },
   ): Promise<{ principal: Principal; historyIds: number[] }> => {
     if (!enabled)
       throw new LightconeError('SWITCHED_OFF', 'live updates are switched off (enable_sse_updates)');
     const principal = await authenticator.authenticate(request);
-    return { principal, historyIds: decodeAll(idCodec, request.body.history_ids) };
+    const historyIds = decodeAll(idCodec, request.body.history_ids);
+    // Each becomes a message to all workers.
+    if (isSomebody(principal))
+      limits?.take(request, principal, historyIds.length * LIMITS.subscriptionCost.value);
+    return { principal, historyIds };
   };
 
   app.post(url, { schema: { body } }, async (request, reply) => {

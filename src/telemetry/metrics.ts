@@ -2,8 +2,6 @@
  * What a component reports about itself in numbers. `METRICS` is the one table: senders are checked against it by the
  * compiler, and `docs/metrics.md` is made from it. Names come from Galaxy (contract section 6.1) or share its prefix.
  */
-import type { TaskName } from '../core/events.js';
-
 export type MetricType = 'counter' | 'timing' | 'gauge';
 export type Tags = Readonly<Record<string, string>>;
 
@@ -17,16 +15,6 @@ interface MetricSpec {
   from: 'worker' | 'monitor' | 'publisher';
   tags?: Readonly<Record<string, readonly string[] | typeof TEXT>>;
 }
-
-const TASKS = [
-  'history_update',
-  'notify_users',
-  'notify_broadcast',
-  'entry_point_update',
-  'subscribe_history_viewer',
-  'unsubscribe_history_viewer',
-  'reconfigure_watcher',
-] as const satisfies readonly TaskName[];
 
 export const METRICS = {
   'galaxy.sse.connections.active': {
@@ -46,18 +34,24 @@ export const METRICS = {
     type: 'counter',
     meaning: 'control tasks published',
     from: 'publisher',
-    tags: { task: TASKS },
+    tags: { task: TEXT },
   },
   'galaxy.sse.dispatch.latency_ms': {
     type: 'timing',
     meaning: 'time to publish one control task, failures included',
     from: 'publisher',
-    tags: { task: TASKS },
+    tags: { task: TEXT },
   },
   'galaxy.sse.dispatch.skipped_no_qw': {
     type: 'counter',
     meaning: 'control tasks that could not be published because the bus was away',
     from: 'publisher',
+  },
+  'galaxy.sse.dispatch.unrouted': {
+    type: 'counter',
+    meaning: 'control tasks that the broker took and no queue was bound to: no worker is connected',
+    from: 'publisher',
+    tags: { task: TEXT },
   },
   'galaxy.sse.delivery.latency_ms': {
     type: 'timing',
@@ -73,7 +67,7 @@ export const METRICS = {
     type: 'counter',
     meaning: 'control tasks that a worker received',
     from: 'worker',
-    tags: { task: TASKS },
+    tags: { task: TEXT },
   },
   'galaxy.sse.tasks.invalid': {
     type: 'counter',
@@ -125,6 +119,13 @@ export const METRICS = {
     meaning: 'gaps of this worker that were repaired from the database',
     from: 'worker',
     tags: { cause: TEXT },
+  },
+  'galaxy.sse.database.left_out': {
+    type: 'counter',
+    meaning:
+      'rows of a table, and reads for a kind of event, that failed and were left out; the log names them',
+    from: 'worker',
+    tags: { what: TEXT },
   },
   'galaxy.sse.monitor.resync': {
     type: 'counter',

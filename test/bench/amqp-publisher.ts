@@ -1,6 +1,6 @@
 /** Publishes control tasks as a Galaxy process does: no confirms, and nobody waits. */
 import { connect } from 'amqplib';
-import { CONTROL_EXCHANGE, CONTROL_KEY, declareExchanges } from '../../src/bus/amqp/topology.js';
+import { CONTROL_EXCHANGE, CONTROL_KEY, declareExchange } from '../../src/bus/amqp/topology.js';
 import { encodeTask } from '../../src/bus/codec.js';
 import type { ControlTask } from '../../src/core/events.js';
 
@@ -12,7 +12,7 @@ export interface AmqpPublisher {
 export async function openPublisher(url: string): Promise<AmqpPublisher> {
   const connection = await connect(url, { noDelay: true });
   const channel = await connection.createChannel();
-  await declareExchanges(channel);
+  await declareExchange(channel);
   return {
     publish: (task) => {
       channel.publish(CONTROL_EXCHANGE, CONTROL_KEY, encodeTask(task), {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { AmqpBus } from '../../src/bus/amqp.js';
 import { systemClock } from '../../src/core/clock.js';
+import type { ControlTask } from '../../src/core/events.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { Child } from './child.js';
@@ -90,13 +91,15 @@ async function listen(url: string) {
   const bus = new AmqpBus({
     url,
     serverName: 'bench.listener',
+    secret: 'only tasks are counted',
     logger: createLogger('error'),
     metrics: noMetrics,
     clock: systemClock,
     random: Math.random,
   });
   bus.subscribe({
-    onTask: (task) => {
+    onTask: (received) => {
+      const task = received as ControlTask;
       if (task.task !== 'history_update') return;
       for (const ids of task.userUpdates.values()) {
         heard.histories += ids.length;

@@ -1,7 +1,7 @@
 /** The standalone monitor, as `sse-monitor` composes it, answering `{ ask: 'usage' }`. */
 import { StandaloneMonitor } from '../../src/app/monitor.js';
-import { boundYoungGeneration } from '../../src/app/young-generation.js';
 import { systemClock } from '../../src/core/clock.js';
+import { boundYoungGeneration } from '../../src/node-internals/young-generation.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { configFromBenchEnvironment } from './settings.js';
 

@@ -16,9 +16,9 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { supervise } from '../../src/app/supervisor.js';
 import { Worker } from '../../src/app/worker.js';
-import { boundYoungGeneration } from '../../src/app/young-generation.js';
 import type { Bus } from '../../src/bus/port.js';
 import { systemClock } from '../../src/core/clock.js';
+import { boundYoungGeneration } from '../../src/node-internals/young-generation.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { now, stampReceipt } from './payload.js';
 import { configFromBenchEnvironment } from './settings.js';
@@ -87,7 +87,10 @@ function stampReceipts({ manager }: Worker): void {
   const onTask = manager.onTask.bind(manager);
   manager.onTask = (task) => {
     received += 1;
-    onTask('payload' in task ? { ...task, payload: stampReceipt(task.payload, now()) } : task);
+    const { payload } = task as { payload?: string };
+    onTask(
+      payload === undefined ? task : Object.assign({ ...task }, { payload: stampReceipt(payload, now()) }),
+    );
   };
 }
 

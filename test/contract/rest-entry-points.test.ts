@@ -36,6 +36,12 @@ describe.each(INSTALLATIONS)('entry points on %s', (_, install) => {
 
   const create = async (ask: Ask = { as: 'alice' }, more: object = {}) =>
     (await rest('POST', url, { ...ask, body: { ...tool, ...more } })).body;
+  /** As the job runner does. */
+  const createAt = (where: object, more: object = {}) =>
+    create(
+      { as: 'admin' },
+      { ...('job_id' in more ? {} : { user_id: ids.encodeId(DEMO.users.alice) }), ...where, ...more },
+    );
   const running = async (ask: Ask = { as: 'alice' }) => (await rest('GET', `${url}?running=true`, ask)).body;
   const mapOf = (): Promise<{ key: string }[]> => readMap(here);
 
@@ -52,7 +58,7 @@ describe.each(INSTALLATIONS)('entry points on %s', (_, install) => {
     expect(ids.decodeEntryPointId(made.id)).toBeGreaterThan(0);
     expect(await mapOf()).toEqual([]);
 
-    const configured = await rest('PUT', `${url}/${made.id}`, { as: 'alice', body: place });
+    const configured = await rest('PUT', `${url}/${made.id}`, { as: 'admin', body: place });
     expect(configured).toMatchObject({ status: 200, body: { id: made.id, active: true } });
     const [entry] = await mapOf();
     expect(entry).toMatchObject({ key: made.id, key_type: 'interactivetoolentrypoint', ...place });
@@ -75,8 +81,7 @@ describe.each(INSTALLATIONS)('entry points on %s', (_, install) => {
   });
 
   it('by path have a target without a host, and tell the proxy so', async () => {
-    const made = await create(undefined, {
-      ...place,
+    const made = await createAt(place, {
       requires_domain: false,
       requires_path_in_url: true,
       entry_url: '/lab?a=1',
@@ -90,8 +95,8 @@ describe.each(INSTALLATIONS)('entry points on %s', (_, install) => {
   });
 
   it('of one job end together', async () => {
-    const first = await create(undefined, place);
-    const second = await create(undefined, { ...place, job_id: first.job_id });
+    const first = await createAt(place);
+    const second = await createAt(place, { job_id: first.job_id });
     expect(await mapOf()).toHaveLength(2);
     await rest('DELETE', `${url}/${first.id}`, { as: 'alice' });
     expect([await running(), await mapOf()]).toEqual([[], []]);
@@ -149,6 +154,15 @@ describe.each(INSTALLATIONS)('entry points on %s', (_, install) => {
     ['making one without a name', 'POST', url, post({ name: undefined }), 400, 400007],
     ['making one with a port that is none', 'POST', url, post({ port: 70_000 }), 400, 400008],
     ['making one with a host that is none', 'POST', url, post({ host: 'a b' }), 400, 400008],
+    ['making one that leads somewhere, of a user', 'POST', url, post(place), 403, 403006],
+    [
+      'making one that leads somewhere, of a session',
+      'POST',
+      url,
+      post({ port: 1 }, { as: 'bob' }),
+      403,
+      403006,
+    ],
     ['making one for somebody else', 'POST', url, post({ user_id: ids.encodeId(2) }), 403, 403006],
     ['making one for nobody', 'POST', url, post({ user_id: ids.encodeId(99) }, { as: 'admin' }), 400, 400008],
     ['making one of a job that is not there', 'POST', url, post({ job_id: ids.encodeId(99) }), 404, 404001],
@@ -164,7 +178,7 @@ describe.each(INSTALLATIONS)('entry points on %s', (_, install) => {
   });
 
   it('of somebody else cannot be seen, changed or removed', async () => {
-    const made = await create(undefined, place);
+    const made = await createAt(place);
     for (const [method, path, body] of [
       ['GET', `${url}?job_id=${made.job_id}`, undefined],
       ['GET', `${url}/${made.id}/access`, undefined],

@@ -40,7 +40,7 @@ describe.each(INSTALLATIONS)('sessions on %s', (_, install) => {
   it('sign in and take over what the visitor did, at once; the old cookie is worth nothing then', async () => {
     const before = await visit();
     const [{ id: history }] = (await rest('GET', '/api/histories', { headers: before })).body;
-    const tool = { name: 'Jupyter', host: 'h', port: 1 };
+    const tool = { name: 'Jupyter' };
     await rest('POST', '/api/entry_points', { headers: before, body: tool });
     expect(await whoIs(before)).toBeNull();
     const answer = await rest('POST', '/api/login', { headers: before, body: credentials });

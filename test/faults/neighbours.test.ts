@@ -1,7 +1,10 @@
 /** Faults of PostgreSQL, of RabbitMQ, and of the ways to them. */
 import {
+  bindingRemoved,
   brokerHalfOpen,
   databaseHalfOpen,
+  definitionsLost,
+  exchangeDeleted,
   memoryAlarm,
   restartPostgres,
   restartRabbit,
@@ -17,6 +20,9 @@ under('two workers and a monitor', { workers: 2, monitors: 1 }, [
   restartRabbit('stop'),
   ...(LONG ? [restartRabbit('kill')] : []),
   memoryAlarm,
+  exchangeDeleted,
+  bindingRemoved,
+  definitionsLost,
 ]);
 
 under('a monitor behind proxies', { workers: 2, monitors: 1, proxied: true }, [

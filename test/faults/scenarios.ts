@@ -4,6 +4,7 @@
  */
 import { amqpBus } from '../support/bus.js';
 import { eventually } from '../support/databases.js';
+import { removeBinding } from '../support/rabbitmq.js';
 import type { Cluster, Member } from './cluster.js';
 
 export interface Fault {
@@ -96,6 +97,40 @@ export const memoryAlarm: Fault = {
     await services.rabbit.setMemoryAlarm(true);
     await after(6_000);
     await services.rabbit.setMemoryAlarm(false);
+    return performance.now();
+  },
+};
+
+/** A usual cure in guides. Whoever publishes next declares it anew; the queues of the workers stay unbound. */
+export const exchangeDeleted: Fault = {
+  name: 'the exchange deleted',
+  allowed: 5_000,
+  run: async ({ vhost }) => {
+    const at = performance.now();
+    await vhost.deleteExchange('galaxy_core_exchange');
+    await after(6_000);
+    return at;
+  },
+};
+
+/** Half of the tabs would go silent. */
+export const bindingRemoved: Fault = {
+  name: 'the binding of one worker removed',
+  allowed: 5_000,
+  run: async ({ services, vhost }) => {
+    const [queue] = await vhost.queues();
+    await removeBinding(services.rabbit, vhost.name, queue!.name);
+    const at = performance.now();
+    await after(6_000);
+    return at;
+  },
+};
+
+export const definitionsLost: Fault = {
+  name: 'the virtual host deleted and made anew, without definitions',
+  allowed: 5_000,
+  run: async ({ vhost }) => {
+    await vhost.recreate();
     return performance.now();
   },
 };

@@ -93,7 +93,7 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
     );
     expect((await sendToAlice(rest)).body.err_code).toBe(500001);
     const tool = await rest('POST', '/api/entry_points', {
-      as: 'alice',
+      as: 'admin',
       body: { name: 'x', host: 'h', port: 1 },
     });
     expect(tool.status).toBe(500);
@@ -152,7 +152,7 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
       };
       const { id } = (await rest('POST', '/api/entry_points', { ...ask, body: { name: 'x' } })).body;
       expect(await woken()).toBe('{}');
-      await rest('PUT', `/api/entry_points/${id}`, { ...ask, body: { host: 'h', port: 1 } });
+      await rest('PUT', `/api/entry_points/${id}`, { as: 'admin', body: { host: 'h', port: 1 } });
       expect(await woken()).toBe('{}');
       await rest('DELETE', `/api/entry_points/${id}`, ask);
       expect(await woken()).toBe('{}');

@@ -58,7 +58,7 @@ async function busyLife(processes: readonly Rest[]): Promise<void> {
     processes.flatMap((rest, p) =>
       Array.from({ length: TOOLS_PER_PROCESS }, async (_v, n) => {
         const other = processes[(p + 1) % processes.length]!;
-        const as = 'alice';
+        const as = 'admin';
         const { id } = (
           await rest('POST', url, { as, body: { name: `${p}.${n}`, host: 'first', port: 1 + n } })
         ).body;
@@ -145,7 +145,7 @@ it('what a crash left wrong in the map is put right at the next start', async ()
   here = Installation.embedded();
   const first = await here.worker(EVERYTHING);
   const body = { name: 'x', host: 'h', port: 1 };
-  const { id } = (await restOf(first.url)('POST', url, { as: 'alice', body })).body;
+  const { id } = (await restOf(first.url)('POST', url, { as: 'admin', body })).body;
   const [entry] = await readMap(here);
   await first.stop();
   const db = new BetterSqlite(join(here.folder, 'map.sqlite'));

@@ -84,7 +84,6 @@ describe('a peculiar client', () => {
     const text = await connection.until((it) => it.text.includes('event: history_update\n'));
     expect(text.match(/HTTP\/1\.1/g)).toHaveLength(1);
     connection.write(get());
-    connection.write('garbage\r\n\r\n');
     const at = text.length;
     await here.change(DEMO.histories.alice);
     await connection.until((it) => it.text.slice(at).includes('event: history_update\n'));

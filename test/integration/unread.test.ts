@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { commentFrame } from '../../src/connections/frame.js';
 import type { Tab } from '../../src/connections/tab.js';
+import { commentFrame } from '../../src/events/frame.js';
 import { eventually } from '../support/databases.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
 

@@ -27,6 +27,9 @@ export const tick = (sequence: number, leader = 'a'): Tick => ({
 });
 export const broadcast = (payload: string): ControlTask => ({ task: 'notify_broadcast', payload });
 
+/** Of the test buses: ticks are signed with it. */
+export const TICK_SECRET = 'the secret of the bus tests';
+
 /** A logger whose lines a test can read. */
 export function recordingLogger(): { logger: Logger; lines: Record<string, unknown>[] } {
   const lines: Record<string, unknown>[] = [];
@@ -58,6 +61,7 @@ export function amqpBus(
   const bus = new AmqpBus({
     url,
     serverName: 'main.1',
+    secret: TICK_SECRET,
     logger,
     metrics,
     clock: systemClock,

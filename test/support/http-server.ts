@@ -127,7 +127,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
   const clock = options.clock ?? systemClock;
   const bus = new InProcessBus({ logger, metrics, clock });
   const tasks: ControlTask[] = [];
-  bus.subscribe({ onTask: (task) => tasks.push(task), onTick: () => {}, onGap: () => {} });
+  bus.subscribe({ onTask: (task) => tasks.push(task as ControlTask), onTick: () => {}, onGap: () => {} });
   await bus.start();
   const idCodec = new IdCodec(SECRET);
   const accounts = new SqlAccounts(database, { standalone: true });

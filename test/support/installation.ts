@@ -28,6 +28,9 @@ export const DEMO = {
   anonymousSession: 1,
 } as const;
 
+/** `NODE_INTERNALS=false npm test`: everything without the shortcuts. */
+const SSE_SETTINGS = process.env.NODE_INTERNALS === 'false' ? { node_internals: false } : {};
+
 export interface Settings {
   galaxy?: Record<string, unknown>;
   sse?: Record<string, unknown>;
@@ -89,7 +92,7 @@ export class Installation {
     const file = join(this.folder, name);
     const settings = {
       galaxy: { id_secret: ID_SECRET, enable_sse_updates: true, ...this.galaxy, ...galaxy },
-      sse: { listen: '127.0.0.1:0', ...sse },
+      sse: { listen: '127.0.0.1:0', ...SSE_SETTINGS, ...sse },
     };
     // JSON is YAML.
     writeFileSync(file, JSON.stringify(settings, undefined, 2));

@@ -24,10 +24,16 @@ const PROGRAMS = {
     () => ['/usr/lib/rabbitmq/bin'],
   ),
   nginx: binary('nginx-light', ['nginx'], ['NGINX']),
+  haproxy: binary('haproxy', ['haproxy']),
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
   curl: binary('curl', ['curl']),
+  python3: binary('python3', ['python3']),
+  openssl: binary('openssl', ['openssl']),
   'python3-kombu': pythonModule('kombu'),
+  'python3-psycopg2': pythonModule('psycopg2'),
+  'python3-sqlalchemy': pythonModule('sqlalchemy'),
+  'python3-yaml': pythonModule('yaml'),
 } satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof PROGRAMS;

@@ -27,6 +27,13 @@ export interface Vhost {
   connections(): Promise<Array<{ name: string; client_properties: { connection_name?: string } }>>;
   /** The broker ends every connection to this virtual host. @returns how many there were */
   closeConnections(): Promise<number>;
+  deleteExchange(name: string): Promise<void>;
+  /** Of the user of `amqpUrl`; each a regular expression of names. */
+  permit(permissions: { configure: string; write: string; read: string }): Promise<void>;
+  /** After something else took it away. */
+  create(): Promise<void>;
+  /** Deletes it with all that is in it, and makes it anew. */
+  recreate(): Promise<void>;
   delete(): Promise<void>;
 }
 
@@ -34,10 +41,14 @@ export async function createVhost(broker: { amqpUrl: string; managementUrl: stri
   const name = `test-${randomUUID().slice(0, 8)}`;
   const { managementUrl } = broker;
   const user = new URL(managementUrl).username;
-  await must(api(managementUrl, 'PUT', `/vhosts/${name}`));
-  await must(
-    api(managementUrl, 'PUT', `/permissions/${name}/${user}`, { configure: '.*', write: '.*', read: '.*' }),
-  );
+  const permit: Vhost['permit'] = async (permissions) => {
+    await must(api(managementUrl, 'PUT', `/permissions/${name}/${user}`, permissions));
+  };
+  const create = async (): Promise<void> => {
+    await must(api(managementUrl, 'PUT', `/vhosts/${name}`));
+    await permit({ configure: '.*', write: '.*', read: '.*' });
+  };
+  await create();
   const get = async <Row>(path: string): Promise<Row[]> =>
     (await (await must(api(managementUrl, 'GET', path))).json()) as Row[];
   const connections: Vhost['connections'] = () => get(`/vhosts/${name}/connections`);
@@ -62,6 +73,15 @@ export async function createVhost(broker: { amqpUrl: string; managementUrl: stri
         await api(managementUrl, 'DELETE', `/connections/${encodeURIComponent(connection.name)}`);
       }
       return open.length;
+    },
+    deleteExchange: async (exchange) => {
+      await must(api(managementUrl, 'DELETE', `/exchanges/${name}/${exchange}`));
+    },
+    permit,
+    create,
+    recreate: async () => {
+      await must(api(managementUrl, 'DELETE', `/vhosts/${name}`));
+      await create();
     },
     delete: async () => {
       await must(api(managementUrl, 'DELETE', `/vhosts/${name}`));

@@ -34,6 +34,13 @@ export interface Rabbit {
 }
 
 /** A broker of the caller's own, for tests that stop or break it. */
+/** As a broker that loses a binding: from outside nobody may touch what belongs to an exclusive queue. */
+export async function removeBinding(rabbit: Rabbit, vhost: string, queue: string): Promise<void> {
+  const of = (kind: string, name: string): string => `{resource, <<"${vhost}">>, ${kind}, <<"${name}">>}`;
+  const binding = `{binding, ${of('exchange', 'galaxy_core_exchange')}, <<"#">>, ${of('queue', queue)}, []}`;
+  await rabbit.ctl('eval', `ok = rabbit_binding:remove(${binding}, <<"test">>).`);
+}
+
 export async function startRabbit(): Promise<Rabbit> {
   const bin = dirname(locate('rabbitmq-server'));
   const home = await mkdtemp(join(tmpdir(), 'lightcone-rabbitmq-'));

@@ -172,7 +172,7 @@ describe('a body from anybody', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         decodeTask(Buffer.from(bytes));
-        decodeTick(Buffer.from(bytes));
+        decodeTick(Buffer.from(bytes), 's');
       }),
     );
     fc.assert(
@@ -191,7 +191,7 @@ describe('a body from anybody', () => {
 describe('a tick on the wire', () => {
   it('comes back as it was sent', () => {
     const tick = { leader: 'main.1@2026', sequence: 0, until: MOMENT };
-    expect(decodeTick(encodeTick(tick))).toEqual(tick);
+    expect(decodeTick(encodeTick(tick, 'secret'), 'secret')).toEqual({ ok: true, tick });
   });
 
   it.each([
@@ -202,7 +202,26 @@ describe('a tick on the wire', () => {
     ['{"leader": "a", "sequence": "1", "until": 5}'],
     ['x'],
   ])('%s is none', (body) => {
-    expect(decodeTick(Buffer.from(body))).toBeUndefined();
+    expect(decodeTick(Buffer.from(body), 'secret')).toMatchObject({ ok: false, reason: 'malformed_tick' });
+  });
+
+  it.each([
+    ['without a signature', { signature: undefined }],
+    ['with a signature of another type', { signature: [] }],
+    ['with an empty signature', { signature: '' }],
+    ['with a later moment than was signed', { until: MOMENT + 1 }],
+    ['with a higher number than was signed', { sequence: 8 }],
+    ['in the name of another leader', { leader: 'b' }],
+  ])('%s is forged', (_what, change) => {
+    const signed = JSON.parse(encodeTick({ leader: 'a', sequence: 7, until: MOMENT }, 'secret').toString());
+    const forged = decodeTick(Buffer.from(JSON.stringify({ ...signed, ...change })), 'secret');
+    expect(forged).toMatchObject({ ok: false, reason: 'forged_tick' });
+    expect(JSON.stringify(forged)).toContain('id_secret');
+  });
+
+  it('signed by an installation with another id_secret is forged', () => {
+    const body = encodeTick({ leader: 'a', sequence: 7, until: MOMENT }, 'theirs');
+    expect(decodeTick(body, 'ours')).toMatchObject({ ok: false, reason: 'forged_tick' });
   });
 });
 

@@ -50,10 +50,12 @@ describe('without a settings file', () => {
       resumeOverlapSeconds: 10,
       recentWindowSeconds: 900,
       maxConnections: 20_000,
+      maxConnectionsPerAddress: 0,
       maxConnectionsPerUser: 50,
       drainTimeoutSeconds: 30,
       writeTimeoutSeconds: 60,
       permissionCheckSeconds: 25,
+      nodeInternals: true,
     });
     expect(config.http.listen).toEqual({ kind: 'tcp', host: '127.0.0.1', port: 8080 });
     expect(config.features.notifications).toBe(true);

@@ -1,14 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { preamble } from '../../src/connections/body.js';
-import {
-  type Batch,
-  commentFrame,
-  eventFrame,
-  frameText,
-  historyUpdateFrame,
-  Position,
-} from '../../src/connections/frame.js';
+import { type Batch, commentFrame, eventFrame, frameText, Position } from '../../src/events/frame.js';
+import { historyUpdateFrame } from '../../src/events/history-update.js';
 import { SseParser } from '../support/sse-parser.js';
 
 const position = new Position(Date.UTC(2026, 6, 1, 12, 34, 56) * 1000 + 789_012);

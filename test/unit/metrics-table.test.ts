@@ -12,7 +12,7 @@ it('the compiler refuses an unknown metric, another type, a missing tag and an u
   metrics.gauge('galaxy.sse.dispatch.count', 1, { task: 'history_update' });
   // @ts-expect-error the tag is missing
   metrics.increment('galaxy.sse.dispatch.count', 1);
-  // @ts-expect-error no such value
+  // @ts-expect-error no such value of the tag
   metrics.increment('galaxy.sse.connections.dropped', 1, { reason: 'overflow' });
   // @ts-expect-error this metric has no tags
   metrics.increment('galaxy.sse.events.written', 1, { kind: 'history_update' });

@@ -1,13 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { eventFrame, type Frame, historyUpdateFrame, Position } from '../../src/connections/frame.js';
 import { Outbox } from '../../src/connections/outbox.js';
+import { entryPointFrame } from '../../src/events/entry-point-update.js';
+import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
+import { type HistoryUpdate, historyUpdateFrame } from '../../src/events/history-update.js';
 
 const at = (n: number) => new Position(1_000_000 * n);
 const histories = (n: number, ...ids: string[]): Frame =>
   historyUpdateFrame({ ids, updateTime: 1_000_000 * n }, at(n));
 const message = (n: number): Frame => eventFrame('notification_update', String(n), at(n));
-const entryPoints = (n: number): Frame => eventFrame('entry_point_update', '{}', at(n));
+const entryPoints = (n: number): Frame => entryPointFrame(at(n));
+const updateOf = (frame: Frame | undefined) => frame?.content as HistoryUpdate | undefined;
 const filled = (frames: readonly Frame[], limit = 64): Outbox => {
   const outbox = new Outbox();
   for (const frame of frames) outbox.push(frame, limit);
@@ -26,7 +29,7 @@ describe('what waits for a tab', () => {
 
   it('merges changed histories into one event with all ids and the newest time', () => {
     const [merged] = filled([histories(2, 'a', 'b'), histories(1, 'c', 'a')]).frames();
-    expect(merged?.update).toEqual({ ids: ['a', 'b', 'c'], updateTime: 2_000_000 });
+    expect(updateOf(merged)).toEqual({ ids: ['a', 'b', 'c'], updateTime: 2_000_000 });
   });
 
   it('gives a merged event the place and the cursor of the first, because what waits between them is not out yet', () => {
@@ -79,7 +82,7 @@ describe('what waits for a tab', () => {
         }
         const frames = outbox.frames();
         expect(frames.length).toBeLessThanOrEqual(limit);
-        expect(new Set(frames.flatMap((frame) => frame.update?.ids ?? []))).toEqual(ids);
+        expect(new Set(frames.flatMap((frame) => updateOf(frame)?.ids ?? []))).toEqual(ids);
         expect(frames.filter((frame) => frame.kind === 'notification_update')).toHaveLength(messages);
         expect(frames.some((frame) => frame.kind === 'entry_point_update')).toBe(entries);
         const cursors = frames.map((frame) => frame.position.cursor);

@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { Position } from '../../src/connections/frame.js';
 import { PermissionCheck } from '../../src/connections/permissions.js';
 import { TabRegistry } from '../../src/connections/registry.js';
 import { Tab } from '../../src/connections/tab.js';
 import { ViewerRegistry } from '../../src/connections/viewers.js';
 import type { Credential, Principal } from '../../src/core/events.js';
+import { Position } from '../../src/events/frame.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
 const tabFor = (principal: Principal): Tab =>

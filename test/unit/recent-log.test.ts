@@ -2,18 +2,21 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type RecentChanges, RecentLog } from '../../src/connections/recent-log.js';
 
+/** A subject that is no history. */
+const ENTRY_POINTS = 0;
+
 const collect = (
   log: RecentLog,
   owner: { userId?: number; sessionId?: number },
   since: number,
 ): RecentChanges => {
-  const found: RecentChanges = { historyIds: new Set(), entryPoints: false, updateTime: 0 };
+  const found: RecentChanges = { subjects: new Set(), updateTime: 0 };
   log.collect(owner, since, found);
   return found;
 };
-const ids = (log: RecentLog, userId: number, since: number): number[] => [
-  ...collect(log, { userId }, since).historyIds,
-];
+/** Of histories. */
+const ids = (log: RecentLog, userId: number, since: number): number[] =>
+  [...collect(log, { userId }, since).subjects].filter((subject) => subject > 0);
 /** The rule of a catch-up: only then may the memory answer. */
 const covers = (log: RecentLog, since: number): boolean => since >= log.coveredSince;
 
@@ -32,19 +35,19 @@ describe('the recent log', () => {
     log.recordSession(1, 12, 110, 105);
     log.recordUser(1, 13, 120, 119);
     log.recordUser(2, 14, 120, 121);
-    log.recordEntryPoints({ userId: 1 }, 130);
+    log.recordUser(1, ENTRY_POINTS, 130, 0);
     expect(collect(log, { userId: 1 }, 100)).toEqual({
-      historyIds: new Set([11, 13]),
-      entryPoints: true,
+      subjects: new Set([11, 13, ENTRY_POINTS]),
       updateTime: 119,
     });
     expect(ids(log, 1, 101)).toEqual([13]);
     expect(collect(log, { sessionId: 1 }, 0)).toEqual({
-      historyIds: new Set([12]),
-      entryPoints: false,
+      subjects: new Set([12]),
       updateTime: 105,
     });
-    expect(collect(log, { userId: 1, sessionId: 1 }, 0).historyIds).toEqual(new Set([13, 11, 12]));
+    expect(collect(log, { userId: 1, sessionId: 1 }, 0).subjects).toEqual(
+      new Set([13, 11, 12, ENTRY_POINTS]),
+    );
     expect(log.lastDelivery(14)).toBe(120);
     expect(log.lastDelivery(15)).toBeUndefined();
   });
@@ -94,9 +97,7 @@ describe('the recent log', () => {
           let now = 10;
           for (const { session, owner, history, step, expire } of entries) {
             now = Math.max(0, now + step);
-            const who = session ? { sessionId: owner } : { userId: owner };
-            if (history === 0) log.recordEntryPoints(who, now);
-            else if (session) log.recordSession(owner, history, now, now);
+            if (session) log.recordSession(owner, history, now, now);
             else log.recordUser(owner, history, now, now);
             all.push({ key: `${session}${owner}`, history, at: now });
             if (expire) log.expire(now);
@@ -107,13 +108,13 @@ describe('the recent log', () => {
               const found = collect(log, session ? { sessionId: owner } : { userId: owner }, since);
               const expected = all.filter((it) => it.key === `${session}${owner}` && it.at >= since);
               for (const { history } of expected) {
-                expect(history === 0 ? found.entryPoints : found.historyIds.has(history)).toBe(true);
+                expect(found.subjects.has(history)).toBe(true);
               }
               // It may say more (a time is never taken to be earlier than the one before), but nothing that is made up.
               const known = new Set(
                 all.filter((it) => it.key === `${session}${owner}`).map((it) => it.history),
               );
-              for (const history of found.historyIds) expect(known.has(history)).toBe(true);
+              for (const history of found.subjects) expect(known.has(history)).toBe(true);
             }
           }
           for (const { history, at } of all) {

@@ -1,9 +1,9 @@
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Position } from '../../src/connections/frame.js';
 import { TabRegistry } from '../../src/connections/registry.js';
 import { Tab } from '../../src/connections/tab.js';
+import { Position } from '../../src/events/frame.js';
 
 const out = new PassThrough();
 const position = new Position(0);

@@ -1,9 +1,9 @@
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Position } from '../../src/connections/frame.js';
 import { Tab } from '../../src/connections/tab.js';
 import { type ViewerHolder, ViewerRegistry } from '../../src/connections/viewers.js';
+import { Position } from '../../src/events/frame.js';
 
 const tab = new Tab(
   new PassThrough(),

@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Position } from '../../src/connections/frame.js';
 import { Tab } from '../../src/connections/tab.js';
 import { Wheel } from '../../src/connections/wheel.js';
+import { Position } from '../../src/events/frame.js';
 
 const KEEPALIVE = 30;
 const WRITE_TIMEOUT = 60;

@@ -4,7 +4,9 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
-const MODULE = pathToFileURL(resolve(import.meta.dirname, '../../dist/app/young-generation.js')).href;
+const MODULE = pathToFileURL(
+  resolve(import.meta.dirname, '../../dist/node-internals/young-generation.js'),
+).href;
 
 /** The size in MiB after much has been allocated that outlives its turn, as in a worker that thousands of tabs connect to. */
 function grown(bound: boolean): number {

@@ -17,14 +17,18 @@ export function explainBrokerError(error: unknown): string {
       ? 'the broker refuses the user or the password; check amqp_internal_connection'
       : `the user lacks a permission on the broker: ${reply(text)}`;
   }
+  if (text.includes('during opening handshake')) {
+    return 'the other side closed the connection before it said anything; is it a broker, does it expect TLS (amqps://), has a proxy in front of it none to pass on to?';
+  }
   // amqplib keeps the broker's reason to itself when the connection is refused at this point.
   if (/ConnectionOpenOk.*ConnectionClose/.test(text)) {
     return 'the broker refuses the virtual host; does it exist, and may the user enter it?';
   }
   if (text.includes('PRECONDITION'))
     return `an exchange or queue exists with other properties: ${reply(text)}`;
+  if (text.includes('NOT_FOUND')) return `something was deleted: ${reply(text)}`;
   return code === undefined || text.includes(String(code)) ? text : `${text} (${code})`;
 }
 
 /** The broker's own sentence inside amqplib's rendering of a close frame. */
-const reply = (text: string): string => /(?:message |replyText: ?)["']([^"']*)/.exec(text)?.[1] ?? text;
+const reply = (text: string): string => /with message "(.*)"$/s.exec(text)?.[1] ?? text;

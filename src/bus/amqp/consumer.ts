@@ -5,7 +5,7 @@ import type { OncePerInterval } from '../../telemetry/once-per-interval.js';
 import { decodeTask, decodeTick } from '../codec.js';
 import type { Delivery } from '../delivery.js';
 import { SilenceWatch } from './silence-watch.js';
-import { TICK_EXCHANGE } from './topology.js';
+import { CONTROL_EXCHANGE, PROBE_KEY, TICK_KEY } from './topology.js';
 
 /**
  * How far the broker may be ahead of this process. Acknowledging exists for this limit only (the queue dies with the
@@ -18,17 +18,24 @@ const ACKNOWLEDGE_EACH = PREFETCH / 4;
 /** or after this time. */
 const ACKNOWLEDGE_AFTER_MS = 100;
 
+const JSON_TYPE = 'application/json';
+
 export interface ConsumerOptions {
   serverName: string;
+  /** With which ticks are signed. */
+  secret: string;
   delivery: Delivery;
   metrics: Metrics;
-  complain: OncePerInterval;
+  /** One for each reason: a flood of one kind must not hide another. */
+  complain: (reason: string) => OncePerInterval;
   clock: Clock;
   /** Called before the first message is handed on, and by the bus once the subscription stands. */
   beforeFirst: () => void;
   /** The broker took the consumer away (its queue was deleted). */
   onCancelled: () => void;
-  /** The broker neither sends nor answers. */
+  /** Publishes something that has to come back. @returns false when that is not possible now */
+  probe: () => boolean;
+  /** Nothing comes back. */
   onDead: () => void;
 }
 
@@ -38,16 +45,17 @@ export class Consumer {
   #unacknowledged = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #silence: SilenceWatch;
+  #proved = () => {};
+  /** Resolves when the first message has come through the exchange. */
+  readonly proved = new Promise<void>((resolve) => {
+    this.#proved = resolve;
+  });
 
   constructor(
     private readonly channel: Channel,
     private readonly options: ConsumerOptions,
   ) {
-    this.#silence = new SilenceWatch(
-      options.clock,
-      () => channel.checkExchange(TICK_EXCHANGE),
-      options.onDead,
-    );
+    this.#silence = new SilenceWatch(options.clock, options.probe, options.onDead);
   }
 
   async start(queue: string): Promise<void> {
@@ -64,29 +72,43 @@ export class Consumer {
   }
 
   #onMessage(message: ConsumeMessage): void {
-    this.#silence.heard();
+    const { exchange, routingKey } = message.fields;
     this.options.beforeFirst();
     this.#newest = message;
     this.#unacknowledged += 1;
-    if (message.fields.exchange === TICK_EXCHANGE) {
+    if (exchange !== CONTROL_EXCHANGE) {
+      // Put into the queue directly, by its name: it says nothing of the way that tasks take.
+      this.#reject('misdirected', `a message that did not come through ${CONTROL_EXCHANGE}`);
+      this.#acknowledgeSoon();
+      return;
+    }
+    this.#silence.heard();
+    this.#proved();
+    if (routingKey === TICK_KEY) {
       this.#onTick(message.content);
       // Where nothing else comes, a timer would wake this process once more for each tick.
       this.#acknowledge();
     } else {
-      this.#onTask(message.content);
+      if (routingKey !== PROBE_KEY) this.#onTask(message);
       this.#acknowledgeSoon();
     }
   }
 
   #onTick(body: Buffer): void {
-    const tick = decodeTick(body);
-    if (tick) this.options.delivery.tick(tick);
-    else this.#reject('malformed_tick', 'a tick that is none');
+    const tick = decodeTick(body, this.options.secret);
+    if (tick.ok) this.options.delivery.tick(tick.tick);
+    else this.#reject(tick.reason, tick.detail);
   }
 
   /** The contract's rules (section 3.3), but for the epoch: a queue as young as its worker holds nothing older. */
-  #onTask(body: Buffer): void {
-    const decoded = decodeTask(body);
+  #onTask({ content, properties }: ConsumeMessage): void {
+    const { contentType } = properties as { contentType?: unknown };
+    if (contentType !== undefined && contentType !== JSON_TYPE) {
+      // kombu refuses these as well.
+      this.#reject('content_type', `a message whose content_type is not ${JSON_TYPE}`);
+      return;
+    }
+    const decoded = decodeTask(content);
     if (!decoded.ok) {
       if (decoded.reason !== 'foreign') this.#reject(decoded.reason, decoded.detail);
       return;
@@ -96,7 +118,7 @@ export class Consumer {
 
   #reject(reason: string, detail: string): void {
     this.options.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason });
-    this.options.complain.warn({ reason, detail }, 'a message on the bus is not a control task; ignored');
+    this.options.complain(reason).warn({ reason, detail }, 'a message on the bus is ignored');
   }
 
   #acknowledgeSoon(): void {

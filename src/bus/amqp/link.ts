@@ -1,8 +1,9 @@
-import { type ChannelModel, connect, type SocketOptions } from 'amqplib';
+import { type ChannelModel, connect, credentials, type SocketOptions } from 'amqplib';
 import { Backoff } from '../../core/backoff.js';
 import { sleep } from '../../core/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { explainBrokerError, maskUrl } from './broker-error.js';
+import { tlsOptions } from './tls.js';
 
 /** Connecting and setting up together. A broker that accepts and then says nothing must not hold us longer. */
 const ATTEMPT_DEADLINE_MS = 5_000;
@@ -118,7 +119,7 @@ export class Link {
     stopping.addEventListener('abort', onStop, { once: true });
     const deadline = setTimeout(() => cut(`no answer within ${ATTEMPT_DEADLINE_MS} ms`), ATTEMPT_DEADLINE_MS);
     try {
-      const connection = await connect(withHeartbeat(url), socketOptions(name, socket.signal));
+      const connection = await connect(withHeartbeat(url), socketOptions(url, name, socket.signal));
       const lost = new Promise<Error | undefined>((resolve) => connection.once('close', resolve));
       connection.on('error', () => {}); // 'close' follows and says the same
       await setUp(connection);
@@ -171,9 +172,21 @@ export class Link {
   }
 }
 
+/** amqplib reads only ASCII letters out of a URL. */
+function accountIn(url: string): ReturnType<typeof credentials.plain> {
+  const { username, password } = new URL(url);
+  return credentials.plain(decodeURIComponent(username), decodeURIComponent(password));
+}
+
 /** The type knows amqplib's options and TLS's, but not those of a plain socket. */
-function socketOptions(name: string, signal: AbortSignal): SocketOptions & { signal: AbortSignal } {
+function socketOptions(
+  url: string,
+  name: string,
+  signal: AbortSignal,
+): SocketOptions & { signal: AbortSignal } {
   return {
+    ...(tlsOptions(url) as SocketOptions),
+    credentials: accountIn(url),
     noDelay: true,
     // Node destroys the socket when it is aborted: before, during and after the handshake, half-open or not.
     signal,

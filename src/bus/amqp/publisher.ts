@@ -1,11 +1,21 @@
-import type { ConfirmChannel, Options } from 'amqplib';
+import type { ConfirmChannel, Message, Options } from 'amqplib';
 import { LightconeError } from '../../core/errors.js';
 import { withDeadline } from '../../core/lifecycle.js';
+import { explainBrokerError } from './broker-error.js';
 
 /** A broker that takes longer to confirm is as good as dead: the caller has to keep its cursor. */
 export const CONFIRM_DEADLINE_MS = 3_000;
 /** Frames that may wait for the socket before `publish` refuses; a message has two or three. */
 export const WRITE_BUFFER_FRAMES = 4_096;
+
+/** Whether any queue was bound to it; both are confirmed. */
+export type Outcome = 'routed' | 'unrouted';
+
+interface InFlight {
+  body: Buffer;
+  outcome: Outcome;
+  giveUp: (error: Error) => void;
+}
 
 export interface PublisherEvents {
   /** No confirm came in time. */
@@ -18,8 +28,7 @@ export class ConfirmPublisher {
   #blocked = false;
   #congested = false;
   #closed = false;
-  /** Rejects what is in flight: the broker says that it reads nothing more for now. */
-  #giveUp = new Set<(error: Error) => void>();
+  readonly #inFlight = new Set<InFlight>();
 
   constructor(
     private readonly channel: ConfirmChannel,
@@ -32,6 +41,14 @@ export class ConfirmPublisher {
     channel.on('close', () => {
       this.#closed = true;
     });
+    // It comes before the confirm, and names its message by nothing but the body.
+    channel.on('return', ({ content }: Message) => {
+      for (const message of this.#inFlight) if (message.body.equals(content)) message.outcome = 'unrouted';
+    });
+  }
+
+  get blocked(): boolean {
+    return this.#blocked;
   }
 
   get usable(): boolean {
@@ -49,7 +66,7 @@ export class ConfirmPublisher {
     this.#blocked = blocked;
     if (blocked) {
       // They may still arrive when the alarm is over: a duplicate, which is allowed.
-      for (const giveUp of [...this.#giveUp]) giveUp(unavailable(this.problem));
+      for (const { giveUp } of [...this.#inFlight]) giveUp(unavailable(this.problem));
     }
     this.events.onUsableChange();
   }
@@ -60,20 +77,20 @@ export class ConfirmPublisher {
     routingKey: string,
     body: Buffer,
     properties: Options.Publish,
-  ): Promise<void> {
+  ): Promise<Outcome> {
     if (!this.usable) throw unavailable(this.problem);
-    let giveUp!: (error: Error) => void;
-    const confirmed = new Promise<void>((resolve, reject) => {
-      giveUp = reject;
-      this.#giveUp.add(giveUp);
+    let message!: InFlight;
+    const confirmed = new Promise<Outcome>((resolve, reject) => {
+      message = { body, outcome: 'routed', giveUp: reject };
+      this.#inFlight.add(message);
       const roomForMore = this.channel.publish(
         exchange,
         routingKey,
         body,
-        properties,
+        { ...properties, mandatory: true },
         (error: Error | null) => {
-          if (error) reject(unavailable(error.message));
-          else resolve();
+          if (error) reject(unavailable(explainBrokerError(error)));
+          else resolve(message.outcome);
         },
       );
       if (!roomForMore) {
@@ -82,7 +99,7 @@ export class ConfirmPublisher {
       }
     });
     try {
-      await withDeadline(confirmed, CONFIRM_DEADLINE_MS, () => {
+      return await withDeadline(confirmed, CONFIRM_DEADLINE_MS, () => {
         this.events.onSilence();
         return unavailable(`no confirm within ${CONFIRM_DEADLINE_MS} ms`);
       });
@@ -90,7 +107,7 @@ export class ConfirmPublisher {
       // amqplib throws its own when the channel is just closing.
       throw error instanceof LightconeError ? error : unavailable(String(error));
     } finally {
-      this.#giveUp.delete(giveUp);
+      this.#inFlight.delete(message);
     }
   }
 }

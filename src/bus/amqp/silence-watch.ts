@@ -1,6 +1,5 @@
 import { onEachBeat } from '../../core/beat.js';
 import type { Clock } from '../../core/clock.js';
-import { withDeadline } from '../../core/lifecycle.js';
 
 const LOOK_MS = 500;
 /** Ticks come every second. */
@@ -8,24 +7,25 @@ const QUIET_MS = 1_500;
 const ANSWER_DEADLINE_MS = 1_500;
 
 /**
- * Finds a connection that is open and carries nothing. When nothing has been heard for a while, the broker is asked
- * something small; without an answer the connection is dead, some seconds before its heartbeats would tell. Without a
- * leader there are no ticks and the question is answered: nothing happens then.
+ * Finds a subscription that carries nothing: a dead connection, and as well one whose exchange, binding or queue is gone.
+ * When nothing was heard for a while, something is published that has to come back the same way. Without a leader there
+ * are no ticks and it does: nothing happens then.
  */
 export class SilenceWatch {
   #end: (() => void) | undefined;
   #heardAt = 0;
-  #asking = false;
+  #askedAt: number | undefined;
 
   constructor(
     private readonly clock: Clock,
-    private readonly ask: () => Promise<unknown>,
+    /** @returns false when nothing can be published now: then the silence says nothing */
+    private readonly ask: () => boolean,
     private readonly onDead: () => void,
   ) {}
 
   start(): void {
     this.heard();
-    this.#end ??= onEachBeat(LOOK_MS, this.clock, () => void this.#look());
+    this.#end ??= onEachBeat(LOOK_MS, this.clock, () => this.#look());
   }
 
   stop(): void {
@@ -33,22 +33,22 @@ export class SilenceWatch {
     this.#end = undefined;
   }
 
-  /** To be called for each message. */
+  /** To be called for each message that came through the exchange. */
   heard(): void {
     this.#heardAt = this.clock.monotonic();
+    this.#askedAt = undefined;
   }
 
-  async #look(): Promise<void> {
-    if (this.#asking || this.clock.monotonic() - this.#heardAt < QUIET_MS) return;
-    this.#asking = true;
-    try {
-      await withDeadline(this.ask(), ANSWER_DEADLINE_MS, () => new Error('no answer'));
-      this.heard();
-    } catch {
-      // Where the channel was closed in the meantime, its connection is being replaced already.
-      if (this.#end) this.onDead();
-    } finally {
-      this.#asking = false;
+  #look(): void {
+    const now = this.clock.monotonic();
+    if (now - this.#heardAt < QUIET_MS) return;
+    if (this.#askedAt === undefined) {
+      if (this.ask()) this.#askedAt = now;
+    } else if (now - this.#askedAt >= ANSWER_DEADLINE_MS) {
+      // Where this process stood still, the answer may lie in the socket: it is read before this is called.
+      setImmediate(() => {
+        if (this.#end && this.#askedAt !== undefined) this.onDead();
+      });
     }
   }
 }

@@ -2,20 +2,24 @@ import type { Channel } from 'amqplib';
 
 /** Galaxy's exchange, declared exactly as Galaxy declares it (contract section 3.1): other arguments would be refused. */
 export const CONTROL_EXCHANGE = 'galaxy_core_exchange';
-/** Lightcone's own: the leader's ticks. Durable like the other, so that a publisher never finds it gone. */
-export const TICK_EXCHANGE = 'lightcone_ticks';
 
 /** Both the literal routing key of 26.1 and the pattern that catches it; see the contract. */
 export const CONTROL_KEY = 'control.*';
-/** The newer form's key for what concerns web workers only. */
-export const WEB_KEY = 'web.control';
+/** The leader's ticks. No queue of Galaxy's is bound to this key or the next. */
+export const TICK_KEY = 'lightcone.tick';
+/** What a worker sends to hear whether anything reaches it. */
+export const PROBE_KEY = 'lightcone.probe';
+/**
+ * The one binding of a worker's queue: Galaxy's keys (`control.*`, and `web.control` of the newer form), ticks and probes.
+ * It is one, so that whatever comes through it proves the way of all the others.
+ */
+const EVERYTHING = '#';
 
 /** Some 30 MB in the broker at worst, when a worker reads nothing and the TTL has not come round yet. */
 const MAX_QUEUE_LENGTH = 100_000;
 
-export async function declareExchanges(channel: Channel): Promise<void> {
+export async function declareExchange(channel: Channel): Promise<void> {
   await channel.assertExchange(CONTROL_EXCHANGE, 'topic', { durable: true });
-  await channel.assertExchange(TICK_EXCHANGE, 'fanout', { durable: true });
 }
 
 /**
@@ -33,7 +37,5 @@ export async function declareQueue(channel: Channel, name: string, messageTtlMs:
     maxLength: MAX_QUEUE_LENGTH,
     overflow: 'drop-head',
   });
-  await channel.bindQueue(name, CONTROL_EXCHANGE, CONTROL_KEY);
-  await channel.bindQueue(name, CONTROL_EXCHANGE, WEB_KEY);
-  await channel.bindQueue(name, TICK_EXCHANGE, '');
+  await channel.bindQueue(name, CONTROL_EXCHANGE, EVERYTHING);
 }

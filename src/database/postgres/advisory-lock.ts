@@ -124,7 +124,7 @@ export class AdvisoryLock implements LeaderLock {
   }
 
   #createSession(): Session {
-    const sockets = new Sockets();
+    const sockets = new Sockets(this.#options.url);
     const id = randomBytes(4).toString('hex');
     const name = LABEL_PREFIX + this.#options.label.slice(0, 36) + SEPARATOR + id;
     const client = new pg.Client({

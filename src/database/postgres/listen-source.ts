@@ -170,7 +170,7 @@ export class ListenSource implements HintSource {
   }
 
   #createSession(): Session {
-    const sockets = new Sockets();
+    const sockets = new Sockets(this.#options.url);
     const subscriber = pgListen.default<Record<string, string>>(
       { ...clientOptions(this.#options.url, 'lightcone listen'), stream: sockets.stream },
       // Payloads are read below: a parse error inside pg-listen would count as a lost connection.

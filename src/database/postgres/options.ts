@@ -1,6 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import * as nodeTls from 'node:tls';
 import type { ClientBase, ClientConfig } from 'pg';
 import pg from 'pg';
+import { NegotiatingSocket, type TlsWish } from './negotiating-socket.js';
+import { passwordFromFile } from './password-file.js';
 
 const INT8 = 20;
 const TIMESTAMP = 1114;
@@ -31,13 +36,23 @@ export const SERVER_LIMITS = {
   idle_in_transaction_session_timeout: 10_000,
 } as const;
 
-/** A name in the URL would win over ours, by which the holder of the leader lock is known. */
-const withoutName = (url: string): string => url.replace(/([?&])application_name=[^&]*&?/, '$1');
-
-/** What every connection of Lightcone has in common. */
+/** What every connection of Lightcone has in common. @param url as `config/urls.ts` makes it: nothing is left open */
 export function clientOptions(url: string, applicationName = 'lightcone') {
+  const { host, port, user, password, database, parameters } = read(url);
+  const file = parameters.get('passfile');
   return {
-    connectionString: withoutName(url),
+    host,
+    port: Number(port),
+    user,
+    database,
+    password: async () => {
+      const found = password || (file && (await passwordFromFile(file, { host, port, database, user })));
+      if (found) return found;
+      throw new Error('the server asks for a password, and database_connection has none');
+    },
+    options: parameters.get('options') ?? undefined,
+    // The sockets see to that.
+    ssl: false,
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
@@ -60,11 +75,22 @@ export async function prepareSession(client: ClientBase): Promise<void> {
  * silent one takes for ever.
  */
 export class Sockets {
-  readonly #open = new Set<Socket>();
+  readonly #open = new Set<Duplex>();
+  readonly #create: () => Duplex;
+
+  constructor(url: string) {
+    const { host, parameters } = read(url);
+    const mode = parameters.get('sslmode') ?? 'prefer';
+    // As with libpq there is no TLS on a unix socket, whatever is asked for.
+    this.#create =
+      mode === 'disable' || host.startsWith('/')
+        ? () => new Socket()
+        : () => new NegotiatingSocket(wishOf(mode), () => tlsOptions(mode, parameters));
+  }
 
   /** For the driver's option `stream`. */
-  readonly stream = (): Socket => {
-    const socket = new Socket();
+  readonly stream = (): Duplex => {
+    const socket = this.#create();
     this.#open.add(socket);
     socket.once('close', () => this.#open.delete(socket));
     return socket;
@@ -75,9 +101,49 @@ export class Sockets {
   }
 }
 
-/** The URL as a log may show it: without its password. */
+const wishOf = (mode: string): TlsWish => (mode === 'allow' || mode === 'prefer' ? mode : 'require');
+
+/** Read for each connection, so that a renewed certificate is found. */
+function tlsOptions(mode: string, parameters: URLSearchParams): nodeTls.ConnectionOptions {
+  const file = (name: string): Buffer | undefined => {
+    const path = parameters.get(name);
+    return path === null ? undefined : readFileSync(path);
+  };
+  const root = parameters.get('sslrootcert');
+  const verified = mode.startsWith('verify') || (mode === 'require' && root !== null);
+  const name = parameters.get('tlsname');
+  return {
+    rejectUnauthorized: verified,
+    ca: root === null || root === 'system' ? [...authorities()] : file('sslrootcert'),
+    cert: file('sslcert'),
+    key: file('sslkey'),
+    passphrase: parameters.get('sslpassword') ?? undefined,
+    ...(name !== null && { host: name, servername: name }),
+    ...(mode !== 'verify-full' && { checkServerIdentity: () => undefined }),
+  };
+}
+
+/** Those that come with Node, and those of this system, which an administrator may have added to. */
+function* authorities(): Generator<string> {
+  yield* nodeTls.rootCertificates;
+  yield* nodeTls.getCACertificates?.('system') ?? [];
+}
+
+function read(url: string) {
+  const { hostname, port, username, password, pathname, searchParams } = new URL(url);
+  return {
+    host: decodeURIComponent(hostname.replace(/^\[(.*)\]$/, '$1')),
+    port: port || '5432',
+    user: decodeURIComponent(username),
+    password: decodeURIComponent(password),
+    database: decodeURIComponent(pathname.slice(1)),
+    parameters: searchParams,
+  };
+}
+
+/** The URL as a log may show it: where it goes, without the password. */
 export function maskUrl(url: string): string {
-  return url
-    .replace(/^([a-z+]+:\/\/[^:/?#@]*):[^/?#]*@/i, '$1:***@')
-    .replace(/([?&](?:ssl)?password=)[^&]*/gi, '$1***');
+  const { host, port, user, password, database } = read(url);
+  const shown = host.includes(':') ? `[${host}]` : host;
+  return `postgresql://${user}${password ? ':***' : ''}@${shown}:${port}/${database}`;
 }

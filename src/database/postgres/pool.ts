@@ -133,7 +133,7 @@ export class ConnectionPool {
 
   #open(): Generation {
     const { url, size, applicationName, logger } = this.#options;
-    const sockets = new Sockets();
+    const sockets = new Sockets(url);
     const pool = new pg.Pool({
       ...clientOptions(url, applicationName),
       ...(this.#sendLimits && SERVER_LIMITS),

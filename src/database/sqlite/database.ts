@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseSql } from '../../core/time.js';
@@ -9,6 +9,7 @@ import { SqliteConnection } from './connection.js';
 import { DataVersionSource } from './data-version-source.js';
 import { FileLock } from './file-lock.js';
 import { Mutex } from './mutex.js';
+import { makePrivate } from './private-file.js';
 
 export interface SqliteOptions {
   /** A path on a local disk; network file systems do not keep SQLite's locks. */
@@ -141,11 +142,7 @@ export class SqliteDatabase implements Database {
     let write: SqliteConnection | undefined;
     try {
       mkdirSync(dirname(this.#file), { recursive: true });
-      // A new one is its owner's alone: it holds API keys. One that another program watches is for that program to read.
-      // One that is there is not touched: closing a descriptor of it drops all locks that this process has on the file.
-      if (this.#journalMode === 'WAL' && !existsSync(this.#file)) {
-        closeSync(openSync(this.#file, 'a', 0o600));
-      }
+      makePrivate(this.#file);
       const opened = new SqliteConnection(this.#file, { readonly: false });
       write = opened;
       await opened.patiently(() => opened.exec(`PRAGMA journal_mode = ${this.#journalMode}`));

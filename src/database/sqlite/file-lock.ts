@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import BetterSqlite from 'better-sqlite3';
 import type { LeaderLock, LockHolder } from '../port.js';
 import { isBusy } from './connection.js';
+import { makePrivate } from './private-file.js';
 
 /** Another process's `holder()` has the file for a moment; longer than that, and somebody really holds it. */
 const BUSY_TIMEOUT_MS = 5;
@@ -71,6 +72,7 @@ export class FileLock implements LeaderLock {
   }
 
   #open(): BetterSqlite.Database {
+    makePrivate(this.file);
     return new BetterSqlite(this.file, { timeout: BUSY_TIMEOUT_MS });
   }
 

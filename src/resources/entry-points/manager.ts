@@ -9,6 +9,7 @@ import type { Announcer } from '../outbox/announcer.js';
 import type { EntryPointRow } from './repository.js';
 import * as repository from './repository.js';
 import type { SessionMap } from './session-map.js';
+import type { TargetRules } from './target-rules.js';
 
 /** Column values as they were sent; what is undefined stays as it is. */
 export interface EntryPointFields {
@@ -35,6 +36,7 @@ export class EntryPointManager {
     private readonly db: Database,
     private readonly map: SessionMap,
     private readonly announcer: Announcer,
+    private readonly rules: TargetRules,
   ) {}
 
   running(owner: Owner): Promise<EntryPointRow[]> {
@@ -54,11 +56,12 @@ export class EntryPointManager {
     return row;
   }
 
-  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, PARAMETER_INVALID */
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, ADMIN_REQUIRED, PARAMETER_INVALID */
   create(caller: Caller, job: JobChoice, fields: EntryPointFields): Promise<EntryPointRow> {
     return this.#change(async (tx) => {
       const jobId = 'jobId' in job ? job.jobId : await newJob(tx, job);
       refuseOthers(caller, await repository.findJob(tx, jobId), 'job');
+      this.rules.check(caller, { ...fields });
       return repository.insert(tx, jobId, [
         // 32 hex digits, as the proxy's host names take them.
         ['token', randomBytes(16).toString('hex')],
@@ -68,12 +71,13 @@ export class EntryPointManager {
     });
   }
 
-  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, PARAMETER_INVALID */
+  /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, ADMIN_REQUIRED, PARAMETER_INVALID */
   configure(caller: Caller, id: number, fields: EntryPointFields): Promise<EntryPointRow> {
     return this.#change(async (tx) => {
       await repository.lock(tx, [id]);
       const row = present(await repository.find(tx, id));
       refuseOthers(caller, row, 'entry point');
+      this.rules.check(caller, { ...fields });
       const host = fields.host ?? row.host ?? undefined;
       const port = fields.port ?? row.port ?? undefined;
       await repository.update(tx, id, [...valuesOf(fields), ['configured', isConfigured({ host, port })]]);

@@ -16,6 +16,10 @@ import { type TargetSettings, targetOf } from './target.js';
 
 const TAG = 'entry points';
 const host = Type.String({ minLength: 1, maxLength: 255, pattern: '^[A-Za-z0-9._:\\[\\]-]+$' });
+/** Nothing that could end a line of a header, or a header's name. */
+const headerName = Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$" });
+const protocol = Type.String({ pattern: '^[A-Za-z][A-Za-z0-9+.-]{0,31}$' });
+const urlPart = Type.String({ maxLength: 2_000, pattern: '^[^\\u0000-\\u0020\\u007f]*$' });
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
 
 const fields = {
@@ -24,11 +28,11 @@ const fields = {
   tool_port: Type.Optional(port),
   host: Type.Optional(host),
   port: Type.Optional(port),
-  protocol: Type.Optional(nullable(text(32))),
-  entry_url: Type.Optional(nullable(text(2_000))),
+  protocol: Type.Optional(nullable(protocol)),
+  entry_url: Type.Optional(nullable(urlPart)),
   requires_domain: Type.Optional(Type.Boolean()),
   requires_path_in_url: Type.Optional(Type.Boolean()),
-  requires_path_in_header_named: Type.Optional(nullable(text(255))),
+  requires_path_in_header_named: Type.Optional(nullable(headerName)),
   info: Type.Optional(nullable(Type.Object({}))),
 };
 const createBody = Type.Object({
@@ -153,7 +157,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
       schema: {
         params: idParams,
         body: configureBody,
-        ...about(TAG, 'Say where it listens (owner or administrator)'),
+        ...about(TAG, 'Rename it (owner), say where it leads (administrator)'),
       },
     },
     async (request) => {

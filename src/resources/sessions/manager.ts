@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, SessionId, UserId } from '../../core/events.js';
+import { Limiter } from '../../core/limiter.js';
+import { LIMITS } from '../../core/limits.js';
 import { utcNow } from '../../database/dialect.js';
 import { verifyPassword } from '../../database/passwords.js';
 import type { Database, Sql } from '../../database/port.js';
@@ -23,7 +25,19 @@ export interface Visitor {
 /** Tells the caller's own process that a session is over, so that nothing remembered of it counts. */
 export type ForgetSession = (sessionId: SessionId) => void;
 
+export interface Account {
+  id: UserId;
+  password: string;
+}
+
+const SIGN_INS_WAITING = 100;
+const NEW_SESSIONS_WAITING = 200;
+
 export class SessionManager {
+  // Scrypt takes a thread of the pool, and a new session the write lock: others want them too.
+  readonly #signIns = new Limiter(LIMITS.signInsAtOnce.value, SIGN_INS_WAITING);
+  readonly #newSessions = new Limiter(LIMITS.newSessionsAtOnce.value, NEW_SESSIONS_WAITING);
+
   constructor(
     private readonly db: Database,
     private readonly announcer: Announcer,
@@ -32,10 +46,25 @@ export class SessionManager {
 
   /** With a new history as its current one. */
   anonymous(visitor: Visitor): Promise<NewSession> {
-    return this.db.transaction(async (tx) => {
-      const historyId = await insertHistory(tx, null, UNNAMED);
-      return insertSession(tx, { userId: null, historyId, previous: null, visitor });
-    });
+    return this.#newSessions.run(
+      () =>
+        this.db.transaction(async (tx) => {
+          const historyId = await insertHistory(tx, null, UNNAMED);
+          return insertSession(tx, { userId: null, historyId, previous: null, visitor });
+        }),
+      'stranger',
+    );
+  }
+
+  /** @param login e-mail or name, in any spelling that `normalLogin` makes one */
+  async account(login: string): Promise<Account | undefined> {
+    const [row] = await this.db.all<{ id: number; password: string }>(
+      `SELECT id, password FROM galaxy_user
+        WHERE (lower(email) = $1 OR username = $1) AND (deleted IS NULL OR deleted = false)
+          AND (purged IS NULL OR purged = false)`,
+      [normalLogin(login)],
+    );
+    return row;
   }
 
   /**
@@ -45,11 +74,12 @@ export class SessionManager {
    */
   async login(
     caller: Principal,
-    { login, password }: { login: string; password: string },
+    account: Account | undefined,
+    password: string,
     visitor: Visitor,
   ): Promise<NewSession & { userId: UserId }> {
-    const account = await this.#account(login);
-    if (!(await verifyPassword(password, account?.password)) || !account) {
+    const isRight = await this.#signIns.run(() => verifyPassword(password, account?.password), 'stranger');
+    if (!isRight || !account) {
       throw new LightconeError('CREDENTIALS_INVALID', 'no such user, or the password is wrong');
     }
     const { id: userId } = account;
@@ -77,16 +107,6 @@ export class SessionManager {
     this.forget(sessionId);
   }
 
-  async #account(login: string): Promise<{ id: UserId; password: string } | undefined> {
-    const [row] = await this.db.all<{ id: number; password: string }>(
-      `SELECT id, password FROM galaxy_user
-        WHERE (lower(email) = $1 OR username = $1) AND (deleted IS NULL OR deleted = false)
-          AND (purged IS NULL OR purged = false)`,
-      [login.trim().toLowerCase()],
-    );
-    return row;
-  }
-
   /** Histories and interactive tools of the anonymous session. @returns its current history, if that was among them */
   async #takeOver(tx: Sql, sessionId: SessionId, userId: UserId): Promise<HistoryId | undefined> {
     const now = utcNow(tx.dialect);
@@ -109,6 +129,9 @@ export class SessionManager {
     return taken.find(({ id }) => id === session?.current_history_id)?.id;
   }
 }
+
+/** One spelling of a name: it is what is looked up and what is counted. */
+export const normalLogin = (login: string): string => login.normalize('NFKC').trim().toLowerCase();
 
 async function insertSession(
   tx: Sql,

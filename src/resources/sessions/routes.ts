@@ -3,20 +3,25 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Principal } from '../../core/events.js';
+import { LIMITS } from '../../core/limits.js';
+import type { Addresses } from '../../http/addresses.js';
 import type { App } from '../../http/app.js';
+import type { RequestLimits, TokenBuckets } from '../../http/rate-limit.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
 import { HistoryForms } from '../histories/forms.js';
 import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
 import { about, text } from '../schemas.js';
 import { type CookieSettings, setSessionCookie } from './cookie.js';
-import type { SessionManager } from './manager.js';
+import { normalLogin, type SessionManager } from './manager.js';
 
 export interface SessionRouteDeps extends RouteContext {
   sessions: SessionManager;
   histories: HistoryManager;
   cookie: CookieSettings;
+  addresses: Addresses;
+  limits: Pick<RequestLimits, 'take'>;
   /** Limits how often a password may be guessed. */
-  attempts: { take(caller: string, message: string): void };
+  attempts: Pick<TokenBuckets, 'takeOf'>;
 }
 
 const TAG = 'sessions';
@@ -26,9 +31,9 @@ const currentQuery = Type.Object({
 });
 
 export function registerSessions(app: App, deps: SessionRouteDeps): void {
-  const { authenticator, idCodec, sessions, histories, cookie, attempts } = deps;
+  const { authenticator, idCodec, sessions, histories, cookie, addresses, limits, attempts } = deps;
   const forms = new HistoryForms(histories, (id) => idCodec.encodeId(id), app.prefix);
-  const visitorOf = (request: FastifyRequest) => ({ address: request.ip });
+  const visitorOf = (request: FastifyRequest) => ({ address: addresses.of(request) });
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
     setSessionCookie(request, reply, cookie, idCodec.encodeSessionKey(sessionKey));
 
@@ -41,7 +46,10 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
 
   app.post(
     '/api/sessions',
-    { schema: about(TAG, 'A new anonymous session, with a history') },
+    {
+      schema: about(TAG, 'A new anonymous session, with a history'),
+      config: { cost: LIMITS.newSessionCost.value },
+    },
     async (request, reply) => {
       const caller = await introduce(request, reply);
       return forms.detailed(await histories.current(caller));
@@ -55,12 +63,16 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
         body: loginBody,
         ...about(TAG, 'Sign in with e-mail or name; takes anonymous histories over'),
       },
+      config: { cost: LIMITS.loginCost.value },
     },
     async (request, reply) => {
-      const { login } = request.body;
-      attempts.take(`${request.ip} ${login.toLowerCase()}`, 'too many attempts to sign in; wait a moment');
+      const { login, password } = request.body;
+      const account = await sessions.account(login);
+      // By account, where there is one: it has two names.
+      const name = account ? `#${account.id}` : normalLogin(login);
+      attempts.takeOf(addresses, request, 1, 'too many attempts to sign in; wait a moment', name);
       const caller = await authenticator.authenticate(request);
-      const { userId, sessionKey } = await sessions.login(caller, request.body, visitorOf(request));
+      const { userId, sessionKey } = await sessions.login(caller, account, password, visitorOf(request));
       giveCookie(request, reply, sessionKey);
       return { id: idCodec.encodeId(userId) };
     },
@@ -85,6 +97,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
       const known = since === undefined ? undefined : parseMoment(since, 'since');
       const principal = await authenticator.authenticate(request);
       const isNobody = ownerOf(principal) === undefined && principal.credential.kind === 'none';
+      if (isNobody) limits.take(request, principal, LIMITS.newSessionCost.value);
       const row = await histories.current(isNobody ? await introduce(request, reply) : principal);
       reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
       if (known !== undefined && updateTimeOf(row) <= known) return 'null';

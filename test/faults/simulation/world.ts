@@ -1,6 +1,7 @@
 /** A whole simulated installation, the faults that happen to it, and the question whether a tab missed something. */
 import { ConnectionManager } from '../../../src/connections/manager.js';
 import type { HistoryId, Principal } from '../../../src/core/events.js';
+import { EVENTS } from '../../../src/events/registry.js';
 import { HistoryAuditMonitor } from '../../../src/monitor/history-audit-monitor.js';
 import { createLogger } from '../../../src/telemetry/logger.js';
 import { noMetrics } from '../../../src/telemetry/metrics.js';
@@ -101,6 +102,7 @@ export class SimWorker {
     this.process = new SimProcess(name);
     this.bus = new SimBus(world.broker, this.process);
     this.manager = new ConnectionManager({
+      kinds: EVENTS,
       config: {
         enabled: true,
         attachToGalaxy: scenario.attached,
@@ -111,9 +113,11 @@ export class SimWorker {
         heartbeatSeconds: 5,
         pollIntervalSeconds: 2,
         resumeOverlapSeconds: scenario.overlapSeconds,
+        nodeInternals: false,
         recentWindowSeconds: scenario.recentWindowSeconds,
         maxConnections: 100,
         maxConnectionsPerUser: 100,
+        maxConnectionsPerAddress: 0,
         drainTimeoutSeconds: 10,
         writeTimeoutSeconds: 20,
         permissionCheckSeconds: 30,

@@ -7,7 +7,7 @@
  * - `Batch`: the frames that arrived for a tab in one event-loop turn, as the one buffer that goes out in one write. Nothing
  *   is encoded but what goes out.
  */
-import type { Cursor, EventKind, Micros } from '../core/events.js';
+import type { Cursor } from '../core/events.js';
 import { formatIso } from '../core/time.js';
 
 /** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
@@ -18,21 +18,27 @@ export class Position {
   }
 }
 
-/** What a `history_update` says; kept beside its bytes so that two waiting ones can become one. */
-export interface HistoryUpdate {
-  /** Encoded ids. */
-  readonly ids: readonly string[];
-  readonly updateTime: Micros | undefined;
+/** How events of one kind that wait for the same tab become one. */
+export interface MergeRule<Content, Waiting> {
+  begin(content: Content): Waiting;
+  /** @returns false when the waiting event has grown too large: the queue then overflows */
+  add(waiting: Waiting, content: Content): boolean;
+  frame(waiting: Waiting, position: Position): Frame;
 }
 
 export class Frame {
   private asBatch: Batch | undefined;
 
   constructor(
-    readonly kind: EventKind | 'comment',
+    /** Name of the event, or `comment`. */
+    readonly kind: string,
     readonly text: string,
     readonly position: Position,
-    readonly update?: HistoryUpdate,
+    /** Undefined for what never merges. */
+    // biome-ignore lint/suspicious/noExplicitAny: a rule is only ever given the content that its own kind made
+    readonly merge: MergeRule<any, any> | undefined = undefined,
+    /** What the event says; kept beside its text for `merge`. */
+    readonly content: unknown = undefined,
   ) {}
 
   /** The batch that consists of this frame only. */
@@ -103,22 +109,15 @@ export const LAST_CHUNK = Buffer.from('0\r\n\r\n', 'latin1');
  * The text of one event. Data of several lines becomes several `data:` lines: a payload passes through unchanged as the
  * contract asks, but it can never end its frame or begin a field of its own.
  */
-export function frameText(kind: EventKind, data: string, position: Position | undefined): string {
+export function frameText(kind: string, data: string, position: Position | undefined): string {
   const lines = /[\r\n]/.test(data) ? data.split(/\r\n|\r|\n/).join('\ndata: ') : data;
   return position === undefined
     ? `event: ${kind}\ndata: ${lines}\n\n`
     : `event: ${kind}\ndata: ${lines}\nid: ${position.text}\n\n`;
 }
 
-export function eventFrame(kind: EventKind, data: string, position: Position): Frame {
+export function eventFrame(kind: string, data: string, position: Position): Frame {
   return new Frame(kind, frameText(kind, data, position), position);
-}
-
-export function historyUpdateFrame(update: HistoryUpdate, position: Position): Frame {
-  const ids = `{"history_ids":${JSON.stringify(update.ids)}`;
-  const data =
-    update.updateTime === undefined ? `${ids}}` : `${ids},"update_time":"${formatIso(update.updateTime)}"}`;
-  return new Frame('history_update', frameText('history_update', data, position), position, update);
 }
 
 /** A comment that moves the browser's cursor: an `id:` in a block without data sets it and fires no event. */

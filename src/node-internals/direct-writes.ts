@@ -1,10 +1,7 @@
 /**
  * Writes to a socket's handle, past the stream that `net.Socket` is: a stream's states, its request object and its tick
  * cost a tenth of a delivery (docs/performance.md), and a tab, which is never written to while bytes of it wait, needs none
- * of it.
- *
- * Node has no public call for this. What is used here is looked for at the start; where it is missing, or forbidden by
- * Node's `--permission`, and for everything but a plain socket, tabs are written to as streams, which works the same.
+ * of it. Node's `--permission` forbids it.
  */
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
@@ -40,24 +37,36 @@ interface StreamWrap {
   kLastWriteWasAsync: number;
 }
 
-const streamWrap = findStreamWrap();
-
-/** @returns undefined where `out` must be written to as a stream */
-export function handleOf(out: Writable): SocketHandle | undefined {
-  // Not a descendant: TLS is one. Nor a socket with bytes of its own: what is written past it would overtake them.
-  const plain = out.writableLength === 0 && out.constructor === Socket;
-  if (streamWrap === undefined || !plain) return undefined;
-  const handle = (out as { _handle?: SocketHandle | null })._handle;
-  return typeof handle?.writeBuffer === 'function' ? handle : undefined;
+export interface DirectWrites<Tab extends Owner> {
+  /** @returns undefined where `out` must be written to as a stream */
+  handleOf(out: Writable): SocketHandle | undefined;
+  /**
+   * The order of bytes is kept, whatever was written before. A connection that is broken ends as any other does.
+   *
+   * @param handle of `tab`, from `handleOf`
+   * @returns whether nothing waits: false, and `onSent` will be called
+   */
+  write(tab: Tab, handle: SocketHandle, bytes: Buffer): boolean;
 }
 
-export class DirectWrites<Tab extends Owner> {
+/** @param onSent the system has taken all bytes of a tab for which `write` returned false */
+export type CreateDirectWrites = <Tab extends Owner>(onSent: (tab: Tab) => void) => DirectWrites<Tab>;
+
+/** @returns undefined where this Node lacks what it needs */
+export function findDirectWrites(): CreateDirectWrites | undefined {
+  const streamWrap = findStreamWrap();
+  return streamWrap && ((onSent) => new StreamWrapWrites(streamWrap, onSent));
+}
+
+class StreamWrapWrites<Tab extends Owner> implements DirectWrites<Tab> {
   /** One for all writes until Node has to keep it. */
   private request: WriteRequest | undefined;
   private readonly oncomplete: WriteRequest['oncomplete'];
 
-  /** @param onSent the system has taken all bytes of a tab for which `write` returned false */
-  constructor(onSent: (tab: Tab) => void) {
+  constructor(
+    private readonly streamWrap: StreamWrap,
+    onSent: (tab: Tab) => void,
+  ) {
     this.oncomplete = function (status) {
       const tab = this.owner as Tab;
       if (status === 0) onSent(tab);
@@ -65,14 +74,15 @@ export class DirectWrites<Tab extends Owner> {
     };
   }
 
-  /**
-   * The order of bytes is kept, whatever was written before. A connection that is broken ends as any other does.
-   *
-   * @param handle of `tab`, from `handleOf`
-   * @returns whether nothing waits: false, and `onSent` will be called
-   */
+  handleOf(out: Writable): SocketHandle | undefined {
+    // Not a descendant: TLS is one. Nor a socket with bytes of its own: what is written past it would overtake them.
+    if (out.writableLength > 0 || out.constructor !== Socket) return undefined;
+    const handle = (out as { _handle?: SocketHandle | null })._handle;
+    return typeof handle?.writeBuffer === 'function' ? handle : undefined;
+  }
+
   write(tab: Tab, handle: SocketHandle, bytes: Buffer): boolean {
-    const { WriteWrap, streamBaseState, kLastWriteWasAsync } = streamWrap!;
+    const { WriteWrap, streamBaseState, kLastWriteWasAsync } = this.streamWrap;
     if (this.request === undefined) {
       this.request = new WriteWrap();
       this.request.oncomplete = this.oncomplete;

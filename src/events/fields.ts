@@ -71,3 +71,31 @@ export function moment(name: string, value: unknown): Micros {
   if (read === undefined) throw new FieldError(`${name} is not an ISO date-time`);
   return read;
 }
+
+/** Missing, null and empty all mean that the event has no id. */
+export function optionalEventId<T extends { eventId?: string }>(task: T, { event_id }: JsonObject): T {
+  if (!absent(event_id) && event_id !== '') task.eventId = shortText('event_id', event_id);
+  return task;
+}
+
+/** A missing payload counts as an empty object (contract section 3.4). */
+export const payload = (kwargs: JsonObject): string =>
+  absent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
+
+/** Who a task concerns: a user, a session or both; neither is a mistake. */
+export function owner(kwargs: JsonObject): { userId?: number; sessionId?: number } {
+  const who = {
+    ...optionalId('userId', 'user_id', kwargs.user_id),
+    ...optionalId('sessionId', 'session_id', kwargs.session_id),
+  };
+  if (who.userId === undefined && who.sessionId === undefined) {
+    throw new FieldError('user_id and session_id are both missing');
+  }
+  return who;
+}
+
+export function encodedId(kwargs: JsonObject): string {
+  const encoded = shortText('history_id', kwargs.history_id);
+  if (!/^[0-9a-f]+$/.test(encoded)) throw new FieldError('history_id is not an encoded id');
+  return encoded;
+}

@@ -1,0 +1,138 @@
+/**
+ * What libpq, and so Galaxy, makes of everything that a connection string leaves open: service file, `PG*` variables, files
+ * in the home folder, and its own defaults, in this order.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { SettingError } from './setting-error.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Options that are used here, and the variable of each. */
+const VARIABLES = {
+  host: 'PGHOST',
+  hostaddr: 'PGHOSTADDR',
+  port: 'PGPORT',
+  dbname: 'PGDATABASE',
+  user: 'PGUSER',
+  password: 'PGPASSWORD',
+  passfile: 'PGPASSFILE',
+  options: 'PGOPTIONS',
+  sslmode: 'PGSSLMODE',
+  sslrootcert: 'PGSSLROOTCERT',
+  sslcert: 'PGSSLCERT',
+  sslkey: 'PGSSLKEY',
+  sslpassword: undefined,
+} as const;
+type Option = keyof typeof VARIABLES;
+export type LibpqOptions = Partial<Record<Option, string>>;
+
+/** Options that libpq knows and that change nothing here: time-outs and names of our own are used, and no Kerberos. */
+const WITHOUT_EFFECT =
+  /^(application_name|fallback_application_name|client_encoding|connect_timeout|keepalives.*|tcp_user_timeout|gss.*|krbsrvname|sslcompression|sslsni|service|requiressl|target_session_attrs)$/;
+
+const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
+const DEBIAN_SOCKETS = '/var/run/postgresql';
+const DEBIAN_SERVICES = '/etc/postgresql-common/pg_service.conf';
+
+/**
+ * @param given what the URL holds, as SQLAlchemy hands it to the driver
+ * @throws SettingError for what libpq refuses, too
+ */
+export function completeOptions(
+  given: ReadonlyMap<string, string>,
+  env: Environment,
+): { options: LibpqOptions; warnings: string[] } {
+  const home = env.HOME || account()?.homedir || '/';
+  const service = given.get('service') ?? env.PGSERVICE;
+  const fromService = service ? readService(service, env, home) : new Map<string, string>();
+  const options: LibpqOptions = {};
+  for (const [name, variable] of Object.entries(VARIABLES) as [Option, string | undefined][]) {
+    const value =
+      given.get(name) ?? fromService.get(name) ?? (variable === undefined ? undefined : env[variable]);
+    if (value) options[name] = value;
+  }
+  const unknown = [...given.keys(), ...fromService.keys()].filter(
+    (name) => !(name in VARIABLES) && !WITHOUT_EFFECT.test(name) && name !== 'ssl',
+  );
+  options.host ??= DEBIAN_SOCKETS;
+  options.port ??= '5432';
+  options.user ??= accountName();
+  options.dbname ??= options.user;
+  readTls(options, given.get('ssl'), home);
+  options.passfile ??= join(home, '.pgpass');
+  return { options, warnings: unknown.map((name) => `the parameter ${name} of the URL is not used`) };
+}
+
+/** The name of the account that runs this process, whatever `USER` says or does not say (cron, containers). */
+function accountName(): string {
+  const name = account()?.username;
+  if (name === undefined) {
+    throw new SettingError(
+      'names no user, and the account of this process has no name; write postgresql://user@…',
+    );
+  }
+  return name;
+}
+
+function account(): { username: string; homedir: string } | undefined {
+  try {
+    return userInfo();
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param ssl the spelling of asyncpg and pg8000, which libpq does not know: a wish for TLS all the same */
+function readTls(options: LibpqOptions, ssl: string | undefined, home: string): void {
+  if (ssl !== undefined && options.sslmode === undefined) {
+    options.sslmode = MODES.includes(ssl) ? ssl : /^(false|0|off|no)$/i.test(ssl) ? 'disable' : 'require';
+  }
+  options.sslmode ??= 'prefer';
+  if (!MODES.includes(options.sslmode)) {
+    throw new SettingError(`has an unknown sslmode; write ${MODES.join(', ')}`);
+  }
+  const byDefault = (name: 'sslrootcert' | 'sslcert' | 'sslkey', file: string): void => {
+    const path = join(home, '.postgresql', file);
+    if (options[name] === undefined && existsSync(path)) options[name] = path;
+  };
+  byDefault('sslrootcert', 'root.crt');
+  byDefault('sslcert', 'postgresql.crt');
+  if (options.sslcert !== undefined) byDefault('sslkey', 'postgresql.key');
+  if (options.sslmode === 'verify-ca' && options.sslrootcert === undefined) {
+    throw new SettingError(
+      'has sslmode=verify-ca without sslrootcert=FILE; add it or write sslmode=verify-full',
+    );
+  }
+  for (const name of ['sslrootcert', 'sslcert', 'sslkey'] as const) {
+    const path = options[name];
+    if (path !== undefined && path !== 'system' && options.sslmode !== 'disable' && !existsSync(path)) {
+      throw new SettingError(`names a file that is not there: ${name}=${path}`);
+    }
+  }
+}
+
+function readService(name: string, env: Environment, home: string): Map<string, string> {
+  const files = env.PGSERVICEFILE
+    ? [env.PGSERVICEFILE]
+    : [
+        join(home, '.pg_service.conf'),
+        env.PGSYSCONFDIR ? join(env.PGSYSCONFDIR, 'pg_service.conf') : DEBIAN_SERVICES,
+      ];
+  for (const file of files.filter((path) => existsSync(path))) {
+    const lines = readFileSync(file, 'utf8')
+      .split('\n')
+      .map((line) => line.trim());
+    const start = lines.indexOf(`[${name}]`);
+    if (start === -1) continue;
+    const end = lines.findIndex((line, at) => at > start && line.startsWith('['));
+    return new Map(
+      lines
+        .slice(start + 1, end === -1 ? undefined : end)
+        .filter((line) => line.includes('=') && !line.startsWith('#'))
+        .map((line) => [line.slice(0, line.indexOf('=')).trim(), line.slice(line.indexOf('=') + 1).trim()]),
+    );
+  }
+  throw new SettingError(`names the service "${name}", which stands in none of: ${files.join(', ')}`);
+}

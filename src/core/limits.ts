@@ -1,0 +1,103 @@
+/**
+ * Every limit that is no setting, and beside it what the settings limit: one table, from which the page on security is made.
+ */
+export interface Limit {
+  value: number;
+  unit: string;
+  /** Of what, and counted by whom. */
+  what: string;
+  by: string;
+  beyond: string;
+}
+
+const limit = (value: number, unit: string, what: string, by: string, beyond: string): Limit => ({
+  value,
+  unit,
+  what,
+  by,
+  beyond,
+});
+
+const SLOW_DOWN = '429 with Retry-After';
+
+export const LIMITS = {
+  placesForUsers: limit(
+    10,
+    '% of max_connections',
+    'streams kept for users who signed in',
+    'worker',
+    '503 with Retry-After for everybody else; nobody connected is evicted',
+  ),
+  burstSeconds: limit(
+    10,
+    'times api_rate_limit',
+    'requests at once',
+    'user; address where there is none',
+    SLOW_DOWN,
+  ),
+  newSessionCost: limit(10, 'requests', 'what a new anonymous session counts as', 'address', SLOW_DOWN),
+  loginCost: limit(10, 'requests', 'what an attempt to sign in counts as', 'address', SLOW_DOWN),
+  wrongCredentialCost: limit(
+    10,
+    'requests',
+    'what a wrong key or cookie counts as, in a count of its own',
+    'address',
+    'its unknown credentials wait behind each other; what is known already goes on',
+  ),
+  guessesWaiting: limit(
+    100,
+    'look-ups',
+    'of unknown credentials from addresses that showed many wrong ones',
+    'worker',
+    `${SLOW_DOWN}; a stream is told to come back`,
+  ),
+  lookupsWaiting: limit(
+    10_000,
+    'look-ups',
+    'of unknown credentials at a time',
+    'worker',
+    `${SLOW_DOWN}; a stream is told to come back`,
+  ),
+  subscriptionCost: limit(
+    1,
+    'request',
+    'what each history id in a subscription counts as',
+    'user; address',
+    SLOW_DOWN,
+  ),
+  subscriptionIds: limit(
+    200,
+    'ids',
+    'in one subscription request, and history_id of one stream',
+    'request',
+    '400',
+  ),
+  subscriptionsAtOnce: limit(
+    16,
+    'messages',
+    'of subscriptions that wait for the broker; users go before strangers',
+    'worker',
+    'they wait; 503 with Retry-After where more than 10,000 do',
+  ),
+  signInsAtOnce: limit(
+    2,
+    'passwords',
+    'checked at a time',
+    'worker',
+    'they wait; 503 with Retry-After where more than 100 do',
+  ),
+  signInsPerName: limit(
+    10,
+    'attempts',
+    'to sign in at once, then one each 10 s',
+    'address and account',
+    SLOW_DOWN,
+  ),
+  newSessionsAtOnce: limit(
+    2,
+    'sessions',
+    'made for strangers at a time',
+    'worker',
+    'they wait; 503 with Retry-After where more than 200 do',
+  ),
+} as const satisfies Record<string, Limit>;

@@ -1,0 +1,34 @@
+import { readFile, stat } from 'node:fs/promises';
+
+export interface PasswordQuestion {
+  host: string;
+  port: string;
+  database: string;
+  user: string;
+}
+
+/** Where a connection by unix socket is looked up: under `localhost`, as long as it is the usual folder. */
+const SOCKET_FOLDER = '/var/run/postgresql';
+
+/**
+ * The password for a connection, from a file as libpq reads it: `host:port:database:user:password` lines, the first that
+ * fits, `*` for anything, `\` before a colon that is meant. Read when the server asks, so that a new one is found.
+ */
+export async function passwordFromFile(file: string, asked: PasswordQuestion): Promise<string | undefined> {
+  const found = await stat(file).catch(() => undefined);
+  // libpq leaves a file alone that others may read.
+  if (!found?.isFile() || (found.mode & 0o077) !== 0) return undefined;
+  const host = asked.host.startsWith(SOCKET_FOLDER) ? 'localhost' : asked.host;
+  const wanted = [host, asked.port, asked.database, asked.user];
+  for (const line of (await readFile(file, 'utf8')).split(/\r?\n/)) {
+    if (line.startsWith('#')) continue;
+    const fields = [...line.matchAll(/((?:\\.|[^:\\])*)(?::|$)/g)].map(([, field]) => field!);
+    if (fields.length < 5 || !wanted.every((value, at) => fits(fields[at]!, value))) continue;
+    // The password may hold colons that nobody escaped.
+    return plain(line.slice(fields.slice(0, 4).join(':').length + 1));
+  }
+  return undefined;
+}
+
+const fits = (pattern: string, value: string): boolean => pattern === '*' || plain(pattern) === value;
+const plain = (text: string): string => text.replace(/\\(.)/g, '$1');

@@ -1,0 +1,43 @@
+/** Control tasks that are no events: they change what a worker does. */
+import type { HistoryViewerTask, ReconfigureWatcherTask } from '../core/events.js';
+import { encodedId, owner } from './fields.js';
+import { historyFrames } from './history-update.js';
+import type { TaskKind } from './kind.js';
+import type { JsonValue } from './python-json.js';
+
+const viewerTask = (name: HistoryViewerTask['task']): TaskKind<HistoryViewerTask> => ({
+  task: {
+    name,
+    read: (kwargs) => ({ task: name, historyId: encodedId(kwargs), ...owner(kwargs) }),
+    write({ historyId, userId, sessionId }) {
+      const kwargs = new Map<string, JsonValue>([['history_id', historyId]]);
+      if (userId !== undefined) kwargs.set('user_id', userId);
+      if (sessionId !== undefined) kwargs.set('session_id', sessionId);
+      return kwargs;
+    },
+  },
+  deliver({ historyId, ...viewer }, streams) {
+    const id = streams.decodeId(historyId);
+    if (id === undefined) return undefined;
+    if (name === 'unsubscribe_history_viewer') {
+      streams.unsubscribe(viewer, id);
+      return undefined;
+    }
+    const frames = historyFrames([id], undefined, streams);
+    for (const stream of streams.subscribe(viewer, id)) streams.to(stream, frames);
+    return undefined;
+  },
+});
+
+export const subscribeHistoryViewer = viewerTask('subscribe_history_viewer');
+export const unsubscribeHistoryViewer = viewerTask('unsubscribe_history_viewer');
+
+/** For the election, not for streams. */
+export const reconfigureWatcher: TaskKind<ReconfigureWatcherTask> = {
+  task: {
+    name: 'reconfigure_watcher',
+    read: () => ({ task: 'reconfigure_watcher' }),
+    write: () => new Map(),
+  },
+  deliver: () => undefined,
+};

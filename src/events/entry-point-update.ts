@@ -1,0 +1,84 @@
+/** "Your interactive tools changed." It says nothing but that. */
+import type { EntryPointUpdateTask } from '../core/events.js';
+import { optionalEventId, owner } from './fields.js';
+import { Frame, frameText, type MergeRule, type Position } from './frame.js';
+import { type EventKind, type FrameMaker, readByOwner, START_OVER } from './kind.js';
+import type { JsonValue } from './python-json.js';
+
+const EVENT = 'entry_point_update';
+/** Stands in the place of a history id in the recent log. */
+const SUBJECT = 0;
+
+export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
+  event: EVENT,
+  audience: 'the user, or the session of an anonymous owner',
+  data: '`{}`',
+
+  task: {
+    name: EVENT,
+    read: (kwargs) => optionalEventId<EntryPointUpdateTask>({ task: EVENT, ...owner(kwargs) }, kwargs),
+    write({ userId, sessionId, eventId }) {
+      const kwargs = new Map<string, JsonValue>();
+      if (userId !== undefined) kwargs.set('user_id', userId);
+      if (eventId !== undefined) kwargs.set('event_id', eventId);
+      if (sessionId !== undefined) kwargs.set('session_id', sessionId);
+      return kwargs;
+    },
+  },
+
+  deliver({ userId, sessionId }, streams) {
+    const at = streams.recordingTime();
+    if (userId !== undefined) streams.rememberUser(userId, SUBJECT, at, 0);
+    if (sessionId !== undefined) streams.rememberSession(sessionId, SUBJECT, at, 0);
+    const frames = [entryPointFrame(streams.position)];
+    if (userId !== undefined) streams.toUser(userId, frames);
+    else if (sessionId !== undefined) streams.toSession(sessionId, frames);
+    return undefined;
+  },
+
+  catchUp: {
+    fromMemory: ({ subjects }) => makers(subjects.has(SUBJECT)),
+    async fromDatabase(question, { changeLog, jointly }) {
+      const { userId, sessionId } = question.principal;
+      if (userId === undefined && sessionId === undefined) return [];
+      if (question.since === START_OVER) return makers(true);
+      const found = await jointly(EVENT, question, ({ since, ...joint }) =>
+        readByOwner(joint, async (owner) => [await changeLog.entryPointOwnersSince(since, owner)]),
+      );
+      return makers(
+        found.some(
+          ({ userIds, sessionIds }) =>
+            (userId !== undefined && userIds.includes(userId)) ||
+            (sessionId !== undefined && sessionIds.includes(sessionId)),
+        ),
+      );
+    },
+  },
+
+  async repair({ changeLog }, since) {
+    const { userIds, sessionIds } = await changeLog.entryPointOwnersSince(since, { kind: 'all' });
+    return [...userIds.map((userId) => ({ userId })), ...sessionIds.map((sessionId) => ({ sessionId }))].map(
+      (who) => ({ task: EVENT, ...who }) as const,
+    );
+  },
+
+  // When exactly they changed is not asked for: told too late is told too often, never too seldom.
+  async preload({ changeLog }, since, now) {
+    const { userIds, sessionIds } = await changeLog.entryPointOwnersSince(since, { kind: 'all' });
+    return [...userIds.map((userId) => ({ userId })), ...sessionIds.map((sessionId) => ({ sessionId }))].map(
+      (who) => ({ owner: who, subject: SUBJECT, at: now, updateTime: 0 }),
+    );
+  },
+};
+
+const makers = (changed: boolean): FrameMaker[] => (changed ? [entryPointFrame] : []);
+
+export const entryPointFrame = (position: Position): Frame =>
+  new Frame(EVENT, frameText(EVENT, '{}', position), position, MERGE, undefined);
+
+/** A second one says nothing new. */
+const MERGE: MergeRule<undefined, undefined> = {
+  begin: () => undefined,
+  add: () => true,
+  frame: (_, position) => entryPointFrame(position),
+};

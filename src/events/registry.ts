@@ -1,0 +1,47 @@
+/** The kinds of events. To add one, write its file and add it here (CONTRIBUTING.md, "Add an event kind"). */
+import type { Task } from '../core/events.js';
+import { broadcastUpdate } from './broadcast-update.js';
+import { reconfigureWatcher, subscribeHistoryViewer, unsubscribeHistoryViewer } from './control.js';
+import { entryPointUpdate } from './entry-point-update.js';
+import { historyUpdate } from './history-update.js';
+import type { CatchUpKind, EventKind, TaskKind } from './kind.js';
+import { notificationStatus } from './notification-status.js';
+import { notificationUpdate } from './notification-update.js';
+
+// A registry calls a kind with its own tasks only, found by name; the types of the tasks end here.
+// biome-ignore lint/suspicious/noExplicitAny: see above
+type AnyTask = any;
+
+export class EventRegistry {
+  /** Everything that has a name on the stream. */
+  readonly kinds: readonly (EventKind<AnyTask> | CatchUpKind)[];
+  readonly events: readonly EventKind<AnyTask>[];
+  /** In the order in which a catch-up sends them. */
+  readonly catchUps: readonly CatchUpKind[];
+  readonly #tasks: ReadonlyMap<string, TaskKind<AnyTask>>;
+
+  constructor(kinds: readonly (TaskKind<AnyTask> | EventKind<AnyTask> | CatchUpKind)[]) {
+    this.kinds = kinds.filter((kind) => 'event' in kind);
+    this.events = kinds.filter((kind) => 'event' in kind && 'task' in kind) as EventKind<AnyTask>[];
+    this.catchUps = kinds.filter((kind) => 'catchUp' in kind && kind.catchUp !== 'never') as CatchUpKind[];
+    this.#tasks = new Map(kinds.flatMap((kind) => ('task' in kind ? [[kind.task.name, kind] as const] : [])));
+  }
+
+  /** @returns what carries tasks of this name; undefined for a name that nobody here knows */
+  ofTask(name: string): TaskKind<Task> | undefined {
+    return this.#tasks.get(name);
+  }
+}
+
+export const KINDS = [
+  notificationStatus,
+  historyUpdate,
+  entryPointUpdate,
+  notificationUpdate,
+  broadcastUpdate,
+  subscribeHistoryViewer,
+  unsubscribeHistoryViewer,
+  reconfigureWatcher,
+] as const;
+
+export const EVENTS = new EventRegistry(KINDS);

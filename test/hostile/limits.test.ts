@@ -1,0 +1,156 @@
+/** Strangers who ask for too much: they are refused, and nobody else waits for them. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { Installation } from '../support/installation.js';
+import { rawConnection } from '../support/raw-http.js';
+import { EVERYTHING, restOf } from '../support/rest.js';
+import { SseClient } from '../support/sse-client.js';
+
+let here: Installation;
+afterEach(() => here.close());
+
+const LIMIT = { sse: { api_rate_limit: 1 } };
+const statusesOf = async (times: number, ask: (i: number) => Promise<{ status: number }>) => {
+  const statuses: number[] = [];
+  for (let i = 0; i < times; i += 1) statuses.push((await ask(i)).status);
+  return statuses;
+};
+const passed = (statuses: number[]): number => statuses.filter((status) => status === 200).length;
+const invented = (i: number) => ({ cookie: `galaxysession=${i.toString(16)}` });
+
+describe('api_rate_limit', () => {
+  it('counts the route, however its URL is written', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker(LIMIT);
+    const { host } = new URL(url);
+    const ask = async (target: string): Promise<{ status: number }> => {
+      const connection = rawConnection(
+        url,
+        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
+      const text = await connection.until(({ closed }) => closed);
+      return { status: Number(text.slice(9, 12)) };
+    };
+    const spellings = [
+      '/api/histories/published',
+      '/%61pi/histories/published',
+      '/api/histories/published/',
+      '/api/histories/%70ublished?x=1',
+      `http://${host}/api/histories/published`,
+    ];
+    const statuses = await statusesOf(30, (i) => ask(spellings[i % spellings.length]!));
+    expect(passed(statuses)).toBeLessThanOrEqual(12);
+    expect(statuses.slice(-5)).toEqual([429, 429, 429, 429, 429]);
+  });
+
+  it('counts by address until credentials are proved: another invented cookie each time brings nothing', async () => {
+    here = Installation.embedded();
+    const rest = restOf((await here.worker(LIMIT)).url);
+    const statuses = await statusesOf(30, (i) =>
+      rest('GET', '/api/histories/published', { headers: invented(i) }),
+    );
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(15);
+    const keys = await statusesOf(5, (i) =>
+      rest('GET', '/api/version', { headers: { 'x-api-key': `no-${i}` } }),
+    );
+    expect(passed(keys)).toBe(0);
+  });
+
+  it('does not refuse a user for what strangers at the same address have asked for', async () => {
+    here = Installation.embedded();
+    const rest = restOf((await here.worker(LIMIT)).url);
+    await statusesOf(20, () => rest('GET', '/api/histories/published'));
+    await statusesOf(20, (i) => rest('GET', '/api/whoami', { headers: invented(i) }));
+    expect((await rest('GET', '/api/version')).status).toBe(429);
+    expect((await rest('GET', '/api/histories', { as: 'alice' })).status).toBe(200);
+  });
+
+  it('believes X-Forwarded-For of nobody: with forged ones one caller gets as much as two', async () => {
+    here = Installation.embedded();
+    const rest = restOf((await here.worker({ sse: { api_rate_limit: 2 } })).url);
+    const forged = (i: number) => ({ 'x-forwarded-for': `203.0.113.${i}`, 'x-real-ip': `203.0.113.${i}` });
+    const statuses = await statusesOf(120, (i) => rest('GET', '/api/version', { headers: forged(i) }));
+    expect(passed(statuses)).toBeLessThan(60);
+  });
+
+  it('takes the address from a trusted proxy, so that its callers have a limit each', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker({ sse: { api_rate_limit: 1, trust_proxy: ['127.0.0.1'] } });
+    const rest = restOf(url);
+    const by = (address: string) =>
+      rest('GET', '/api/version', { headers: { 'x-forwarded-for': `198.51.100.1, ${address}` } });
+    expect((await statusesOf(15, () => by('203.0.113.1'))).at(-1)).toBe(429);
+    expect((await by('203.0.113.2')).status).toBe(200);
+  });
+});
+
+describe('a stranger makes sessions', () => {
+  it('ten times slower than it may ask, whatever cookie it shows', async () => {
+    here = Installation.embedded();
+    const rest = restOf((await here.worker({ sse: { api_rate_limit: 5 } })).url);
+    const statuses = await statusesOf(30, (i) => rest('POST', '/api/sessions', { headers: invented(i) }));
+    expect(passed(statuses)).toBeLessThan(10);
+    const rows = await here.sql<{ n: number }>('SELECT count(*) AS n FROM galaxy_session');
+    expect(rows[0]!.n).toBeLessThan(12);
+  });
+});
+
+describe('a password', () => {
+  it('is guessed ten times at most, in whatever spelling the name is written', async () => {
+    here = Installation.embedded();
+    const rest = restOf((await here.worker(EVERYTHING)).url);
+    const login = (name: string, password: string) =>
+      rest('POST', '/api/login', { body: { login: name, password } });
+    const names = ['alice@example.org', ' alice@example.org', 'Alice@Example.org\t', 'ａlice@example.org'];
+    const statuses = await statusesOf(15, (i) => login(names[i % names.length]!, 'wrong'));
+    expect(statuses.filter((status) => status === 401)).toHaveLength(10);
+    expect((await login('  alice@example.org', 'demo-alice')).status).toBe(429);
+    expect((await login('bob@example.org', 'demo-bob')).status).toBe(200);
+  });
+});
+
+describe('anonymous streams', () => {
+  it('never take the last places, which are kept for users; nobody connected is evicted', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker({ sse: { max_connections: 20 } });
+    const anonymous = await Promise.all(Array.from({ length: 18 }, () => here.stream(url, '')));
+    const refused = await SseClient.open(`${url}/api/events/stream`);
+    await refused.ended();
+    expect(refused.status).toBe(503);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    expect((await here.stream(url)).status).toBe(200);
+    expect(anonymous.map((stream) => stream.brokenAt)).toEqual(anonymous.map(() => undefined));
+  });
+
+  it('are limited by address where that is set; a place that becomes free can be taken', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker({ sse: { max_connections_per_address: 2, trust_proxy: 'loopback' } });
+    const of = (address: string) => ({ headers: { 'x-forwarded-for': address } });
+    const open = (address: string) => SseClient.open(`${url}/api/events/stream`, of(address));
+    const [first] = [
+      await here.stream(url, '', of('203.0.113.1')),
+      await here.stream(url, '', of('203.0.113.1')),
+    ];
+    const refused = await open('203.0.113.1');
+    await refused.ended();
+    expect(refused.status).toBe(429);
+    await here.stream(url, '', of('203.0.113.2'));
+    await here.stream(url, 'key=demo-alice', of('203.0.113.1'));
+    first!.close();
+    await expect.poll(async () => (await open('203.0.113.1')).status).toBe(200);
+  });
+});
+
+describe('subscriptions', () => {
+  it('count by their ids: a stranger cannot fill the bus with few requests', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker({ sse: { api_rate_limit: 50 } });
+    const rest = restOf(url);
+    const cookie = (await rest('POST', '/api/sessions')).headers.get('set-cookie')!.split(';')[0]!;
+    const history_ids = Array.from({ length: 200 }, (_, i) => here.encode(i + 100));
+    const statuses = await statusesOf(10, () =>
+      rest('DELETE', '/api/events/history-subscriptions', { headers: { cookie }, body: { history_ids } }),
+    );
+    expect(statuses.filter((status) => status === 204).length).toBeLessThanOrEqual(4);
+    expect(statuses.at(-1)).toBe(429);
+  });
+});
