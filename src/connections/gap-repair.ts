@@ -12,6 +12,9 @@ import type { DatabaseClock } from './database-clock.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Watermark } from './watermark.js';
 
+/** Between two repairs: whoever replays old ticks brings about one read a second, and ids go on. */
+const PAUSE_MS = 1_000;
+
 export interface GapRepairParts {
   kinds: EventRegistry;
   sources: Sources;
@@ -26,40 +29,43 @@ export interface GapRepairParts {
 export class GapRepair {
   private readonly abort = new AbortController();
   private running = false;
-  private again: string | undefined;
+  /** Why a repair is wanted that has not begun. */
+  private wanted: string | undefined;
+  /** Lets the watermark go on. */
+  private release: (() => void) | undefined;
 
   constructor(private readonly parts: GapRepairParts) {}
 
   /** Starts a repair, or has the running one go round once more. Never rejects. */
   request(cause: string): void {
     this.parts.metrics.increment('galaxy.sse.gap.count', 1, { cause });
-    if (this.running) {
-      this.again = cause;
-      return;
-    }
-    void this.run(cause);
+    this.wanted = cause;
+    this.release ??= this.parts.watermark.hold();
+    if (!this.running) void this.run();
   }
 
   stop(): void {
     this.abort.abort();
   }
 
-  private async run(firstCause: string): Promise<void> {
-    const { logger, watermark } = this.parts;
+  private async run(): Promise<void> {
+    const { logger } = this.parts;
+    const { signal } = this.abort;
     this.running = true;
-    const release = watermark.hold();
     const backoff = new Backoff(50, 1000);
-    let cause: string | undefined = firstCause;
     let complained = false;
-    while (cause !== undefined && !this.abort.signal.aborted) {
-      this.again = undefined;
+    while (this.wanted !== undefined && !signal.aborted) {
+      const cause = this.wanted;
+      this.wanted = undefined;
       try {
         const tasks = await this.deliverMissed();
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
-        cause = this.again;
+        if (this.wanted === undefined) this.goOn();
         backoff.reset();
         complained = false;
+        await sleep(PAUSE_MS, signal).catch(() => {});
       } catch (error) {
+        this.wanted ??= cause;
         if (!complained) {
           logger.warn(
             { cause, err: error },
@@ -67,11 +73,16 @@ export class GapRepair {
           );
         }
         complained = true;
-        await sleep(backoff.next(), this.abort.signal).catch(() => {});
+        await sleep(backoff.next(), signal).catch(() => {});
       }
     }
-    release();
+    if (signal.aborted) this.goOn();
     this.running = false;
+  }
+
+  private goOn(): void {
+    this.release?.();
+    this.release = undefined;
   }
 
   private async deliverMissed(): Promise<number> {
@@ -79,11 +90,14 @@ export class GapRepair {
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
     const since = watermark.cursor - overlapMicros;
+    // The read that begins now finds what the tasks before this tick said.
+    const { heldBack } = watermark;
     const missed = await Promise.all(
       kinds.events.map(({ repair }) => (repair === 'never' ? [] : repair(sources, since))),
     );
     const tasks = missed.flat();
     for (const task of tasks) dispatcher.run(task);
+    watermark.reach(heldBack);
     return tasks.length;
   }
 }
