@@ -160,3 +160,27 @@ unless \`statsd_influxdb\` is on.`,
 - \`galaxy.sse.delivery.latency_ms\` is what users feel: from the change to the write on the socket.`,
   );
 }
+
+/**
+ * docs/stream.md with the table of events between its marks.
+ * @param events EVENTS of src/events/registry.ts
+ */
+export function withEvents(text, { kinds }) {
+  const rows = [
+    ['`ready`', 'every stream, once', '`{}`', 'first'],
+    ...kinds.map(({ event, audience, data, catchUp, repair }) => [
+      `\`${event}\``,
+      audience,
+      data,
+      repair === undefined ? 'catch-up only' : catchUp === 'never' ? 'live' : 'live and catch-up',
+    ]),
+  ];
+  const made = table(
+    ['event', 'sent to', 'data', 'when'],
+    rows.map((cells) => row(...cells)),
+  );
+  return text.replace(
+    /(<!-- events: [^\n]*-->\n)[\s\S]*?(<!-- end of events -->)/,
+    (_, start, end) => `${start}\n${made}\n\n${end}`,
+  );
+}

@@ -35,6 +35,7 @@ import { registerSubscriptions } from '../http/subscription-routes.js';
 import { registerSystem } from '../http/system-routes.js';
 import { registerWeb } from '../http/web-routes.js';
 import { probeNodeInternals } from '../node-internals/probe.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
@@ -123,9 +124,12 @@ export class Worker implements Lifecycle {
     const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
     const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
+    const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
     const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
-      changeLog: new SqlChangeLog(db),
-      notifications: config.features.notifications ? new SqlNotificationLog(db, encodeId) : undefined,
+      changeLog: new SqlChangeLog(db, leftOut.rows),
+      notifications: config.features.notifications
+        ? new SqlNotificationLog(db, encodeId, leftOut.rows)
+        : undefined,
     });
     const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
     this.manager = new ConnectionManager({

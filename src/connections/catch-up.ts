@@ -1,30 +1,40 @@
 /**
  * What a tab missed since its cursor: answered from the recent log where that covers the cursor, else from the database,
- * where equal questions are asked once and at most `CONCURRENT_READS` at a time.
+ * one question of each caller at a time and few of all.
  */
 import type { Batcher } from '../core/batcher.js';
 import type { Cursor, HistoryId, Principal, UserId } from '../core/events.js';
 import { Limiter } from '../core/limiter.js';
+import { secondsToMicros } from '../core/time.js';
 import type { ChangeLog } from '../database/port.js';
 import { commentFrame, type Frame, type Position } from '../events/frame.js';
-import type { CatchUpReads, FrameMaker, Question, Remembered } from '../events/kind.js';
+import {
+  type CatchUpReads,
+  type FrameMaker,
+  type JointQuestion,
+  type Question,
+  type Remembered,
+  START_OVER,
+} from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
+import type { LeftOut } from '../telemetry/left-out.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { CallerReads } from './caller-reads.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
 
-const CONCURRENT_READS = 8;
+/** As many as the database has connections for it. */
+const CONCURRENT_READS = 2;
+/**
+ * The log is asked for no more than the last thirty days. A tab with an older cursor starts over: it is told that any of
+ * its histories may have changed.
+ */
+const OLDEST_CURSOR = secondsToMicros(30 * 86_400);
 
 /** Asks for notification status objects (JSON text): many at once when a crowd reconnects. */
 export type StatusBatcher = Batcher<{ userId: UserId | undefined; since: Cursor }, string>;
 
-interface SharedRead {
-  begun: boolean;
-  answer: Promise<unknown> | undefined;
-}
-
 export class CatchUp {
-  private readonly limiter = new Limiter(CONCURRENT_READS);
-  private readonly underWay = new Map<string, SharedRead>();
+  private readonly callers = new CallerReads<JointQuestion>(new Limiter(CONCURRENT_READS), join);
   private readonly reads: CatchUpReads;
 
   constructor(
@@ -35,37 +45,57 @@ export class CatchUp {
       /** Undefined where the notification system is off. */
       statuses: StatusBatcher | undefined;
       overlapMicros: number;
+      /** The database's clock, as far as it is known. */
+      now: () => Cursor;
+      leftOut: LeftOut;
       metrics: Metrics;
     },
   ) {
     this.reads = {
       changeLog: parts.changeLog,
-      shared: (key, read) => this.shared(key, read),
-      limited: (read) => this.limiter.run(read),
-      status: ({ principal: { userId }, since }) => parts.statuses?.get({ userId, since }),
+      jointly: (kind, question, read) => {
+        const { principal, viewed, since, isWanted } = question;
+        const { userId, sessionId } = principal;
+        const caller =
+          userId !== undefined ? `u${userId}` : sessionId !== undefined ? `s${sessionId}` : 'anybody';
+        const sessionIds = new Set(sessionId === undefined ? [] : [sessionId]);
+        const joint = { since, userId, sessionIds, viewed: new Set(viewed) };
+        return this.callers.ask(`${kind} ${caller}`, joint, isWanted, read);
+      },
+      status: ({ principal: { userId }, since, isWanted }) =>
+        parts.statuses?.get({ userId, since: Math.max(since, parts.now() - OLDEST_CURSOR) }, isWanted),
     };
   }
 
   /**
    * @param viewed histories that the tab looks at without owning them
+   * @param isWanted false once the tab is closed: what has not been asked by then is not asked any more
    * @returns what makes the frames, in the order in which they are sent
    * @throws LightconeError DATABASE_UNAVAILABLE when the cursor is beyond the memory and the database cannot be asked
+   * @throws NotWanted
    */
   async missed(
     principal: Principal,
     viewed: readonly HistoryId[],
     since: Cursor,
     cause: 'reconnect' | 'overflow',
+    isWanted: () => boolean,
   ): Promise<FrameMaker[]> {
-    const { kinds, recent, overlapMicros, metrics } = this.parts;
-    const question = { principal, viewed, since: since - overlapMicros };
-    const covered = question.since >= recent.coveredSince;
+    const { kinds, recent, overlapMicros, now, leftOut, metrics } = this.parts;
+    const floor = since - overlapMicros;
+    const question = {
+      principal,
+      viewed,
+      since: floor < now() - OLDEST_CURSOR ? START_OVER : floor,
+      isWanted,
+    };
+    const covered = floor >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
     const remembered = covered ? this.remembered(question) : undefined;
-    const parts = kinds.catchUps.map(({ catchUp }) =>
+    const parts = kinds.catchUps.map(({ event, catchUp }) =>
       remembered !== undefined && catchUp.fromMemory !== 'never'
         ? catchUp.fromMemory(remembered)
-        : catchUp.fromDatabase(question, this.reads),
+        : leftOut.unlessBroken(event, catchUp.fromDatabase(question, this.reads), []),
     );
     return (await Promise.all(parts)).flat();
   }
@@ -83,29 +113,14 @@ export class CatchUp {
     }
     return found;
   }
-
-  /**
-   * Several tabs of one user that come back together ask the same: they share a read, but only one that has not begun. What
-   * is committed and told between the beginning of a read and the opening of a tab is neither in its answer nor sent to the
-   * tab. So at most two equal reads follow each other, whoever comes while the first is under way.
-   */
-  private shared<T>(key: string, read: () => Promise<T>): Promise<T> {
-    const last = this.underWay.get(key);
-    if (last && !last.begun) return last.answer as Promise<T>;
-    const mine: SharedRead = { begun: false, answer: undefined };
-    const begin = (): Promise<T> =>
-      this.limiter.run(() => {
-        mine.begun = true;
-        return read();
-      });
-    const answer = (last ? last.answer!.then(begin, begin) : begin()) as Promise<T>;
-    mine.answer = answer.finally(() => {
-      if (this.underWay.get(key) === mine) this.underWay.delete(key);
-    });
-    this.underWay.set(key, mine);
-    return mine.answer as Promise<T>;
-  }
 }
+
+const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
+  since: Math.min(one.since, other.since),
+  userId: one.userId,
+  sessionIds: new Set([...one.sessionIds, ...other.sessionIds]),
+  viewed: new Set([...one.viewed, ...other.viewed]),
+});
 
 /**
  * The frames of a catch-up. All but the last carry the cursor that the tab came with: if the connection breaks between

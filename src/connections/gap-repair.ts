@@ -6,6 +6,7 @@ import { Backoff } from '../core/backoff.js';
 import { sleep } from '../core/lifecycle.js';
 import type { Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
+import type { LeftOut } from '../telemetry/left-out.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { DatabaseClock } from './database-clock.js';
@@ -22,9 +23,12 @@ export interface GapRepairParts {
   watermark: Watermark;
   databaseClock: DatabaseClock;
   overlapMicros: number;
+  leftOut: LeftOut;
   logger: Logger;
   metrics: Metrics;
 }
+
+type RepairedKind = EventRegistry['events'][number];
 
 export class GapRepair {
   private readonly abort = new AbortController();
@@ -53,22 +57,31 @@ export class GapRepair {
     const { signal } = this.abort;
     this.running = true;
     const backoff = new Backoff(50, 1000);
+    let missing = new Set<RepairedKind>();
+    let heldBack = 0;
+    let cause = '';
     let complained = false;
-    while (this.wanted !== undefined && !signal.aborted) {
-      const cause = this.wanted;
-      this.wanted = undefined;
+    while ((this.wanted !== undefined || missing.size > 0) && !signal.aborted) {
+      if (this.wanted !== undefined) {
+        // What was read before this gap says nothing of it.
+        cause = this.wanted;
+        this.wanted = undefined;
+        missing = this.everything();
+        // What is read from now on covers all that was published before this tick.
+        heldBack = this.parts.watermark.heldBack;
+      }
       try {
-        const tasks = await this.deliverMissed();
+        const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
+        else this.parts.watermark.reach(heldBack);
         backoff.reset();
         complained = false;
         await sleep(PAUSE_MS, signal).catch(() => {});
       } catch (error) {
-        this.wanted ??= cause;
         if (!complained) {
           logger.warn(
-            { cause, err: error },
+            { cause, missing: [...missing].map(({ event }) => event), err: error },
             'gap not repaired yet: the database cannot be read; trying again until it can',
           );
         }
@@ -85,19 +98,26 @@ export class GapRepair {
     this.release = undefined;
   }
 
-  private async deliverMissed(): Promise<number> {
-    const { kinds, sources, dispatcher, watermark, databaseClock, overlapMicros } = this.parts;
+  private everything(): Set<RepairedKind> {
+    return new Set(this.parts.kinds.events.filter(({ repair }) => repair !== 'never'));
+  }
+
+  /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
+  private async deliver(missing: Set<RepairedKind>): Promise<number> {
+    const { sources, dispatcher, watermark, databaseClock, overlapMicros, leftOut } = this.parts;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
     const since = watermark.cursor - overlapMicros;
-    // The read that begins now finds what the tasks before this tick said.
-    const { heldBack } = watermark;
-    const missed = await Promise.all(
-      kinds.events.map(({ repair }) => (repair === 'never' ? [] : repair(sources, since))),
-    );
-    const tasks = missed.flat();
-    for (const task of tasks) dispatcher.run(task);
-    watermark.reach(heldBack);
-    return tasks.length;
+    let delivered = 0;
+    const attempts = [...missing].map(async (kind) => {
+      if (kind.repair === 'never') return;
+      const tasks = await leftOut.unlessBroken(kind.event, kind.repair(sources, since), []);
+      for (const task of tasks) dispatcher.run(task);
+      delivered += tasks.length;
+      missing.delete(kind);
+    });
+    const failed = (await Promise.allSettled(attempts)).find(({ status }) => status === 'rejected');
+    if (failed) throw (failed as PromiseRejectedResult).reason;
+    return delivered;
   }
 }

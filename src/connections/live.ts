@@ -4,6 +4,7 @@ import type { Cursor } from '../core/events.js';
 import { formatIso, secondsToMicros } from '../core/time.js';
 import type { Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
+import { LeftOut } from '../telemetry/left-out.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { CatchUp, type StatusBatcher } from './catch-up.js';
 import { DatabaseClock } from './database-clock.js';
@@ -26,6 +27,7 @@ export interface Live {
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
+  leftOut: LeftOut;
 }
 
 export function createLive(
@@ -86,7 +88,9 @@ export function createLive(
       worthwhile: 500,
       clock,
     });
+  const leftOut = new LeftOut({ logger, clock, metrics });
   return {
+    leftOut,
     watermark,
     databaseClock,
     dispatcher,
@@ -97,6 +101,8 @@ export function createLive(
         recent,
         statuses,
         overlapMicros,
+        now: () => databaseClock.now(),
+        leftOut,
         metrics,
       }),
       outlet,
@@ -113,6 +119,7 @@ export function createLive(
       watermark,
       databaseClock,
       overlapMicros,
+      leftOut,
       logger,
       metrics,
     }),
@@ -128,12 +135,15 @@ export function createLive(
 export async function preload(
   kinds: EventRegistry,
   sources: Sources,
+  leftOut: LeftOut,
   recent: RecentLog,
   since: Cursor,
   now: Cursor,
 ): Promise<void> {
   const read = await Promise.all(
-    kinds.events.map(({ preload }) => (preload === 'never' ? [] : preload(sources, since, now))),
+    kinds.events.map(({ event, preload }) =>
+      preload === 'never' ? [] : leftOut.unlessBroken(event, preload(sources, since, now), []),
+    ),
   );
   for (const { owner, subject, at, updateTime } of read.flat().sort((a, b) => a.at - b.at)) {
     if (owner.userId !== undefined) recent.recordUser(owner.userId, subject, at, updateTime);

@@ -125,6 +125,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         await preload(
           kinds,
           { changeLog, notifications },
+          this.live.leftOut,
           this.recent,
           now - secondsToMicros(config.recentWindowSeconds),
           now,

@@ -3,6 +3,7 @@
  * missed goes out, what waited follows, and the tab is live: nothing falls between.
  */
 import { Backoff } from '../core/backoff.js';
+import { NotWanted } from '../core/batcher.js';
 import type { Cursor, HistoryId } from '../core/events.js';
 import { sleep } from '../core/lifecycle.js';
 import { Position } from '../events/frame.js';
@@ -36,13 +37,14 @@ export class Resume {
   async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
     const { catchUp, outlet, watermark, databaseClock, encodeId, complain } = this.parts;
     const backoff = new Backoff(100, 2000);
+    const isOpen = (): boolean => !isClosed(tab);
     while (!isClosed(tab) && !signal.aborted) {
       tab.state = 'catching_up';
       tab.outbox = undefined;
       const reached = watermark.position;
       try {
         const from = databaseClock.judge(since);
-        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause);
+        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
         // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
         if (tab.state !== 'catching_up') continue;
         const waiting = tab.outbox as Tab['outbox'];
@@ -51,6 +53,7 @@ export class Resume {
         outlet.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
         return;
       } catch (error) {
+        if (error instanceof NotWanted) return;
         complain.warn({ err: error }, 'a tab cannot be caught up from the database yet; trying again');
         await sleep(backoff.next(), signal).catch(() => {});
       }

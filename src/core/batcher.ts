@@ -11,9 +11,13 @@ const SHORTEST_WAIT_MS = 5;
 
 interface Waiting<Question, Answer> {
   question: Question;
+  isWanted: () => boolean;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
 }
+
+/** Whoever asked has gone. */
+export class NotWanted extends Error {}
 
 export interface BatcherOptions<Question, Answer> {
   /** One answer for each question, in their order. */
@@ -44,9 +48,10 @@ export class Batcher<Question, Answer> {
     this.refilledAt = options.clock.monotonic();
   }
 
-  get(question: Question): Promise<Answer> {
+  /** @param isWanted false when nobody waits for the answer any more: a question that has not gone out by then never does */
+  get(question: Question, isWanted: () => boolean = () => true): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.waiting.push({ question, resolve, reject });
+      this.waiting.push({ question, isWanted, resolve, reject });
       this.newestAt = this.options.clock.monotonic();
       if (!this.running) void this.run();
       else if (this.waiting.length >= this.options.worthwhile) this.endWait?.();
@@ -60,7 +65,8 @@ export class Batcher<Question, Answer> {
       const wait = this.takeAllowance();
       if (wait === 0) this.patienceMs = Number.POSITIVE_INFINITY;
       else if (this.waiting.length < this.options.worthwhile) await this.waitForMore(wait);
-      const batch = this.waiting.splice(0, this.options.maxBatch);
+      const batch = this.takeBatch();
+      if (batch.length === 0) continue;
       try {
         const answers = await this.options.ask(batch.map(({ question }) => question));
         batch.forEach(({ resolve }, i) => {
@@ -71,6 +77,19 @@ export class Batcher<Question, Answer> {
       }
     }
     this.running = false;
+  }
+
+  private takeBatch(): Waiting<Question, Answer>[] {
+    const batch: Waiting<Question, Answer>[] = [];
+    let taken = 0;
+    for (const one of this.waiting) {
+      if (batch.length === this.options.maxBatch) break;
+      taken += 1;
+      if (one.isWanted()) batch.push(one);
+      else one.reject(new NotWanted());
+    }
+    this.waiting.splice(0, taken);
+    return batch;
   }
 
   private async waitForMore(longestMs: number): Promise<void> {

@@ -122,13 +122,25 @@ function momentOf(
   return moment >= 0 && moment <= MAX_MICROS ? moment : undefined;
 }
 
+const LATEST: Micros = Date.UTC(9999, 11, 31, 23, 59, 59) * 1000;
+
+/** PostgreSQL holds moments from 4713 BC to the year 294276, and both ends of time: they count as 1970, or as the end of 9999. */
+function outOfRange(text: string): Micros | undefined {
+  if (text === 'infinity') return LATEST;
+  if (text === '-infinity') return 0;
+  const [, year, rest = ''] = /^(\d{4,6})-\d\d-\d\d \d\d:\d\d:\d\d(.*)$/.exec(text) ?? [];
+  if (year === undefined) return undefined;
+  if (rest.endsWith('BC') || Number(year) < 1970) return 0;
+  return Number(year) > 9999 ? LATEST : undefined;
+}
+
 /**
  * Reads a timestamp column (text, as both adapters return it).
  *
  * @throws RangeError when the database holds something that is not a timestamp
  */
 export function parseSql(text: string): Micros {
-  const moment = parseIso(text);
+  const moment = parseIso(text) ?? outOfRange(text);
   if (moment === undefined) throw new RangeError(`not a timestamp in the database: ${JSON.stringify(text)}`);
   return moment;
 }

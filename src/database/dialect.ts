@@ -21,6 +21,21 @@ export const utcNowMinus = (dialect: Dialect, position: number): string =>
 export const hasCome = (dialect: Dialect, column: string): string =>
   dialect === 'postgresql' ? `${column} <= ${utcNow(dialect)}` : `${column} <= (${utcNow(dialect)} || '999')`;
 
+/**
+ * SQL for the latest audit time that is believed: no clock is a day ahead of the database's. A row from then on (`infinity`, a
+ * year that was mistyped) would count as new for ever.
+ */
+export const believedUntil = (dialect: Dialect): string =>
+  dialect === 'postgresql'
+    ? "(SELECT clock_timestamp() AT TIME ZONE 'UTC' + interval '1 day')"
+    : "strftime('%Y-%m-%d %H:%M:%f','now','+1 day')";
+
+/** SQL for the table `asked (user_id, since)` from a JSON array of such objects at `$position`. */
+export const askedByUser = (dialect: Dialect, position: number): string =>
+  dialect === 'postgresql'
+    ? `json_to_recordset($${position}::json) AS asked(user_id integer, since timestamp)`
+    : `(SELECT value ->> 'user_id' AS user_id, value ->> 'since' AS since FROM json_each($${position})) AS asked`;
+
 /** Binds a moment for `column >= $n`: SQLite compares as text, where `…56.789` (as its clock writes) is less than `…56.789000`. */
 export const sinceInclusive = (moment: Micros): string => formatSql(moment).replace(/\.?0+$/, '');
 

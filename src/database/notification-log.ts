@@ -1,6 +1,6 @@
 import type { Cursor, UserId } from '../core/events.js';
 import { formatSql, parseSql } from '../core/time.js';
-import { sinceInclusive } from './dialect.js';
+import { askedByUser, sinceInclusive } from './dialect.js';
 import {
   isActive,
   NOTIFICATION_FIELDS,
@@ -11,7 +11,7 @@ import {
   userNotificationForm,
 } from './notification-forms.js';
 import { loadPreferences, wantsPush } from './notification-preferences.js';
-import type { NotificationDelivery, NotificationLog, Sql, SqlValue } from './port.js';
+import type { NotificationDelivery, NotificationLog, OnUnreadable, Sql, SqlValue } from './port.js';
 
 /** A notification in wire form, with the moment that `since` is compared with. */
 interface Dated {
@@ -23,10 +23,14 @@ interface Dated {
 export class SqlNotificationLog implements NotificationLog {
   readonly #active: string;
 
-  /** @param encodeId row id to encoded id */
+  /**
+   * @param encodeId row id to encoded id
+   * @param onUnreadable is told of rows that were left out
+   */
   constructor(
     private readonly db: Sql,
     private readonly encodeId: (id: number) => string,
+    private readonly onUnreadable: OnUnreadable = () => {},
   ) {
     this.#active = isActive(db.dialect);
   }
@@ -57,7 +61,7 @@ export class SqlNotificationLog implements NotificationLog {
         ORDER BY n.id`,
       [userId, this.db.list(ids)],
     );
-    return rows.map((row) => JSON.stringify(userNotificationForm(row, this.encodeId)));
+    return this.#readable(rows, (row) => JSON.stringify(userNotificationForm(row, this.encodeId)));
   }
 
   /** Two statements, so that a long text is not read once per recipient. */
@@ -72,12 +76,10 @@ export class SqlNotificationLog implements NotificationLog {
     const recipients = await this.#recipientsOf(rows.map((row) => row.id));
     const preferences = await loadPreferences(this.db, [...new Set([...recipients.values()].flat())]);
     // The category was looked at when the rows were made; the push channel counts when it is used.
-    return rows
-      .map((row) => ({
-        ...this.#delivery(row),
-        userIds: (recipients.get(row.id) ?? []).filter((userId) => wantsPush(preferences.get(userId), row)),
-      }))
-      .filter((delivery) => delivery.userIds.length > 0);
+    return this.#readable(rows, (row) => ({
+      ...this.#delivery(row),
+      userIds: (recipients.get(row.id) ?? []).filter((userId) => wantsPush(preferences.get(userId), row)),
+    })).filter((delivery) => delivery.userIds.length > 0);
   }
 
   async #recipientsOf(ids: readonly number[]): Promise<Map<number, UserId[]>> {
@@ -107,7 +109,24 @@ export class SqlNotificationLog implements NotificationLog {
         ORDER BY n.id`,
       params,
     );
-    return rows.map((row) => this.#delivery(row));
+    return this.#readable(rows, (row) => this.#delivery(row));
+  }
+
+  /** One row that cannot be read must not hide the others. */
+  #readable<Row extends NotificationRow, T>(rows: readonly Row[], read: (row: Row) => T): T[] {
+    const leftOut: number[] = [];
+    let reason = '';
+    const readable = rows.flatMap((row) => {
+      try {
+        return [read(row)];
+      } catch (error) {
+        leftOut.push(row.id);
+        reason = (error as Error).message;
+        return [];
+      }
+    });
+    if (leftOut.length > 0) this.onUnreadable('notification', leftOut, reason);
+    return readable;
   }
 
   #delivery(row: NotificationRow): NotificationDelivery {
@@ -121,12 +140,14 @@ export class SqlNotificationLog implements NotificationLog {
 
   async statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]> {
     if (requests.length === 0) return [];
-    const users = [...new Set(requests.flatMap((request) => request.userId ?? []))];
-    const oldest = Math.min(...requests.map((request) => request.since));
+    const oldest = new Map<UserId, Cursor>();
+    for (const { userId, since } of requests) {
+      if (userId !== undefined) oldest.set(userId, Math.min(since, oldest.get(userId) ?? since));
+    }
     const [unread, notifications, broadcasts] = await Promise.all([
-      this.#unread(users),
-      this.#notificationsOf(users, oldest),
-      this.#broadcasts(oldest),
+      this.#unread([...oldest.keys()]),
+      this.#notificationsSince(oldest),
+      this.#broadcasts(Math.min(...requests.map(({ since }) => since))),
     ]);
     return requests.map(({ userId, since }) =>
       JSON.stringify({
@@ -150,21 +171,29 @@ export class SqlNotificationLog implements NotificationLog {
     return new Map(rows.map((row) => [row.user_id, row.unread]));
   }
 
-  async #notificationsOf(users: readonly UserId[], since: Cursor): Promise<Map<UserId | undefined, Dated[]>> {
-    if (users.length === 0) return new Map();
+  /** Each user's from its own cursor on: nobody with an old one makes the read of others a long one. */
+  async #notificationsSince(oldest: ReadonlyMap<UserId, Cursor>): Promise<Map<UserId | undefined, Dated[]>> {
+    if (oldest.size === 0) return new Map();
+    const asked = [...oldest].map(([user_id, since]) => ({ user_id, since: sinceInclusive(since) }));
     const rows = await this.db.all<UserNotificationRow>(
       `SELECT ${USER_NOTIFICATION_FIELDS}
-         FROM user_notification_association a JOIN notification n ON n.id = a.notification_id
-        WHERE ${this.db.isOneOf('a.user_id', 1)} AND (a.deleted IS NULL OR a.deleted = false)
-          AND (a.update_time >= $2 OR n.publication_time >= $2) AND ${this.#active}
+         FROM ${askedByUser(this.db.dialect, 1)}
+         JOIN user_notification_association a ON a.user_id = asked.user_id
+         JOIN notification n ON n.id = a.notification_id
+        WHERE (a.deleted IS NULL OR a.deleted = false)
+          AND (a.update_time >= asked.since OR n.publication_time >= asked.since) AND ${this.#active}
         ORDER BY n.id`,
-      [this.db.list(users), sinceInclusive(since)],
+      [JSON.stringify(asked)],
     );
     const byUser = new Map<UserId | undefined, Dated[]>();
-    for (const row of rows) {
-      const dated = byUser.get(row.user_id) ?? [];
-      dated.push({ latest: latest(row), form: userNotificationForm(row, this.encodeId) });
-      byUser.set(row.user_id, dated);
+    const readable = this.#readable(rows, (row) => ({
+      userId: row.user_id,
+      dated: { latest: latest(row), form: userNotificationForm(row, this.encodeId) },
+    }));
+    for (const { userId, dated } of readable) {
+      const all = byUser.get(userId);
+      if (all) all.push(dated);
+      else byUser.set(userId, [dated]);
     }
     return byUser;
   }
@@ -176,7 +205,10 @@ export class SqlNotificationLog implements NotificationLog {
         ORDER BY n.id`,
       [sinceInclusive(since)],
     );
-    return rows.map((row) => ({ latest: latest(row), form: notificationForm(row, this.encodeId) }));
+    return this.#readable(rows, (row) => ({
+      latest: latest(row),
+      form: notificationForm(row, this.encodeId),
+    }));
   }
 }
 

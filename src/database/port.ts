@@ -44,12 +44,17 @@ export interface Database extends Sql, Lifecycle {
   readonly statements: number;
 }
 
+/** Rows that were left out because something in them cannot be read; what is read beside them is not touched by it. */
+export type OnUnreadable = (table: string, ids: readonly number[], reason: string) => void;
+
 /** Whose changes are asked for. `histories` serves viewers. */
 export type ChangeScope =
   | { kind: 'all' }
   | { kind: 'user'; userId: UserId }
   | { kind: 'session'; sessionId: SessionId }
   | { kind: 'histories'; historyIds: readonly HistoryId[] };
+
+export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 
 /**
  * *Changes since T*, the one primitive that every resumer uses. `floor` is exclusive and is the cursor minus the overlap:
@@ -60,6 +65,8 @@ export interface ChangeLog {
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]>;
   /** The same for histories named by a hint, whether or not they have a row after `floor`. One statement for all ids. */
   changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]>;
+  /** All histories of an owner, deleted ones too, without asking when they changed. One statement. */
+  historiesOf(owner: OwnerScope): Promise<HistoryId[]>;
   /** Users and sessions whose interactive-tool entry points were created or modified after `floor`. */
   entryPointOwnersSince(
     floor: Cursor,
@@ -122,20 +129,24 @@ export interface WorkerProcesses {
   ): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
   /** Reads without writing. */
   active(activeMs: number): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
-  remove(self: { serverName: string; hostname: string }): Promise<void>;
+  /** Only the row that this very process wrote last: another of the same name may have gone on with it. */
+  remove(self: { serverName: string; hostname: string; pid: number }): Promise<void>;
 }
 
 /** `label` is what the holder gave when it made its lock; undefined where the database cannot tell. */
 export type LockHolder = { held: false } | { held: true; label: string | undefined };
 
 /**
- * The fence of the monitor's role: at most one holder in the installation. A session-level advisory lock on PostgreSQL, an
- * exclusively locked file beside the database on SQLite: both are released by the operating system when the holder dies.
+ * The fence of the monitor's role: at most one holder in the installation. An advisory lock of one open transaction on
+ * PostgreSQL, an exclusively locked file beside the database on SQLite: both are released when the holder dies.
  */
 export interface LeaderLock {
   /** Tries once, without waiting. */
   tryAcquire(): Promise<boolean>;
-  /** Asks whether the session that holds the lock still answers. Rejects or resolves false when it is lost. */
+  /**
+   * Says that the holder lives, and asks whether it still holds. PostgreSQL ends a holder that does not say so for
+   * `silenceMs`. Resolves false when the lock is lost.
+   */
   check(): Promise<boolean>;
   release(): Promise<void>;
   readonly held: boolean;
@@ -143,8 +154,6 @@ export interface LeaderLock {
   onLost(listener: (reason: string) => void): void;
   /** One small statement, no connection of its own. */
   holder(): Promise<LockHolder>;
-  /** Ends a holder that no longer beats (frozen, half-open); false when there is none, or it may not. Never the own one. */
-  evict(): Promise<boolean>;
 }
 
 export interface UserAccount {

@@ -2,7 +2,7 @@
 import type { EntryPointUpdateTask } from '../core/events.js';
 import { optionalEventId, owner } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
-import type { EventKind, FrameMaker } from './kind.js';
+import { type EventKind, type FrameMaker, readByOwner, START_OVER } from './kind.js';
 import type { JsonValue } from './python-json.js';
 
 const EVENT = 'entry_point_update';
@@ -38,18 +38,20 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
 
   catchUp: {
     fromMemory: ({ subjects }) => makers(subjects.has(SUBJECT)),
-    async fromDatabase({ principal: { userId, sessionId }, since }, { changeLog, shared }) {
-      const owners = await Promise.all([
-        userId !== undefined &&
-          shared(`entry points u${userId}@${since}`, () =>
-            changeLog.entryPointOwnersSince(since, { kind: 'user', userId }),
-          ),
-        sessionId !== undefined &&
-          shared(`entry points s${sessionId}@${since}`, () =>
-            changeLog.entryPointOwnersSince(since, { kind: 'session', sessionId }),
-          ),
-      ]);
-      return makers(owners.some((found) => found && found.userIds.length + found.sessionIds.length > 0));
+    async fromDatabase(question, { changeLog, jointly }) {
+      const { userId, sessionId } = question.principal;
+      if (userId === undefined && sessionId === undefined) return [];
+      if (question.since === START_OVER) return makers(true);
+      const found = await jointly(EVENT, question, ({ since, ...joint }) =>
+        readByOwner(joint, async (owner) => [await changeLog.entryPointOwnersSince(since, owner)]),
+      );
+      return makers(
+        found.some(
+          ({ userIds, sessionIds }) =>
+            (userId !== undefined && userIds.includes(userId)) ||
+            (sessionId !== undefined && sessionIds.includes(sessionId)),
+        ),
+      );
     },
   },
 

@@ -9,10 +9,19 @@ import type {
 } from '../core/events.js';
 import { toTasks } from '../core/tasks.js';
 import { formatIso } from '../core/time.js';
-import type { ChangeScope } from '../database/port.js';
+import type { ChangeLog, OwnerScope } from '../database/port.js';
 import { absent, FieldError, idMap, isRecord, moment, optionalEventId } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
-import type { EventKind, FrameMaker, Memory, OpenStream, OpenStreams, Question } from './kind.js';
+import {
+  type EventKind,
+  type FrameMaker,
+  type JointQuestion,
+  type Memory,
+  type OpenStream,
+  type OpenStreams,
+  readByOwner,
+  START_OVER,
+} from './kind.js';
 import type { JsonValue } from './python-json.js';
 
 const EVENT = 'history_update';
@@ -84,18 +93,18 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
         updateTime,
       ),
 
-    async fromDatabase({ principal: { userId, sessionId }, viewed, since }: Question, reads) {
-      const read = (scope: ChangeScope) => () => reads.changeLog.changesSince(since, scope);
-      const parts = await Promise.all([
-        userId === undefined
-          ? []
-          : reads.shared(`histories u${userId}@${since}`, read({ kind: 'user', userId })),
-        sessionId === undefined
-          ? []
-          : reads.shared(`histories s${sessionId}@${since}`, read({ kind: 'session', sessionId })),
-        viewed.length === 0 ? [] : reads.limited(read({ kind: 'histories', historyIds: viewed })),
-      ]);
-      const changes = parts.flat();
+    async fromDatabase(question, reads) {
+      const { principal, viewed, since } = question;
+      const { userId, sessionId } = principal;
+      if (userId === undefined && sessionId === undefined && viewed.length === 0) return [];
+      const found = await reads.jointly(EVENT, question, (joint) => changesOf(joint, reads.changeLog));
+      const changes = found.filter(
+        (change) =>
+          change.newest > since &&
+          ((userId !== undefined && change.userId === userId) ||
+            (sessionId !== undefined && change.sessionIds.includes(sessionId)) ||
+            viewed.includes(change.historyId)),
+      );
       return makers(
         [...new Set(changes.map(({ historyId }) => historyId))],
         changes.reduce((newest, change) => Math.max(newest, change.newest), 0),
@@ -108,6 +117,29 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
   preload: async ({ changeLog }, since) =>
     (await changeLog.changesSince(since, { kind: 'all' })).flatMap(memories),
 };
+
+async function changesOf(joint: JointQuestion, changeLog: ChangeLog): Promise<HistoryChange[]> {
+  const { since } = joint;
+  const historyIds = [...joint.viewed];
+  if (since === START_OVER) {
+    const own = await readByOwner(joint, async (owner) =>
+      (await changeLog.historiesOf(owner)).map((id) => maybeChanged(id, owner)),
+    );
+    return [...own, ...historyIds.map((id) => maybeChanged(id))];
+  }
+  const own = await readByOwner(joint, (owner) => changeLog.changesSince(since, owner));
+  if (historyIds.length === 0) return own;
+  return [...own, ...(await changeLog.changesSince(since, { kind: 'histories', historyIds }))];
+}
+
+/** Newer than every cursor. */
+const maybeChanged = (historyId: HistoryId, owner?: OwnerScope): HistoryChange => ({
+  historyId,
+  userId: owner?.kind === 'user' ? owner.userId : undefined,
+  sessionIds: owner?.kind === 'session' ? [owner.sessionId] : [],
+  newest: Number.POSITIVE_INFINITY,
+  rows: 0,
+});
 
 function memories({ historyId, userId, sessionIds, newest }: HistoryChange): Memory[] {
   const owners = [
@@ -156,7 +188,7 @@ export function historyFrames(
 }
 
 function makers(historyIds: HistoryId[], newest: Micros): FrameMaker[] {
-  const updateTime = newest === 0 ? undefined : newest;
+  const updateTime = newest === 0 || newest === Number.POSITIVE_INFINITY ? undefined : newest;
   historyIds.sort((a, b) => a - b);
   const made: FrameMaker[] = [];
   for (let start = 0; start < historyIds.length; start += MAX_IDS_PER_FRAME) {

@@ -3,7 +3,7 @@
  * stand in `registry.ts`; bus, dispatcher, catch-up, gap repair and the queue of a tab know no kind by name.
  */
 import type { Cursor, HistoryId, Micros, Principal, SessionId, Task, UserId } from '../core/events.js';
-import type { ChangeLog, NotificationLog } from '../database/port.js';
+import type { ChangeLog, NotificationLog, OwnerScope } from '../database/port.js';
 import type { JsonObject } from './fields.js';
 import type { Frame, Position } from './frame.js';
 import type { JsonValue } from './python-json.js';
@@ -104,21 +104,48 @@ export interface Remembered {
   readonly updateTime: Micros;
 }
 
+/** In the place of a cursor that is older than any that the log is asked for: everything may have changed. */
+export const START_OVER: Cursor = Number.NEGATIVE_INFINITY;
+
 export interface Question {
   readonly principal: Principal;
   /** Histories that the tab looks at without owning them. */
   readonly viewed: readonly HistoryId[];
+  /** Or `START_OVER`. */
   readonly since: Cursor;
+  /** False once the tab is closed. */
+  readonly isWanted: () => boolean;
 }
 
-/** Reads of a catch-up, bounded and shared between tabs that ask the same. */
+/** What the tabs of one caller ask together: since the oldest of their cursors. */
+export interface JointQuestion {
+  /** Or `START_OVER`. */
+  readonly since: Cursor;
+  readonly userId: UserId | undefined;
+  readonly sessionIds: ReadonlySet<SessionId>;
+  readonly viewed: ReadonlySet<HistoryId>;
+}
+
+/** Reads of a catch-up: one of each caller at a time, so that no caller holds up another, and few of all. */
 export interface CatchUpReads {
   readonly changeLog: ChangeLog;
-  /** Reads of equal keys that have not begun are done once. */
-  shared<T>(key: string, read: () => Promise<T>): Promise<T>;
-  limited<T>(read: () => Promise<T>): Promise<T>;
+  /**
+   * @param kind the reads of one kind are joined
+   * @returns what the caller's tabs asked for together, which may be more than this one asked for
+   */
+  jointly<T>(kind: string, question: Question, read: (joint: JointQuestion) => Promise<T>): Promise<T>;
   /** The notification status as JSON; undefined where the notification system is off. */
   status(question: Question): Promise<string> | undefined;
+}
+
+/** One statement after the other: a caller that reads much takes one connection and no more. */
+export async function readByOwner<T>(
+  { userId, sessionIds }: Pick<JointQuestion, 'userId' | 'sessionIds'>,
+  read: (owner: OwnerScope) => Promise<readonly T[]>,
+): Promise<T[]> {
+  const found: T[] = userId === undefined ? [] : [...(await read({ kind: 'user', userId }))];
+  for (const sessionId of sessionIds) found.push(...(await read({ kind: 'session', sessionId })));
+  return found;
 }
 
 export type FrameMaker = (position: Position, encodeId: (id: HistoryId) => string) => Frame;

@@ -13,12 +13,15 @@ import { notificationUpdate } from './notification-update.js';
 type AnyTask = any;
 
 export class EventRegistry {
+  /** Everything that has a name on the stream. */
+  readonly kinds: readonly (EventKind<AnyTask> | CatchUpKind)[];
   readonly events: readonly EventKind<AnyTask>[];
   /** In the order in which a catch-up sends them. */
   readonly catchUps: readonly CatchUpKind[];
   readonly #tasks: ReadonlyMap<string, TaskKind<AnyTask>>;
 
   constructor(kinds: readonly (TaskKind<AnyTask> | EventKind<AnyTask> | CatchUpKind)[]) {
+    this.kinds = kinds.filter((kind) => 'event' in kind);
     this.events = kinds.filter((kind) => 'event' in kind && 'task' in kind) as EventKind<AnyTask>[];
     this.catchUps = kinds.filter((kind) => 'catchUp' in kind && kind.catchUp !== 'never') as CatchUpKind[];
     this.#tasks = new Map(kinds.flatMap((kind) => ('task' in kind ? [[kind.task.name, kind] as const] : [])));

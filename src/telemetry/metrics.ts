@@ -120,6 +120,13 @@ export const METRICS = {
     from: 'worker',
     tags: { cause: TEXT },
   },
+  'galaxy.sse.database.left_out': {
+    type: 'counter',
+    meaning:
+      'rows of a table, and reads for a kind of event, that failed and were left out; the log names them',
+    from: 'worker',
+    tags: { what: TEXT },
+  },
   'galaxy.sse.monitor.resync': {
     type: 'counter',
     meaning: 'times the monitor read the changes since its cursor from the database',

@@ -28,6 +28,7 @@ const PROGRAMS = {
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
   curl: binary('curl', ['curl']),
+  python3: binary('python3', ['python3']),
   openssl: binary('openssl', ['openssl']),
   'python3-kombu': pythonModule('kombu'),
   'python3-psycopg2': pythonModule('psycopg2'),

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Batcher } from '../../src/core/batcher.js';
+import { Batcher, NotWanted } from '../../src/core/batcher.js';
 
 const clock = { monotonic: () => performance.now() };
 
@@ -49,6 +49,19 @@ it('never asks for more than fits into a batch', async () => {
   const { batches, batcher } = recording({ burst: 10, perSecond: 1, maxBatch: 2 });
   await Promise.all([1, 2, 3, 4, 5].map((question) => batcher.get(question)));
   expect(batches.map((batch) => batch.length)).toEqual([2, 2, 1]);
+});
+
+it('leaves out what nobody waits for any more when its batch goes out', async () => {
+  const { batches, batcher } = recording({ burst: 10, perSecond: 10, maxBatch: 2 });
+  let wanted = true;
+  const gone = [1, 2, 3].map((question) => batcher.get(question, () => wanted));
+  const stays = [batcher.get(4), batcher.get(5)];
+  wanted = false;
+  expect((await Promise.allSettled(gone)).map(({ status }) => status)).toEqual(Array(3).fill('rejected'));
+  expect(await Promise.all(stays)).toEqual([8, 10]);
+  expect(batches).toEqual([[4, 5]]);
+  await expect(batcher.get(6, () => wanted)).rejects.toBeInstanceOf(NotWanted);
+  expect(await batcher.get(7)).toBe(14);
 });
 
 it('tells the failure of a batch to all who asked in it, and goes on', async () => {

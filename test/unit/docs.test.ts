@@ -2,18 +2,24 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 // @ts-expect-error a script without types, shared with `npm run docs`
-import { configurationPage, errorsPage, metricsPage, withLimits } from '../../scripts/render-docs.mjs';
+import * as render from '../../scripts/render-docs.mjs';
 import { SETTINGS } from '../../src/config/schema.js';
 import { ERRORS } from '../../src/core/errors.js';
 import { LIMITS } from '../../src/core/limits.js';
+import { EVENTS } from '../../src/events/registry.js';
 import { METRICS } from '../../src/telemetry/metrics.js';
 
+const { configurationPage, errorsPage, metricsPage, withEvents, withLimits } = render;
 const root = resolve(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 describe('the reference pages equal the tables in the code (else: npm run docs)', () => {
   it('docs/configuration.md', () => expect(read('docs/configuration.md')).toBe(configurationPage(SETTINGS)));
   it('docs/errors.md', () => expect(read('docs/errors.md')).toBe(errorsPage(ERRORS)));
+  it('the table of events in docs/stream.md', () => {
+    const page = read('docs/stream.md');
+    expect(page).toBe(withEvents(page, EVENTS));
+  });
   it('the table of limits in docs/security.md', () => {
     const page = read('docs/security.md');
     expect(page).toBe(withLimits(page, LIMITS, SETTINGS.sse));

@@ -16,6 +16,7 @@ const silentLog: ChangeLog = {
   now: async () => NOW,
   changesSince: async () => [],
   changesOf: async (ids) => ids.map(change),
+  historiesOf: async () => [],
   entryPointOwnersSince: async () => ({ userIds: [], sessionIds: [] }),
 };
 const change = (historyId: number): HistoryChange => ({

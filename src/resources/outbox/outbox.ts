@@ -17,7 +17,8 @@ export type OutboxEntry =
 
 export interface ClaimedEntry {
   id: number;
-  entry: OutboxEntry;
+  /** The text itself where it is no entry. */
+  entry: OutboxEntry | { kind: 'unreadable'; text: string };
 }
 
 /** Longer than a batch can take with a broker that confirms late; a crash in the middle costs this much delay. */
@@ -66,7 +67,7 @@ export class Outbox {
       [this.owner],
     );
     const claimed = rows
-      .map(({ id, entry }) => ({ id, entry: JSON.parse(entry) as OutboxEntry }))
+      .map(({ id, entry }) => ({ id, entry: readEntry(entry) }))
       .sort((a, b) => a.id - b.id);
     return { claimed, more: rows.length === BATCH };
   }
@@ -98,5 +99,13 @@ export class Outbox {
       this.owner,
       this.db.list(ids),
     ]);
+  }
+}
+
+function readEntry(text: string): ClaimedEntry['entry'] {
+  try {
+    return JSON.parse(text) as OutboxEntry;
+  } catch {
+    return { kind: 'unreadable', text };
   }
 }

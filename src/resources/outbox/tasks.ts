@@ -1,6 +1,6 @@
 import type { ControlTask, UserId } from '../../core/events.js';
 import type { NotificationDelivery } from '../../database/port.js';
-import type { OutboxEntry } from './outbox.js';
+import type { ClaimedEntry } from './outbox.js';
 
 /** So that no message on the bus grows without bound. */
 const RECIPIENTS_PER_TASK = 1000;
@@ -12,7 +12,10 @@ export interface NotificationSource {
 }
 
 /** The control tasks for an entry; none when what it speaks of is gone, over, or not published yet. */
-export async function tasksOf(entry: OutboxEntry, source: NotificationSource): Promise<ControlTask[]> {
+export async function tasksOf(
+  entry: ClaimedEntry['entry'],
+  source: NotificationSource,
+): Promise<ControlTask[]> {
   switch (entry.kind) {
     case 'notification': {
       const delivery = await source.deliveryOf(entry.id);
@@ -22,6 +25,8 @@ export async function tasksOf(entry: OutboxEntry, source: NotificationSource): P
       const payloads = await source.ownForms(entry.userId, entry.ids);
       return payloads.map((payload) => ({ task: 'notify_users', userIds: [entry.userId], payload }));
     }
+    case 'unreadable':
+      throw new SyntaxError(`not an entry of the outbox: ${entry.text.slice(0, 200)}`);
     case 'entry_points': {
       const { userId, sessionId } = entry;
       return [

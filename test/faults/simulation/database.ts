@@ -105,6 +105,10 @@ export class SimDatabase implements ChangeLog, CursorStore, NotificationLog {
     };
   }
 
+  historiesOf(owner: ChangeScope): Promise<HistoryId[]> {
+    return this.ask(() => this.histories.filter((history) => inScope(history, owner)).map(({ id }) => id));
+  }
+
   async entryPointOwnersSince(): Promise<{ userIds: UserId[]; sessionIds: SessionId[] }> {
     return this.ask(() => ({ userIds: [], sessionIds: [] }));
   }
