@@ -35,7 +35,7 @@ export const LIMITS = {
     'user; address where there is none',
     SLOW_DOWN,
   ),
-  newSessionCost: limit(10, 'requests', 'what a new anonymous session counts as', 'address', SLOW_DOWN),
+  newSessionCost: limit(40, 'requests', 'what a new anonymous session counts as', 'address', SLOW_DOWN),
   loginCost: limit(10, 'requests', 'what an attempt to sign in counts as', 'address', SLOW_DOWN),
   wrongCredentialCost: limit(
     10,
