@@ -1,13 +1,22 @@
-// The last step of the build: pages go to dist/web, the client to dist/client, and the executables become executable.
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+// The last step of the build: what tsc does not do. Pages go to dist/web, the executables become executable, and what
+// earlier builds left goes, so that it is not packed.
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-const pages = join(root, 'src/web');
-if (existsSync(pages)) cpSync(pages, join(root, 'dist/web'), { recursive: true });
+cpSync(join(root, 'src/web'), join(root, 'dist/web'), { recursive: true });
 // The browser client as it is published, at the path that the server serves.
 mkdirSync(join(root, 'dist/client'), { recursive: true });
 for (const [from, to] of [
@@ -17,3 +26,10 @@ for (const [from, to] of [
   copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
 }
 for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
+
+const hasSource = (path) =>
+  existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
+for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
+  if (!hasSource(path) && !/^client(\/(lightcone|worker)\.js)?$/.test(path))
+    rmSync(join(root, 'dist', path), { recursive: true, force: true });
+}
