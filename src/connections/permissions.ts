@@ -16,12 +16,19 @@ export interface PermissionSource {
    * asking for it once is the source's business.
    */
   revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
-  /** Of the ids given, those that the caller may see now. */
-  accessible(principal: Principal, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
+  /** For each caller, of the ids given those that it may see now. */
+  accessible(questions: readonly ViewQuestion[]): Promise<Set<HistoryId>[]>;
+}
+
+export interface ViewQuestion {
+  caller: Principal;
+  historyIds: readonly HistoryId[];
 }
 
 /** So many tabs are one question, not one each second: an idle worker sends no more than one statement a second in all. */
 const SMALLEST_STEP = 1000;
+/** Callers, or histories that they look at, in one question. */
+const VIEWED_AT_ONCE = 1000;
 
 export class PermissionCheck {
   private running = false;
@@ -29,6 +36,8 @@ export class PermissionCheck {
   private next = 0;
   private stepSize = 0;
   private viewersDue = false;
+  /** Looked at in vain in this round; the longest ago first. */
+  private unchecked: Tab[] = [];
   private failing = false;
 
   constructor(
@@ -45,32 +54,38 @@ export class PermissionCheck {
   begin(steps: number): void {
     if (this.next > 0) return;
     this.next = this.parts.registry.all.length;
+    this.unchecked = [];
     this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
     this.viewersDue = true;
   }
 
-  /** Never rejects. What could not be looked at, because the database is away, is looked at in the next step. */
+  /**
+   * Never rejects. What could not be looked at is looked at again in the next step; a question that fails, because the
+   * database is away or does not answer this one, keeps no other from being asked.
+   */
   async step(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    const { next } = this;
-    try {
-      if (next > 0) await this.checkTabs(this.takeStep());
-      if (this.viewersDue) await this.checkViewers();
-      this.viewersDue = false;
-      this.failing = false;
-    } catch (error) {
-      this.next = next;
-      if (!this.failing) {
-        this.parts.logger.warn(
-          { err: error },
-          'permissions of open streams cannot be checked; asking again each second',
-        );
-      }
-      this.failing = true;
-    } finally {
-      this.running = false;
+    const failures: unknown[] = [];
+    for (const some of groups([...this.takeUnchecked(), ...this.takeStep()])) {
+      await this.checkTabs(some).catch((error) => {
+        failures.push(error);
+        this.unchecked.push(...some);
+      });
     }
+    if (this.viewersDue) {
+      const failed = await this.checkViewers();
+      this.viewersDue = failed.length > 0;
+      failures.push(...failed);
+    }
+    if (failures.length > 0 && !this.failing) {
+      this.parts.logger.warn(
+        { err: failures[0] },
+        'permissions of open streams cannot be checked; asking again each second',
+      );
+    }
+    this.failing = failures.length > 0;
+    this.running = false;
   }
 
   /** From the end down: the place of a tab that closes is taken by the last one, which has been looked at. */
@@ -81,12 +96,13 @@ export class PermissionCheck {
     return all.slice(this.next, end);
   }
 
+  private takeUnchecked(): Tab[] {
+    return this.unchecked.splice(0, this.stepSize).filter(({ state }) => state !== 'closed');
+  }
+
   private async checkTabs(some: readonly Tab[]): Promise<void> {
     const { source, close, logger } = this.parts;
-    const principals = new Set<Principal>();
-    for (const { principal } of some) if (principal.credential.kind !== 'none') principals.add(principal);
-    if (principals.size === 0) return;
-    const revoked = await source.revoked([...principals]);
+    const revoked = await source.revoked([...new Set(some.map(({ principal }) => principal))]);
     const closed = new Map<Principal, number>();
     if (revoked.size > 0) {
       for (const tab of some) {
@@ -100,10 +116,28 @@ export class PermissionCheck {
     }
   }
 
-  private async checkViewers(): Promise<void> {
-    const { registry, viewers, source } = this.parts;
-    if (viewers.size === 0) return;
-    // One question per caller, however many tabs it holds: anonymous ones, for example, are all the same caller.
+  /** @returns why some could not be looked at */
+  private async checkViewers(): Promise<unknown[]> {
+    const { viewers, source } = this.parts;
+    const failures: unknown[] = [];
+    for (const some of inPortions(this.viewingCallers())) {
+      try {
+        const accessible = await source.accessible(some);
+        for (const [i, { holders, historyIds }] of some.entries()) {
+          const gone = historyIds.filter((id) => !accessible[i]!.has(id));
+          for (const holder of holders) for (const id of gone) viewers.unsubscribe(holder, id);
+        }
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    return failures;
+  }
+
+  /** Once per caller, however many tabs it holds: anonymous ones, for example, are all the same caller. */
+  private viewingCallers(): ViewingCaller[] {
+    const { registry, viewers } = this.parts;
+    if (viewers.size === 0) return [];
     const callers = new Map<string, { principal: Principal; holders: Set<ViewerHolder> }>();
     for (const tab of registry.all) {
       const { userId, sessionId, isAdmin } = tab.principal;
@@ -117,14 +151,43 @@ export class PermissionCheck {
       callers.set(key, caller);
       for (const holder of holders) caller.holders.add(holder);
     }
-    for (const { principal, holders } of callers.values()) {
-      const viewed = new Set([...holders].flatMap((holder) => [...viewers.of(holder)]));
-      const accessible = await source.accessible(principal, [...viewed]);
-      for (const holder of holders) {
-        for (const id of [...viewers.of(holder)]) {
-          if (viewed.has(id) && !accessible.has(id)) viewers.unsubscribe(holder, id);
-        }
-      }
-    }
+    return [...callers.values()].map(({ principal, holders }) => ({
+      caller: principal,
+      holders,
+      historyIds: [...new Set([...holders].flatMap((holder) => [...viewers.of(holder)]))],
+    }));
   }
+}
+
+interface ViewingCaller extends ViewQuestion {
+  holders: ReadonlySet<ViewerHolder>;
+}
+
+/** Tabs whose credentials are looked up in different tables: one that is locked must not keep the others unchecked. */
+function groups(tabs: readonly Tab[]): Tab[][] {
+  const byKind = new Map<string, Tab[]>();
+  for (const tab of tabs) {
+    const { credential, userId } = tab.principal;
+    if (credential.kind === 'none') continue;
+    const kind = credential.kind === 'api_key' && credential.userId !== userId ? 'run_as' : credential.kind;
+    const group = byKind.get(kind);
+    if (group) group.push(tab);
+    else byKind.set(kind, [tab]);
+  }
+  return [...byKind.values()];
+}
+
+/** Of about equal size, so that the number of questions does not grow with that of callers. */
+function inPortions(callers: readonly ViewingCaller[]): ViewingCaller[][] {
+  const portions: ViewingCaller[][] = [];
+  let room = 0;
+  for (const caller of callers) {
+    if (room <= 0) {
+      portions.push([]);
+      room = VIEWED_AT_ONCE;
+    }
+    portions.at(-1)!.push(caller);
+    room -= caller.historyIds.length;
+  }
+  return portions;
 }
