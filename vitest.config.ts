@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/{unit,contract,integration,hostile,field,faults,browser}/**/*.test.ts'],
+    include: ['test/{unit,contract,integration,hostile,field,fuzz,faults,browser}/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     // Two cores, shared with a real PostgreSQL and a real RabbitMQ.

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Document } from 'yaml';
 import { SettingError } from './setting-error.js';
+import { resolvePlain } from './yaml-scalars.js';
 
 export type RawSection = Readonly<Record<string, unknown>>;
 
@@ -36,16 +37,39 @@ function parseSettings(text: string, path: string): SettingsFile {
     );
   }
   // Its seventy files are no business of a start without a settings file.
-  const { parseDocument } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
-  // YAML 1.1 is what Galaxy reads: `yes` and `on` are true, 0660 is octal.
-  const document = parseDocument(text, { version: '1.1', logLevel: 'silent' });
-  const mistake = document.errors[0];
+  const yaml = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+  // Of two equal keys the last one counts for Galaxy; every scalar is text at first.
+  const document = yaml.parseDocument(text.replace(/^\ufeff/, ''), {
+    schema: 'failsafe',
+    merge: true,
+    uniqueKeys: false,
+    logLevel: 'silent',
+  });
+  const mistake = document.errors[0] ?? document.warnings[0];
   if (mistake) {
     const at = mistake.linePos?.[0];
     const where = at ? `line ${at.line}, column ${at.col}: ` : '';
     throw new SettingError(`${where}${reason(mistake)}`);
   }
-  return split(plain(document));
+  yaml.visit(document, {
+    Scalar: (key, node) => {
+      if (key !== 'key' && node.type === 'PLAIN' && node.tag === undefined) {
+        node.value = resolvePlain(node.source ?? '');
+      }
+    },
+  });
+  const keysOf = (node: unknown): string[] =>
+    yaml.isMap(node) ? node.items.map(({ key }) => String(key)) : [];
+  const own = repeated(keysOf(document.get('sse', true)));
+  if (own.length > 0) throw new SettingError(`sse.${own[0]}: stands twice`);
+  const settings = split(plain(document));
+  for (const key of [
+    ...repeated(keysOf(document.contents)),
+    ...repeated(keysOf(document.get('galaxy', true))),
+  ]) {
+    settings.warnings.push(`${key}: stands twice; the last one counts, as in Galaxy`);
+  }
+  return settings;
 }
 
 function plain(document: Document): unknown {
@@ -57,9 +81,13 @@ function plain(document: Document): unknown {
   }
 }
 
+const repeated = (keys: readonly string[]): string[] =>
+  keys.filter((key, at) => key !== '<<' && keys.indexOf(key) < at);
+
 /** The library's message goes on with the text around the mistake, where a password may stand. */
 function reason({ code, message }: { code: string; message: string }): string {
-  if (code === 'DUPLICATE_KEY') return 'this key stands twice in one section';
+  if (code === 'TAG_RESOLVE_FAILED')
+    return 'a tag (!…) that Galaxy does not know either; write the value itself';
   if (code === 'TAB_AS_INDENT') return 'is indented with a tab; use blanks';
   return `not valid YAML: ${message.split(/ at line |\n/)[0]!.slice(0, 120)}`;
 }
@@ -92,4 +120,4 @@ function section(content: Record<string, unknown>, name: string): Record<string,
 }
 
 const isMapping = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+  typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;

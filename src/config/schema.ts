@@ -136,10 +136,9 @@ export const SSE_SETTINGS = {
     doc: 'Where to listen: `host:port`, `[::1]:port` or `unix:/path`.',
   }),
   socket_mode: text('0660', {
-    must: 'an octal mode in quotes, such as "0660"',
-    quoted: true,
+    must: 'an octal mode, such as "0660"',
     accepts: (value) => /^0?[0-7]{3}$/.test(value),
-    doc: 'Permissions of the unix socket, octal and in quotes.',
+    doc: 'Permissions of the unix socket, octal.',
   }),
   workers: int(1, {
     min: 1,

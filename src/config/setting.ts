@@ -2,6 +2,8 @@
  * The kinds of settings. A setting is written once, in `schema.ts`; validation, the environment's conversion and
  * `docs/configuration.md` are all made from that one entry.
  */
+import { asValue, asWritten } from './yaml-scalars.js';
+
 export interface Setting<T> {
   /** As the documentation names it: `bool`, `int`, `number`, `text`, `list`. */
   readonly type: string;
@@ -37,7 +39,7 @@ export function bool(defaultValue: boolean, extras: Extras<boolean>): Setting<bo
     default: defaultValue,
     must: 'true or false',
     read(raw) {
-      const word = String(raw).trim().toLowerCase();
+      const word = String(asValue(raw)).trim().toLowerCase();
       return TRUE.has(word) ? { value: true } : FALSE.has(word) ? { value: false } : undefined;
     },
   };
@@ -60,7 +62,8 @@ function ranged(
     type,
     default: defaultValue,
     must: max === undefined ? `${noun} of at least ${min}` : `${noun} from ${min} to ${max}`,
-    read(raw) {
+    read(given) {
+      const raw = asValue(given);
       if (typeof raw !== 'number' && typeof raw !== 'string') return undefined;
       const text = String(raw).trim();
       const value = Number(text);
@@ -80,19 +83,17 @@ export const number = (defaultValue: number, options: Extras<number> & Range): S
 interface TextRule {
   must?: string;
   accepts?: (text: string) => boolean;
-  /** Refuses a bare number, because YAML would have read its digits in another base. */
-  quoted?: boolean;
 }
 
-/** A number in the file is taken as its digits, as Galaxy takes it; true, false and lists are not text. */
-function asText(raw: unknown, { accepts = () => true, quoted = false }: TextRule): string | undefined {
-  if (typeof raw !== 'string' && (quoted || typeof raw !== 'number')) return undefined;
-  const value = String(raw);
+/** Whatever stands there without quotes is taken as it is written; sections and lists are not text. */
+function asText(raw: unknown, { accepts = () => true }: TextRule): string | undefined {
+  const value = asWritten(raw);
+  if (typeof value !== 'string') return undefined;
   return value !== '' && accepts(value) ? value : undefined;
 }
 
 export function text(defaultValue: string, options: Extras<string> & TextRule): Setting<string> {
-  const { must = 'text', accepts: _, quoted: __, ...extras } = options;
+  const { must = 'text', accepts: _, ...extras } = options;
   return {
     ...extras,
     type: 'text',
@@ -107,7 +108,7 @@ export function text(defaultValue: string, options: Extras<string> & TextRule): 
 
 /** Text that may be left out; the empty text takes away what a weaker source set. */
 export function optionalText(options: Extras<string | undefined> & TextRule): Setting<string | undefined> {
-  const { must = 'text', accepts: _, quoted: __, ...extras } = options;
+  const { must = 'text', accepts: _, ...extras } = options;
   return {
     ...extras,
     type: 'text',
@@ -132,7 +133,9 @@ export function list(
     default: [],
     must,
     read(raw) {
-      const items = typeof raw === 'string' ? raw.split(',') : raw;
+      const text = asWritten(raw);
+      const items: unknown =
+        typeof text === 'string' ? text.split(',') : Array.isArray(raw) ? raw.map(asWritten) : raw;
       if (!Array.isArray(items) || !items.every((item) => typeof item === 'string')) return undefined;
       const value = items.map((item) => item.trim()).filter((item) => item !== '');
       return value.every(accepts) ? { value } : undefined;

@@ -10,6 +10,7 @@ import {
 } from './schema.js';
 import type { Setting } from './setting.js';
 import { type Gathered, isKnown, type RawValue } from './sources.js';
+import { asValue, asWritten, PlainScalar } from './yaml-scalars.js';
 
 export interface Settled {
   readonly values: SettingValues;
@@ -46,7 +47,8 @@ export function settle(gathered: Gathered): Settled {
     }
   }
   const attached = checked.get('sse.attach_to_galaxy') === true;
-  if (!attached) warnings.push(...notOffered(gathered.values));
+  if (attached) mistakes.push(...otherTexts([...winners.values()]));
+  else warnings.push(...notOffered(gathered.values));
   const section = (name: Section) =>
     Object.fromEntries(
       Object.entries(SETTINGS[name] as Record<string, Setting<unknown>>).map(([key, setting]) => {
@@ -81,13 +83,25 @@ function remarkOnUnknown({ section, key }: RawValue): string | undefined {
   return `is not a setting that Lightcone reads; did you mean ${nearest}?`;
 }
 
+/** Beside a Galaxy a text must be the one that Galaxy has, which takes `017` for fifteen. */
+const otherTexts = (values: readonly RawValue[]): string[] =>
+  values.flatMap(({ section, key, path, raw }) => {
+    const { type, secret } = settingOf(section, key);
+    if (section !== 'galaxy' || (type !== 'text' && type !== 'list')) return [];
+    if (!(raw instanceof PlainScalar) || raw.asGalaxy === raw.written) return [];
+    const other = secret ? 'another text' : raw.asGalaxy;
+    return [
+      `${path}: stands without quotes, and Galaxy reads ${other} there; put it in quotes, as Galaxy has it`,
+    ];
+  });
+
 const notOffered = (values: readonly RawValue[]): string[] =>
   values
     .filter(
       ({ section, key }) =>
         section === 'galaxy' && (NOT_OFFERED_STANDALONE as readonly string[]).includes(key),
     )
-    .filter(({ raw }) => raw && !/^(false|no|off|0)$/i.test(String(raw)))
+    .filter(({ raw }) => raw && !/^(false|no|off|0)$/i.test(String(asWritten(raw))))
     .map(
       ({ path }) =>
         `${path}: is not applied; without a Galaxy beside it, Lightcone knows API keys and sessions only`,
@@ -95,6 +109,6 @@ const notOffered = (values: readonly RawValue[]): string[] =>
 
 /** A value as it stands in the file, short. */
 function shown(raw: unknown): string {
-  const text = typeof raw === 'number' ? String(raw) : JSON.stringify(raw);
+  const text = raw instanceof PlainScalar ? raw.written : JSON.stringify(raw, (_, part) => asValue(part));
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

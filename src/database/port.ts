@@ -129,20 +129,24 @@ export interface WorkerProcesses {
   ): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
   /** Reads without writing. */
   active(activeMs: number): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
-  remove(self: { serverName: string; hostname: string }): Promise<void>;
+  /** Only the row that this very process wrote last: another of the same name may have gone on with it. */
+  remove(self: { serverName: string; hostname: string; pid: number }): Promise<void>;
 }
 
 /** `label` is what the holder gave when it made its lock; undefined where the database cannot tell. */
 export type LockHolder = { held: false } | { held: true; label: string | undefined };
 
 /**
- * The fence of the monitor's role: at most one holder in the installation. A session-level advisory lock on PostgreSQL, an
- * exclusively locked file beside the database on SQLite: both are released by the operating system when the holder dies.
+ * The fence of the monitor's role: at most one holder in the installation. An advisory lock of one open transaction on
+ * PostgreSQL, an exclusively locked file beside the database on SQLite: both are released when the holder dies.
  */
 export interface LeaderLock {
   /** Tries once, without waiting. */
   tryAcquire(): Promise<boolean>;
-  /** Asks whether the session that holds the lock still answers. Rejects or resolves false when it is lost. */
+  /**
+   * Says that the holder lives, and asks whether it still holds. PostgreSQL ends a holder that does not say so for
+   * `silenceMs`. Resolves false when the lock is lost.
+   */
   check(): Promise<boolean>;
   release(): Promise<void>;
   readonly held: boolean;
@@ -150,8 +154,6 @@ export interface LeaderLock {
   onLost(listener: (reason: string) => void): void;
   /** One small statement, no connection of its own. */
   holder(): Promise<LockHolder>;
-  /** Ends a holder that no longer beats (frozen, half-open); false when there is none, or it may not. Never the own one. */
-  evict(): Promise<boolean>;
 }
 
 export interface UserAccount {

@@ -46,6 +46,11 @@ export class HistoryAuditMonitor {
     return this.term?.cursor;
   }
 
+  /** When the broker last confirmed a tick of the present term, by the monotonic clock. */
+  get confirmedAt(): number | undefined {
+    return this.term?.confirmedAt;
+  }
+
   /** How this process learns of changes while it leads. */
   get sourceName(): string | undefined {
     return this.term?.sourceName;

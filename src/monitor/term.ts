@@ -35,6 +35,8 @@ export class Term implements HintListener {
   cursor: Cursor | undefined;
   /** Why the database must be read from the cursor before the next tick; undefined when nothing is outstanding. */
   behind: string | undefined = 'takeover';
+  /** When the broker last confirmed a tick, by the monotonic clock. */
+  confirmedAt: number | undefined;
   /** Counts the falls: a read or a barrier that was begun before the last one says nothing about what was lost in it. */
   private falls = 0;
   private readonly coalescer: Coalescer;
@@ -299,6 +301,7 @@ export class Term implements HintListener {
       if (this.behind !== undefined || this.cursor === undefined || this.over.signal.aborted) return;
       this.sequence += 1;
       await bus.publishTick({ leader: leaderName, sequence: this.sequence, until: this.cursor });
+      this.confirmedAt = clock.monotonic();
       if (this.unsavedWork && andStore) {
         this.unsavedWork = false;
         await quick(cursors.write(ROLE, this.cursor));

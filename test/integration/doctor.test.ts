@@ -36,7 +36,7 @@ describe('doctor', () => {
       schema: 'ok every migration is applied',
       triggers: 'ok all six are there',
       listen: 'ok a NOTIFY comes back',
-      election: expect.stringMatching(/^ok monitor: main\.1@\S+; heartbeats: main\.1@\S+$/),
+      election: expect.stringMatching(/^ok monitor: process \d+ main\.1@\S+; heartbeats: main\.1@\S+$/),
       broker: expect.stringMatching(/^ok amqp/),
       worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready$/),
     });
@@ -64,7 +64,7 @@ describe('doctor', () => {
     expect(await doctor()).toMatchObject({
       code: 1,
       said: {
-        election: expect.stringContaining('problem nobody holds the role of the monitor; heartbeats:'),
+        election: expect.stringContaining('problem nobody is the monitor, so no change is told; heartbeats:'),
       },
     });
     await here.sql('DELETE FROM worker_process');
