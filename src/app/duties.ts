@@ -62,6 +62,7 @@ export class Duties implements Lifecycle {
         outbox: new Outbox(database, randomBytes(12).toString('hex')),
         bus,
         notifications: new SqlNotificationLog(database, (id) => idCodec.encodeId(id)),
+        encodeId: (id) => idCodec.encodeId(id),
         logger: logger.child({ component: 'outbox' }),
         random,
       });

@@ -2,8 +2,8 @@
 import type { Bus } from '../bus/port.js';
 import type { SseConfig } from '../config/config.js';
 import { SqlChangeLog } from '../database/change-log.js';
-import { SqlCursorStore } from '../database/cursor-store.js';
-import type { CursorStore, HintListener, HintSource } from '../database/port.js';
+import type { HintListener, HintSource, PositionStore } from '../database/port.js';
+import { SqlPositionStore } from '../database/position-store.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
 import { Leadership, lockLabel, silenceMs } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
@@ -28,7 +28,7 @@ export function createCandidate(
     config: SseConfig;
     database: WatchedDatabase;
     /** The stored one, when left out. */
-    cursors?: CursorStore;
+    positions?: PositionStore;
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
     metrics: Metrics;
@@ -43,13 +43,12 @@ export function createCandidate(
   const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
   const monitor = new HistoryAuditMonitor({
     changeLog: new SqlChangeLog(database, leftOut.rows),
-    cursors: parts.cursors ?? new SqlCursorStore(database),
+    positions: parts.positions ?? new SqlPositionStore(database),
     bus,
     createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),
     // A successor, or another process, of the same name counts its ticks from one again.
     leaderName: `${serverName}@${self.hostname}/${self.pid}.${clock.now()}`,
     debounceMs: config.debounceMs,
-    overlapSeconds: config.resumeOverlapSeconds,
     clock,
     logger: logger.child({ component: 'monitor' }),
     metrics,

@@ -143,6 +143,7 @@ export class Worker implements Lifecycle {
           return new Set(principals.filter((principal) => !valid.has(principal)));
         },
         accessible: (questions) => accounts.accessibleToEach(questions),
+        forgetSession: (sessionId) => authenticator.forgetSession(sessionId),
       },
       subscribed: () => this.bus.subscribed,
       encodeId,

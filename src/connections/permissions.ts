@@ -3,7 +3,9 @@
  * question per kind of credential, not per tab), and so are the histories that viewers look at. With many tabs that is a
  * little work each second, so that no event has to wait for all of it.
  */
-import type { HistoryId, Principal } from '../core/events.js';
+import type { Clock } from '../core/clock.js';
+import type { HistoryId, Principal, SessionId } from '../core/events.js';
+import type { PermissionConcern } from '../events/kind.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
@@ -18,6 +20,8 @@ export interface PermissionSource {
   revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
   /** For each caller, of the ids given those that it may see now. */
   accessible(questions: readonly ViewQuestion[]): Promise<Set<HistoryId>[]>;
+  /** Nothing that was read of the session before counts any more. */
+  forgetSession?(sessionId: SessionId): void;
 }
 
 export interface ViewQuestion {
@@ -29,6 +33,10 @@ export interface ViewQuestion {
 const SMALLEST_STEP = 1000;
 /** Callers, or histories that they look at, in one question. */
 const VIEWED_AT_ONCE = 1000;
+/** So often at most is something looked at out of turn, whatever the bus brings. */
+const URGENT_PAUSE_MS = 100;
+/** What was not looked at for longer may have ended: no stream outlives its permission by more than that. */
+const LONGEST_UNCHECKED_MS = 60_000;
 
 export class PermissionCheck {
   private running = false;
@@ -39,6 +47,12 @@ export class PermissionCheck {
   /** Looked at in vain in this round; the longest ago first. */
   private unchecked: Tab[] = [];
   private failing = false;
+  private readonly urgentSessions = new Set<SessionId>();
+  private readonly urgentHistories = new Set<HistoryId>();
+  private pause: NodeJS.Timeout | undefined;
+  /** When the round under way began, and the last one that was completed (`monotonic`). */
+  private begunAt: number;
+  private completeSince: number;
 
   constructor(
     private readonly parts: {
@@ -47,16 +61,62 @@ export class PermissionCheck {
       source: PermissionSource;
       close: (tab: Tab, reason: 'revoked') => void;
       logger: Logger;
+      clock: Pick<Clock, 'monotonic'>;
     },
-  ) {}
+  ) {
+    this.begunAt = this.completeSince = parts.clock.monotonic();
+  }
 
-  /** Begins a round that so many steps complete; a round that is still under way goes on instead. */
+  /** Whether permissions could not be looked at for so long that nothing personal may be told any more. */
+  get isOverdue(): boolean {
+    return this.parts.clock.monotonic() - this.completeSince > LONGEST_UNCHECKED_MS;
+  }
+
+  /** Looks at these at once. */
+  look({ sessionId, historyId }: PermissionConcern): void {
+    const { registry, viewers, source } = this.parts;
+    if (sessionId !== undefined) {
+      source.forgetSession?.(sessionId);
+      if (registry.firstOfSession(sessionId)) this.urgentSessions.add(sessionId);
+    }
+    if (historyId !== undefined && viewers.get(historyId)) this.urgentHistories.add(historyId);
+    this.lookAtUrgent();
+  }
+
+  private lookAtUrgent(): void {
+    if (this.pause !== undefined || this.urgentSessions.size + this.urgentHistories.size === 0) return;
+    this.pause = setTimeout(() => {
+      this.pause = undefined;
+      this.lookAtUrgent();
+    }, URGENT_PAUSE_MS).unref();
+    void this.checkUrgent();
+  }
+
+  /** Never rejects. What cannot be looked at now is left to the round, which goes on until it can. */
+  private async checkUrgent(): Promise<void> {
+    const { registry, logger } = this.parts;
+    const sessions = [...this.urgentSessions];
+    const histories = new Set(this.urgentHistories);
+    this.urgentSessions.clear();
+    this.urgentHistories.clear();
+    const tabs: Tab[] = [];
+    for (const sessionId of sessions) {
+      for (let tab = registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) tabs.push(tab);
+    }
+    const failures = [...(await this.checkTabs(tabs)).failures, ...(await this.checkViewers(histories))];
+    if (failures.length > 0) {
+      logger.debug({ err: failures[0] }, 'a changed permission cannot be looked at now; the next round does');
+    }
+  }
+
+  /** Begins a round that so many steps complete; one that is still under way goes on instead, unless one step is to do all. */
   begin(steps: number): void {
-    if (this.next > 0) return;
+    if (this.next > 0 && (steps > 1 || this.running)) return;
     this.next = this.parts.registry.all.length;
     this.unchecked = [];
     this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
     this.viewersDue = true;
+    this.begunAt = this.parts.clock.monotonic();
   }
 
   /**
@@ -66,18 +126,14 @@ export class PermissionCheck {
   async step(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    const failures: unknown[] = [];
-    for (const some of groups([...this.takeUnchecked(), ...this.takeStep()])) {
-      await this.checkTabs(some).catch((error) => {
-        failures.push(error);
-        this.unchecked.push(...some);
-      });
-    }
+    const { unchecked, failures } = await this.checkTabs([...this.takeUnchecked(), ...this.takeStep()]);
+    this.unchecked.push(...unchecked);
     if (this.viewersDue) {
       const failed = await this.checkViewers();
       this.viewersDue = failed.length > 0;
       failures.push(...failed);
     }
+    if (this.next === 0 && this.unchecked.length === 0 && !this.viewersDue) this.completeSince = this.begunAt;
     if (failures.length > 0 && !this.failing) {
       this.parts.logger.warn(
         { err: failures[0] },
@@ -100,27 +156,41 @@ export class PermissionCheck {
     return this.unchecked.splice(0, this.stepSize).filter(({ state }) => state !== 'closed');
   }
 
-  private async checkTabs(some: readonly Tab[]): Promise<void> {
-    const { source, close, logger } = this.parts;
-    const revoked = await source.revoked([...new Set(some.map(({ principal }) => principal))]);
-    const closed = new Map<Principal, number>();
-    if (revoked.size > 0) {
-      for (const tab of some) {
-        if (!revoked.has(tab.principal)) continue;
-        close(tab, 'revoked');
-        closed.set(tab.principal, (closed.get(tab.principal) ?? 0) + 1);
+  private async checkTabs(tabs: readonly Tab[]): Promise<{ unchecked: Tab[]; failures: unknown[] }> {
+    const unchecked: Tab[] = [];
+    const failures: unknown[] = [];
+    for (const some of groups(tabs)) {
+      try {
+        this.closeRevoked(some, await this.parts.source.revoked([...new Set(some.map(principalOf))]));
+      } catch (error) {
+        failures.push(error);
+        unchecked.push(...some);
       }
+    }
+    return { unchecked, failures };
+  }
+
+  private closeRevoked(some: readonly Tab[], revoked: ReadonlySet<Principal>): void {
+    const { close, logger } = this.parts;
+    const closed = new Map<Principal, number>();
+    for (const tab of some) {
+      if (!revoked.has(tab.principal)) continue;
+      close(tab, 'revoked');
+      closed.set(tab.principal, (closed.get(tab.principal) ?? 0) + 1);
     }
     for (const [{ userId }, tabs] of closed) {
       logger.info({ userId, tabs }, 'streams closed: their permission was revoked');
     }
   }
 
-  /** @returns why some could not be looked at */
-  private async checkViewers(): Promise<unknown[]> {
+  /**
+   * @param only these histories; else all that are looked at
+   * @returns why some could not be looked at
+   */
+  private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<unknown[]> {
     const { viewers, source } = this.parts;
     const failures: unknown[] = [];
-    for (const some of inPortions(this.viewingCallers())) {
+    for (const some of inPortions(this.viewingCallers(only))) {
       try {
         const accessible = await source.accessible(some);
         for (const [i, { holders, historyIds }] of some.entries()) {
@@ -135,16 +205,18 @@ export class PermissionCheck {
   }
 
   /** Once per caller, however many tabs it holds: anonymous ones, for example, are all the same caller. */
-  private viewingCallers(): ViewingCaller[] {
+  private viewingCallers(only: ReadonlySet<HistoryId> | undefined): ViewingCaller[] {
     const { registry, viewers } = this.parts;
-    if (viewers.size === 0) return [];
+    if (viewers.size === 0 || only?.size === 0) return [];
+    const due = (holder: ViewerHolder): HistoryId[] =>
+      only === undefined ? [...viewers.of(holder)] : [...viewers.of(holder)].filter((id) => only.has(id));
     const callers = new Map<string, { principal: Principal; holders: Set<ViewerHolder> }>();
     for (const tab of registry.all) {
       const { userId, sessionId, isAdmin } = tab.principal;
       const looking: ViewerHolder[] = [{ tab }];
       if (userId !== undefined) looking.push({ userId });
       if (sessionId !== undefined) looking.push({ sessionId });
-      const holders = looking.filter((holder) => viewers.of(holder).size > 0);
+      const holders = looking.filter((holder) => due(holder).length > 0);
       if (holders.length === 0) continue;
       const key = `${userId} ${sessionId} ${isAdmin}`;
       const caller = callers.get(key) ?? { principal: tab.principal, holders: new Set() };
@@ -154,10 +226,12 @@ export class PermissionCheck {
     return [...callers.values()].map(({ principal, holders }) => ({
       caller: principal,
       holders,
-      historyIds: [...new Set([...holders].flatMap((holder) => [...viewers.of(holder)]))],
+      historyIds: [...new Set([...holders].flatMap(due))],
     }));
   }
 }
+
+const principalOf = ({ principal }: Tab): Principal => principal;
 
 interface ViewingCaller extends ViewQuestion {
   holders: ReadonlySet<ViewerHolder>;

@@ -25,7 +25,7 @@ describe('doctor', () => {
     const { code, said } = await doctor();
     expect([code, said.schema]).toEqual([
       1,
-      'problem not applied yet: galaxy tables, audit triggers, own tables, resources; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
+      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
     ]);
   });
 
@@ -106,7 +106,7 @@ describe('beside a Galaxy', () => {
         'problem the database already has a table "history" that Lightcone did not make; set attach_to_galaxy: true',
       );
       const { code, said } = await doctor({ sse: { attach_to_galaxy: true } });
-      expect(said.schema).toContain('note table lightcone_cursor is missing');
+      expect(said.schema).toContain('note table lightcone_position is missing');
       expect(said.triggers).toContain('note they send no NOTIFY, so the audit table is polled');
       expect(code).toBe(0);
     } finally {
