@@ -1,6 +1,9 @@
 import { formatSql, type Micros } from '../core/time.js';
 import type { Dialect } from './port.js';
 
+/** On PostgreSQL: "there is something in the outbox", from a process that cannot publish it itself. */
+export const OUTBOX_CHANNEL = 'lightcone_outbox';
+
 /**
  * SQL for the database's clock as naive UTC. On PostgreSQL never `now()`, which stands still inside a transaction, nor a
  * form that depends on the session's time zone.

@@ -24,6 +24,7 @@ const PROGRAMS = {
     () => ['/usr/lib/rabbitmq/bin'],
   ),
   nginx: binary('nginx-light', ['nginx'], ['NGINX']),
+  pgbouncer: binary('pgbouncer', ['pgbouncer'], [], () => ['/usr/sbin']),
   haproxy: binary('haproxy', ['haproxy']),
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
