@@ -4,7 +4,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { recordingLogger } from '../support/bus.js';
 import { eventually } from '../support/eventually.js';
-import { startPgbouncer } from '../support/pgbouncer.js';
+import { startPgBouncer } from '../support/pgbouncer.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
@@ -42,8 +42,8 @@ const failure = (work: Promise<unknown>): Promise<{ code?: string; message: stri
 
 // brianc/node-postgres#2103, logto-io/logto#8065: "unsupported startup parameter: statement_timeout" behind PgBouncer.
 it('a PgBouncer that refuses time limits is used all the same, and the log says what to do', async () => {
-  const bouncer = await startPgbouncer(database.url);
-  release.push(bouncer.close);
+  const bouncer = await startPgBouncer(database.url, 'session');
+  release.push(bouncer.stop);
   const { db, lines } = open(bouncer.url);
   await db.start(AbortSignal.timeout(5_000));
   const lane = db.lane('other', 2);
@@ -57,11 +57,10 @@ it('a PgBouncer that refuses time limits is used all the same, and the log says 
 
 // pgbouncer/pgbouncer#381, #525: a statement_timeout that the pooler ignores has no effect.
 it('a statement that no time limit ends is cancelled when it is given up', async () => {
-  const bouncer = await startPgbouncer(database.url, [
-    'pool_mode = transaction',
+  const bouncer = await startPgBouncer(database.url, 'transaction', [
     'ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout, options, extra_float_digits, datestyle',
   ]);
-  release.push(bouncer.close);
+  release.push(bouncer.stop);
   const { db } = open(bouncer.url);
   await db.start(AbortSignal.timeout(5_000));
   const asked = failure(db.all('SELECT pg_sleep(60)'));
