@@ -64,6 +64,21 @@ it('a list in detail costs as many statements with 200 histories as with one', a
   expect(await cost()).toBeLessThanOrEqual(one + 3);
 });
 
+it('a crowd of streams that watch a history shares its look-ups', async () => {
+  await rest('PUT', `/api/histories/${here.encode(2)}/publish`, { as: 'bob' });
+  const { database } = worker.worker as unknown as { database: { statements: number } };
+  const before = database.statements;
+  const path = `/api/events/stream?history_id=${here.encode(2)}`;
+  const streams = Array.from({ length: 200 }, () =>
+    rawConnection(worker.url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`),
+  );
+  await Promise.all(
+    streams.map((stream) => stream.until(({ text }) => text.includes('event: ready'), 20_000)),
+  );
+  expect(database.statements - before).toBeLessThan(60);
+  for (const stream of streams) stream.destroy();
+});
+
 it('a settings file of 50,000 keys is read in seconds, and what is said of it is bounded', () => {
   const file = join(here.folder, 'long.yml');
   const keys = Array.from({ length: 50_000 }, (_, i) => `  unknown_setting_${i}: ${i}`).join('\n');
