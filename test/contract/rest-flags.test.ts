@@ -27,7 +27,9 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
         const { url } = await here.worker({ galaxy }, { waitUntilReady: sse });
         const rest = restOf(url);
         await expect
-          .poll(async () => (await rest('GET', '/readyz').catch(() => ({ status: 0 }))).status)
+          .poll(async () => (await rest('GET', '/readyz').catch(() => ({ status: 0 }))).status, {
+            timeout: 10_000,
+          })
           .toBe(200);
         return { url, rest };
       };
