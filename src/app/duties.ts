@@ -7,8 +7,8 @@ import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import type { Lifecycle } from '../core/lifecycle.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
-import type { Role } from '../election/leadership.js';
 import { Roles } from '../election/roles.js';
+import type { Role } from '../election/tenure.js';
 import type { IdCodec } from '../http/id-codec.js';
 import {
   pruneAudit,
@@ -62,6 +62,7 @@ export class Duties implements Lifecycle {
         outbox: new Outbox(database, randomBytes(12).toString('hex')),
         bus,
         notifications: new SqlNotificationLog(database, (id) => idCodec.encodeId(id)),
+        encodeId: (id) => idCodec.encodeId(id),
         logger: logger.child({ component: 'outbox' }),
         random,
       });
@@ -85,7 +86,7 @@ export class Duties implements Lifecycle {
 
   /** Before the bus and the database. */
   async stop(): Promise<void> {
-    await this.housekeeper.lose();
+    await this.housekeeper.stop();
     await this.courier?.stop();
     await this.sessionMap.map.stop();
   }
@@ -98,12 +99,12 @@ export class Duties implements Lifecycle {
       {
         name: 'audit rows',
         everySeconds: auditPruneSeconds,
-        run: () => pruneAudit(database, keepSeconds),
+        run: (over) => pruneAudit(database, keepSeconds, over),
       },
       {
         name: 'expired notifications',
         everySeconds: expiredNotificationsSeconds,
-        run: () => removeExpiredNotifications(database),
+        run: (over) => removeExpiredNotifications(database, over),
       },
       {
         name: 'dead processes',

@@ -2,10 +2,10 @@
 import type { Bus } from '../bus/port.js';
 import type { SseConfig } from '../config/config.js';
 import { SqlChangeLog } from '../database/change-log.js';
-import { SqlCursorStore } from '../database/cursor-store.js';
-import type { CursorStore, HintListener, HintSource } from '../database/port.js';
+import type { HintListener, HintSource, PositionStore } from '../database/port.js';
+import { SqlPositionStore } from '../database/position-store.js';
 import { SqlWorkerProcesses } from '../database/worker-processes.js';
-import { Leadership, lockLabel } from '../election/leadership.js';
+import { Leadership, lockLabel, silenceMs } from '../election/leadership.js';
 import type { AppType } from '../election/rank.js';
 import { Roles } from '../election/roles.js';
 import { HistoryAuditMonitor } from '../monitor/history-audit-monitor.js';
@@ -17,6 +17,8 @@ import { type Surroundings, thisHost, type WatchedDatabase } from './parts.js';
 export interface Candidate {
   leadership: Leadership;
   monitor: HistoryAuditMonitor;
+  /** For `/readyz`: nobody leads, or what this process publishes as the leader is not confirmed. */
+  electionProblem(): string | undefined;
 }
 
 export function createCandidate(
@@ -26,7 +28,7 @@ export function createCandidate(
     config: SseConfig;
     database: WatchedDatabase;
     /** The stored one, when left out. */
-    cursors?: CursorStore;
+    positions?: PositionStore;
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
     metrics: Metrics;
@@ -36,17 +38,17 @@ export function createCandidate(
   { logger, clock, random }: Surroundings,
 ): Candidate {
   const { serverName, appType, config, database, bus, metrics } = parts;
+  const heartbeatMs = config.heartbeatSeconds * 1000;
   const self = { serverName, hostname: thisHost(), pid: process.pid, appType };
   const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
   const monitor = new HistoryAuditMonitor({
     changeLog: new SqlChangeLog(database, leftOut.rows),
-    cursors: parts.cursors ?? new SqlCursorStore(database),
+    positions: parts.positions ?? new SqlPositionStore(database),
     bus,
     createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),
-    // With the start time: a successor of the same name counts its ticks from one again.
-    leaderName: `${serverName}@${self.hostname}/${clock.now()}`,
+    // A successor, or another process, of the same name counts its ticks from one again.
+    leaderName: `${serverName}@${self.hostname}/${self.pid}.${clock.now()}`,
     debounceMs: config.debounceMs,
-    overlapSeconds: config.resumeOverlapSeconds,
     clock,
     logger: logger.child({ component: 'monitor' }),
     metrics,
@@ -54,16 +56,19 @@ export function createCandidate(
   const leadership = new Leadership({
     self,
     workerProcesses: new SqlWorkerProcesses(database),
-    lock: database.createLeaderLock('monitor', lockLabel(self)),
-    heartbeatMs: config.heartbeatSeconds * 1000,
+    lock: database.createLeaderLock('monitor', lockLabel(self), silenceMs(heartbeatMs)),
+    heartbeatMs,
     role: new Roles(parts.duties ? [monitor, parts.duties] : [monitor]),
+    confirmedAt: () => monitor.confirmedAt,
+    hindrance: () => (bus.available ? undefined : (bus.problem() ?? 'the broker cannot be used')),
     announce: () => bus.publish({ task: 'reconfigure_watcher' }),
     logger: logger.child({ component: 'election' }),
     metrics,
     clock,
     random,
   });
-  return { leadership, monitor };
+  bus.onAvailable(() => leadership.unhindered());
+  return { leadership, monitor, electionProblem: () => leadership.problem() };
 }
 
 /** The monitor is told of changes, the leader's other duties of every commit. */

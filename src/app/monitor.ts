@@ -3,7 +3,7 @@ import type { Config } from '../config/config.js';
 import { systemClock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
-import { noCursorStore, SqlCursorStore } from '../database/cursor-store.js';
+import { noPositionStore, SqlPositionStore } from '../database/position-store.js';
 import { migrateAttached } from '../database/schema.js';
 import { IdCodec } from '../http/id-codec.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -64,10 +64,10 @@ export class StandaloneMonitor implements Lifecycle {
       : await createDuties({ config, database, bus, idCodec, surroundings });
     releasers.add('duties', () => duties?.stop());
     await duties?.start();
-    const cursors =
+    const positions =
       !config.sse.attachToGalaxy || (await migrateAttached(database, logger))
-        ? new SqlCursorStore(database)
-        : noCursorStore;
+        ? new SqlPositionStore(database)
+        : noPositionStore;
     const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
     const createHintSource = await chooseHintSource(monitorDatabase, config.sse.pollIntervalSeconds, logger);
     const { leadership } = createCandidate(
@@ -76,7 +76,7 @@ export class StandaloneMonitor implements Lifecycle {
         appType: 'sse_monitor',
         config: config.sse,
         database: monitorDatabase,
-        cursors,
+        positions,
         createHintSource,
         bus,
         metrics,

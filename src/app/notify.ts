@@ -57,7 +57,7 @@ export async function notify(
       await send({ add: (...entry) => outbox.add(...entry), wake() {} });
       print('stored; the running "lightcone serve" tells open tabs now, or when it is next started');
     } else {
-      await announce(config, { outbox, notifications: log, logger }, send);
+      await announce(config, { outbox, notifications: log, encodeId, logger }, send);
       print('sent');
     }
   });
@@ -66,7 +66,7 @@ export async function notify(
 /** Where there is a broker, this process carries its own messages there. */
 async function announce(
   config: Config,
-  parts: Pick<CourierParts, 'outbox' | 'notifications' | 'logger'>,
+  parts: Pick<CourierParts, 'outbox' | 'notifications' | 'encodeId' | 'logger'>,
   send: (announcer: Announcer) => Promise<void>,
 ): Promise<void> {
   const name = `${config.serverName}.notify.${process.pid}`;

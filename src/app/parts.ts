@@ -28,7 +28,7 @@ export const MONITOR_CONNECTIONS = 2;
 /** A database with the two things that only it can make. */
 export type WatchedDatabase = Database & {
   createHintSource(listener: HintListener): HintSource;
-  createLeaderLock(name: string, label: string): LeaderLock;
+  createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock;
 };
 
 export async function createDatabase(

@@ -70,7 +70,7 @@ export class WorkerStatusSource implements StatusSource {
           'this worker is not the monitor, and without a broker another process cannot tell it of changes: run one `lightcone serve` per database, or set amqp_internal_connection',
         );
       }
-      problems.push(this.silence());
+      problems.push(this.silence(), this.parts.candidate()?.electionProblem());
       const behind = this.parts.candidate()?.monitor.problem();
       if (behind !== undefined)
         problems.push(`the monitor is behind (${behind}): it will read the changes since its cursor`);

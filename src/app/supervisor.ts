@@ -66,7 +66,10 @@ class Supervisor {
       cluster.on('exit', (child, code, signal) => {
         this.children.delete(child);
         // A successor that cannot start ends the rolling restart, and nothing else.
-        if (child === this.successor && !this.stopping) return;
+        if (child === this.successor && !this.stopping) {
+          this.topUp();
+          return;
+        }
         const cause = GIVEN_UP[code];
         // Once one has served it is not the supervisor's start that fails: a worker that ends is replaced.
         if (cause !== undefined && !this.stopping && !this.served) {
@@ -76,7 +79,9 @@ class Supervisor {
         }
         if (this.stopping) {
           if (this.children.size === 0) resolve();
-        } else if (!this.leaving.delete(child)) {
+        } else if (this.leaving.delete(child)) {
+          this.topUp();
+        } else {
           void this.replace(child, code, signal);
         }
       });
@@ -118,7 +123,13 @@ class Supervisor {
       'a worker died; it is replaced',
     );
     await sleep(wait);
-    if (!this.stopping) this.fork();
+    this.topUp();
+  }
+
+  /** Counted and not remembered: in a rolling restart the successor of one worker may stand in for another that died. */
+  private topUp(): void {
+    if (this.stopping) return;
+    while (this.children.size - this.leaving.size < this.config.sse.workers) this.fork();
   }
 
   /** Rolling restart: the settings file is read again by each new worker. */
@@ -127,6 +138,8 @@ class Supervisor {
     this.logger.info({ workers: old.length }, 'rolling restart begins');
     for (const child of old) {
       if (this.stopping) return;
+      // It died, and was replaced.
+      if (!this.children.has(child)) continue;
       const successor = this.fork();
       this.successor = successor;
       const ready = await isReady(successor);
@@ -137,6 +150,7 @@ class Supervisor {
         );
         return;
       }
+      if (!this.children.has(child)) continue;
       this.leaving.add(child);
       const gone = new Promise<void>((resolve) => {
         if (child.isDead()) resolve();

@@ -145,6 +145,7 @@ export class Worker implements Lifecycle {
           return new Set(principals.filter((principal) => !valid.has(principal)));
         },
         accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+        forgetSession: (sessionId) => authenticator.forgetSession(sessionId),
       },
       subscribed: () => this.bus.subscribed,
       encodeId,

@@ -4,7 +4,7 @@
  */
 import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../core/events.js';
 import type { Frame, Position } from '../events/frame.js';
-import type { OpenStreams, Subject, Viewer } from '../events/kind.js';
+import type { OpenStreams, PermissionConcern, Subject, Viewer } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import type { Outlet } from './outlet.js';
 import type { RecentLog } from './recent-log.js';
@@ -23,15 +23,20 @@ export interface DispatcherParts {
   overlapMicros: number;
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
+  recheck: (concern: PermissionConcern) => void;
 }
 
 export class Dispatcher implements OpenStreams {
   readonly encodeId: (id: HistoryId) => string;
   readonly decodeId: (text: string) => HistoryId | undefined;
+  readonly recheck: (concern: PermissionConcern) => void;
+  /** Nobody is told anything but broadcasts; it is remembered all the same. */
+  isMuted = false;
 
   constructor(private readonly parts: DispatcherParts) {
     this.encodeId = parts.encodeId;
     this.decodeId = parts.decodeId;
+    this.recheck = parts.recheck;
   }
 
   /** @returns the audit time of what somebody here was told, where it is known */
@@ -70,6 +75,7 @@ export class Dispatcher implements OpenStreams {
   }
 
   to(tab: Tab, frames: readonly Frame[]): void {
+    if (this.isMuted) return;
     for (const frame of frames) this.parts.outlet.put(tab, frame);
   }
 

@@ -2,7 +2,7 @@
 import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
 import { formatIso, secondsToMicros } from '../core/time.js';
-import type { Sources } from '../events/kind.js';
+import type { PermissionConcern, Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import { LeftOut } from '../telemetry/left-out.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
@@ -51,6 +51,7 @@ export function createLive(
   }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
   /** The database clock. */
   now: Cursor,
+  recheck: (concern: PermissionConcern) => void,
 ): Live {
   const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
   const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
@@ -76,6 +77,7 @@ export function createLive(
     overlapMicros,
     encodeId,
     decodeId,
+    recheck,
   });
   // Three statements each: a storm of reconnects must not become one of statements.
   const statuses: StatusBatcher | undefined =

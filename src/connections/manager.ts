@@ -62,6 +62,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private early: Task[] = [];
   private preloaded = false;
   private endSeconds: (() => void) | undefined;
+  private endSilence: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
@@ -88,6 +89,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       source: parts.permissions,
       close: (tab, reason) => this.close(tab, reason),
       logger: parts.logger,
+      clock: parts.clock,
     });
   }
 
@@ -120,7 +122,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     while (!this.preloaded) {
       try {
         const now = await changeLog.now();
-        this.live ??= createLive(this.parts, this, now);
+        this.live ??= createLive(this.parts, this, now, (concern) => this.permissionCheck.look(concern));
         this.early = [];
         await preload(
           kinds,
@@ -263,11 +265,31 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.wheel.advance();
     this.outlet.second = this.wheel.second;
     this.endings.expire(this.wheel.second);
-    const { permissionCheckSeconds } = this.parts.config;
-    if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
-    void this.permissionCheck.step();
+    this.checkPermissions(this.live!);
     this.reportCounts();
     this.reportWatermarkAge();
+  }
+
+  /** While permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
+  private checkPermissions({ dispatcher, watermark, gapRepair }: Live): void {
+    const { permissionCheckSeconds } = this.parts.config;
+    const { isOverdue } = this.permissionCheck;
+    if (isOverdue) this.permissionCheck.begin(1);
+    else if (this.wheel.second % permissionCheckSeconds === 0) {
+      this.permissionCheck.begin(permissionCheckSeconds);
+    }
+    void this.permissionCheck.step();
+    if (isOverdue === dispatcher.isMuted) return;
+    dispatcher.isMuted = isOverdue;
+    if (isOverdue) {
+      this.endSilence = watermark.hold();
+      this.parts.logger.warn(
+        'permissions of open streams could not be checked for a minute: they are told broadcasts only until they can',
+      );
+    } else {
+      gapRepair.request('unchecked');
+      this.endSilence?.();
+    }
   }
 
   private keepalive(tab: Tab): void {

@@ -3,7 +3,9 @@
  * question per kind of credential, not per tab), and so are the histories that viewers look at. With many tabs that is a
  * little work each second, so that no event has to wait for all of it.
  */
-import type { HistoryId, Principal } from '../core/events.js';
+import type { Clock } from '../core/clock.js';
+import type { HistoryId, Principal, SessionId } from '../core/events.js';
+import type { PermissionConcern } from '../events/kind.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
@@ -18,10 +20,16 @@ export interface PermissionSource {
   revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
   /** Of the ids given, those that the caller may see now. */
   accessible(principal: Principal, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
+  /** Nothing that was read of the session before counts any more. */
+  forgetSession?(sessionId: SessionId): void;
 }
 
 /** So many tabs are one question, not one each second: an idle worker sends no more than one statement a second in all. */
 const SMALLEST_STEP = 1000;
+/** So often at most is something looked at out of turn, whatever the bus brings. */
+const URGENT_PAUSE_MS = 100;
+/** What was not looked at for longer may have ended: no stream outlives its permission by more than that. */
+const LONGEST_UNCHECKED_MS = 60_000;
 
 export class PermissionCheck {
   private running = false;
@@ -30,6 +38,12 @@ export class PermissionCheck {
   private stepSize = 0;
   private viewersDue = false;
   private failing = false;
+  private readonly urgentSessions = new Set<SessionId>();
+  private readonly urgentHistories = new Set<HistoryId>();
+  private pause: NodeJS.Timeout | undefined;
+  /** When the round under way began, and the last one that was completed (`monotonic`). */
+  private begunAt: number;
+  private completeSince: number;
 
   constructor(
     private readonly parts: {
@@ -38,15 +52,63 @@ export class PermissionCheck {
       source: PermissionSource;
       close: (tab: Tab, reason: 'revoked') => void;
       logger: Logger;
+      clock: Pick<Clock, 'monotonic'>;
     },
-  ) {}
+  ) {
+    this.begunAt = this.completeSince = parts.clock.monotonic();
+  }
 
-  /** Begins a round that so many steps complete; a round that is still under way goes on instead. */
+  /** Whether permissions could not be looked at for so long that nothing personal may be told any more. */
+  get isOverdue(): boolean {
+    return this.parts.clock.monotonic() - this.completeSince > LONGEST_UNCHECKED_MS;
+  }
+
+  /** Looks at these at once. */
+  look({ sessionId, historyId }: PermissionConcern): void {
+    const { registry, viewers, source } = this.parts;
+    if (sessionId !== undefined) {
+      source.forgetSession?.(sessionId);
+      if (registry.firstOfSession(sessionId)) this.urgentSessions.add(sessionId);
+    }
+    if (historyId !== undefined && viewers.get(historyId)) this.urgentHistories.add(historyId);
+    this.lookAtUrgent();
+  }
+
+  private lookAtUrgent(): void {
+    if (this.pause !== undefined || this.urgentSessions.size + this.urgentHistories.size === 0) return;
+    this.pause = setTimeout(() => {
+      this.pause = undefined;
+      this.lookAtUrgent();
+    }, URGENT_PAUSE_MS).unref();
+    void this.checkUrgent();
+  }
+
+  /** Never rejects. What cannot be looked at now is left to the round, which goes on until it can. */
+  private async checkUrgent(): Promise<void> {
+    const { registry, logger } = this.parts;
+    const sessions = [...this.urgentSessions];
+    const histories = new Set(this.urgentHistories);
+    this.urgentSessions.clear();
+    this.urgentHistories.clear();
+    const tabs: Tab[] = [];
+    for (const sessionId of sessions) {
+      for (let tab = registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) tabs.push(tab);
+    }
+    try {
+      await this.checkTabs(tabs);
+      if (histories.size > 0) await this.checkViewers(histories);
+    } catch (error) {
+      logger.debug({ err: error }, 'a changed permission cannot be looked at now; the next round does');
+    }
+  }
+
+  /** Begins a round that so many steps complete; one that is still under way goes on instead, unless one step is to do all. */
   begin(steps: number): void {
-    if (this.next > 0) return;
+    if (this.next > 0 && (steps > 1 || this.running)) return;
     this.next = this.parts.registry.all.length;
     this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
     this.viewersDue = true;
+    this.begunAt = this.parts.clock.monotonic();
   }
 
   /** Never rejects. What could not be looked at, because the database is away, is looked at in the next step. */
@@ -58,6 +120,7 @@ export class PermissionCheck {
       if (next > 0) await this.checkTabs(this.takeStep());
       if (this.viewersDue) await this.checkViewers();
       this.viewersDue = false;
+      if (this.next === 0) this.completeSince = this.begunAt;
       this.failing = false;
     } catch (error) {
       this.next = next;
@@ -100,9 +163,12 @@ export class PermissionCheck {
     }
   }
 
-  private async checkViewers(): Promise<void> {
+  /** @param only these histories; else all that are looked at */
+  private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<void> {
     const { registry, viewers, source } = this.parts;
     if (viewers.size === 0) return;
+    const due = (holder: ViewerHolder): HistoryId[] =>
+      only === undefined ? [...viewers.of(holder)] : [...viewers.of(holder)].filter((id) => only.has(id));
     // One question per caller, however many tabs it holds: anonymous ones, for example, are all the same caller.
     const callers = new Map<string, { principal: Principal; holders: Set<ViewerHolder> }>();
     for (const tab of registry.all) {
@@ -110,7 +176,7 @@ export class PermissionCheck {
       const looking: ViewerHolder[] = [{ tab }];
       if (userId !== undefined) looking.push({ userId });
       if (sessionId !== undefined) looking.push({ sessionId });
-      const holders = looking.filter((holder) => viewers.of(holder).size > 0);
+      const holders = looking.filter((holder) => due(holder).length > 0);
       if (holders.length === 0) continue;
       const key = `${userId} ${sessionId} ${isAdmin}`;
       const caller = callers.get(key) ?? { principal: tab.principal, holders: new Set() };
@@ -118,7 +184,7 @@ export class PermissionCheck {
       for (const holder of holders) caller.holders.add(holder);
     }
     for (const { principal, holders } of callers.values()) {
-      const viewed = new Set([...holders].flatMap((holder) => [...viewers.of(holder)]));
+      const viewed = new Set([...holders].flatMap(due));
       const accessible = await source.accessible(principal, [...viewed]);
       for (const holder of holders) {
         for (const id of [...viewers.of(holder)]) {

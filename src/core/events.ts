@@ -6,8 +6,9 @@
  * **audit row**     (history id, update time) in `history_audit`, written by a trigger inside the changing transaction.
  * **hint**          anything that says "look now" and may be lost: NOTIFY, SQLite's data_version, a timer.
  * **cursor**        a moment (database clock) up to which something was read, published or delivered.
- * **overlap**       how far before a cursor a reader starts (`resume_overlap`), because an audit time is taken inside the
- *                   transaction and may become visible later than its neighbours.
+ * **position**      where a reader of the log stands: which transactions it has seen. A cursor belongs to a position; a time
+ *                   alone does not tell what was visible, because audit times are taken inside transactions.
+ * **overlap**       how far before a cursor a reader of times starts (`resume_overlap`).
  * **monitor**       the one elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
  * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
@@ -38,7 +39,7 @@ export interface Task {
   readonly task: string;
 }
 
-/** The SSE control tasks of the contract (section 3.4), plus Lightcone's own two. */
+/** The SSE control tasks of the contract (section 3.4), plus Lightcone's own. */
 export const TASK_NAMES = [
   'history_update',
   'notify_users',
@@ -47,6 +48,7 @@ export const TASK_NAMES = [
   'subscribe_history_viewer',
   'unsubscribe_history_viewer',
   'reconfigure_watcher',
+  'permissions_changed',
 ] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
 
@@ -97,22 +99,33 @@ export interface ReconfigureWatcherTask {
   task: 'reconfigure_watcher';
 }
 
+/** "What this session or these viewers may see has changed: look again now." Grants and takes nothing by itself. */
+export interface PermissionsChangedTask {
+  task: 'permissions_changed';
+  /** It has ended, or belongs to another now. */
+  sessionId?: SessionId;
+  /** Encoded; fewer may see it than before. */
+  historyId?: string;
+}
+
 export type ControlTask =
   | HistoryUpdateTask
   | NotifyUsersTask
   | NotifyBroadcastTask
   | EntryPointUpdateTask
   | HistoryViewerTask
-  | ReconfigureWatcherTask;
+  | ReconfigureWatcherTask
+  | PermissionsChangedTask;
 
 /**
- * The leader's tick. `until`: everything committed with a NOTIFY before this moment is on this channel, ahead of the
- * tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.
+ * The leader's tick. `until`: everything committed before this moment is on this channel, ahead of the tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.
  */
 export interface Tick {
   leader: string;
   sequence: number;
   until: Cursor;
+  /** In the log: all that is visible there is ahead of the tick. Opaque; undefined from a leader that knows none. */
+  position?: string;
 }
 
 /** Who a history's changes concern. Exactly one of the two is filled: the owner, or the sessions of an anonymous history. */
@@ -122,12 +135,10 @@ export interface HistoryAudience {
   sessionIds: readonly SessionId[];
 }
 
-/** What the audit table says of one history since a floor; `rows` and `newest` together tell whether anything is new. */
+/** A history that changed. */
 export interface HistoryChange extends HistoryAudience {
-  /** Newest audit time of the history. */
+  /** The newest of the audit times that were read. */
   newest: Micros;
-  /** Audit rows after the floor that was asked for. */
-  rows: number;
 }
 
 /** Who an open stream belongs to; fixed for its life, re-checked while it lives. */

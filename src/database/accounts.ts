@@ -8,13 +8,16 @@ import {
   type UserAccount,
 } from './port.js';
 
+/** A user, where there is one, that is neither deleted nor purged. */
+const THERE = '(u.deleted IS NULL OR u.deleted = false) AND (u.purged IS NULL OR u.purged = false)';
+
 /**
  * Section 5.3: undeleted key, undeleted user, and the user's newest undeleted key (by id where times are equal).
  *
  * `NOT n.deleted`, because for `n.deleted = false` SQLite takes the index on `deleted` and looks at every key there is.
  */
 const GOOD_KEY = `
-  NOT k.deleted AND (u.deleted IS NULL OR u.deleted = false)
+  NOT k.deleted AND ${THERE}
   AND NOT EXISTS (SELECT 1 FROM api_keys n
                    WHERE n.user_id = k.user_id AND NOT n.deleted
                      AND (n.create_time > k.create_time OR (n.create_time = k.create_time AND n.id > k.id)))`;
@@ -53,7 +56,7 @@ export class SqlAccounts implements Accounts {
       `SELECT s.session_key, s.id, s.user_id, u.email, ${this.#isAdmin} AS is_admin
          FROM galaxy_session s LEFT JOIN galaxy_user u ON u.id = s.user_id
         WHERE ${this.db.isOneOf('s.session_key', 1)} AND s.is_valid = true
-          AND (u.deleted IS NULL OR u.deleted = false)`,
+          AND ${THERE}`,
       [this.db.list(sessionKeys)],
     );
     return new Map(
@@ -95,11 +98,20 @@ export class SqlAccounts implements Accounts {
   async emailsOf(userIds: readonly UserId[]): Promise<Map<UserId, string>> {
     if (userIds.length === 0) return new Map();
     const rows = await this.db.all<{ id: number; email: string }>(
-      `SELECT id, email FROM galaxy_user
-        WHERE ${this.db.isOneOf('id', 1)} AND (deleted IS NULL OR deleted = false)`,
+      `SELECT u.id, u.email FROM galaxy_user u WHERE ${this.db.isOneOf('u.id', 1)} AND ${THERE}`,
       [this.db.list(userIds)],
     );
     return new Map(rows.map(({ id, email }) => [id, email]));
+  }
+
+  async adminFlags(userIds: readonly UserId[]): Promise<Map<UserId, { email: string; isAdmin: boolean }>> {
+    if (userIds.length === 0) return new Map();
+    const rows = await this.db.all<{ id: number; email: string; is_admin: unknown }>(
+      `SELECT u.id, u.email, ${this.#isAdmin} AS is_admin FROM galaxy_user u
+        WHERE ${this.db.isOneOf('u.id', 1)} AND ${THERE}`,
+      [this.db.list(userIds)],
+    );
+    return new Map(rows.map(({ id, email, is_admin }) => [id, { email, isAdmin: toBoolean(is_admin) }]));
   }
 
   async validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>> {
@@ -107,7 +119,7 @@ export class SqlAccounts implements Accounts {
     const rows = await this.db.all<{ id: number; user_id: number | null }>(
       `SELECT s.id, s.user_id FROM galaxy_session s LEFT JOIN galaxy_user u ON u.id = s.user_id
         WHERE ${this.db.isOneOf('s.id', 1)} AND s.is_valid = true
-          AND (u.deleted IS NULL OR u.deleted = false)`,
+          AND ${THERE}`,
       [this.db.list(sessionIds)],
     );
     return new Map(rows.map((row) => [row.id, row.user_id ?? undefined]));

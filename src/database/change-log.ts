@@ -1,29 +1,39 @@
 import type { HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
-import { formatSql, parseSql } from '../core/time.js';
+import { formatSql, parseSql, secondsToMicros } from '../core/time.js';
 import { believedUntil, utcNow } from './dialect.js';
-import type { ChangeLog, ChangeScope, Database, OnUnreadable, OwnerScope, SqlRow, SqlValue } from './port.js';
+import { scopeCondition } from './log/scope.js';
+import { SequenceLog } from './log/sequence-log.js';
+import { type ChangeRow, OWNERS, type OwnedRow, type Visibility } from './log/visibility.js';
+import { XidLog } from './log/xid-log.js';
+import { XminLog } from './log/xmin-log.js';
+import type {
+  ChangeLog,
+  ChangeScope,
+  Database,
+  LogEnd,
+  LogPosition,
+  LogRead,
+  OnUnreadable,
+  OwnerScope,
+} from './port.js';
 
-interface ChangeRow extends SqlRow {
-  history_id: number;
-  user_id: number | null;
-  session_id: number | null;
+interface TimedRow extends OwnedRow {
   /** Null where no row has a time that can be believed. */
   newest: string | null;
-  audit_rows: number;
   unbelievable: number;
 }
 
-type DatedRow = ChangeRow & { newest: string };
 type EntryPointScope = Parameters<ChangeLog['entryPointOwnersSince']>[1];
 
-/** Owner, or for an anonymous history its valid sessions, one row each; an anonymous history without one keeps one row. */
-const OWNERS = `
-  JOIN history h ON h.id = c.history_id
-  LEFT JOIN galaxy_session_to_history sh ON h.user_id IS NULL AND sh.history_id = h.id
-  LEFT JOIN galaxy_session s ON s.id = sh.session_id AND s.is_valid AND s.user_id IS NULL`;
+/** Audit rows in one piece of a long read. */
+const PIECE = 5_000;
+const DAY = secondsToMicros(86_400);
+const UNBELIEVABLE = 'update_time is more than a day ahead';
 
 export class SqlChangeLog implements ChangeLog {
-  /** @param onUnreadable is told of histories with audit rows that were left out */
+  private log: Promise<{ visibility: Visibility; name: string }> | undefined;
+
+  /** @param onUnreadable is told of histories whose audit rows have times that cannot be */
   constructor(
     private readonly db: Database,
     private readonly onUnreadable: OnUnreadable = () => {},
@@ -33,14 +43,63 @@ export class SqlChangeLog implements ChangeLog {
     return this.db.now();
   }
 
+  async identify(): Promise<string> {
+    const log = this.open();
+    this.log = log;
+    log.catch(() => {
+      if (this.log === log) this.log = undefined;
+    });
+    return (await log).name;
+  }
+
+  private async open(): Promise<{ visibility: Visibility; name: string }> {
+    const visibility = await chooseVisibility(this.db);
+    return { visibility, name: await visibility.identify() };
+  }
+
+  private async identified(): Promise<{ visibility: Visibility; name: string }> {
+    if (this.log === undefined) await this.identify();
+    return this.log!;
+  }
+
+  async end(): Promise<LogEnd> {
+    const { visibility, name } = await this.identified();
+    const { where, moment } = await visibility.end();
+    return { position: `${name}.${where}`, moment };
+  }
+
+  async since(position: LogPosition, scope: ChangeScope, limit = PIECE): Promise<LogRead | undefined> {
+    return (await this.ask(position, scope, limit)) ?? this.askAnew(position, scope, limit);
+  }
+
+  /** Perhaps it is this process that has not noticed yet that there is another log. */
+  private async askAnew(
+    position: LogPosition,
+    scope: ChangeScope,
+    limit: number,
+  ): Promise<LogRead | undefined> {
+    await this.identify();
+    return this.ask(position, scope, limit);
+  }
+
+  private async ask(position: LogPosition, scope: ChangeScope, limit: number): Promise<LogRead | undefined> {
+    const { visibility, name } = await this.identified();
+    if (!position.startsWith(`${name}.`)) return undefined;
+    const piece = await visibility.since(position.slice(name.length + 1), scope, limit);
+    if (!piece) return undefined;
+    const { where, moment, complete, rows } = piece;
+    const odd = rows.filter(({ newest }) => parseSql(newest) > moment + DAY).map((row) => row.history_id);
+    if (odd.length > 0) this.onUnreadable('history_audit', odd, UNBELIEVABLE);
+    return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment) };
+  }
+
   /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */
   async changesSince(floor: Micros, scope: ChangeScope): Promise<HistoryChange[]> {
-    const { condition, params } = this.#scope(scope);
+    const { condition, params } = scopeCondition(this.db, scope, 2);
     const until = believedUntil(this.db.dialect);
-    const rows = await this.db.all<ChangeRow>(
-      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.audit_rows, c.unbelievable
+    const rows = await this.db.all<TimedRow>(
+      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.unbelievable
          FROM (SELECT max(a.history_id) AS history_id, max(a.update_time) FILTER (WHERE a.update_time <= ${until}) AS newest,
-                      count(*) FILTER (WHERE a.update_time <= ${until}) AS audit_rows,
                       count(*) FILTER (WHERE a.update_time > ${until}) AS unbelievable
                  FROM history_audit a
                 WHERE a.update_time > $1 AND ${condition}
@@ -49,28 +108,25 @@ export class SqlChangeLog implements ChangeLog {
       [formatSql(floor), ...params],
     );
     this.#report(rows);
-    return merge(rows.filter((row): row is DatedRow => row.newest !== null));
+    return merge(rows.filter((row): row is TimedRow & ChangeRow => row.newest !== null));
   }
 
-  /** Scalar sub-queries on purpose: each reads only the end of the (history_id, update_time) key, however long its past. */
-  async changesOf(historyIds: readonly HistoryId[], floor: Micros): Promise<HistoryChange[]> {
+  /** A scalar sub-query on purpose: it reads only the end of the (history_id, update_time) key, however long its past. */
+  async changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]> {
     if (historyIds.length === 0) return [];
     const until = believedUntil(this.db.dialect);
-    const rows = await this.db.all<ChangeRow & { now: string }>(
-      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.audit_rows, c.unbelievable,
-              ${utcNow(this.db.dialect)} AS now
+    const rows = await this.db.all<TimedRow & { now: string }>(
+      `SELECT c.history_id, h.user_id, s.id AS session_id, c.newest, c.unbelievable, ${utcNow(this.db.dialect)} AS now
          FROM (SELECT w.id AS history_id,
                       (SELECT max(a.update_time) FROM history_audit a
                         WHERE a.history_id = w.id AND a.update_time <= ${until}) AS newest,
-                      (SELECT count(*) FROM history_audit a
-                        WHERE a.history_id = w.id AND a.update_time > $2 AND a.update_time <= ${until}) AS audit_rows,
                       (SELECT count(*) FROM history_audit a
                         WHERE a.history_id = w.id AND a.update_time > ${until}) AS unbelievable
                  FROM history w
                 WHERE ${this.db.isOneOf('w.id', 1)}) c ${OWNERS}
         WHERE c.newest IS NOT NULL OR c.unbelievable > 0
         ORDER BY c.history_id`,
-      [this.db.list(historyIds), formatSql(floor)],
+      [this.db.list(historyIds)],
     );
     this.#report(rows);
     // Announced just now, whatever its only row says.
@@ -89,9 +145,9 @@ export class SqlChangeLog implements ChangeLog {
     return rows.map(({ id }) => id);
   }
 
-  #report(rows: readonly ChangeRow[]): void {
+  #report(rows: readonly TimedRow[]): void {
     const ids = rows.filter((row) => row.unbelievable > 0).map((row) => row.history_id);
-    if (ids.length > 0) this.onUnreadable('history_audit', ids, 'update_time is more than a day ahead');
+    if (ids.length > 0) this.onUnreadable('history_audit', ids, UNBELIEVABLE);
   }
 
   async entryPointOwnersSince(
@@ -115,31 +171,19 @@ export class SqlChangeLog implements ChangeLog {
       sessionIds: rows.flatMap((row) => row.session_id ?? []),
     };
   }
-
-  #scope(scope: ChangeScope): { condition: string; params: SqlValue[] } {
-    switch (scope.kind) {
-      case 'all':
-        return { condition: 'true', params: [] };
-      case 'user':
-        return {
-          condition: 'a.history_id IN (SELECT id FROM history WHERE user_id = $2)',
-          params: [scope.userId],
-        };
-      case 'session':
-        return {
-          condition: `a.history_id IN (
-            SELECT o.id FROM galaxy_session_to_history x JOIN history o ON o.id = x.history_id
-             WHERE x.session_id = $2 AND o.user_id IS NULL)`,
-          params: [scope.sessionId],
-        };
-      case 'histories':
-        return { condition: this.db.isOneOf('a.history_id', 2), params: [this.db.list(scope.historyIds)] };
-    }
-  }
 }
 
-/** One row per (history, session) becomes one change per history. */
-function merge(rows: readonly DatedRow[]): HistoryChange[] {
+/** By what the audit table has: its own numbers (Lightcone's), or only what PostgreSQL keeps of every row (Galaxy's). */
+async function chooseVisibility(db: Database): Promise<Visibility> {
+  if (db.dialect === 'sqlite') return new SequenceLog(db);
+  const columns = await db.all(
+    `SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('history_audit') AND attname = 'xid' AND NOT attisdropped`,
+  );
+  return columns.length > 0 ? new XidLog(db) : new XminLog(db);
+}
+
+/** One row per (history, session) becomes one change per history. A time from the future (or `infinity`) is one of now. */
+function merge(rows: readonly ChangeRow[], now = Number.POSITIVE_INFINITY): HistoryChange[] {
   const changes = new Map<HistoryId, HistoryChange & { sessionIds: SessionId[] }>();
   for (const row of rows) {
     let change = changes.get(row.history_id);
@@ -148,8 +192,7 @@ function merge(rows: readonly DatedRow[]): HistoryChange[] {
         historyId: row.history_id,
         userId: row.user_id ?? undefined,
         sessionIds: [],
-        newest: parseSql(row.newest),
-        rows: row.audit_rows,
+        newest: Math.min(parseSql(row.newest), now),
       };
       changes.set(row.history_id, change);
     }

@@ -58,15 +58,40 @@ export type ChangeScope =
 
 export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 
+/** Where a reader of the log stands: all that was visible there has been read. It names its log; opaque outside `database/`. */
+export type LogPosition = string;
+
+/** A position, and the database's clock when it was taken or a little later. */
+export interface LogEnd {
+  position: LogPosition;
+  moment: Micros;
+}
+
+/** What became visible after a position; from `position` on nothing of it is read yet. */
+export interface LogRead extends LogEnd {
+  changes: HistoryChange[];
+  /** False when there is more to read than was asked for. */
+  complete: boolean;
+}
+
 /**
- * *Changes since T*, the one primitive that every resumer uses. `floor` is exclusive and is the cursor minus the overlap:
- * the caller subtracts it, because only the caller knows whether its cursor is exact.
+ * *What became visible since*, the primitive that every resumer uses. A question of visibility and not of time: the time of
+ * an audit row is taken inside its transaction, which may commit an hour later.
  */
 export interface ChangeLog {
-  /** One statement. Each history that has an audit row after `floor`, with its owner, newest audit time and row count. */
+  /** The name of the log; another one after a restore, a move, or a fail-over that may have lost commits. */
+  identify(): Promise<string>;
+  end(): Promise<LogEnd>;
+  /**
+   * About `limit` audit rows at most, in the order of their transactions, as one change per history.
+   *
+   * @returns undefined for a position of another log, or one that this log has not reached: start over
+   */
+  since(position: LogPosition, scope: ChangeScope, limit?: number): Promise<LogRead | undefined>;
+  /** Histories named by a hint, as they are now. One statement. */
+  changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]>;
+  /** One statement. Each history that has an audit row of after `floor`. */
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]>;
-  /** The same for histories named by a hint, whether or not they have a row after `floor`. One statement for all ids. */
-  changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]>;
   /** All histories of an owner, deleted ones too, without asking when they changed. One statement. */
   historiesOf(owner: OwnerScope): Promise<HistoryId[]>;
   /** Users and sessions whose interactive-tool entry points were created or modified after `floor`. */
@@ -85,25 +110,32 @@ export interface HintSource extends Lifecycle {
   /**
    * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`.
    * For LISTEN: a NOTIFY to itself that came back; for SQLite: a look. A `poll` source hands over nothing: there M is only
-   * the clock, and the caller must itself finish a `changesSince` that it began after M came, before a cursor may pass M.
+   * the clock, and the caller must itself finish a read that it began after M came, before a cursor may pass M.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE when the source is dead or silent (deadline a few seconds)
    */
   barrier(): Promise<Micros>;
 }
 
+/** All that a hint says is "look now": what there is to see, the log tells. */
 export interface HintListener {
+  /** These histories may have changed; an empty list: something may have. */
   onHistories(historyIds: readonly HistoryId[]): void;
-  /** Hints may have been missed until now (LISTEN was re-established): read changes since the cursor. */
+  /** Hints may have been missed until now (LISTEN was re-established), or it is time to poll. */
   onGap(cause: string): void;
   /** Another connection has committed something, be it only to other tables; a source that cannot see this never says so. */
   onCommit?(): void;
 }
 
-/** The stored cursor of the monitor's role (own table `lightcone_cursor`). */
-export interface CursorStore {
-  read(role: string): Promise<Cursor | undefined>;
-  write(role: string, cursor: Cursor): Promise<void>;
+/**
+ * The positions that the monitor reached, with their moments (own table `lightcone_position`). What is stored there is safe:
+ * the numbers of transactions that wrote nothing are given out again when the database server crashes.
+ */
+export interface PositionStore {
+  /** Of this log, in the order in which they were reached. */
+  entries(log: string): Promise<LogEnd[]>;
+  newest(log: string): Promise<LogEnd | undefined>;
+  add(entry: LogEnd): Promise<void>;
 }
 
 /** A row of `worker_process`, with the age of its heartbeat by the database's clock. */
@@ -131,20 +163,24 @@ export interface WorkerProcesses {
   ): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
   /** Reads without writing. */
   active(activeMs: number): Promise<{ now: Micros; active: WorkerProcessRow[] }>;
-  remove(self: { serverName: string; hostname: string }): Promise<void>;
+  /** Only the row that this very process wrote last: another of the same name may have gone on with it. */
+  remove(self: { serverName: string; hostname: string; pid: number }): Promise<void>;
 }
 
 /** `label` is what the holder gave when it made its lock; undefined where the database cannot tell. */
 export type LockHolder = { held: false } | { held: true; label: string | undefined };
 
 /**
- * The fence of the monitor's role: at most one holder in the installation. A session-level advisory lock on PostgreSQL, an
- * exclusively locked file beside the database on SQLite: both are released by the operating system when the holder dies.
+ * The fence of the monitor's role: at most one holder in the installation. An advisory lock of one open transaction on
+ * PostgreSQL, an exclusively locked file beside the database on SQLite: both are released when the holder dies.
  */
 export interface LeaderLock {
   /** Tries once, without waiting. */
   tryAcquire(): Promise<boolean>;
-  /** Asks whether the session that holds the lock still answers. Rejects or resolves false when it is lost. */
+  /**
+   * Says that the holder lives, and asks whether it still holds. PostgreSQL ends a holder that does not say so for
+   * `silenceMs`. Resolves false when the lock is lost.
+   */
   check(): Promise<boolean>;
   release(): Promise<void>;
   readonly held: boolean;
@@ -152,8 +188,6 @@ export interface LeaderLock {
   onLost(listener: (reason: string) => void): void;
   /** One small statement, no connection of its own. */
   holder(): Promise<LockHolder>;
-  /** Ends a holder that no longer beats (frozen, half-open); false when there is none, or it may not. Never the own one. */
-  evict(): Promise<boolean>;
 }
 
 export interface UserAccount {
@@ -175,7 +209,7 @@ export interface SessionAccount {
  * (`lightcone user add --admin`, standalone only); `admin_users` of the configuration is added by the caller.
  */
 export interface Accounts {
-  /** Of the session keys given, those of valid sessions (`is_valid`, and a user that is not deleted). */
+  /** Of the session keys given, those of valid sessions (`is_valid`, and a user that is neither deleted nor purged). */
   sessionsByKeys(sessionKeys: readonly string[]): Promise<Map<string, SessionAccount>>;
   /** Of the API keys given, those that all rules of section 5.3 accept: undeleted, the user's newest, undeleted user. */
   usersByApiKeys(keys: readonly string[]): Promise<Map<string, UserAccount>>;
@@ -183,6 +217,8 @@ export interface Accounts {
   validApiKeys(keys: readonly string[]): Promise<Set<string>>;
   /** Of the user ids given, those of undeleted users, with their addresses. */
   emailsOf(userIds: readonly UserId[]): Promise<Map<UserId, string>>;
+  /** Of the user ids given, those of undeleted users, and whether the account itself is flagged as an administrator's. */
+  adminFlags(userIds: readonly UserId[]): Promise<Map<UserId, { email: string; isAdmin: boolean }>>;
   /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
   validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
   /** Of the ids given, those the caller may see (section 1.2); admins see every one that exists. */

@@ -1,7 +1,7 @@
 import { LightconeError } from '../core/errors.js';
 import type { Logger } from '../telemetry/logger.js';
 import { utcNow } from './dialect.js';
-import { cursorTable } from './migrations/0003-own-tables.js';
+import { positionTable } from './migrations/0005-visibility.js';
 import { MIGRATIONS } from './migrations/index.js';
 import type { Database, Sql } from './port.js';
 
@@ -75,21 +75,23 @@ async function appliedMigrations(tx: Sql): Promise<Set<number> | undefined> {
 /**
  * For a database that Galaxy owns: adds the one own table if the database user may.
  *
- * @returns whether the table can be used; if not, a new leader starts at the database's clock instead of the stored cursor
+ * @returns whether the table can be used; if not, a new leader looks back by the time instead of the stored position
  */
 export async function migrateAttached(db: Database, logger: Logger): Promise<boolean> {
   try {
-    if (!(await hasTable(db, 'lightcone_cursor'))) await db.run(cursorTable(db.dialect));
-    // Moves no row, but needs every right that the cursor store needs.
-    await db.run('INSERT INTO lightcone_cursor SELECT * FROM lightcone_cursor WHERE 1 = 0');
-    await db.run('UPDATE lightcone_cursor SET cursor = cursor WHERE 1 = 0');
+    if (!(await hasTable(db, 'lightcone_position'))) await db.run(positionTable(db.dialect));
+    // Moves no row, but needs every right that the position store needs.
+    await db.run(
+      'INSERT INTO lightcone_position (moment, position) SELECT moment, position FROM lightcone_position WHERE 1 = 0',
+    );
+    await db.run('DELETE FROM lightcone_position WHERE 1 = 0');
     return true;
   } catch (error) {
     const { cause, message } = error as Error;
     if (error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE') throw error;
     logger.warn(
       { reason: cause instanceof Error ? cause.message : message },
-      'table lightcone_cursor cannot be used: what is changed while no monitor runs will not be told; ' +
+      'table lightcone_position cannot be used: what is changed while no monitor runs will not be told; ' +
         'create the table for the database user, as docs/deployment.md says',
     );
     return false;

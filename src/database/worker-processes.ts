@@ -54,10 +54,19 @@ export class SqlWorkerProcesses implements WorkerProcesses {
     return read(rows);
   }
 
-  async remove(self: { serverName: string; hostname: string }): Promise<void> {
-    await this.db.run('DELETE FROM worker_process WHERE server_name = $1 AND hostname = $2', [
-      self.serverName,
-      self.hostname,
+  async remove({
+    serverName,
+    hostname,
+    pid,
+  }: {
+    serverName: string;
+    hostname: string;
+    pid: number;
+  }): Promise<void> {
+    await this.db.run('DELETE FROM worker_process WHERE server_name = $1 AND hostname = $2 AND pid = $3', [
+      serverName,
+      hostname,
+      pid,
     ]);
   }
 }

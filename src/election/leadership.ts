@@ -1,43 +1,44 @@
-import { createHash } from 'node:crypto';
 import { Backoff } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { Lifecycle } from '../core/lifecycle.js';
-import type { Micros } from '../core/time.js';
 import type { LeaderLock, WorkerProcesses, WorkerProcessRow } from '../database/port.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { type AppType, betterThan, isSame } from './rank.js';
+import { type AppType, betterThan } from './rank.js';
+import { type End, type Role, Tenure } from './tenure.js';
 
 /** Contract: a row counts for this long after its last heartbeat. */
 const ACTIVE_MS = 61_000;
-/** A holder of the lock that missed this many heartbeats is frozen or cut off, and is evicted. */
-const MISSED_HEARTBEATS = 4;
-/** Between two candidates for a lock that is found free, so that the better one takes it without a race. */
+/** For each better candidate that beats, before a lock that is found free is tried. */
 const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
-const LOCK_CHECK_MS = 5_000;
-/** How often the candidate that should lead looks whether the one that does has stepped down. */
-const HANDOVER_MS = 100;
-
-export interface Role {
-  /** Begins to lead; when it throws, the role is given back and tried again later. */
-  gain(): Promise<void>;
-  /**
-   * Must stop publishing before its first `await`. May come while `gain` is still running, and ends that as well; not
-   * called again before the next `gain`.
-   */
-  lose(reason: string): Promise<void>;
-}
+/** The lock of a holder that says nothing is kept for so many heartbeats, and no longer than `SILENCE_MS`. */
+const SILENT_HEARTBEATS = 4;
+const SILENCE_MS = 9_000;
+/** For one that a worker stepped down for; and how long it is not done again, if that one did not take the lock. */
+const YIELD_MS = 3_000;
+const AFTER_VAIN_YIELD_MS = 300_000;
+/** What was tried and did not work is left to others for a while. */
+const FIRST_PENALTY_MS = 5_000;
+const LONGEST_PENALTY_MS = 60_000;
+/** A free lock is taken within three seconds: after that `/readyz` says so. */
+const NOBODY_MS = 5_000;
 
 export interface LeadershipOptions {
   self: { serverName: string; hostname: string; pid: number; appType: AppType };
   workerProcesses: WorkerProcesses;
-  /** Made with `lockLabel(self)`. */
+  /** Made with `silenceMs(heartbeatMs)`. */
   lock: LeaderLock;
   heartbeatMs: number;
   /** How often a process that does not lead looks whether the lock is free. */
   standbyMs?: number;
   role: Role;
+  /** When the broker last confirmed something of this role, by the monotonic clock. */
+  confirmedAt: () => number | undefined;
+  unconfirmedMs?: number;
+  firstConfirmationMs?: number;
+  /** Why this process could not do the work of the role now; undefined when it could. Call `electNow` when that changes. */
+  hindrance: () => string | undefined;
   /** Tells the other processes to elect now (`reconfigure_watcher`). */
   announce?: () => Promise<void>;
   logger: Logger;
@@ -46,56 +47,74 @@ export interface LeadershipOptions {
   random: () => number;
 }
 
-/** Names the holder of a lock in a form that fits into the 63 bytes of PostgreSQL's application_name. */
-export const lockLabel = (process: { serverName: string; hostname: string }): string =>
-  createHash('sha256').update(`${process.serverName}\n${process.hostname}`).digest('hex').slice(0, 24);
+export const silenceMs = (heartbeatMs: number): number =>
+  Math.min(SILENCE_MS, SILENT_HEARTBEATS * heartbeatMs);
+
+/** Names the holder of the lock for people: who it is does not depend on it. */
+export const lockLabel = (self: { serverName: string; hostname: string; pid: number }): string =>
+  `${self.pid} ${self.serverName}@${self.hostname}`;
 
 /**
- * Decides whether this process is the monitor. The heartbeat rows say who *should* lead, the lock says who *does*: at most
- * one process leads, and one that died is replaced at once, although its row counts as active for another minute.
+ * Decides whether this process is the monitor: whoever holds the lock is. Better candidates come first because they wait
+ * less before they try; a worker steps down once for a standalone monitor that comes later. Who cannot do the work does not
+ * try, and who got the lock and finds that nothing is confirmed gives it back and leaves it to others for a while.
+ * Heartbeat rows decide nothing: they are for Galaxy's eyes, for `doctor`, and for the order of trying.
  *
- * States: standby → (lock taken, `gain` done) leading → (lock lost, better candidate, stop) standby.
- * One loop makes all decisions, one after the other; only the loss of the lock acts from outside, because it must come
- * before anything else.
- *
- * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock), a leader one heartbeat per
- * `heartbeatMs` and a check of its lock in the same rhythm.
+ * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock).
  */
 export class Leadership implements Lifecycle {
   readonly #o: LeadershipOptions;
   readonly #standbyMs: number;
   readonly #backoff: Backoff;
+  readonly #penalty: Backoff;
   #stopping: AbortController | undefined;
   #loop: Promise<void> = Promise.resolve();
   #wake: (() => void) | undefined;
   #electNow = false;
+  #tenure: Tenure | undefined;
   #rows: WorkerProcessRow[] = [];
-  #databaseNow: Micros = 0;
+  #databaseNow = 0;
+  /** When each row was written, at the look before the last one: one that changed since is of a living process. */
+  #before: Map<string, number> | undefined;
   #beatAt = Number.NEGATIVE_INFINITY;
-  #checkedAt = 0;
-  #leadingSince: Micros | undefined;
-  #losing: Promise<void> = Promise.resolve();
-  /** Stepped down for this one: not to be raced against before somebody has held the lock, or it stops beating. */
-  #yieldedTo: WorkerProcessRow | undefined;
-  #failing = false;
+  #notBefore = Number.NEGATIVE_INFINITY;
+  #yielded = false;
+  #noYieldBefore = Number.NEGATIVE_INFINITY;
+  #freeSince: number | undefined;
+  #failure: string | undefined;
+  #beatFailing = false;
 
   constructor(options: LeadershipOptions) {
     this.#o = options;
     this.#standbyMs = options.standbyMs ?? 1_000;
     this.#backoff = new Backoff(200, this.#standbyMs, options.random);
-    options.lock.onLost((reason) => {
-      this.#endRole(`leader lock lost: ${reason}`);
-      this.#wakeUp();
-    });
+    this.#penalty = new Backoff(FIRST_PENALTY_MS, LONGEST_PENALTY_MS, options.random);
+    options.lock.onLost((reason) => this.#tenure?.end('lock lost', `leader lock lost: ${reason}`));
   }
 
   get leading(): boolean {
-    return this.#leadingSince !== undefined;
+    return this.#tenure !== undefined && this.#tenure.ended === undefined;
+  }
+
+  /** For `/readyz`: one line of what keeps the role from being held, or undefined. */
+  problem(): string | undefined {
+    if (!this.#stopping) return undefined;
+    if (this.leading) {
+      const ms = this.#tenure?.unconfirmedMs;
+      if (ms === undefined) return undefined;
+      return `this process is the monitor, and nothing that it published was confirmed for ${seconds(ms)} s`;
+    }
+    if (this.#failure !== undefined) return `the election of the monitor cannot work: ${this.#failure}`;
+    const freeMs = this.#freeSince === undefined ? 0 : this.#o.clock.monotonic() - this.#freeSince;
+    if (freeMs < NOBODY_MS) return undefined;
+    const why = this.#o.hindrance() ?? 'what it published was not confirmed, it tries again soon';
+    return `nobody has been the monitor for ${seconds(freeMs)} s; this process is not: ${why}`;
   }
 
   async start(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = new AbortController();
+    this.#electNow = true;
     this.#o.metrics.gauge('galaxy.sse.monitor.leader', 0);
     this.#loop = this.#run(this.#stopping.signal);
   }
@@ -104,184 +123,175 @@ export class Leadership implements Lifecycle {
     const stopping = this.#stopping;
     if (!stopping) return this.#loop;
     this.#stopping = undefined;
-    const { lock, workerProcesses, self, announce, logger } = this.#o;
     stopping.abort();
-    this.#endRole('stopping');
+    this.#tenure?.end('stopped', 'stopping');
     this.#wakeUp();
-    const running = this.#loop;
-    this.#loop = (async () => {
-      await running;
-      await this.#losing;
-      // Each step is tried whatever became of the one before: the others wait for the lock, the row and the word.
-      const steps = [() => lock.release(), () => workerProcesses.remove(self), async () => announce?.()];
-      for (const step of steps) {
-        await step().catch((error: Error) =>
-          logger.warn({ reason: error.message }, 'leaving the election was not complete'),
-        );
-      }
-    })();
+    this.#loop = this.#leave(this.#loop);
     return this.#loop;
   }
 
-  /** Looks at once instead of at the next interval; called on `reconfigure_watcher`. */
+  /** Each step is tried whatever became of the one before: the others wait for the lock, the row and the word. */
+  async #leave(running: Promise<void>): Promise<void> {
+    const { lock, workerProcesses, self, announce, logger } = this.#o;
+    const tenure = this.#tenure;
+    const steps = [
+      async () => tenure?.released,
+      () => running,
+      () => lock.release(),
+      () => workerProcesses.remove(self),
+      async () => announce?.(),
+      async () => tenure?.done,
+    ];
+    for (const step of steps) {
+      await step().catch((error: Error) =>
+        logger.warn({ reason: error.message }, 'leaving the election was not complete'),
+      );
+    }
+  }
+
+  /** Looks at once instead of at the next interval: on `reconfigure_watcher`, and when a hindrance is gone. */
   electNow(): void {
     this.#electNow = true;
     this.#wakeUp();
+  }
+
+  /** What kept this process from leading is over. */
+  unhindered(): void {
+    if (!this.#yielded) this.#notBefore = Number.NEGATIVE_INFINITY;
+    this.electNow();
   }
 
   async #run(stopped: AbortSignal): Promise<void> {
     while (!stopped.aborted) {
       let waitMs: number;
       try {
-        waitMs = await this.#step(stopped);
+        waitMs = await this.#round(stopped);
         this.#backoff.reset();
-        if (this.#failing) this.#o.logger.info('election works again');
-        this.#failing = false;
+        if (this.#failure !== undefined) this.#o.logger.info('election works again');
+        this.#failure = undefined;
       } catch (error) {
-        if (!this.#failing) {
-          this.#o.logger.warn({ reason: (error as Error).message }, 'election cannot work, trying again');
+        const { message } = error as Error;
+        if (this.#failure === undefined) {
+          this.#o.logger.warn({ reason: message }, 'election cannot work, trying again');
         }
-        this.#failing = true;
+        this.#failure = message;
         waitMs = this.#backoff.next();
       }
       if (!this.#electNow) await this.#pause(waitMs, stopped);
     }
   }
 
-  /** One round. @returns milliseconds until the next */
-  async #step(stopped: AbortSignal): Promise<number> {
-    await this.#losing;
+  /** @returns milliseconds until the next */
+  async #round(stopped: AbortSignal): Promise<number> {
+    await this.#settle();
     const forced = this.#electNow;
     this.#electNow = false;
-    // Before the heartbeat, which may fail for its own reasons: a leader cut off from the database must find it out.
-    if (this.leading) await this.#checkLock();
-    const beat = forced || this.#isDue(this.#beatAt, this.#o.heartbeatMs);
-    if (beat) await this.#heartbeat();
+    const due = forced || this.#o.clock.monotonic() - this.#beatAt >= this.#o.heartbeatMs - 50;
+    const beat = due && this.#couldLead() && (await this.#beat());
     if (stopped.aborted) return 0;
-    if (this.leading) return this.#stepAsLeader();
-    // A heartbeat is this interval's statement; only the candidate that should lead looks at the lock as well.
+    if (this.#tenure) {
+      this.#stepDownForMonitor();
+      return this.#spread(Math.max(50, this.#beatAt + this.#o.heartbeatMs - this.#o.clock.monotonic()));
+    }
+    // A heartbeat is this interval's statement.
     const lookLater = beat && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
-    if (lookLater && this.#rivals().length > 0) return this.#spread(this.#standbyMs);
-    return this.#stepAsStandby(stopped);
+    if (lookLater && this.#freeSince === undefined) return this.#spread(this.#standbyMs);
+    return this.#stand(stopped);
   }
 
-  async #heartbeat(): Promise<void> {
-    const { workerProcesses, self, heartbeatMs } = this.#o;
-    const windowMs = Math.max(ACTIVE_MS, (MISSED_HEARTBEATS + 1) * heartbeatMs);
-    const { now, active } = await workerProcesses.beat(self, windowMs);
-    this.#beatAt = this.#o.clock.monotonic();
-    this.#databaseNow = now;
-    this.#rows = active;
+  /** A process whose row is fresh would be waited for, by Galaxy's own monitors as well. */
+  #couldLead(): boolean {
+    if (this.leading) return true;
+    const waits = this.#o.clock.monotonic() < this.#notBefore && !this.#yielded;
+    return !waits && this.#failure === undefined && this.#o.hindrance() === undefined;
   }
 
-  async #stepAsLeader(): Promise<number> {
-    const since = this.#leadingSince ?? 0;
-    // A row that beat after the lock was taken belongs to a living process; a dead one's never does.
-    const successor = this.#better().find((row) => row.updateTime > since);
-    if (successor) {
-      this.#yieldedTo = successor;
-      this.#endRole(`${successor.serverName} takes over`);
-      await this.#losing;
-      await this.#o.lock.release();
-      await this.#o.announce?.();
+  /** What goes wrong with it keeps nobody from leading. */
+  async #beat(): Promise<boolean> {
+    const { workerProcesses, self, heartbeatMs, clock, logger } = this.#o;
+    this.#beatAt = clock.monotonic();
+    try {
+      const { now, active } = await workerProcesses.beat(self, Math.max(ACTIVE_MS, 2 * heartbeatMs));
+      this.#before = timesOf(this.#before ? this.#rows : active);
+      this.#rows = active;
+      this.#databaseNow = now;
+      this.#beatFailing = false;
+    } catch (error) {
+      if (!this.#beatFailing) {
+        logger.warn({ reason: (error as Error).message }, 'the heartbeat cannot be written, trying again');
+      }
+      this.#beatFailing = true;
+    }
+    return true;
+  }
+
+  async #stand(stopped: AbortSignal): Promise<number> {
+    const { lock, clock, hindrance } = this.#o;
+    const { held } = await lock.holder();
+    const now = clock.monotonic();
+    if (held) {
+      this.#freeSince = undefined;
+      this.#yielded = false;
       return this.#spread(this.#standbyMs);
     }
-    return this.#spread(this.#lockCheckMs);
-  }
-
-  async #checkLock(): Promise<void> {
-    if (!this.#isDue(this.#checkedAt, this.#lockCheckMs)) return;
-    this.#checkedAt = this.#o.clock.monotonic();
-    // A loss is reported to `onLost` by the lock itself.
-    await this.#o.lock.check();
-  }
-
-  get #lockCheckMs(): number {
-    return Math.min(this.#o.heartbeatMs, LOCK_CHECK_MS);
-  }
-
-  async #stepAsStandby(stopped: AbortSignal): Promise<number> {
-    const { lock, logger } = this.#o;
-    const holder = await lock.holder();
-    if (holder.held) {
-      this.#yieldedTo = undefined;
-      if (holder.label !== undefined && this.#isSilent(holder.label) && (await lock.evict())) {
-        logger.warn('the leader holds its lock but no longer beats: its lock session was ended');
-        return STAGGER_MS;
-      }
-      return this.#spread(this.#rivals().length === 0 ? HANDOVER_MS : this.#standbyMs);
-    }
-    if (this.#isAwaited()) return this.#spread(this.#standbyMs);
-    await this.#pause(Math.min(MAX_STAGGER_MS, this.#rivals().length * STAGGER_MS), stopped);
-    if (!stopped.aborted && (await lock.tryAcquire())) await this.#beginRole(stopped);
+    this.#freeSince ??= now;
+    if (now < this.#notBefore || hindrance() !== undefined) return this.#spread(this.#standbyMs);
+    await this.#pause(Math.min(MAX_STAGGER_MS, this.#rivals() * STAGGER_MS), stopped);
+    if (!stopped.aborted && (await lock.tryAcquire())) this.#begin(stopped);
     return this.#spread(this.#standbyMs);
   }
 
-  async #beginRole(stopped: AbortSignal): Promise<void> {
-    const { lock, logger, metrics, role, self } = this.#o;
-    try {
-      // The moment after which a better candidate's heartbeat counts, by the database's clock.
-      const { now } = await this.#o.workerProcesses.active(0);
-      if (stopped.aborted || !lock.held) return;
-      this.#leadingSince = now;
-      this.#checkedAt = this.#o.clock.monotonic();
-      await role.gain();
-    } catch (error) {
-      this.#endRole('the monitor could not begin');
-      await this.#losing;
-      await lock.release();
-      throw error;
-    }
-    if (!this.leading) return;
+  #begin(stopped: AbortSignal): void {
+    const { metrics, clock } = this.#o;
+    if (stopped.aborted || !this.#o.lock.held) return;
+    if (this.#yielded) this.#noYieldBefore = clock.monotonic() + AFTER_VAIN_YIELD_MS;
+    this.#yielded = false;
+    this.#freeSince = undefined;
+    // What was seen before says nothing about who lives now: the one that led is among them.
+    this.#before = timesOf(this.#rows);
+    const parts = { ...this.#o, silenceMs: silenceMs(this.#o.heartbeatMs) };
     metrics.gauge('galaxy.sse.monitor.leader', 1);
-    logger.info({ server_name: self.serverName }, 'leading: this process is the monitor');
-  }
-
-  /** Does nothing when not leading. `lose` is called at once; the next round waits for its end. */
-  #endRole(reason: string): void {
-    if (this.#leadingSince === undefined) return;
-    this.#leadingSince = undefined;
-    const { logger, metrics, role } = this.#o;
-    this.#losing = role.lose(reason).catch((error: Error) => {
-      logger.error({ reason: error.message }, 'the monitor did not end cleanly');
+    this.#tenure = new Tenure(parts, () => {
+      metrics.gauge('galaxy.sse.monitor.leader', 0);
+      this.#wakeUp();
     });
-    metrics.gauge('galaxy.sse.monitor.leader', 0);
-    logger.info({ reason }, 'no longer leading');
   }
 
-  #better(): WorkerProcessRow[] {
-    return betterThan(
-      this.#o.self,
-      this.#rows.filter((row) => this.#ageMs(row) <= ACTIVE_MS),
+  /** After the end of a tenure: when to try again. */
+  async #settle(): Promise<void> {
+    const tenure = this.#tenure;
+    if (!tenure?.ended) return;
+    const { clock, announce } = this.#o;
+    if (tenure.worked) this.#penalty.reset();
+    this.#notBefore = clock.monotonic() + this.#waitAfter(tenure.ended);
+    this.#yielded = tenure.ended === 'handed over';
+    await tenure.released;
+    if (tenure.ended !== 'stopped') announce?.().catch(() => {});
+    await tenure.done;
+    this.#tenure = undefined;
+  }
+
+  #waitAfter(end: End): number {
+    if (end === 'handed over') return YIELD_MS;
+    return end === 'unconfirmed' || end === 'failed' ? this.#penalty.next() : 0;
+  }
+
+  /** The monitor's work belongs into a process of its own, where there is one. */
+  #stepDownForMonitor(): void {
+    const { self, clock } = this.#o;
+    if (self.appType !== 'webapp' || clock.monotonic() < this.#noYieldBefore) return;
+    const monitor = this.#rows.find(
+      (row) => row.appType === 'sse_monitor' && this.#before?.get(key(row)) !== row.updateTime,
     );
+    if (monitor) this.#tenure?.end('handed over', `${monitor.serverName} takes over`);
   }
 
-  /** Those of the better ones that still beat: who died does not take the lock, however long its row counts. */
-  #rivals(): WorkerProcessRow[] {
-    return this.#better().filter((row) => this.#ageMs(row) < 2 * this.#o.heartbeatMs);
-  }
-
-  /** Someone we stepped down for has not taken the lock yet, and still beats (Galaxy's own monitor never takes it). */
-  #isAwaited(): boolean {
-    const awaited = this.#yieldedTo;
-    if (!awaited) return false;
-    const row = this.#better().find((candidate) => isSame(candidate, awaited));
-    return row !== undefined && this.#ageMs(row) < 2 * this.#o.heartbeatMs;
-  }
-
-  #isSilent(label: string): boolean {
-    const row = this.#rows.find((candidate) => lockLabel(candidate) === label);
-    return row === undefined || this.#ageMs(row) > MISSED_HEARTBEATS * this.#o.heartbeatMs;
-  }
-
-  /** At the time of the last own heartbeat. */
-  #ageMs(row: WorkerProcessRow): number {
-    return (this.#databaseNow - row.updateTime) / 1000;
-  }
-
-  #isDue(last: number, everyMs: number): boolean {
-    // Rounds are not exactly spaced: one that comes a little early would otherwise put it off for a whole round.
-    return this.#o.clock.monotonic() - last >= everyMs - 50;
+  /** How many better ones beat. */
+  #rivals(): number {
+    const recent = this.#rows.filter(
+      (row) => (this.#databaseNow - row.updateTime) / 1000 < 2 * this.#o.heartbeatMs,
+    );
+    return betterThan(this.#o.self, recent).length;
   }
 
   /** Up to a tenth more, so that processes that started together do not ask together. */
@@ -289,7 +299,7 @@ export class Leadership implements Lifecycle {
     return ms * (1 + 0.1 * this.#o.random());
   }
 
-  /** Ends early on `electNow`, `stop` and the loss of the lock. */
+  /** Ends early on `electNow`, `stop` and the end of a tenure. */
   #pause(ms: number, stopped: AbortSignal): Promise<void> {
     if (ms <= 0 || stopped.aborted) return Promise.resolve();
     return new Promise((resolve) => {
@@ -307,3 +317,8 @@ export class Leadership implements Lifecycle {
     this.#wake = undefined;
   }
 }
+
+const key = (row: { serverName: string; hostname: string }): string => `${row.serverName}\n${row.hostname}`;
+const timesOf = (rows: readonly WorkerProcessRow[]): Map<string, number> =>
+  new Map(rows.map((row) => [key(row), row.updateTime]));
+const seconds = (ms: number): number => Math.round(ms / 1_000);

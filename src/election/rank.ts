@@ -29,8 +29,7 @@ function compareCandidates(a: Named, b: Named): number {
 
 const isCandidate = (row: Named): boolean => row.appType === 'sse_monitor' || row.appType === 'webapp';
 
-export const isSame = (a: Named, b: Named): boolean =>
-  a.serverName === b.serverName && a.hostname === b.hostname;
+const isSame = (a: Named, b: Named): boolean => a.serverName === b.serverName && a.hostname === b.hostname;
 
 /** Candidates that should lead rather than `self`, the best first. */
 export function betterThan<Row extends Named>(self: Named, rows: readonly Row[]): Row[] {

@@ -1,4 +1,4 @@
-import type { Role } from './leadership.js';
+import type { Role } from './tenure.js';
 
 /** Several duties of one leader: begun one after the other, ended together. */
 export class Roles implements Role {

@@ -1,6 +1,6 @@
 /** Control tasks that are no events: they change what a worker does. */
-import type { HistoryViewerTask, ReconfigureWatcherTask } from '../core/events.js';
-import { encodedId, owner } from './fields.js';
+import type { HistoryViewerTask, PermissionsChangedTask, ReconfigureWatcherTask } from '../core/events.js';
+import { absent, encodedId, id, owner } from './fields.js';
 import { historyFrames } from './history-update.js';
 import type { TaskKind } from './kind.js';
 import type { JsonValue } from './python-json.js';
@@ -40,4 +40,28 @@ export const reconfigureWatcher: TaskKind<ReconfigureWatcherTask> = {
     write: () => new Map(),
   },
   deliver: () => undefined,
+};
+
+export const permissionsChanged: TaskKind<PermissionsChangedTask> = {
+  task: {
+    name: 'permissions_changed',
+    read: (kwargs) => ({
+      task: 'permissions_changed',
+      ...(absent(kwargs.session_id) ? {} : { sessionId: id('session_id', kwargs.session_id) }),
+      ...(absent(kwargs.history_id) ? {} : { historyId: encodedId(kwargs) }),
+    }),
+    write({ sessionId, historyId }) {
+      const kwargs = new Map<string, JsonValue>();
+      if (sessionId !== undefined) kwargs.set('session_id', sessionId);
+      if (historyId !== undefined) kwargs.set('history_id', historyId);
+      return kwargs;
+    },
+  },
+  deliver({ sessionId, historyId }, streams) {
+    streams.recheck({
+      sessionId,
+      historyId: historyId === undefined ? undefined : streams.decodeId(historyId),
+    });
+    return undefined;
+  },
 };

@@ -138,7 +138,6 @@ const maybeChanged = (historyId: HistoryId, owner?: OwnerScope): HistoryChange =
   userId: owner?.kind === 'user' ? owner.userId : undefined,
   sessionIds: owner?.kind === 'session' ? [owner.sessionId] : [],
   newest: Number.POSITIVE_INFINITY,
-  rows: 0,
 });
 
 function memories({ historyId, userId, sessionIds, newest }: HistoryChange): Memory[] {

@@ -73,10 +73,18 @@ export interface OpenStreams {
   /** @returns streams that came back, and may have missed a change of the history before they subscribed */
   subscribe(viewer: Viewer, historyId: HistoryId): Iterable<OpenStream>;
   unsubscribe(viewer: Viewer, historyId: HistoryId): void;
+  /** Looks at once whether these still hold, instead of at the next round. */
+  recheck(concern: PermissionConcern): void;
   /** The moment under which a change of this audit time is remembered for tabs that come back. */
   recordingTime(updateTime?: Micros): Cursor;
   rememberUser(userId: UserId, subject: Subject, at: Cursor, updateTime: Micros): void;
   rememberSession(sessionId: SessionId, subject: Subject, at: Cursor, updateTime: Micros): void;
+}
+
+/** Whose permission may have ended: the streams of a session, the viewers of a history. */
+export interface PermissionConcern {
+  sessionId?: SessionId | undefined;
+  historyId?: HistoryId | undefined;
 }
 
 export interface Viewer {

@@ -1,7 +1,12 @@
 /** The kinds of events. To add one, write its file and add it here (CONTRIBUTING.md, "Add an event kind"). */
 import type { Task } from '../core/events.js';
 import { broadcastUpdate } from './broadcast-update.js';
-import { reconfigureWatcher, subscribeHistoryViewer, unsubscribeHistoryViewer } from './control.js';
+import {
+  permissionsChanged,
+  reconfigureWatcher,
+  subscribeHistoryViewer,
+  unsubscribeHistoryViewer,
+} from './control.js';
 import { entryPointUpdate } from './entry-point-update.js';
 import { historyUpdate } from './history-update.js';
 import type { CatchUpKind, EventKind, TaskKind } from './kind.js';
@@ -42,6 +47,7 @@ export const KINDS = [
   subscribeHistoryViewer,
   unsubscribeHistoryViewer,
   reconfigureWatcher,
+  permissionsChanged,
 ] as const;
 
 export const EVENTS = new EventRegistry(KINDS);

@@ -141,22 +141,26 @@ export class Authenticator {
 
   /**
    * Which of these still hold: session valid and still of the same user, key still accepted, the user acted for not
-   * deleted. Anonymous callers and the bootstrap key itself always do. Three statements per 1,000 principals at most.
+   * deleted, an administrator's right still there. Anonymous callers and the bootstrap key itself always do. Four
+   * statements per 1,000 principals at most.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE: nothing can be said; ask again later
    */
   async recheck(principals: Iterable<Principal>): Promise<Set<Principal>> {
+    const asked = [...principals];
     const valid = new Set<Principal>();
     const bySession: [Principal, number][] = [];
     const byKey: [Principal, string][] = [];
     const actingFor: [Principal, UserId][] = [];
-    for (const principal of principals) {
+    const admins: [Principal, UserId][] = [];
+    for (const principal of asked) {
       const { credential } = principal;
       if (credential.kind === 'session') bySession.push([principal, credential.sessionId]);
       else if (credential.kind === 'api_key') byKey.push([principal, credential.key]);
       else valid.add(principal);
       if (principal.userId !== undefined && actsForAnother(principal))
         actingFor.push([principal, principal.userId]);
+      if (principal.userId !== undefined && principal.isAdmin) admins.push([principal, principal.userId]);
     }
     for (const batch of batches(bySession)) {
       const sessions = await this.#accounts.validSessions(distinct(batch));
@@ -172,15 +176,31 @@ export class Authenticator {
       const users = await this.#accounts.emailsOf(distinct(batch));
       for (const [principal, userId] of batch) if (!users.has(userId)) valid.delete(principal);
     }
+    for (const batch of batches(admins)) {
+      const users = await this.#accounts.adminFlags(distinct(batch));
+      for (const [principal, userId] of batch) {
+        const user = users.get(userId);
+        // Whoever acts for an administrator has what the settings give, not the account's flag.
+        const isFlagged = user?.isAdmin === true && !actsForAnother(principal);
+        if (!isFlagged && !this.#isAdminEmail(user?.email)) valid.delete(principal);
+      }
+    }
+    const revoked = new Set(asked.filter((principal) => !valid.has(principal)).map(proofOf));
+    // A browser whose stream ends comes back at once.
+    if (revoked.size > 0) this.#forget((principal) => revoked.has(proofOf(principal)));
     return valid;
   }
 
-  /** For a session that this process itself has just ended: nothing that was read of it before counts any more. */
+  /** For a session that has just ended: nothing that was read of it before counts any more. */
   forgetSession(sessionId: SessionId): void {
+    this.#forget((principal) => principal.sessionId === sessionId);
+  }
+
+  #forget(isOver: (principal: Principal) => boolean): void {
     this.#forgotten += 1;
     this.#underway.clear();
     for (const [name, { principal }] of [...this.#known.entries()]) {
-      if (principal.sessionId === sessionId) this.#known.delete(name);
+      if (isOver(principal)) this.#known.delete(name);
     }
   }
 
@@ -331,6 +351,10 @@ const actsForAnother = ({ userId, credential }: Principal): boolean =>
  */
 const nameOf = ({ key, cookie, runAs }: Credentials): string =>
   key === undefined && runAs === undefined ? `c${cookie}` : JSON.stringify([key, runAs, cookie]);
+
+/** Equal where the same credential acts for the same user. */
+const proofOf = ({ userId, credential }: Principal): string =>
+  `${userId} ${credential.kind === 'api_key' ? credential.key : credential.kind === 'session' ? credential.sessionId : ''}`;
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 

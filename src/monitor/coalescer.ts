@@ -2,14 +2,16 @@
  * First at once, then paced: the first change of a quiet history is due immediately; further ones within the window are
  * merged and due at its end, never later.
  */
-import type { HistoryId } from '../core/events.js';
+import type { HistoryChange, HistoryId } from '../core/events.js';
 
-/** Ends of windows are rounded down to a grid of so many steps a window, so that neighbours share a statement and a task. */
+/** Ends of windows are rounded down to a grid of so many steps a window, so that neighbours share a task. */
 const GRID_STEPS = 8;
 
 interface Waiting {
+  change: HistoryChange;
   dueAt: number;
-  addedAt: number;
+  /** Number of the first read that found it. */
+  read: number;
 }
 
 export class Coalescer {
@@ -24,31 +26,36 @@ export class Coalescer {
     return this.waiting.size;
   }
 
-  add(historyId: HistoryId, now: number): void {
-    if (this.waiting.has(historyId)) return;
+  /** Of two changes of one history the later one is kept: it knows the owner of now. */
+  add(change: HistoryChange, read: number, now: number): void {
+    const { historyId } = change;
+    const known = this.waiting.get(historyId);
+    if (known) {
+      known.read = Math.min(known.read, read);
+      known.change = { ...change, newest: Math.max(change.newest, known.change.newest) };
+      return;
+    }
     const takenAt = this.taken.get(historyId);
     const quiet = takenAt === undefined || now - takenAt >= this.windowMs;
-    this.waiting.set(historyId, {
-      addedAt: now,
-      dueAt: quiet ? now : Math.max(now, this.toGrid(takenAt + this.windowMs)),
-    });
+    const dueAt = quiet ? now : Math.max(now, this.toGrid(takenAt + this.windowMs));
+    this.waiting.set(historyId, { change, dueAt, read });
   }
 
-  /** Takes up to `limit` histories that are due, and opens their windows. */
-  take(now: number, limit: number): HistoryId[] {
+  /** Takes up to `limit` changes that are due, and opens their windows. */
+  take(now: number, limit: number): { changes: HistoryChange[]; read: number } {
     this.closeWindows(now);
-    const due: HistoryId[] = [];
-    for (const [historyId, { dueAt }] of this.waiting) {
+    const changes: HistoryChange[] = [];
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const [historyId, { change, dueAt, read }] of this.waiting) {
       if (dueAt > now) continue;
-      due.push(historyId);
-      if (due.length === limit) break;
-    }
-    for (const historyId of due) {
+      changes.push(change);
+      oldest = Math.min(oldest, read);
       this.waiting.delete(historyId);
       this.taken.delete(historyId);
       this.taken.set(historyId, now);
+      if (changes.length === limit) break;
     }
-    return due;
+    return { changes, read: oldest };
   }
 
   /** When the next one is due; undefined when none waits. */
@@ -58,10 +65,11 @@ export class Coalescer {
     return next;
   }
 
-  /** Whether something waits that was added at `time` or before. */
-  holdsFrom(time: number): boolean {
-    for (const { addedAt } of this.waiting.values()) if (addedAt <= time) return true;
-    return false;
+  /** Number of the oldest read that something waits of; infinite when nothing waits. */
+  oldestRead(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { read } of this.waiting.values()) oldest = Math.min(oldest, read);
+    return oldest;
   }
 
   clear(): void {

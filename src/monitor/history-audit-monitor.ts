@@ -1,14 +1,12 @@
 /**
- * The history audit monitor: hints in, control tasks out, and a cursor that says how far.
+ * The history audit monitor: hints in, control tasks out, and a position in the log that says how far.
  *
  * ```
- *   hints (ids) ──► coalescer ──due──► flush: owners by one statement ──► publish, confirmed
- *   every second: barrier, then what was handed over before it is flushed ──► tick(until) ──► stored cursor
- *   behind (takeover, LISTEN lost, publish failed): read changes since the cursor ──► coalescer
- *   every 30 s: read changes since the floor, compare with what was published ──► coalescer
+ *   hint ──► reader: what became visible since its position, with owners, one statement ──► coalescer
+ *   coalescer ──due──► publish, confirmed
+ *   every second: the newest read of which all is confirmed ──► position stored ──► tick(moment, position)
  * ```
- * A failed publish keeps nothing in memory: the monitor is then *behind*, its cursor stands, no tick leaves, and as soon
- * as the bus is back the database is read again from the cursor.
+ * A failed publish keeps nothing in memory: the log is read again from the position that was confirmed.
  */
 import type { Cursor } from '../core/events.js';
 import type { MonitorParts } from './parts.js';
@@ -44,6 +42,11 @@ export class HistoryAuditMonitor {
   /** Up to where everything is published; undefined while not leading or not yet known. */
   get cursor(): Cursor | undefined {
     return this.term?.cursor;
+  }
+
+  /** When the broker last confirmed a tick of the present term, by the monotonic clock. */
+  get confirmedAt(): number | undefined {
+    return this.term?.confirmedAt;
   }
 
   /** How this process learns of changes while it leads. */

@@ -1,80 +1,100 @@
 /** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
 
-import { Backoff } from '../core/backoff.js';
 import { untilBeat } from '../core/beat.js';
-import { LightconeError } from '../core/errors.js';
-import type { Cursor, HistoryId } from '../core/events.js';
-import { sleep, withDeadline } from '../core/lifecycle.js';
+import type { Cursor, HistoryChange, HistoryId } from '../core/events.js';
+import { sleep } from '../core/lifecycle.js';
 import { toTasks } from '../core/tasks.js';
-import { MICROS_PER_SECOND, secondsToMicros } from '../core/time.js';
-import type { HintListener, HintSource } from '../database/port.js';
+import type { HintListener, HintSource, LogEnd } from '../database/port.js';
 import { Coalescer } from './coalescer.js';
+import { inTime } from './in-time.js';
+import { LogReader } from './log-reader.js';
 import type { MonitorParts } from './parts.js';
-import { Published } from './published.js';
 
-/** One name for the role's stored cursor, whoever holds it. */
-const ROLE = 'history_audit_monitor';
-const TICK_MS = 1000;
+const TICK_MS = 1_000;
 /** Every second tick carries a new moment: with the heartbeats that keeps an idle leader under one statement a second. */
 const TICKS_PER_BARRIER = 2;
-const RECONCILE_MS = 30_000;
-/** For statements that are quick on every database that answers: on a silent connection they would hold everything up. */
-const QUICK_MS = 2_500;
-/** Where no cursor was ever stored: what changed while the first leader was being found is published as well. */
-const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
-/** The same where the stored cursor lies in the future: the database's clock was set back, nobody knows how far. */
-const UNKNOWN_LOOK_BACK = 900 * MICROS_PER_SECOND;
-/** Histories per owner statement and control task. */
-const FLUSH_LIMIT = 1000;
+/** A hint may be lost, or not be sent at all: the log is read so often whatever is heard. */
+const READ_ANYWAY_MS = 30_000;
+/** While hints do not come. */
+const READ_BLIND_MS = 1_000;
+/** Without changes a position is stored so often, so that a successor has not far to go. */
+const STORE_ANYWAY_MS = 60_000;
+/** Histories per control task and flush. */
+const FLUSH_LIMIT = 1_000;
 
-/** Name and gap cause of the source that knows nothing but the time. */
+/** Name of the source that knows nothing but the time. */
 const POLL = 'poll';
+
+/** Everything up to `moment` is in the reads up to this one. */
+interface Checkpoint extends LogEnd {
+  read: number;
+  /** On this process's clock. */
+  at: number;
+}
 
 /** One term of office: everything in it ends with it. */
 export class Term implements HintListener {
-  cursor: Cursor | undefined;
-  /** Why the database must be read from the cursor before the next tick; undefined when nothing is outstanding. */
-  behind: string | undefined = 'takeover';
-  /** Counts the falls: a read or a barrier that was begun before the last one says nothing about what was lost in it. */
-  private falls = 0;
+  /** When the broker last confirmed a tick, by the monotonic clock. */
+  confirmedAt: number | undefined;
   private readonly coalescer: Coalescer;
   private readonly source: HintSource;
+  private readonly reader: LogReader;
   private readonly over = new AbortController();
-  private readonly overlap: Cursor;
-  private published = new Published(0);
-  private walkingBack = false;
-  /** A read from the cursor is under way: what hints say from here on may have been committed after it. */
-  private reading = false;
   private flushTimer: NodeJS.Timeout | undefined;
-  /** Pieces of work that read and publish run one after the other. */
-  private work: Promise<void> = Promise.resolve();
-  private flushQueued = false;
-  private polled: { until: Cursor; at: number } | undefined;
-  /** When the cursor was last known to be true. */
-  private cursorAt: number;
-  /** The cursor has not moved since the last fall: it is moved as soon as that is possible. */
-  private stale = true;
-  private moving = false;
+  private flushing: Promise<void> | undefined;
+  /** Number of the oldest read that is being published. */
+  private inFlight = Number.POSITIVE_INFINITY;
+  private reads = 0;
+  private readonly checkpoints: Checkpoint[] = [];
+  private confirmed: Checkpoint | undefined;
+  /** What a successor begins from, and all that is told of positions outside. */
+  private stored: LogEnd | undefined;
+  private storedAt = Number.NEGATIVE_INFINITY;
+  private changedSinceStored = true;
+  private asking = false;
+  /** Hints come: the last barrier was answered. */
+  private hearing = true;
   private sequence = 0;
-  private unsavedWork = true;
   private removeBusListener: () => void = () => {};
 
   constructor(private readonly parts: MonitorParts) {
+    const { changeLog, positions, bus, clock, logger, metrics } = parts;
     this.coalescer = new Coalescer(parts.debounceMs);
     this.source = parts.createHintSource(this);
-    this.overlap = secondsToMicros(parts.overlapSeconds);
-    this.cursorAt = parts.clock.monotonic();
+    this.reader = new LogReader(
+      {
+        changeLog,
+        positions,
+        canPublish: () => bus.available,
+        onRead: (changes, end) => this.onRead(changes, end),
+        onLookedUp: (changes) => this.keep(changes, Number.POSITIVE_INFINITY),
+        clock,
+        logger,
+        metrics,
+      },
+      this.over.signal,
+    );
   }
 
   get sourceName(): string {
     return this.source.name;
   }
 
+  /** Everything up to here is published; undefined while nothing is known. */
+  get cursor(): Cursor | undefined {
+    return this.confirmed?.moment;
+  }
+
+  /** One line of what holds publishing up, or undefined. */
+  get behind(): string | undefined {
+    const { state, cause } = this.reader;
+    return state === 'following' ? undefined : (cause ?? state);
+  }
+
   async start(): Promise<void> {
-    this.removeBusListener = this.parts.bus.onAvailable(() => {
-      if (this.behind !== undefined) this.catchUp();
-    });
+    this.removeBusListener = this.parts.bus.onAvailable(() => this.reader.wake());
     await this.source.start(this.over.signal);
+    void this.reader.run();
     void this.run();
   }
 
@@ -83,194 +103,78 @@ export class Term implements HintListener {
     clearTimeout(this.flushTimer);
     this.removeBusListener();
     await this.source.stop();
-    await this.work;
+    await this.flushing;
   }
 
   // --- hints -------------------------------------------------------------------------------------------------------
 
   onHistories(historyIds: readonly HistoryId[]): void {
-    if (this.over.signal.aborted) return;
-    // While behind, the read from the cursor will find them.
-    if (this.behind !== undefined && !this.reading) return;
-    const now = this.parts.clock.monotonic();
-    for (const historyId of historyIds) this.coalescer.add(historyId, now);
+    this.reader.wake(historyIds);
+  }
+
+  onGap(): void {
+    this.reader.wake();
+  }
+
+  // --- from the log to the bus -------------------------------------------------------------------------------------
+
+  private onRead(changes: readonly HistoryChange[], { position, moment }: LogEnd): void {
+    this.reads += 1;
+    this.checkpoints.push({ read: this.reads, position, moment, at: this.parts.clock.monotonic() });
+    if (changes.length > 0) this.changedSinceStored = true;
+    this.keep(changes, this.reads);
+  }
+
+  private keep(changes: readonly HistoryChange[], read: number): void {
+    if (changes.length === 0) return;
+    const { clock, metrics } = this.parts;
+    metrics.increment('galaxy.sse.changes.seen', changes.length);
+    const now = clock.monotonic();
+    for (const change of changes) this.coalescer.add(change, read, now);
     this.scheduleFlush();
   }
 
-  onGap(cause: string): void {
-    if (this.over.signal.aborted) return;
-    if (cause === POLL) void this.enqueue(() => this.poll());
-    else this.fallBehind(cause);
-  }
-
-  // --- flushing ----------------------------------------------------------------------------------------------------
-
   private scheduleFlush(): void {
-    if (this.flushQueued || this.over.signal.aborted) return;
+    if (this.flushing || this.over.signal.aborted) return;
     const due = this.coalescer.nextDue();
     if (due === undefined) return;
     clearTimeout(this.flushTimer);
     const wait = due - this.parts.clock.monotonic();
-    if (wait <= 0) this.queueFlush();
-    else this.flushTimer = setTimeout(() => this.queueFlush(), Math.ceil(wait));
-  }
-
-  private queueFlush(): void {
-    if (this.flushQueued) return;
-    this.flushQueued = true;
-    this.enqueue(async () => {
-      this.flushQueued = false;
-      await this.flush();
-      this.scheduleFlush();
-    });
+    if (wait > 0) this.flushTimer = setTimeout(() => this.scheduleFlush(), Math.ceil(wait));
+    else {
+      this.flushing = this.flush().finally(() => {
+        this.flushing = undefined;
+        this.scheduleFlush();
+      });
+    }
   }
 
   private async flush(): Promise<void> {
-    const historyIds = this.coalescer.take(this.parts.clock.monotonic(), FLUSH_LIMIT);
-    if (historyIds.length === 0) return;
-    const { changeLog, bus, metrics } = this.parts;
-    metrics.increment('galaxy.sse.changes.seen', historyIds.length);
+    const { bus, clock } = this.parts;
+    const { changes, read } = this.coalescer.take(clock.monotonic(), FLUSH_LIMIT);
+    this.inFlight = read;
     try {
-      const changes = await quick(changeLog.changesOf(historyIds, this.published.floor));
-      if (this.over.signal.aborted) return;
       await Promise.all(toTasks(changes).map((task) => bus.publish(task)));
-      this.published.record(changes);
-      this.unsavedWork = true;
     } catch (error) {
-      this.fallBehind('publish_failed', error);
+      this.fallBack(error);
+    } finally {
+      this.inFlight = Number.POSITIVE_INFINITY;
     }
   }
 
-  /** Runs `work` after what is already under way; a failure puts the term behind, it never ends it. */
-  private enqueue(work: () => Promise<void>): Promise<void> {
-    this.work = this.work.then(async () => {
-      if (this.over.signal.aborted) return;
-      try {
-        await work();
-      } catch (error) {
-        this.fallBehind('database_unavailable', error);
-      }
-    });
-    return this.work;
-  }
-
-  // --- behind, and back --------------------------------------------------------------------------------------------
-
-  private fallBehind(cause: string, error?: unknown): void {
+  /** Nothing that could not be published is kept: the log has it, behind the position that was confirmed. */
+  private fallBack(error: unknown): void {
     if (this.over.signal.aborted) return;
-    if (this.behind === undefined) {
+    if (this.reader.state === 'following') {
       this.parts.logger.warn(
-        { cause, err: error },
-        'the monitor is behind: it will read the changes since its cursor and publish them',
+        { err: error },
+        'publishing failed: the log is read again from the confirmed position',
       );
     }
-    this.behind = cause;
-    this.falls += 1;
-    this.stale = true;
-    this.polled = undefined;
+    this.moveConfirmed();
     this.coalescer.clear();
-    this.catchUp();
-  }
-
-  /** Starts the way back, unless it is being walked. */
-  private catchUp(): void {
-    if (this.walkingBack || this.over.signal.aborted) return;
-    this.walkingBack = true;
-    void this.walkBack();
-  }
-
-  private async walkBack(): Promise<void> {
-    const backoff = new Backoff(50, 1000);
-    let complained = false;
-    while (this.behind !== undefined && !this.over.signal.aborted) {
-      const cause = this.behind;
-      try {
-        if (this.parts.bus.available) {
-          await this.enqueueThrowing(() => this.readSinceCursor(cause));
-          continue;
-        }
-      } catch (error) {
-        if (!complained) {
-          this.parts.logger.warn(
-            { cause, err: error },
-            'the changes since the cursor cannot be read yet; trying again until they can',
-          );
-        }
-        complained = true;
-      }
-      await sleep(backoff.next(), this.over.signal).catch(() => {});
-    }
-    // In one step with the last look at `behind`: who falls behind from here on starts a new walk.
-    this.walkingBack = false;
-  }
-
-  private async enqueueThrowing(work: () => Promise<void>): Promise<void> {
-    let failure: unknown;
-    await this.enqueue(async () => {
-      try {
-        await work();
-      } catch (error) {
-        failure = error;
-      }
-    });
-    if (failure !== undefined) throw failure;
-  }
-
-  private async readSinceCursor(cause: string): Promise<void> {
-    const { changeLog, cursors, metrics, logger, clock } = this.parts;
-    const { falls } = this;
-    const now = await quick(changeLog.now());
-    this.cursor ??= (await quick(cursors.read(ROLE))) ?? now - FIRST_LOOK_BACK;
-    const since = this.cursor <= now + this.overlap ? Math.min(this.cursor, now) : now - UNKNOWN_LOOK_BACK;
-    const floor = since - this.overlap;
-    this.reading = true;
-    const changes = await changeLog.changesSince(floor, { kind: 'all' }).finally(() => {
-      this.reading = false;
-    });
-    if (falls !== this.falls) return;
-    this.behind = undefined;
-    this.published = new Published(floor);
-    metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
-    logger.info(
-      { cause, histories: changes.length },
-      'changes since the cursor were read and will be published',
-    );
-    const at = clock.monotonic();
-    for (const { historyId } of changes) this.coalescer.add(historyId, at);
-    this.scheduleFlush();
-  }
-
-  /** One look for what is not published yet; all that a source without hints can do. */
-  private async poll(): Promise<void> {
-    if (this.behind !== undefined) return;
-    const until = await this.source.barrier();
-    await this.publishUnknown();
-    this.polled = { until, at: this.parts.clock.monotonic() };
-  }
-
-  /** @returns how many histories have changed since the floor, published or not */
-  private async publishUnknown(): Promise<number> {
-    const { changeLog } = this.parts;
-    const changes = await changeLog.changesSince(this.published.floor, { kind: 'all' });
-    const unknown = this.published.unknown(changes);
-    if (unknown.length > 0) this.onHistories(unknown);
-    return changes.length;
-  }
-
-  /**
-   * Finds what no hint announced, and moves the floor. The new baseline is read before the last comparison: what is
-   * committed between the two reads is then told twice, never not at all. In a quiet time one read is enough, since there
-   * is nothing above the old floor and so nothing above the new one.
-   */
-  private async reconcile(): Promise<void> {
-    if (this.behind !== undefined || this.cursor === undefined) return;
-    const floor = this.cursor - this.overlap;
-    const baseline = new Published(floor);
-    if ((await this.publishUnknown()) > 0) {
-      baseline.record(await this.parts.changeLog.changesSince(floor, { kind: 'all' }));
-      await this.publishUnknown();
-    }
-    this.published = baseline;
+    this.checkpoints.length = 0;
+    this.reader.restart('publish_failed', this.confirmed?.position);
   }
 
   // --- ticks -------------------------------------------------------------------------------------------------------
@@ -278,86 +182,86 @@ export class Term implements HintListener {
   private async run(): Promise<void> {
     const { clock } = this.parts;
     const { signal } = this.over;
-    this.catchUp();
-    let reconciledAt = clock.monotonic();
     for (let round = 0; !signal.aborted; round += 1) {
-      const begin = clock.monotonic();
-      if (begin - reconciledAt >= RECONCILE_MS) {
-        reconciledAt = begin;
-        void this.enqueue(() => this.reconcile());
-      }
-      if (round % TICKS_PER_BARRIER === 0 || this.stale) this.moveCursor();
-      await this.tick(round % TICKS_PER_BARRIER === 0);
+      this.reader.readAfter(this.hearing ? READ_ANYWAY_MS : READ_BLIND_MS);
+      const andStore = round % TICKS_PER_BARRIER === 0;
+      if ((andStore || !this.hearing) && this.source.name !== POLL) void this.askSource();
+      await this.tick(andStore);
       await sleep(untilBeat(TICK_MS, clock), signal).catch(() => {});
     }
   }
 
+  /** However long publishing takes, each second says what is confirmed by then. */
   private async tick(andStore: boolean): Promise<void> {
-    const { bus, leaderName, logger, metrics, clock, cursors } = this.parts;
+    const { bus, leaderName, logger, metrics, clock } = this.parts;
     try {
-      metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - this.cursorAt);
-      if (this.behind !== undefined || this.cursor === undefined || this.over.signal.aborted) return;
+      const confirmed = this.moveConfirmed();
+      if (confirmed === undefined || this.over.signal.aborted) return;
+      metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - confirmed.at);
+      if (andStore || this.stored === undefined) await this.store(confirmed);
+      if (this.stored === undefined || !bus.available || this.over.signal.aborted) return;
       this.sequence += 1;
-      await bus.publishTick({ leader: leaderName, sequence: this.sequence, until: this.cursor });
-      if (this.unsavedWork && andStore) {
-        this.unsavedWork = false;
-        await quick(cursors.write(ROLE, this.cursor));
-      }
-    } catch (error) {
-      this.unsavedWork = true;
-      if (!this.over.signal.aborted) {
-        logger.debug({ err: error }, 'no tick this second: the database or the bus did not answer');
-      }
-    }
-  }
-
-  /** Beside the ticks: however long it takes, each second says what is true by then. */
-  private moveCursor(): void {
-    if (this.moving) return;
-    this.moving = true;
-    this.advanceCursor()
-      .catch((error) =>
-        this.parts.logger.debug({ err: error }, 'the cursor stays: the database did not answer'),
-      )
-      .finally(() => {
-        this.moving = false;
+      await bus.publishTick({
+        leader: leaderName,
+        sequence: this.sequence,
+        until: confirmed.moment,
+        position: this.stored.position,
       });
-  }
-
-  /** Moves the cursor to a moment before which everything is published; leaves it where that cannot be said. */
-  private async advanceCursor(): Promise<void> {
-    const { clock } = this.parts;
-    const { falls, behind } = this;
-    // Asked while behind as well: the question is what finds a silent LISTEN connection.
-    const reached =
-      this.source.name === POLL ? this.polled : { until: await this.source.barrier(), at: clock.monotonic() };
-    // What was handed over while behind was not kept.
-    if (reached === undefined || behind !== undefined || !(await this.flushedUpTo(reached.at, falls))) return;
-    // It may go back, with the database's clock.
-    this.cursor = reached.until;
-    this.cursorAt = reached.at;
-    this.stale = false;
-  }
-
-  /** Waits until all that was handed over before `time` is published. @returns false when that failed */
-  private async flushedUpTo(time: number, falls: number): Promise<boolean> {
-    // Behind in between and back already: what was read again may still wait, with a later time.
-    const failed = (): boolean =>
-      this.behind !== undefined || this.falls !== falls || this.over.signal.aborted;
-    while (!failed() && this.coalescer.holdsFrom(time)) {
-      const wait = Math.max(1, (this.coalescer.nextDue() ?? time) - this.parts.clock.monotonic());
-      await sleep(wait, this.over.signal).catch(() => {});
-      await this.work;
+      this.confirmedAt = clock.monotonic();
+    } catch (error) {
+      if (!this.over.signal.aborted) {
+        logger.debug({ err: error }, 'no tick this second: the bus did not answer');
+      }
     }
-    // All of it is taken now, by what is under way: what comes after that is not waited for.
-    await this.work;
-    return !failed();
+  }
+
+  private moveConfirmed(): Checkpoint | undefined {
+    const oldest = Math.min(this.inFlight, this.coalescer.oldestRead());
+    while (this.checkpoints.length > 0 && this.checkpoints[0]!.read < oldest) {
+      this.confirmed = this.checkpoints.shift();
+    }
+    return this.confirmed;
+  }
+
+  private async store({ position, moment }: Checkpoint): Promise<void> {
+    const now = this.parts.clock.monotonic();
+    if (position === this.stored?.position) return;
+    if (!this.changedSinceStored && now - this.storedAt < STORE_ANYWAY_MS) return;
+    const changed = this.changedSinceStored;
+    this.changedSinceStored = this.checkpoints.length > 0;
+    try {
+      await inTime(this.parts.positions.add({ position, moment }));
+      this.stored = { position, moment };
+      this.storedAt = now;
+    } catch (error) {
+      this.changedSinceStored ||= changed;
+      this.parts.logger.debug({ err: error }, 'the position is not stored: the database did not answer');
+    }
+  }
+
+  /**
+   * Everything committed before the moment that a barrier gives was announced before it: where nothing is left to be read
+   * then, that moment is reached without a read. The question is also what finds a silent LISTEN connection.
+   */
+  private async askSource(): Promise<void> {
+    if (this.asking) return;
+    this.asking = true;
+    const { reader } = this;
+    try {
+      const moment = await this.source.barrier();
+      this.hearing = true;
+      if (!reader.idle || reader.position === undefined || this.over.signal.aborted) return;
+      this.reads += 1;
+      const at = this.parts.clock.monotonic();
+      this.checkpoints.push({ read: this.reads, position: reader.position, moment, at });
+    } catch (error) {
+      this.hearing = false;
+      this.parts.logger.debug(
+        { err: error },
+        'the source of hints does not answer; the log is read each second',
+      );
+    } finally {
+      this.asking = false;
+    }
   }
 }
-
-const quick = <T>(statement: Promise<T>): Promise<T> =>
-  withDeadline(
-    statement,
-    QUICK_MS,
-    () => new LightconeError('DATABASE_UNAVAILABLE', `no answer within ${QUICK_MS} ms`),
-  );

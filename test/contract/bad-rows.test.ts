@@ -50,10 +50,7 @@ describe.each(FIXTURES)('on %s', (kind, open) => {
       expect(leftOut).toEqual([['history_audit', [one]]]);
       await db.run(`UPDATE history SET name = 'again' WHERE id = ${one}`);
       const after = await log.changesSince(floor, { kind: 'all' });
-      expect(after.map(({ historyId, rows }) => [historyId, rows])).toEqual([
-        [one, 1],
-        [other, 1],
-      ]);
+      expect(after.map(({ historyId }) => historyId)).toEqual([one, other]);
       expect(after[0]!.newest).toBeLessThan(FUTURE);
     });
 
@@ -62,7 +59,7 @@ describe.each(FIXTURES)('on %s', (kind, open) => {
       await db.run('DELETE FROM history_audit');
       await db.run(`UPDATE history SET name = 'again' WHERE id = ${other}`);
       await db.run(`INSERT INTO history_audit (history_id, update_time) VALUES (${one}, '${time}')`);
-      const changes = await new SqlChangeLog(db, onUnreadable).changesOf([one, other], 0);
+      const changes = await new SqlChangeLog(db, onUnreadable).changesOf([one, other]);
       expect(changes.map(({ historyId }) => historyId)).toEqual([one, other]);
       for (const { newest } of changes) {
         expect(newest).toBeGreaterThan((await now()) - 60_000_000);
@@ -78,7 +75,7 @@ describe.each(FIXTURES)('on %s', (kind, open) => {
     await db.run(`INSERT INTO history_audit (history_id, update_time) VALUES (${one}, '${time}')`);
     const log = new SqlChangeLog(db, onUnreadable);
     expect(await log.changesSince(await now(), { kind: 'all' })).toEqual([]);
-    expect(await log.changesOf([one], 0)).toMatchObject([{ historyId: one, newest: 0 }]);
+    expect(await log.changesOf([one])).toMatchObject([{ historyId: one, newest: 0 }]);
   });
 
   /** @returns its id */

@@ -126,7 +126,7 @@ describe('the look at data_version on SQLite', () => {
     }
   });
 
-  it('asks for a look at everything when rows were pruned or renumbered', async () => {
+  it('tells of a change after the newest rows were pruned: no number is given twice', async () => {
     const fixture = await sqliteFixture();
     const db = await openMigrated(fixture);
     const demo = (await seedDemo(db))!;
@@ -134,14 +134,11 @@ describe('the look at data_version on SQLite', () => {
     const source = db.createHintSource(heard);
     await source.start();
     try {
-      // The last row goes and its rowid is given to another: nothing but its content tells them apart.
       await fixture.foreign(`
-        DELETE FROM history_audit WHERE rowid = (SELECT max(rowid) FROM history_audit);
+        DELETE FROM history_audit;
         UPDATE history SET name = 'x' WHERE id = ${demo.users[0]!.historyId}`);
-      await eventually(() => heard.gaps.length > 0);
-      await fixture.foreign(`UPDATE history SET name = 'y' WHERE id = ${demo.users[1]!.historyId}`);
-      await eventually(() => heard.ids.includes(demo.users[1]!.historyId));
-      expect(heard.gaps).toHaveLength(1);
+      await eventually(() => heard.ids.includes(demo.users[0]!.historyId));
+      expect(heard.gaps).toEqual([]);
     } finally {
       await source.stop();
       await fixture.close();

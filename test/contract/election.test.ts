@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { formatSql } from '../../src/core/time.js';
 import { SqlWorkerProcesses } from '../../src/database/worker-processes.js';
-import { Leadership, lockLabel } from '../../src/election/leadership.js';
+import { Leadership, lockLabel, silenceMs } from '../../src/election/leadership.js';
 import type { AppType } from '../../src/election/rank.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import {
@@ -20,6 +20,10 @@ class Candidate {
   readonly events: string[] = [];
   readonly leadership: Leadership;
   gainFails = false;
+  /** Whether what it publishes is confirmed, and why it could not publish at all. */
+  confirms = true;
+  hindrance: string | undefined;
+  private confirmed = 0;
 
   constructor(
     readonly db: AnyDatabase,
@@ -28,11 +32,12 @@ class Candidate {
     options: { heartbeatMs?: number; announce?: () => Promise<void>; onGain?: () => void } = {},
   ) {
     const self = { serverName: name, hostname: 'host', pid: process.pid, appType };
+    const heartbeatMs = options.heartbeatMs ?? 400;
     this.leadership = new Leadership({
       self,
       workerProcesses: new SqlWorkerProcesses(db),
-      lock: db.createLeaderLock('monitor', lockLabel(self)),
-      heartbeatMs: options.heartbeatMs ?? 400,
+      lock: db.createLeaderLock('monitor', lockLabel(self), silenceMs(heartbeatMs)),
+      heartbeatMs,
       standbyMs: 200,
       role: {
         gain: async () => {
@@ -44,6 +49,10 @@ class Candidate {
           this.events.push(`lose: ${reason}`);
         },
       },
+      confirmedAt: () => (this.confirms ? ++this.confirmed : this.confirmed),
+      unconfirmedMs: 600,
+      firstConfirmationMs: 1_200,
+      hindrance: () => this.hindrance,
       ...(options.announce ? { announce: options.announce } : {}),
       logger: silent,
       metrics: noMetrics,
@@ -135,7 +144,7 @@ describe.each(FIXTURES)('the election on %s', (_kind, makeFixture) => {
     await fixture.foreign('DELETE FROM worker_process WHERE pid = 1');
   });
 
-  it('steps down for a monitor that is not ours, and does not race it while it beats', async () => {
+  it('steps down once for a monitor that beats, and leads again when that one does not take the lock', async () => {
     const ours = await running('main', 'webapp');
     await leads(ours);
     // Galaxy's own monitor: it writes its row and knows nothing of our lock.
@@ -151,18 +160,52 @@ describe.each(FIXTURES)('the election on %s', (_kind, makeFixture) => {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     expect(ours.events).toEqual(['gain', 'lose: sse_monitor.galaxy takes over']);
-    await leads(ours, 3_000);
+    // It never takes the lock, and goes on beating: that was in vain, and is not done again.
+    const beating = setInterval(() => void beat(), 100);
+    await leads(ours, 5_000);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    clearInterval(beating);
+    expect(ours.events.slice(2)).toEqual(['gain']);
     await fixture.foreign('DELETE FROM worker_process WHERE pid = 2');
   });
+
+  it('gives the role up when nothing is confirmed, and another leads', async () => {
+    const cut = await running('sse_monitor.cut', 'sse_monitor');
+    await leads(cut);
+    const able = await running('main', 'webapp');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(able.leading).toBe(false);
+    cut.confirms = false;
+    await eventually(() => cut.events.length > 1, { within: 2_000 });
+    expect(cut.events[1]).toBe('lose: the broker has confirmed nothing for 1 s');
+    await leads(able, 2_000);
+    expect(cut.events).toHaveLength(2);
+  });
+
+  it('does not try while it could not do the work, says so, and tries as soon as it can', async () => {
+    const one = await candidate('main', 'webapp');
+    one.hindrance = 'no broker';
+    await one.leadership.start();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect([one.leading, one.leadership.problem()]).toEqual([false, undefined]);
+    await eventually(() => one.leadership.problem(), { within: 6_000 });
+    expect(one.leadership.problem()).toMatch(/^nobody has been the monitor for \d s; .*: no broker$/);
+    // Galaxy's own monitors would wait for it.
+    expect(await fixture.foreign('SELECT * FROM worker_process')).toEqual([]);
+    one.hindrance = undefined;
+    one.leadership.unhindered();
+    await leads(one, 500);
+    expect(one.leadership.problem()).toBeUndefined();
+  }, 15_000);
 
   it('tries again when the monitor could not begin', async () => {
     const one = await candidate('main', 'webapp');
     one.gainFails = true;
     await one.leadership.start();
     await eventually(() => one.events.length > 0);
-    expect(one.events[0]).toBe('lose: the monitor could not begin');
+    expect(one.events[0]).toBe('lose: the monitor cannot begin: cannot begin');
     one.gainFails = false;
-    await leads(one);
+    await leads(one, 9_000);
   });
 
   it('may be started and stopped twice', async () => {
@@ -228,21 +271,23 @@ describe('the election on PostgreSQL, when things break', () => {
     await fixture.foreign('ALTER TABLE hidden RENAME TO worker_process');
   });
 
-  it('evicts a holder of the lock that no longer beats', async () => {
+  it('leads after a holder that says nothing any more, although the row of that one goes on beating', async () => {
     const frozen = await candidate('sse_monitor.frozen', 'sse_monitor');
-    const self = { serverName: frozen.name, hostname: 'host' };
-    // It took the lock, beat once and then nothing: as a process stopped with SIGSTOP.
+    const self = { serverName: frozen.name, hostname: 'host', pid: 1 };
+    // As a process stopped with SIGSTOP, whose twin of the same name is well.
     const workers = new SqlWorkerProcesses(frozen.db);
-    await workers.beat({ ...self, pid: 1, appType: 'sse_monitor' }, 61_000);
-    const lock = frozen.db.createLeaderLock('monitor', lockLabel(self));
+    const twin = setInterval(() => void workers.beat({ ...self, appType: 'sse_monitor' }, 61_000), 100);
+    const lock = frozen.db.createLeaderLock('monitor', lockLabel(self), 1_000);
     const losses: string[] = [];
     lock.onLost((reason) => losses.push(reason));
     await lock.tryAcquire();
-    const alive = await running('main', 'webapp', { heartbeatMs: 200 });
+    const alive = await running('main', 'webapp');
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(alive.leading).toBe(false);
     await leads(alive, 4_000);
     expect(losses).toHaveLength(1);
+    clearInterval(twin);
+    await new Promise((resolve) => setTimeout(resolve, 100));
     await workers.remove(self);
   });
 });

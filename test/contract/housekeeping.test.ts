@@ -16,6 +16,8 @@ import {
   silent,
 } from '../support/databases.js';
 
+const unending = new AbortController().signal;
+
 describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
   let fixture: DatabaseFixture;
   let db: AnyDatabase;
@@ -43,13 +45,13 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
     const log = new SqlChangeLog(db);
     const floor = now - secondsToMicros(910);
     const before = await log.changesSince(floor, { kind: 'all' });
-    expect(await pruneAudit(db, 910)).toBe(2);
+    expect(await pruneAudit(db, 910, unending)).toBe(2);
     expect(await log.changesSince(floor, { kind: 'all' })).toEqual(before);
     const rows = await db.all<{ history_id: number }>(
       'SELECT history_id FROM history_audit ORDER BY history_id',
     );
     expect(rows.map((row) => row.history_id)).toEqual([quiet, busy, busy, busy]);
-    expect(await pruneAudit(db, 910)).toBe(0);
+    expect(await pruneAudit(db, 910, unending)).toBe(0);
   });
 
   it('prunes more rows than one piece has', async () => {
@@ -62,7 +64,23 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
         ]);
       }
     });
-    expect(await pruneAudit(db, 910)).toBe(2_499);
+    expect(await pruneAudit(db, 910, unending)).toBe(2_499);
+  });
+
+  it('begins no further piece once it is over', async () => {
+    const { historyId } = demo.users[0]!;
+    await db.transaction(async (tx) => {
+      for (let i = 0; i < 3_000; i += 1) {
+        await tx.run('INSERT INTO history_audit (history_id, update_time) VALUES ($1, $2)', [
+          historyId,
+          ago(5_000 + i),
+        ]);
+      }
+    });
+    const over = new AbortController();
+    const pruned = pruneAudit(db, 910, over.signal);
+    over.abort();
+    expect(await pruned).toBe(1_000);
   });
 
   it('removes expired notifications with what users have of them, and no others', async () => {
@@ -79,7 +97,7 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
         id,
       ]);
     }
-    expect(await removeExpiredNotifications(db)).toBe(1);
+    expect(await removeExpiredNotifications(db, unending)).toBe(1);
     expect(await db.all('SELECT notification_id FROM user_notification_association')).toEqual([
       { notification_id: 2 },
     ]);
@@ -110,5 +128,24 @@ describe('the housekeeper', () => {
     const times = run.mock.calls.length;
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(run.mock.calls.length).toBe(times);
+  });
+
+  it('gives the role up without waiting for a chore that is under way, and tells it', async () => {
+    let told: AbortSignal | undefined;
+    const run = vi.fn(async (over: AbortSignal) => {
+      told = over;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return 0;
+    });
+    const housekeeper = new Housekeeper([{ name: 'long', everySeconds: 0.01, run }], silent);
+    await housekeeper.gain();
+    await vi.waitFor(() => expect(run).toHaveBeenCalledTimes(1));
+    const before = performance.now();
+    await housekeeper.lose();
+    expect(performance.now() - before).toBeLessThan(100);
+    expect(told?.aborted).toBe(true);
+    await housekeeper.stop();
+    expect(performance.now() - before).toBeGreaterThan(150);
+    expect(run).toHaveBeenCalledTimes(1);
   });
 });

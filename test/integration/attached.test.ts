@@ -40,7 +40,9 @@ it('a change is told, the own cursor table is asked for once, and nothing else i
   await galaxy.psql("UPDATE history SET name = 'changed' WHERE id = 1");
   await stream.waitForHistory(here.encode(1), { within: 10_000 });
 
-  const complaints = [...serve.lines, ...monitor.lines].filter(({ msg }) => msg.includes('lightcone_cursor'));
+  const complaints = [...serve.lines, ...monitor.lines].filter(({ msg }) =>
+    msg.includes('lightcone_position'),
+  );
   expect(complaints).toMatchObject([{ reason: 'permission denied for schema public' }]);
   expect((await galaxy.psql('SELECT app_type FROM worker_process')).map((row) => row.app_type)).toEqual([
     'sse_monitor',

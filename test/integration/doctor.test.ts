@@ -25,7 +25,7 @@ describe('doctor', () => {
     const { code, said } = await doctor();
     expect([code, said.schema]).toEqual([
       1,
-      'problem not applied yet: galaxy tables, audit triggers, own tables, resources; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
+      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
     ]);
   });
 
@@ -36,7 +36,7 @@ describe('doctor', () => {
       schema: 'ok every migration is applied',
       triggers: 'ok all six are there',
       listen: 'ok a NOTIFY comes back',
-      election: expect.stringMatching(/^ok monitor: main\.1@\S+; heartbeats: main\.1@\S+$/),
+      election: expect.stringMatching(/^ok monitor: process \d+ main\.1@\S+; heartbeats: main\.1@\S+$/),
       broker: expect.stringMatching(/^ok amqp/),
       worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready, and all is well$/),
     });
@@ -64,7 +64,7 @@ describe('doctor', () => {
     expect(await doctor()).toMatchObject({
       code: 1,
       said: {
-        election: expect.stringContaining('problem nobody holds the role of the monitor; heartbeats:'),
+        election: expect.stringContaining('problem nobody is the monitor, so no change is told; heartbeats:'),
       },
     });
     await here.sql('DELETE FROM worker_process');
@@ -106,7 +106,7 @@ describe('beside a Galaxy', () => {
         'problem the database already has a table "history" that Lightcone did not make; set attach_to_galaxy: true',
       );
       const { code, said } = await doctor({ sse: { attach_to_galaxy: true } });
-      expect(said.schema).toContain('note table lightcone_cursor is missing');
+      expect(said.schema).toContain('note table lightcone_position is missing');
       expect(said.triggers).toContain('note they send no NOTIFY, so the audit table is polled');
       expect(code).toBe(0);
     } finally {

@@ -15,7 +15,7 @@ export { eventually } from './eventually.js';
 
 export type AnyDatabase = Database & {
   createHintSource(listener: HintListener): HintSource;
-  createLeaderLock(name: string, label: string): LeaderLock;
+  createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock;
 };
 
 export interface DatabaseFixture {

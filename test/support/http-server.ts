@@ -20,6 +20,7 @@ import { HistoryAccess } from '../../src/resources/histories/access.js';
 import { HistoryContents } from '../../src/resources/histories/contents.js';
 import { registerHistoryRoutes } from '../../src/resources/histories/index.js';
 import { HistoryManager } from '../../src/resources/histories/manager.js';
+import { silentAnnouncer } from '../../src/resources/outbox/announcer.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
@@ -166,7 +167,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
         registerHistoryRoutes(scope, {
           authenticator,
           idCodec,
-          histories: new HistoryManager(database, access),
+          histories: new HistoryManager(database, access, silentAnnouncer),
           contents: new HistoryContents(database, access),
         }),
       (scope) => registerWeb(scope, { demo: true }),

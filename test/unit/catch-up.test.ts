@@ -20,7 +20,6 @@ const change = (historyId: number): HistoryChange => ({
   userId: 1,
   sessionIds: [],
   newest: NOW - 5,
-  rows: 1,
 });
 
 const NOW = 100 * 86_400 * 1_000_000;

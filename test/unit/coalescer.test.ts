@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { HistoryChange } from '../../src/core/events.js';
 import { Coalescer } from '../../src/monitor/coalescer.js';
 
 const WINDOW = 200;
 const ALL = 1000;
+const change = (historyId: number): HistoryChange => ({ historyId, userId: 1, sessionIds: [], newest: 1 });
 
 /** Runs the coalescer as the monitor does: `additions` are [time, history]; it is asked whenever something is due. */
 function play(
@@ -16,12 +18,12 @@ function play(
     for (;;) {
       const due = coalescer.nextDue();
       if (due === undefined || due > until) return;
-      for (const id of coalescer.take(due, ALL)) taken.push({ at: due, id });
+      for (const { historyId } of coalescer.take(due, ALL).changes) taken.push({ at: due, id: historyId });
     }
   };
   for (const [at, id] of additions) {
     take(at);
-    coalescer.add(id, at);
+    coalescer.add(change(id), 1, at);
   }
   take(Number.POSITIVE_INFINITY);
   return taken;
@@ -82,23 +84,27 @@ describe('first at once, then paced', () => {
 
   it('takes no more than it is asked for, and nothing before its time', () => {
     const coalescer = new Coalescer(WINDOW);
-    for (const id of [1, 2, 3]) coalescer.add(id, 0);
-    expect(coalescer.take(0, 2)).toEqual([1, 2]);
-    expect(coalescer.take(0, 2)).toEqual([3]);
-    coalescer.add(1, 10);
-    expect(coalescer.take(10, 2)).toEqual([]);
+    const take = (now: number) => coalescer.take(now, 2).changes.map(({ historyId }) => historyId);
+    for (const id of [1, 2, 3]) coalescer.add(change(id), 1, 0);
+    expect(take(0)).toEqual([1, 2]);
+    expect(take(0)).toEqual([3]);
+    coalescer.add(change(1), 2, 10);
+    expect(take(10)).toEqual([]);
     expect(coalescer.nextDue()).toBe(200);
   });
 
-  it('knows whether something waits that was added by a moment', () => {
+  it('knows the oldest read that something waits of, and keeps the newest owner', () => {
     const coalescer = new Coalescer(WINDOW);
-    coalescer.add(1, 10);
-    expect(coalescer.holdsFrom(9)).toBe(false);
+    expect(coalescer.oldestRead()).toBe(Number.POSITIVE_INFINITY);
+    coalescer.add(change(1), 4, 10);
     // A second addition does not make the first one younger.
-    coalescer.add(1, 20);
-    expect(coalescer.holdsFrom(10)).toBe(true);
+    coalescer.add({ ...change(1), userId: 2 }, 5, 20);
+    coalescer.add(change(2), 6, 20);
+    expect(coalescer.oldestRead()).toBe(4);
+    expect(coalescer.take(20, 1)).toEqual({ changes: [{ ...change(1), userId: 2 }], read: 4 });
+    expect(coalescer.oldestRead()).toBe(6);
     coalescer.clear();
-    expect([coalescer.holdsFrom(20), coalescer.size, coalescer.nextDue()]).toEqual([false, 0, undefined]);
+    expect([coalescer.size, coalescer.nextDue()]).toEqual([0, undefined]);
   });
 
   it('every change is followed by an event within the window, and a quiet history by one at once', () => {

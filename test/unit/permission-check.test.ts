@@ -4,6 +4,7 @@ import { PermissionCheck } from '../../src/connections/permissions.js';
 import { TabRegistry } from '../../src/connections/registry.js';
 import { Tab } from '../../src/connections/tab.js';
 import { ViewerRegistry } from '../../src/connections/viewers.js';
+import { systemClock } from '../../src/core/clock.js';
 import type { Credential, Principal } from '../../src/core/events.js';
 import { Position } from '../../src/events/frame.js';
 import { createLogger } from '../../src/telemetry/logger.js';
@@ -41,6 +42,7 @@ async function check(tabs: Tab[], isRevoked: (principal: Principal) => boolean) 
       registry.remove(tab);
     },
     logger: createLogger('silent'),
+    clock: systemClock,
   });
   return { closed, asked };
 }
@@ -110,6 +112,7 @@ describe('a round over many tabs', () => {
     },
     close: () => {},
     logger: createLogger('silent'),
+    clock: systemClock,
   });
 
   it('takes several steps, and misses nobody though tabs close and open meanwhile', async () => {
@@ -162,8 +165,43 @@ describe('permissions of viewers', () => {
       },
       close: () => {},
       logger: createLogger('silent'),
+      clock: systemClock,
     });
     expect(asked).toEqual([[0, 1, 7]]);
     expect(tabs.map((tab) => [...viewers.of({ tab })])).toEqual(tabs.map((_, i) => [i % 2]));
+  });
+});
+
+describe('what cannot be looked at', () => {
+  it('is overdue after a minute, until a whole round went through', async () => {
+    let nowMs = 0;
+    let away = true;
+    const registry = new TabRegistry();
+    registry.add(tabOf(1, { kind: 'api_key', key: 'k', userId: 1 }));
+    const check = new PermissionCheck({
+      registry,
+      viewers: new ViewerRegistry(),
+      source: {
+        revoked: async () => {
+          if (away) throw new Error('the database is away');
+          return new Set();
+        },
+        accessible: async (_principal, ids) => new Set(ids),
+      },
+      close: () => {},
+      logger: createLogger('silent'),
+      clock: { monotonic: () => nowMs },
+    });
+    for (; nowMs <= 60_000; nowMs += 1_000) {
+      if (nowMs % 25_000 === 0) check.begin(25);
+      await check.step();
+      expect(check.isOverdue).toBe(false);
+    }
+    nowMs += 1;
+    expect(check.isOverdue).toBe(true);
+    away = false;
+    check.begin(1);
+    await check.step();
+    expect(check.isOverdue).toBe(false);
   });
 });

@@ -34,7 +34,11 @@ function source(state: State = {}): WorkerStatusSource {
       estimateNow: () => now,
     },
     prepared: () => state.prepared ?? true,
-    candidate: () => ({ leadership: { leading: false }, monitor: { problem: () => state.behind } }),
+    candidate: () => ({
+      electionProblem: () => undefined,
+      leadership: { leading: false },
+      monitor: { problem: () => state.behind },
+    }),
     leaderName: () => state.leader,
     installation: () => undefined,
   } as unknown as StatusParts);

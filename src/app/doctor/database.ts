@@ -25,9 +25,9 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
       'attach_to_galaxy is set, but Lightcone itself made these tables; check that database_connection is that of Galaxy',
     );
   }
-  if (!(await hasTable(db, 'lightcone_cursor'))) {
+  if (!(await hasTable(db, 'lightcone_position'))) {
     return note(
-      'table lightcone_cursor is missing: the first start of sse-monitor creates it if the database user may; ' +
+      'table lightcone_position is missing: the first start of sse-monitor creates it if the database user may; ' +
         'without it, what is changed while no monitor runs is not told (docs/deployment.md has the statement)',
     );
   }

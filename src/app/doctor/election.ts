@@ -1,10 +1,8 @@
-/** Who is the monitor: the heartbeat rows say who should be, the lock says who is. */
+/** Who is the monitor: whoever holds the lock. The heartbeat rows tell who else could be. */
 import type { Config } from '../../config/config.js';
 import { MICROS_PER_SECOND } from '../../core/time.js';
 import type { WorkerProcessRow } from '../../database/port.js';
 import { SqlWorkerProcesses } from '../../database/worker-processes.js';
-import { lockLabel } from '../../election/leadership.js';
-import { betterThan } from '../../election/rank.js';
 import type { WatchedDatabase } from '../parts.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
@@ -20,38 +18,24 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
   const isSilent = (row: WorkerProcessRow): boolean => secondsSilent(row) > MISSED * heartbeatSeconds;
   const describe = (row: WorkerProcessRow): string =>
     `${row.serverName}@${row.hostname}${isSilent(row) ? ` (silent for ${Math.round(secondsSilent(row))} s)` : ''}`;
-
-  // Ranked against nobody: the first of all candidates should lead.
-  const candidates = betterThan({ serverName: '', hostname: '', appType: 'webapp' }, active);
-  const seen = `heartbeats: ${active.map(describe).join(', ')}`;
-  if (candidates.every(isSilent)) {
-    const text = active.length === 0 ? 'no process has sent a heartbeat in the last 61 s' : seen;
-    return enabled ? note(`nobody is the monitor; ${text}; start "lightcone serve"`) : note(text);
-  }
-  // A file lock does not say whose it is, and asking would create it; there one process has all the roles.
-  if (db.dialect === 'sqlite') return ok(`monitor: ${describe(candidates[0]!)}; ${seen}`);
+  const candidates = active.filter(({ appType }) => appType === 'webapp' || appType === 'sse_monitor');
+  const seen =
+    candidates.length === 0
+      ? 'no process that could be the monitor has sent a heartbeat in the last 61 s'
+      : `heartbeats: ${candidates.map(describe).join(', ')}`;
 
   const lock = await db.createLeaderLock('monitor', '').holder();
-  if (!lock.held) {
-    if (attachToGalaxy) {
-      return note(
-        `monitor: ${describe(candidates[0]!)}, by its heartbeat only: Galaxy's own, or one of Lightcone's that has just died; start sse-monitor to have Lightcone's; ${seen}`,
-      );
-    }
-    return problem(
-      `nobody holds the role of the monitor; ${seen}; ask again in a few seconds, then look into their logs for "election"`,
+  if (lock.held) return ok(`monitor: process ${lock.label ?? 'unknown (an older version)'}; ${seen}`);
+  if (candidates.every(isSilent)) {
+    return enabled ? note(`nobody is the monitor; ${seen}; start "lightcone serve"`) : note(seen);
+  }
+  if (attachToGalaxy) {
+    const names = candidates.filter((row) => !isSilent(row)).map(describe);
+    return note(
+      `monitor: Galaxy's own, by its heartbeat (one of ${names.join(', ')}), or nobody: no sse-monitor of Lightcone leads; start one, or look into its log for "election"`,
     );
   }
-  const leader = candidates.find((row) => lockLabel(row) === lock.label);
-  if (!leader) {
-    return problem(
-      `the role of the monitor is held by a process without a heartbeat; ${seen}; ask again in a few seconds, then look for a frozen process`,
-    );
-  }
-  if (isSilent(leader)) {
-    return problem(
-      `monitor: ${describe(leader)}: it is frozen or cut off; restart it (another process takes over); ${seen}`,
-    );
-  }
-  return ok(`monitor: ${describe(leader)}; ${seen}`);
+  return problem(
+    `nobody is the monitor, so no change is told; ${seen}; ask again in a few seconds, then look into /readyz and the logs of these processes for "election"`,
+  );
 }

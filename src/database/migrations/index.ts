@@ -3,6 +3,7 @@ import { galaxyTables } from './0001-galaxy-tables.js';
 import { auditTriggers } from './0002-audit-triggers.js';
 import { ownTables } from './0003-own-tables.js';
 import { resourceTables } from './0004-resources.js';
+import { visibility } from './0005-visibility.js';
 
 export interface Migration {
   number: number;
@@ -16,4 +17,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { number: 2, name: 'audit triggers', statements: auditTriggers },
   { number: 3, name: 'own tables', statements: ownTables },
   { number: 4, name: 'resources', statements: resourceTables },
+  { number: 5, name: 'visibility', statements: visibility },
 ];

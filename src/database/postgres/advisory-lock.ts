@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { withDeadline } from '../../core/lifecycle.js';
 import type { LeaderLock, LockHolder, Sql } from '../port.js';
@@ -7,10 +7,12 @@ import { clientOptions, Sockets } from './options.js';
 
 /** Keeps our keys apart from other users of advisory locks in the same database: "LCNE". */
 const CLASS_ID = 0x4c434e45;
-const CHECK_TIMEOUT_MS = 2_000;
-/** The holder's application_name, of which the server keeps 63 bytes: prefix, label, `/`, session. */
+const ANSWER_MS = 2_000;
+/** How long the server bears a holder that says nothing. */
+export const SILENCE_MS = 9_000;
+/** The holder's application_name, of which the server keeps 63 bytes of ASCII. */
 const LABEL_PREFIX = 'lightcone lock ';
-const SEPARATOR = '/';
+const NAME_BYTES = 63;
 
 /** Two-key advisory locks show in pg_locks with objsubid 2; the keys are per database. */
 const HOLDER = `
@@ -20,36 +22,40 @@ const HOLDER = `
      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
      AND l.classid = ${CLASS_ID} AND l.objid = $1`;
 
-interface LockOptions {
+export interface AdvisoryLockOptions {
   url: string;
   sql: Sql;
   name: string;
   label: string;
+  silenceMs?: number;
 }
 
 interface Session {
   client: pg.Client;
-  /** Tells this session from others of the same holder. */
-  id: string;
+  /** The server's process; undefined until the lock is taken. */
+  pid?: number;
   /** Ends a connection that may not answer any more. */
   destroy(): void;
 }
 
 /**
- * A session-level advisory lock on a connection of its own, which is open only while the lock is held: the server frees
- * the lock the moment that session ends, however it ends.
+ * An advisory lock that lives as long as one open transaction, on a connection of its own.
+ *
+ * A transaction and not a session: a pooler in transaction mode gives a session's lock to whoever comes next, but leaves an
+ * open transaction its server connection, and ends both with the client. And the server itself ends a transaction that is
+ * silent for `silenceMs`, so that a frozen or vanished holder needs no judge. It has no snapshot: VACUUM does not wait for it.
  */
 export class AdvisoryLock implements LeaderLock {
-  readonly #options: LockOptions;
+  readonly #options: AdvisoryLockOptions;
   readonly #key: number;
+  readonly #silenceMs: number;
   #session: Session | undefined;
-  /** The session that was lost last; on a half-open connection the server may still take it for a living one. */
-  #lostId: string | undefined;
   #listener: (reason: string) => void = () => {};
 
-  constructor(options: LockOptions) {
+  constructor(options: AdvisoryLockOptions) {
     this.#options = options;
     this.#key = lockKey(options.name);
+    this.#silenceMs = Math.round(options.silenceMs ?? SILENCE_MS);
   }
 
   get held(): boolean {
@@ -65,11 +71,18 @@ export class AdvisoryLock implements LeaderLock {
     const session = this.#createSession();
     try {
       await session.client.connect();
-      const { rows } = await session.client.query<{ locked: boolean }>(
-        `SELECT pg_try_advisory_lock(${CLASS_ID}, $1) AS locked`,
-        [this.#key],
-      );
-      if (rows[0]?.locked) {
+      // In one message, since a pooler may count the pauses; `transaction_timeout` is there from PostgreSQL 17 on.
+      const results = (await session.client.query(`
+        BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+        SET LOCAL idle_in_transaction_session_timeout = ${this.#silenceMs};
+        SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout';
+        SELECT pg_try_advisory_xact_lock(${CLASS_ID}, ${this.#key}) AS locked, pg_backend_pid() AS pid`)) as unknown as pg.QueryResult<{
+        locked: boolean;
+        pid: number;
+      }>[];
+      const [answer] = results.at(-1)!.rows;
+      if (answer?.locked) {
+        session.pid = answer.pid;
         this.#session = session;
         return true;
       }
@@ -96,45 +109,29 @@ export class AdvisoryLock implements LeaderLock {
     const session = this.#session;
     this.#session = undefined;
     if (!session) return;
-    // Ending the session frees the lock; a server that does not answer is not waited for.
-    await withDeadline(session.client.end(), CHECK_TIMEOUT_MS, () => new Error('no answer')).catch(() =>
-      session.destroy(),
-    );
+    // A pooler that sees its client go in the middle of a transaction closes the server connection as well, and some
+    // complain; a server that does not answer is not waited for.
+    const goodbye = session.client.query('ROLLBACK').then(() => session.client.end());
+    await withDeadline(goodbye, ANSWER_MS, () => new Error('no answer')).catch(() => session.destroy());
   }
 
   async holder(): Promise<LockHolder> {
     const [row] = await this.#options.sql.all<{ label: string | null }>(HOLDER, [this.#key]);
     if (!row) return { held: false };
-    if (!row.label?.startsWith(LABEL_PREFIX)) return { held: true, label: undefined };
-    const [label, id] = row.label.slice(LABEL_PREFIX.length).split(SEPARATOR);
-    if (id !== undefined && id === this.#lostId && !this.#session) {
-      await this.evict();
-      return { held: false };
-    }
-    return { held: true, label };
-  }
-
-  async evict(): Promise<boolean> {
-    if (this.#session) return false;
-    const ended = await this.#options.sql.all<{ ended: boolean }>(
-      `SELECT pg_terminate_backend(holder.pid) AS ended FROM (${HOLDER}) holder`,
-      [this.#key],
-    );
-    return ended.some((row) => row.ended);
+    const named = row.label?.startsWith(LABEL_PREFIX);
+    return { held: true, label: named ? row.label!.slice(LABEL_PREFIX.length) : undefined };
   }
 
   #createSession(): Session {
     const sockets = new Sockets(this.#options.url);
-    const id = randomBytes(4).toString('hex');
-    const name = LABEL_PREFIX + this.#options.label.slice(0, 36) + SEPARATOR + id;
+    const name = (LABEL_PREFIX + this.#options.label).replace(/[^ -~]/g, '?').slice(0, NAME_BYTES);
     const client = new pg.Client({
       ...clientOptions(this.#options.url, name),
-      query_timeout: CHECK_TIMEOUT_MS,
+      query_timeout: Math.min(ANSWER_MS, this.#silenceMs / 2),
       stream: sockets.stream,
     });
     const session: Session = {
       client,
-      id,
       destroy: () => {
         client.end().catch(() => {});
         sockets.destroy();
@@ -148,9 +145,19 @@ export class AdvisoryLock implements LeaderLock {
   #lose(session: Session, reason: string): void {
     if (this.#session !== session) return;
     this.#session = undefined;
-    this.#lostId = session.id;
     session.destroy();
     this.#listener(reason);
+    this.#endGhost(session.pid);
+  }
+
+  /** On a half-open connection the server still takes the lost session for a living one: not waiting until it does not. */
+  #endGhost(pid: number | undefined): void {
+    this.#options.sql
+      .all(`SELECT pg_terminate_backend(holder.pid) FROM (${HOLDER}) holder WHERE holder.pid = $2`, [
+        this.#key,
+        pid ?? 0,
+      ])
+      .catch(() => {});
   }
 }
 

@@ -177,9 +177,10 @@ export class PostgresDatabase extends PostgresSql implements Database {
     });
   }
 
-  /** @param label tells the holder apart in `holder()`; at most 36 characters are kept */
-  createLeaderLock(name: string, label: string): LeaderLock {
-    return new AdvisoryLock({ url: this.#options.url, sql: this, name, label });
+  /** @param label names the holder in `holder()`; at most 48 characters are kept */
+  createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock {
+    const { url } = this.#options;
+    return new AdvisoryLock({ url, sql: this, name, label, ...(silenceMs !== undefined && { silenceMs }) });
   }
 
   protected async query(text: string, params: readonly SqlValue[] | undefined): Promise<QueryResult> {

@@ -20,17 +20,16 @@ const COMMITTED_WITHIN_MS = 5_000;
 const READ_WITHIN_MS = 100;
 
 interface AuditRow {
-  rowid: number;
+  id: number;
   history_id: number;
-  update_time: string;
 }
 
 interface Look {
   connection: SqliteConnection;
   /** Changes when another connection, of this process or another, has committed; costs no read of the file's pages. */
   dataVersion: () => number;
-  rowsFrom: (rowid: number) => AuditRow[];
-  newest: () => AuditRow | undefined;
+  rowsAfter: (id: number) => AuditRow[];
+  newest: () => number;
   clock: () => string;
 }
 
@@ -49,8 +48,8 @@ interface Closable {
 export type Watch = (file: string, onWrite: () => void, onError: (error: Error) => void) => Closable;
 
 /**
- * Writers of SQLite follow each other, so the order of rowids in `history_audit` is the order of commits and "every row
- * behind the last one seen" misses nothing.
+ * Writers of SQLite follow each other and no id is given twice, so the order of ids in `history_audit` is the order of
+ * commits, and "every row behind the last one seen" misses nothing.
  *
  * A look costs little, but waking an idle process twenty times a second for it does not. So it looks when the kernel says
  * that somebody writes, and then at doubling distances, because the commit can be seen only after an fsync or more. Where
@@ -67,7 +66,7 @@ export class DataVersionSource implements HintSource {
   /** When a write was last announced. */
   #writtenAt = Number.NEGATIVE_INFINITY;
   #seenVersion = -1;
-  #last: AuditRow | undefined;
+  #last = 0;
   #failing = false;
 
   constructor(private readonly options: DataVersionOptions) {}
@@ -191,39 +190,28 @@ export class DataVersionSource implements HintSource {
     const version = look.dataVersion();
     if (version === this.#seenVersion) return;
     if (this.#watch && this.#unannounced) this.#expectAnnouncement(this.#watch);
-    const rows = look.rowsFrom(this.#last?.rowid ?? 0);
-    const before = this.#last;
+    const rows = look.rowsAfter(this.#last);
     this.#seenVersion = version;
-    this.#last = rows.at(-1) ?? look.newest();
+    this.#last = rows.at(-1)?.id ?? this.#last;
     this.options.listener.onCommit?.();
-    // The row seen last must still be there, the same: pruning frees rowids for new rows and VACUUM gives new ones.
-    if (before && !isSame(rows[0], before)) {
-      this.options.listener.onGap('audit_renumbered');
-      return;
-    }
-    const ids = new Set(rows.slice(before ? 1 : 0).map((row) => row.history_id));
-    if (ids.size > 0) this.options.listener.onHistories([...ids]);
+    if (rows.length > 0) this.options.listener.onHistories([...new Set(rows.map((row) => row.history_id))]);
   }
 }
 
 const watchWrites: Watch = (file, onWrite, onError) => new WriteWatch(file, onWrite, onError);
 
-const isSame = (a: AuditRow | undefined, b: AuditRow): boolean =>
-  a?.rowid === b.rowid && a.history_id === b.history_id && a.update_time === b.update_time;
-
 function openLook(file: string): Look {
   const connection = new SqliteConnection(file, { readonly: true });
-  const columns = 'SELECT rowid, history_id, update_time FROM history_audit';
   try {
     const version = connection.prepare('PRAGMA data_version').pluck();
-    const from = connection.prepare(`${columns} WHERE rowid >= ? ORDER BY rowid`);
-    const newest = connection.prepare(`${columns} ORDER BY rowid DESC LIMIT 1`);
+    const after = connection.prepare('SELECT id, history_id FROM history_audit WHERE id > ? ORDER BY id');
+    const newest = connection.prepare('SELECT coalesce(max(id), 0) FROM history_audit').pluck();
     const clock = connection.prepare(`SELECT ${utcNow('sqlite')}`).pluck();
     return {
       connection,
       dataVersion: () => version.get() as unknown as number,
-      rowsFrom: (rowid) => from.all(rowid) as unknown as AuditRow[],
-      newest: () => newest.get() as unknown as AuditRow | undefined,
+      rowsAfter: (id) => after.all(id) as unknown as AuditRow[],
+      newest: () => newest.get() as unknown as number,
       clock: () => clock.get() as unknown as string,
     };
   } catch (error) {

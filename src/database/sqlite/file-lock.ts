@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import BetterSqlite from 'better-sqlite3';
 import type { LeaderLock, LockHolder } from '../port.js';
 import { isBusy } from './connection.js';
@@ -55,6 +55,8 @@ export class FileLock implements LeaderLock {
 
   async holder(): Promise<LockHolder> {
     if (this.#db) return { held: true, label: this.label };
+    // To ask is not to leave a file behind.
+    if (!existsSync(this.file)) return { held: false };
     const db = this.#open();
     try {
       db.exec('BEGIN IMMEDIATE');
@@ -65,10 +67,6 @@ export class FileLock implements LeaderLock {
     } finally {
       db.close();
     }
-  }
-
-  async evict(): Promise<boolean> {
-    return false;
   }
 
   #open(): BetterSqlite.Database {

@@ -5,6 +5,7 @@ import { type Micros, parseSql } from '../../core/time.js';
 import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
 import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
+import type { Announcer } from '../outbox/announcer.js';
 import type { HistoryAccess } from './access.js';
 import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
 import * as repository from './repository.js';
@@ -31,6 +32,7 @@ export class HistoryManager {
   constructor(
     private readonly db: Database,
     private readonly access: HistoryAccess,
+    private readonly announcer: Announcer,
   ) {}
 
   /** The caller's own, newest first; none for a caller without user and session. */
@@ -65,12 +67,18 @@ export class HistoryManager {
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER */
-  change(caller: Principal, id: HistoryId, change: HistoryChange): Promise<HistoryRow> {
-    return this.db.transaction(async (tx) => {
+  async change(caller: Principal, id: HistoryId, change: HistoryChange): Promise<HistoryRow> {
+    let isNarrowed = false;
+    const row = await this.db.transaction(async (tx) => {
       const before = await this.access.writable(tx, caller, id);
-      await repository.update(tx, id, columnValues(complete(change, before), CHANGEABLE));
+      const complete = completed(change, before);
+      await repository.update(tx, id, columnValues(complete, CHANGEABLE));
+      isNarrowed = complete.importable === false || complete.published === false;
+      if (isNarrowed) await this.announcer.add(tx, { kind: 'permissions', historyId: id });
       return (await repository.find(tx, id))!;
     });
+    if (isNarrowed) this.announcer.wake();
+    return row;
   }
 
   /** The caller's current history; one is made for who has none. @throws LightconeError LOGIN_REQUIRED */
@@ -96,9 +104,9 @@ export class HistoryManager {
    * @param whom ids, and e-mail addresses
    * @throws LightconeError PARAMETER_INVALID for somebody who does not exist; then nothing is changed
    */
-  share(caller: Principal, id: HistoryId, whom: readonly (UserId | string)[]): Promise<Sharing> {
+  async share(caller: Principal, id: HistoryId, whom: readonly (UserId | string)[]): Promise<Sharing> {
     requireUser(caller);
-    return this.db.transaction(async (tx) => {
+    const sharing = await this.db.transaction(async (tx) => {
       await this.access.writable(tx, caller, id);
       const emails = whom.filter((one) => typeof one === 'string').map((email) => email.toLowerCase());
       const known = await repository.usersByEmail(tx, emails);
@@ -117,8 +125,12 @@ export class HistoryManager {
       }
       // The audit row tells the owner's other tabs.
       await repository.update(tx, id, []);
+      // Somebody it was shared with may look at it.
+      await this.announcer.add(tx, { kind: 'permissions', historyId: id });
       return { row: (await repository.find(tx, id))!, users };
     });
+    this.announcer.wake();
+    return sharing;
   }
 }
 
@@ -129,7 +141,7 @@ async function insertFor(tx: Sql, owner: Owner, { sessionId }: Principal, name: 
 }
 
 /** What goes with a change: a published history can be reached by its link, and has one. */
-function complete(change: HistoryChange, before: HistoryRow): HistoryChange & { slug?: string } {
+function completed(change: HistoryChange, before: HistoryRow): HistoryChange & { slug?: string } {
   const result: HistoryChange & { slug?: string } = { ...change };
   if (change.published) result.importable = true;
   else if (change.importable === false) result.published = false;

@@ -3,8 +3,8 @@ import type { Logger } from '../../telemetry/logger.js';
 export interface Chore {
   name: string;
   everySeconds: number;
-  /** @returns how much there was to do */
-  run(): Promise<number>;
+  /** Ends soon after `over` is aborted. @returns how much was done */
+  run(over: AbortSignal): Promise<number>;
 }
 
 /** After it became the leader: there is more urgent work then, and a role that changes hands often still gets the chores done. */
@@ -16,7 +16,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export class Housekeeper {
   private timers: NodeJS.Timeout[] = [];
   private work: Promise<void> = Promise.resolve();
-  private leading = false;
+  private over: AbortController | undefined;
 
   constructor(
     private readonly chores: readonly Chore[],
@@ -24,37 +24,44 @@ export class Housekeeper {
   ) {}
 
   async gain(): Promise<void> {
-    if (this.leading) return;
-    this.leading = true;
+    if (this.over) return;
+    this.over = new AbortController();
+    const { signal } = this.over;
     this.timers = this.chores.map((chore) => {
       const first = Math.min(chore.everySeconds, FIRST_AFTER_SECONDS);
-      return setTimeout(() => this.turn(chore), first * 1000);
+      return setTimeout(() => this.turn(chore, signal), first * 1000);
     });
   }
 
+  /** Nobody waits for what is under way: a chore does no harm beside that of a successor. */
   async lose(): Promise<void> {
-    this.leading = false;
+    this.over?.abort();
+    this.over = undefined;
     for (const timer of this.timers) clearTimeout(timer);
     this.timers = [];
+  }
+
+  async stop(): Promise<void> {
+    await this.lose();
     await this.work;
   }
 
-  private turn(chore: Chore): void {
-    this.work = this.work.then(() => this.run(chore));
+  private turn(chore: Chore, over: AbortSignal): void {
+    this.work = this.work.then(() => this.run(chore, over));
     const timer = setTimeout(
       () => {
         this.timers = this.timers.filter((one) => one !== timer);
-        this.turn(chore);
+        this.turn(chore, over);
       },
       Math.min(chore.everySeconds * 1000, LONGEST_TIMER_MS),
     );
     this.timers.push(timer);
   }
 
-  private async run({ name, run }: Chore): Promise<void> {
-    if (!this.leading) return;
+  private async run({ name, run }: Chore, over: AbortSignal): Promise<void> {
+    if (over.aborted) return;
     try {
-      const count = await run();
+      const count = await run(over);
       if (count > 0) this.logger.info({ chore: name, count }, 'housekeeping done');
     } catch (error) {
       this.logger.warn(

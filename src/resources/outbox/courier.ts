@@ -25,6 +25,7 @@ export interface CourierParts {
   outbox: Outbox;
   bus: Publisher;
   notifications: NotificationSource;
+  encodeId: (id: number) => string;
   logger: Logger;
   random: () => number;
 }
@@ -137,12 +138,12 @@ export class Courier implements Announcer {
   }
 
   private async publish(claimed: readonly ClaimedEntry[]): Promise<void> {
-    const { outbox, bus, notifications, logger } = this.parts;
+    const { outbox, bus, notifications, encodeId, logger } = this.parts;
     const done: number[] = [];
     try {
       for (const { id, entry } of claimed) {
         try {
-          const tasks = await tasksOf(entry, notifications);
+          const tasks = await tasksOf(entry, notifications, encodeId);
           await Promise.all(tasks.map((task) => bus.publish(task)));
         } catch (error) {
           if (isTransient(error)) throw error;

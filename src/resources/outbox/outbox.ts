@@ -2,7 +2,7 @@
  * What has to be told after a commit, as rows that the changing transaction itself writes: a rollback takes them along, a
  * crash leaves them. Whoever claims a row publishes it and removes it; a claim that was not honoured runs out.
  */
-import type { SessionId, UserId } from '../../core/events.js';
+import type { HistoryId, SessionId, UserId } from '../../core/events.js';
 import { formatSql, type Micros, parseSql } from '../../core/time.js';
 import { hasCome, utcNow } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
@@ -13,7 +13,9 @@ export type OutboxEntry =
   | { kind: 'notification'; id: number }
   /** For the user's other tabs: these were seen or deleted. */
   | { kind: 'own_notifications'; userId: UserId; ids: number[] }
-  | { kind: 'entry_points'; userId?: UserId; sessionId?: SessionId };
+  | { kind: 'entry_points'; userId?: UserId; sessionId?: SessionId }
+  /** A session has ended or changed hands, or fewer may see a history than before. */
+  | { kind: 'permissions'; sessionId?: SessionId; historyId?: HistoryId };
 
 export interface ClaimedEntry {
   id: number;

@@ -15,6 +15,7 @@ export interface NotificationSource {
 export async function tasksOf(
   entry: ClaimedEntry['entry'],
   source: NotificationSource,
+  encodeId: (id: number) => string,
 ): Promise<ControlTask[]> {
   switch (entry.kind) {
     case 'notification': {
@@ -24,6 +25,16 @@ export async function tasksOf(
     case 'own_notifications': {
       const payloads = await source.ownForms(entry.userId, entry.ids);
       return payloads.map((payload) => ({ task: 'notify_users', userIds: [entry.userId], payload }));
+    }
+    case 'permissions': {
+      const { sessionId, historyId } = entry;
+      return [
+        {
+          task: 'permissions_changed',
+          ...(sessionId !== undefined && { sessionId }),
+          ...(historyId !== undefined && { historyId: encodeId(historyId) }),
+        },
+      ];
     }
     case 'unreadable':
       throw new SyntaxError(`not an entry of the outbox: ${entry.text.slice(0, 200)}`);

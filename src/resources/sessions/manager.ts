@@ -89,7 +89,7 @@ export class SessionManager {
         previous !== null && caller.userId === undefined
           ? await this.#takeOver(tx, previous, userId)
           : undefined;
-      if (previous !== null) await invalidate(tx, previous);
+      if (previous !== null) await this.#end(tx, previous);
       const historyId =
         taken ?? (await newestOf(tx, { userId })) ?? (await insertHistory(tx, userId, UNNAMED));
       return insertSession(tx, { userId, historyId, previous, visitor });
@@ -103,8 +103,18 @@ export class SessionManager {
   async logout(caller: Principal): Promise<void> {
     if (caller.credential.kind !== 'session') return;
     const { sessionId } = caller.credential;
-    await this.db.transaction((tx) => invalidate(tx, sessionId));
+    await this.db.transaction((tx) => this.#end(tx, sessionId));
     this.forget(sessionId);
+    this.announcer.wake();
+  }
+
+  /** Its streams end with it, on whatever worker they are. */
+  async #end(tx: Sql, sessionId: SessionId): Promise<void> {
+    await tx.run(
+      `UPDATE galaxy_session SET is_valid = false, update_time = ${utcNow(tx.dialect)} WHERE id = $1`,
+      [sessionId],
+    );
+    await this.announcer.add(tx, { kind: 'permissions', sessionId });
   }
 
   /** Histories and interactive tools of the anonymous session. @returns its current history, if that was among them */
@@ -153,11 +163,4 @@ async function insertSession(
   const sessionId = row!.id;
   await makeCurrent(tx, sessionId, historyId);
   return { sessionId, sessionKey, historyId };
-}
-
-async function invalidate(tx: Sql, sessionId: SessionId): Promise<void> {
-  await tx.run(
-    `UPDATE galaxy_session SET is_valid = false, update_time = ${utcNow(tx.dialect)} WHERE id = $1`,
-    [sessionId],
-  );
 }

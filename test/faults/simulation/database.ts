@@ -4,11 +4,13 @@ import type { Cursor, HistoryChange, HistoryId, SessionId, UserId } from '../../
 import type {
   ChangeLog,
   ChangeScope,
-  CursorStore,
   HintListener,
   HintSource,
+  LogEnd,
+  LogRead,
   NotificationDelivery,
   NotificationLog,
+  PositionStore,
 } from '../../../src/database/port.js';
 import type { SimProcess, SimulatedTime } from './time.js';
 
@@ -26,10 +28,10 @@ interface AuditRow {
 const unavailable = (): LightconeError =>
   new LightconeError('DATABASE_UNAVAILABLE', 'the simulated database is away');
 
-export class SimDatabase implements ChangeLog, CursorStore, NotificationLog {
+export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   private readonly rows: AuditRow[] = [];
   private readonly notifications: { id: number; userId: UserId; time: Cursor }[] = [];
-  private cursor: Cursor | undefined;
+  private readonly positions: LogEnd[] = [];
   private readonly listeners = new Set<SimListen>();
   up = true;
 
@@ -78,31 +80,52 @@ export class SimDatabase implements ChangeLog, CursorStore, NotificationLog {
 
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]> {
     return this.ask(() =>
-      this.histories
-        .filter((history) => inScope(history, scope))
-        .map((history) => this.change(history, floor))
-        .filter(({ rows }) => rows > 0),
+      this.changes(
+        this.rows.filter(({ time }) => time > floor),
+        scope,
+      ),
     );
   }
 
-  changesOf(historyIds: readonly HistoryId[], floor: Cursor): Promise<HistoryChange[]> {
-    return this.ask(() =>
-      this.histories
-        .filter(({ id }) => historyIds.includes(id))
-        .map((history) => this.change(history, floor))
-        .filter(({ newest }) => newest > 0),
-    );
+  changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]> {
+    return this.ask(() => this.changes(this.rows, { kind: 'histories', historyIds }));
   }
 
-  private change({ id, userId, sessionIds }: SimHistory, floor: Cursor): HistoryChange {
-    const times = this.rows.filter((row) => row.historyId === id).map((row) => row.time);
-    return {
-      historyId: id,
-      userId,
-      sessionIds,
-      newest: Math.max(0, ...times),
-      rows: times.filter((time) => time > floor).length,
-    };
+  async identify(): Promise<string> {
+    return this.ask(() => 'log');
+  }
+
+  /** Rows stand in the order in which they became visible: a position is how many there are. */
+  end(): Promise<LogEnd> {
+    return this.ask(() => this.endAt(this.rows.length));
+  }
+
+  since(position: string, scope: ChangeScope, limit = 5_000): Promise<LogRead | undefined> {
+    return this.ask(() => {
+      const from = Number(position.slice('log.'.length));
+      const to = Math.min(this.rows.length, from + limit);
+      return {
+        ...this.endAt(to),
+        complete: to === this.rows.length,
+        changes: this.changes(this.rows.slice(from, to), scope),
+      };
+    });
+  }
+
+  private endAt(rows: number): LogEnd {
+    return { position: `log.${rows}`, moment: this.time.now() };
+  }
+
+  private changes(rows: readonly AuditRow[], scope: ChangeScope): HistoryChange[] {
+    return this.histories
+      .filter((history) => inScope(history, scope))
+      .map(({ id, userId, sessionIds }) => ({
+        historyId: id,
+        userId,
+        sessionIds,
+        newest: Math.max(0, ...rows.filter(({ historyId }) => historyId === id).map(({ time }) => time)),
+      }))
+      .filter(({ newest }) => newest > 0);
   }
 
   historiesOf(owner: ChangeScope): Promise<HistoryId[]> {
@@ -113,14 +136,16 @@ export class SimDatabase implements ChangeLog, CursorStore, NotificationLog {
     return this.ask(() => ({ userIds: [], sessionIds: [] }));
   }
 
-  read(): Promise<Cursor | undefined> {
-    return this.ask(() => this.cursor);
+  entries(): Promise<LogEnd[]> {
+    return this.ask(() => [...this.positions]);
   }
 
-  async write(_role: string, cursor: Cursor): Promise<void> {
-    await this.ask(() => {
-      this.cursor = Math.max(this.cursor ?? 0, cursor);
-    });
+  newest(): Promise<LogEnd | undefined> {
+    return this.ask(() => this.positions.at(-1));
+  }
+
+  async add(entry: LogEnd): Promise<void> {
+    await this.ask(() => this.positions.push(entry));
   }
 
   notificationsSince(floor: Cursor): Promise<NotificationDelivery[]> {

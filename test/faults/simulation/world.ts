@@ -167,17 +167,16 @@ class Candidate {
   /** Its role was taken, and it has not given it up yet. */
   deposed = false;
 
-  constructor({ time, broker, database, scenario }: World, name: string) {
+  constructor({ time, broker, database }: World, name: string) {
     this.process = new SimProcess(name);
     this.bus = new SimBus(broker, this.process);
     this.monitor = new HistoryAuditMonitor({
       changeLog: database,
-      cursors: database,
+      positions: database,
       bus: this.bus,
       createHintSource: (listener) => database.createHintSource(listener),
       leaderName: name,
       debounceMs: 200,
-      overlapSeconds: scenario.overlapSeconds,
       clock: time,
       logger,
       metrics: noMetrics,

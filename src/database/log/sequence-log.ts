@@ -1,0 +1,74 @@
+/**
+ * The log of a SQLite database: audit rows are numbered, a position is a number. Writers of SQLite follow each other, so the
+ * order of the numbers is the order of the commits, and nothing can become visible behind a number that was read.
+ */
+import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { parseSql } from '../../core/time.js';
+import { utcNow } from '../dialect.js';
+import type { ChangeScope, Sql } from '../port.js';
+import { scopeCondition } from './scope.js';
+import { type ChangeRow, OWNERS, type Piece, type Visibility } from './visibility.js';
+
+/** Survives the pruning of the rows. */
+const LAST = `coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'history_audit'), 0)`;
+
+interface Row extends ChangeRow {
+  last: number;
+  moment: string;
+  fresh: number;
+  last_fresh: number | null;
+}
+
+export class SequenceLog implements Visibility {
+  constructor(private readonly db: Sql) {}
+
+  /** A copy of the file that was put in its place is another log: numbers that were given out before may come again. */
+  async identify(): Promise<string> {
+    const [database] = await this.db.all<{ file: string }>(
+      `SELECT file FROM pragma_database_list WHERE name = 'main'`,
+    );
+    const { dev, ino } = statSync(database!.file);
+    const place = `${dev}:${ino}`;
+    const [known] = await this.db.all<{ id: string; place: string }>('SELECT id, place FROM lightcone_log');
+    if (known?.place === place) return known.id;
+    const id = randomBytes(4).toString('hex');
+    await this.db.run('DELETE FROM lightcone_log');
+    await this.db.run('INSERT INTO lightcone_log (id, place) VALUES ($1, $2)', [id, place]);
+    return id;
+  }
+
+  async end(): Promise<{ where: string; moment: number }> {
+    const [row] = await this.db.all<{ last: number; moment: string }>(
+      `SELECT ${LAST} AS last, ${utcNow('sqlite')} AS moment`,
+    );
+    return { where: String(row!.last), moment: parseSql(row!.moment) };
+  }
+
+  async since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined> {
+    if (!/^\d{1,15}$/.test(where)) return undefined;
+    const { condition, params } = scopeCondition(this.db, scope, 3);
+    const rows = await this.db.all<Row>(
+      `WITH fresh AS MATERIALIZED (
+         SELECT a.id, a.history_id, a.update_time FROM history_audit a
+          WHERE a.id > $1 AND ${condition} ORDER BY a.id LIMIT $2
+       ), c AS (SELECT history_id, max(update_time) AS newest FROM fresh GROUP BY history_id)
+       SELECT ${LAST} AS last, ${utcNow('sqlite')} AS moment,
+              (SELECT count(*) FROM fresh) AS fresh, (SELECT max(id) FROM fresh) AS last_fresh,
+              o.history_id, o.newest, o.user_id, o.session_id
+         FROM (SELECT 1) one
+         LEFT JOIN (SELECT c.history_id, c.newest, h.user_id, s.id AS session_id FROM c ${OWNERS}) o ON true
+        ORDER BY o.history_id`,
+      [Number(where), limit, ...params],
+    );
+    const { last, moment, fresh, last_fresh } = rows[0]!;
+    if (Number(where) > last) return undefined;
+    const complete = fresh < limit;
+    return {
+      where: String(complete ? last : last_fresh!),
+      moment: parseSql(moment),
+      complete,
+      rows: rows.filter((row) => row.history_id !== null),
+    };
+  }
+}

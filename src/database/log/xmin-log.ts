@@ -1,0 +1,138 @@
+/**
+ * The log of a PostgreSQL that Galaxy owns: its audit table cannot be changed, so a row is known by its `xmin`. That is the
+ * number of the *sub*-transaction (a savepoint), while snapshots hold those of transactions; so a position is not a snapshot but
+ * the next number N, those below N that were open (sub-transactions too), and for each the moment before which it did not exist:
+ * `N;moment;number@moment,…`.
+ *
+ * A look first asks what is open, then reads the rows of the time in question, and keeps those whose writer was open at the
+ * last look. Who is open at the read is open at the question before it, or younger: numbers do not come to life again.
+ */
+import { formatSql, MICROS_PER_SECOND, type Micros, parseSql } from '../../core/time.js';
+import { utcNow } from '../dialect.js';
+import type { ChangeScope, Sql } from '../port.js';
+import { identifyPostgres, TIMELINE } from './identity.js';
+import { scopeCondition } from './scope.js';
+import { type ChangeRow, OWNERS, type Piece, type Visibility } from './visibility.js';
+
+/** For steps of the clock; more of it costs no repeats. */
+const SLACK: Micros = MICROS_PER_SECOND;
+/** Of a transaction that was open at the first look, where the server does not tell when it began. */
+const UNKNOWN_AGE: Micros = 3600 * MICROS_PER_SECOND;
+/** A number is 32 bits in a row; with the last snapshot's it is whole again. Half of the circle is behind, half before it. */
+const around = (number: string, whole: string): string =>
+  `(${whole} + ((${number} - ${whole} % 4294967296 + 6442450944) % 4294967296 - 2147483648))`;
+/** A snapshot's xmax is the last number that *ended*, plus one: the next one to be given out may be far ahead of it. */
+const NEXT = `(SELECT ${around("age('3'::xid)::bigint + 3", 'b')} FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS b) z)`;
+
+interface State {
+  timeline?: string;
+  next: bigint;
+  moment: Micros;
+  open: ReadonlyMap<bigint, Micros>;
+}
+
+export class XminLog implements Visibility {
+  /** Triggers of before June 2025 write the time when their transaction began. */
+  private early: Promise<boolean> | undefined;
+  private timeline: string | undefined;
+
+  constructor(private readonly db: Sql) {}
+
+  async identify(): Promise<string> {
+    const { id, timeline } = await identifyPostgres(this.db);
+    this.timeline = timeline;
+    return id;
+  }
+
+  async end(): Promise<{ where: string; moment: Micros }> {
+    const state = await this.look(undefined);
+    return { where: format(state), moment: state.moment };
+  }
+
+  /** Always whole: what it answers grows with the histories, not with the rows. */
+  async since(where: string, scope: ChangeScope): Promise<Piece | undefined> {
+    const before = parse(where);
+    if (!before) return undefined;
+    const after = await this.look(before);
+    if (after.next < before.next || after.timeline !== this.timeline) return undefined;
+    const ended = [...before.open].filter(([xid]) => !after.open.has(xid));
+    const floor = Math.min(before.moment, ...ended.map(([, moment]) => moment)) - SLACK;
+    const { condition, params } = scopeCondition(this.db, scope, 5);
+    const rows = await this.db.all<ChangeRow & { audit_rows: number }>(
+      `SELECT c.history_id, c.newest, h.user_id, s.id AS session_id
+         FROM (SELECT max(r.history_id) AS history_id, max(r.update_time) AS newest
+                 FROM (SELECT a.history_id, a.update_time, ${around('a.xmin::text::bigint', '$1::bigint')} AS xid
+                         FROM history_audit a WHERE a.update_time > $2 AND ${condition}) r
+                WHERE r.xid >= $3::bigint OR r.xid = ANY ($4::bigint[])
+                GROUP BY +r.history_id) c ${OWNERS}
+        ORDER BY c.history_id`,
+      [
+        String(after.next),
+        formatSql(floor),
+        String(before.next),
+        this.db.list([...before.open.keys()].map(String)),
+        ...params,
+      ],
+    );
+    return { where: format(after), moment: after.moment, complete: true, rows };
+  }
+
+  /** The clock first, then the next number, then what is open: each must be true when the next is asked. */
+  private async look(before: State | undefined): Promise<State> {
+    const known = before ? [...before.open.keys()].map(String) : [];
+    const [row] = await this.db.all<{
+      moment: string;
+      begun: string | null;
+      next: string;
+      timeline: string;
+      open: string | null;
+    }>(
+      `WITH t AS MATERIALIZED (SELECT ${utcNow('postgresql')} AS moment, ${await this.begun(before)} AS begun, ${NEXT} AS n)
+       SELECT moment, begun, n::text AS next, ${TIMELINE} AS timeline,
+              (SELECT string_agg(x::text, ',') FROM (
+                 SELECT unnest($1::bigint[]) AS x
+                  UNION
+                 SELECT generate_series(greatest(3, $2::bigint, pg_snapshot_xmin(pg_current_snapshot())::text::bigint), n - 1)
+               ) y WHERE x < n AND pg_xact_status(x::text::xid8) = 'in progress') AS open
+         FROM t`,
+      [this.db.list(known), before ? String(before.next) : '0'],
+    );
+    const moment = parseSql(row!.moment);
+    const begun = row!.begun === null ? moment : parseSql(row!.begun);
+    const born = Math.min(before?.moment ?? moment - UNKNOWN_AGE, begun);
+    const open = new Map<bigint, Micros>();
+    for (const xid of row!.open?.split(',') ?? []) {
+      const number = BigInt(xid);
+      open.set(number, before?.open.get(number) ?? born);
+    }
+    return { timeline: row!.timeline, next: BigInt(row!.next), moment, open };
+  }
+
+  /** SQL for when the oldest transaction began, where that bounds the times of rows: at the first look, and with early triggers. */
+  private async begun(before: State | undefined): Promise<string> {
+    this.early ??= this.db
+      .all(
+        `SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+          WHERE t.tgrelid = to_regclass('history') AND NOT t.tgisinternal
+            AND p.prosrc ~* 'current_timestamp|now\\(\\)' LIMIT 1`,
+      )
+      .then((rows) => rows.length > 0);
+    if (before && !(await this.early)) return 'NULL::timestamp';
+    return `(SELECT least(min(a.xact_start), (SELECT min(prepared) FROM pg_prepared_xacts))
+               FROM pg_stat_activity a WHERE a.backend_type = 'client backend') AT TIME ZONE 'UTC'`;
+  }
+}
+
+const format = ({ next, moment, open }: State): string =>
+  `${next};${moment};${[...open].map(([xid, born]) => `${xid}@${born}`).join(',')}`;
+
+function parse(where: string): State | undefined {
+  const [, next, moment, list = ''] = /^(\d{1,19});(\d{1,16});((?:\d{1,19}@\d{1,16},?)*)$/.exec(where) ?? [];
+  if (next === undefined || moment === undefined) return undefined;
+  const open = new Map<bigint, Micros>();
+  for (const entry of list === '' ? [] : list.split(',')) {
+    const [xid, born] = entry.split('@');
+    open.set(BigInt(xid!), Number(born));
+  }
+  return { next: BigInt(next), moment: Number(moment), open };
+}

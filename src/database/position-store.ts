@@ -1,0 +1,75 @@
+import { formatSql, type Micros, parseSql } from '../core/time.js';
+import type { Database, LogEnd, PositionStore } from './port.js';
+
+interface Row {
+  moment: string;
+  position: string;
+  [column: string]: unknown;
+}
+
+/** Entries are kept for so long; */
+const KEPT_SECONDS = 86_400;
+/** all of them for so long, later one a minute: an older one costs repeats, never a loss. */
+const KEPT_WHOLE_SECONDS = 900;
+const CLEAR_EACH = 30;
+
+export class SqlPositionStore implements PositionStore {
+  private added = 0;
+
+  constructor(private readonly db: Database) {}
+
+  async entries(log: string): Promise<LogEnd[]> {
+    const rows = await this.db.all<Row>(
+      'SELECT moment, position FROM lightcone_position WHERE position LIKE $1 ORDER BY id',
+      [`${log}.%`],
+    );
+    return rows.map(entryOf);
+  }
+
+  async newest(log: string): Promise<LogEnd | undefined> {
+    const [row] = await this.db.all<Row>(
+      'SELECT moment, position FROM lightcone_position WHERE position LIKE $1 ORDER BY id DESC LIMIT 1',
+      [`${log}.%`],
+    );
+    return row && entryOf(row);
+  }
+
+  async add({ position, moment }: LogEnd): Promise<void> {
+    await this.db.run(
+      this.db.dialect === 'postgresql'
+        ? // On disk before it counts: a server that crashes gives out again what it does not remember.
+          `INSERT INTO lightcone_position (moment, position)
+           SELECT $1::timestamp, $2 FROM set_config('synchronous_commit', 'on', true)`
+        : 'INSERT INTO lightcone_position (moment, position) VALUES ($1, $2)',
+      [formatSql(moment), position],
+    );
+    this.added += 1;
+    if (this.added % CLEAR_EACH === 0) await this.clear(moment);
+  }
+
+  private async clear(now: Micros): Promise<void> {
+    const before = (seconds: number): string => formatSql(now - seconds * 1_000_000);
+    const minute = (table: string): string =>
+      this.db.dialect === 'postgresql'
+        ? `date_trunc('minute', ${table}.moment)`
+        : `substr(${table}.moment, 1, 16)`;
+    await this.db.run(
+      `DELETE FROM lightcone_position AS p WHERE p.moment < $1 OR (p.moment < $2 AND EXISTS (
+         SELECT 1 FROM lightcone_position e WHERE e.id < p.id AND ${minute('e')} = ${minute('p')}))`,
+      [before(KEPT_SECONDS), before(KEPT_WHOLE_SECONDS)],
+    );
+  }
+}
+
+const entryOf = ({ moment, position }: Row): LogEnd => ({ position, moment: parseSql(moment) });
+
+/** Beside a Galaxy whose database user may not write the table: a new leader looks back by the time. */
+export const noPositionStore: PositionStore = {
+  async entries() {
+    return [];
+  },
+  async newest() {
+    return undefined;
+  },
+  async add() {},
+};

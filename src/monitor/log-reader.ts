@@ -1,0 +1,217 @@
+/**
+ * Reads the log: what became visible since its position, whenever a hint wakes it and now and then anyway.
+ *
+ * ```
+ *   starting ──position found──► following ◄──────────────┐
+ *      ▲                         │      │                 │ a read worked
+ *      │ the database failed     │      └─a read is slow─► behind
+ *      └─────────────────────────┘            (the histories that hints name are looked up one by one meanwhile)
+ *   any ──the bus is away──► paused ──it is back──► following, from the position that was confirmed
+ * ```
+ */
+import { Backoff } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import type { HistoryChange, HistoryId } from '../core/events.js';
+import { sleep } from '../core/lifecycle.js';
+import { MICROS_PER_SECOND } from '../core/time.js';
+import type { ChangeLog, LogEnd, LogPosition, PositionStore } from '../database/port.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Metrics } from '../telemetry/metrics.js';
+import { inTime } from './in-time.js';
+import { LookUp } from './look-up.js';
+import { PieceSize } from './piece-size.js';
+
+export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
+
+/** From here on a read is slow: hints do not wait for it. */
+const SLOW_MS = 250;
+/** Where no position was ever stored: what changed while the first leader was being found is published as well. */
+const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
+/** Named by hints and not yet read; more are not kept, the log has them. */
+const MOST_HINTED = 10_000;
+
+export interface ReaderParts {
+  changeLog: ChangeLog;
+  positions: PositionStore;
+  /** False while nothing can be published: then nothing is read either. */
+  canPublish: () => boolean;
+  /** What was read, in the order of reading; `end` once all of it is on its way. */
+  onRead: (changes: readonly HistoryChange[], end: LogEnd) => void;
+  /** What hints named, while the log cannot be read. */
+  onLookedUp: (changes: readonly HistoryChange[]) => void;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+export class LogReader {
+  state: ReaderState = 'starting';
+  /** Why it is where it is; undefined while it follows. */
+  cause: string | undefined = 'takeover';
+  position: LogPosition | undefined;
+  /** Something may be there to be read. */
+  private woken = true;
+  private reading = false;
+  private readAt = Number.NEGATIVE_INFINITY;
+  /** Counts what made it start again: a read that was begun before says nothing about the time after. */
+  private restarts = 0;
+  private hinted = new Set<HistoryId>();
+  private readonly size = new PieceSize(5_000);
+  private readonly lookUp: LookUp;
+  private wakeLoop: (() => void) | undefined;
+
+  constructor(
+    private readonly parts: ReaderParts,
+    private readonly over: AbortSignal,
+  ) {
+    this.lookUp = new LookUp(parts.changeLog, (changes) => {
+      if (!over.aborted) parts.onLookedUp(changes);
+    });
+    over.addEventListener('abort', () => this.wakeLoop?.());
+  }
+
+  /** It follows, and nothing waits to be read. */
+  get idle(): boolean {
+    return this.state === 'following' && !this.woken && !this.reading;
+  }
+
+  /** Something may have changed, perhaps in these histories. */
+  wake(historyIds: readonly HistoryId[] = []): void {
+    for (const id of historyIds) if (this.hinted.size < MOST_HINTED) this.hinted.add(id);
+    if (this.state === 'behind') this.lookUpHinted();
+    this.woken = true;
+    this.wakeLoop?.();
+  }
+
+  /** Called now and then: reads, if the last read is so long ago. */
+  readAfter(ms: number): void {
+    if (this.parts.clock.monotonic() - this.readAt >= ms) this.wake();
+  }
+
+  /** Publishing failed, or the bus is back: reads again from the position that was confirmed. */
+  restart(cause: string, from: LogPosition | undefined): void {
+    this.restarts += 1;
+    this.state = this.parts.canPublish() ? 'starting' : 'paused';
+    this.cause = cause;
+    this.position = from;
+    this.wake();
+  }
+
+  async run(): Promise<void> {
+    const backoff = new Backoff(50, 1_000);
+    let complained = false;
+    while (!this.over.aborted) {
+      if (!this.woken || !this.parts.canPublish()) {
+        await this.pause();
+        continue;
+      }
+      try {
+        const pace = await this.readOnce();
+        backoff.reset();
+        complained = false;
+        await sleep(pace, this.over).catch(() => {});
+      } catch (error) {
+        if (this.over.aborted) return;
+        if (!complained) this.complain(error);
+        complained = true;
+        await sleep(backoff.next(), this.over).catch(() => {});
+      }
+    }
+  }
+
+  private async pause(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.wakeLoop = resolve;
+    });
+    this.wakeLoop = undefined;
+  }
+
+  private complain(error: unknown): void {
+    this.parts.logger.warn(
+      { cause: this.cause, err: error },
+      'the log of changes cannot be read; trying again until it can',
+    );
+  }
+
+  /** One piece. @returns milliseconds until the next may follow */
+  private async readOnce(): Promise<number> {
+    const { clock, metrics, logger } = this.parts;
+    const { restarts } = this;
+    this.woken = false;
+    this.reading = true;
+    const before = this.hinted;
+    this.hinted = new Set();
+    const begun = clock.monotonic();
+    const slow = setTimeout(() => this.fallBehind('a read of the log is slow', before), SLOW_MS);
+    try {
+      const read = await this.piece();
+      if (this.over.aborted) return 0;
+      if (restarts !== this.restarts) return 0;
+      this.size.took(clock.monotonic() - begun);
+      this.position = read.position;
+      this.readAt = clock.monotonic();
+      if (this.state !== 'following' && read.complete) {
+        const cause = this.cause ?? 'takeover';
+        metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
+        logger.info(
+          { cause, histories: read.changes.length },
+          'changes since the cursor were read and will be published',
+        );
+      }
+      if (read.complete) {
+        this.state = 'following';
+        this.cause = undefined;
+      } else {
+        this.woken = true;
+        this.fallBehind('there is much to read', before);
+      }
+      this.parts.onRead(read.changes, read);
+      return paceAfter(read.changes.length);
+    } catch (error) {
+      this.woken = true;
+      this.size.tooSlow(clock.monotonic() - begun);
+      this.fallBehind('database_unavailable', before);
+      // A server that crashed gives numbers out again: only what is stored is sure.
+      if (restarts === this.restarts) this.position = undefined;
+      throw error;
+    } finally {
+      clearTimeout(slow);
+      this.reading = false;
+    }
+  }
+
+  private fallBehind(cause: string, hinted: Set<HistoryId>): void {
+    for (const id of hinted) this.hinted.add(id);
+    hinted.clear();
+    if (this.state === 'following') this.cause = cause;
+    this.state = 'behind';
+    this.lookUpHinted();
+  }
+
+  private lookUpHinted(): void {
+    if (!this.parts.canPublish()) return;
+    this.lookUp.add(this.hinted);
+    this.hinted = new Set();
+  }
+
+  private async piece(): Promise<LogEnd & { changes: HistoryChange[]; complete: boolean }> {
+    const { changeLog } = this.parts;
+    const from = this.position ?? (await this.stored());
+    const read = from && (await inTime(changeLog.since(from, { kind: 'all' }, this.size.now)));
+    if (read) return read;
+    // Where it ends first, then what was before: what is committed between the two is told twice.
+    const end = await inTime(changeLog.end());
+    const floor = end.moment - FIRST_LOOK_BACK;
+    const changes = await inTime(changeLog.changesSince(floor, { kind: 'all' }));
+    return { ...end, changes, complete: true };
+  }
+
+  private async stored(): Promise<LogPosition | undefined> {
+    const { changeLog, positions } = this.parts;
+    const log = await inTime(changeLog.identify());
+    return (await inTime(positions.newest(log)))?.position;
+  }
+}
+
+/** The more there is, the longer it is gathered: what is read together costs one statement. */
+const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 100 ? 20 : 50);
