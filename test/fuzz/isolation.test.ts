@@ -105,7 +105,7 @@ function newWorker(): ConnectionManager {
         const valid = await authenticator.recheck(principals);
         return new Set(principals.filter((principal) => !valid.has(principal)));
       },
-      accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+      accessible: (questions) => accounts.accessibleToEach(questions),
     },
     subscribed: () => bus.subscribed,
     encodeId,
@@ -251,6 +251,17 @@ class Scenario {
     return new Set(this.histories.filter((it) => this.maySee(principal, it)).map(({ id }) => id));
   }
 
+  /** What a user or session looks at, all its tabs look at: a new one has the others' past until the next check. */
+  private inherited(principal: Principal): Set<number> {
+    const { userId, sessionId } = principal;
+    const others = this.listeners.filter(
+      ({ principal: other }) =>
+        (userId !== undefined && other.userId === userId) ||
+        (sessionId !== undefined && other.sessionId === sessionId),
+    );
+    return new Set([...this.visible(principal), ...others.flatMap(({ allowed }) => [...allowed])]);
+  }
+
   private async judge(): Promise<void> {
     for (let turn = 0; turn < 4; turn += 1) await nextTurn();
     for (const it of this.listeners) {
@@ -311,7 +322,7 @@ class Scenario {
       tab: undefined as unknown as Tab,
       heard: '',
       read: 0,
-      allowed: this.visible(principal),
+      allowed: this.inherited(principal),
       closed: false,
     };
     const out = new Writable({

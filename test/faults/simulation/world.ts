@@ -21,6 +21,8 @@ export type FaultKind =
   | 'cut leader from bus'
   | 'cut worker from bus'
   | 'broker away'
+  | 'topology lost'
+  | 'database clock back'
   | 'freeze worker'
   | 'worker lags'
   | 'kill worker'
@@ -125,7 +127,10 @@ export class SimWorker {
       changeLog: database,
       notifications: database,
       returning: { changeLog: database, notifications: database },
-      permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
+      permissions: {
+        revoked: async () => new Set(),
+        accessible: async (questions) => questions.map(({ historyIds }) => new Set(historyIds)),
+      },
       subscribed: () => this.bus.subscribed,
       encodeId: (id) => `h${id}`,
       decodeId: (text) => Number(text.slice(1)),
@@ -397,6 +402,15 @@ export class World {
         time.after(durationMs, undefined, () => {
           this.broker.up = true;
         });
+        return;
+      case 'topology lost':
+        // Exchange, bindings and queues: what is published is confirmed and reaches nobody, until each has asked in vain.
+        for (const { process, bus } of this.workers) {
+          if (process.alive) bus.cut(time.between(1_500, 3_500), 0);
+        }
+        return;
+      case 'database clock back':
+        this.database.clockOffMs -= 3 * durationMs;
         return;
       case 'freeze worker':
         worker.process.frozenUntil = time.ms + durationMs;
