@@ -144,7 +144,7 @@ export class Worker implements Lifecycle {
           const valid = await authenticator.recheck(principals);
           return new Set(principals.filter((principal) => !valid.has(principal)));
         },
-        accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+        accessible: (questions) => accounts.accessibleToEach(questions),
         forgetSession: (sessionId) => authenticator.forgetSession(sessionId),
       },
       subscribed: () => this.bus.subscribed,

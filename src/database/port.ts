@@ -222,10 +222,17 @@ export interface Accounts {
   /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
   validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
   /** Of the ids given, those the caller may see (section 1.2); admins see every one that exists. */
-  accessibleHistories(
-    caller: { userId: UserId | undefined; sessionId: SessionId | undefined; isAdmin: boolean },
-    historyIds: readonly HistoryId[],
-  ): Promise<Set<HistoryId>>;
+  accessibleHistories(caller: HistoryCaller, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
+  /** The same for many callers, in their order. */
+  accessibleToEach(
+    questions: readonly { caller: HistoryCaller; historyIds: readonly HistoryId[] }[],
+  ): Promise<Set<HistoryId>[]>;
+}
+
+export interface HistoryCaller {
+  userId: UserId | undefined;
+  sessionId: SessionId | undefined;
+  isAdmin: boolean;
 }
 
 /** A notification row with its recipients, as catch-up and gap repair need it. `payload` is the contract's compact JSON. */
