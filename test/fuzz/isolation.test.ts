@@ -232,9 +232,10 @@ class Scenario {
     if (history.open) return true;
     const session = this.sessions.find(({ id }) => id === sessionId);
     // An anonymous session that has signed in is the user's; the next check ends the stream that is still called anonymous.
-    const holder = userId ?? (session?.valid ? session.userId : undefined);
+    const holder = userId ?? session?.userId;
     if (holder !== undefined) return history.owner === holder || history.sharedWith.has(holder);
-    return session?.valid === true && history.owner === undefined && history.session === sessionId;
+    // Whether it is valid still is the check's business: until then it is remembered.
+    return session !== undefined && history.owner === undefined && history.session === sessionId;
   }
 
   private isValid({ credential, userId }: Principal): boolean {
