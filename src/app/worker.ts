@@ -40,6 +40,7 @@ import { LeftOut } from '../telemetry/left-out.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
+import { installationOf } from './installation.js';
 import {
   chooseHintSource,
   createBus,
@@ -102,6 +103,7 @@ export class Worker implements Lifecycle {
   private stopping: Promise<void> | undefined;
   private listening = false;
   private prepared = false;
+  private installation: string | undefined;
 
   static async create(options: WorkerOptions): Promise<Worker> {
     const { config, serverName, surroundings } = options;
@@ -244,6 +246,7 @@ export class Worker implements Lifecycle {
       const lock = await becomeSoleServer(this.database, config.database.display);
       this.releasers.add('sole server', () => lock.release());
     }
+    this.installation = await installationOf(this.database);
     await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
     if (demo && (await seedDemo(this.database)) === undefined) {
       logger.info('demo data is left as it is: the database has users already');
@@ -369,6 +372,7 @@ export class Worker implements Lifecycle {
       prepared: () => this.prepared,
       candidate: () => this.candidate,
       leaderName: () => this.leaderName,
+      installation: () => this.installation,
     });
   }
 

@@ -106,7 +106,7 @@ function split(content: unknown): SettingsFile {
     throw new SettingError('has neither a section "galaxy:" nor a section "sse:"');
   }
   if ('galaxy' in content && content.galaxy === null) {
-    warnings.push("galaxy: this section is empty, so Galaxy's defaults hold (enable_sse_updates is off)");
+    warnings.push('galaxy: this section is empty, so the defaults hold');
   }
   const { sse: nested, ...galaxy } = section(content, 'galaxy');
   const sse = section(content, 'sse');

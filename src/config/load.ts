@@ -181,6 +181,11 @@ class ConfigBuilder {
         );
       }
     }
+    if (!galaxy.enable_sse_updates) {
+      this.#warnings.push(
+        `${this.#pathOf('galaxy', 'enable_sse_updates')}: is off, so the stream answers 403 and nobody is told of changes; set it to true`,
+      );
+    }
     if (sse.workers > 1 && !amqpGiven) {
       this.mistakes.push(
         `${this.#pathOf('sse', 'workers')}: more than one worker needs a message broker; set amqp_internal_connection, or workers to 1`,

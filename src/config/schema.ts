@@ -23,9 +23,9 @@ function isOrigin(value: string): boolean {
 }
 
 export const GALAXY_SETTINGS = {
-  enable_sse_updates: bool(false, {
-    embedded: true,
-    doc: 'Serve the stream and run the monitor. When off, the stream answers 403 and clients poll.',
+  enable_sse_updates: bool(true, {
+    attached: false,
+    doc: 'Serve the stream and run the monitor. When off, the stream answers 403 and clients poll. Beside a Galaxy it is off unless the file says otherwise, as it is for Galaxy.',
   }),
   enable_notification_system: bool(false, {
     embedded: true,

@@ -38,7 +38,9 @@ export interface Database extends Sql, Lifecycle {
    * stopped with the database. On SQLite, where nothing waits for a connection, it is the database itself.
    */
   lane(name: string, connections: number): this;
-  /** For `/readyz`: one line of what is wrong, or undefined. Asks nothing of the database. */
+  /** The same for every process on this database, another for every other one. */
+  identity(): Promise<string>;
+  /** For `/wellz`: one line of what is wrong, or undefined. Asks nothing of the database. */
   problem(): string | undefined;
   /** Statements sent since the start, for tests and the status page. */
   readonly statements: number;
