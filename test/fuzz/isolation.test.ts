@@ -105,7 +105,7 @@ function newWorker(): ConnectionManager {
         const valid = await authenticator.recheck(principals);
         return new Set(principals.filter((principal) => !valid.has(principal)));
       },
-      accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+      accessible: (questions) => accounts.accessibleToEach(questions),
     },
     subscribed: () => bus.subscribed,
     encodeId,
