@@ -59,7 +59,7 @@ describe('the package', () => {
         'dist/client/lightcone-client.js',
         'dist/client/lightcone-client.d.ts',
         'nginx/location.conf',
-        'docs/deployment.md',
+        'docs/production.md',
       ]),
     );
   });
