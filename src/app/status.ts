@@ -3,14 +3,14 @@ import { hostname } from 'node:os';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import type { ConnectionManager } from '../connections/manager.js';
-import type { Clock } from '../core/clock.js';
-import { formatIso, MICROS_PER_SECOND } from '../core/time.js';
 import type { Database } from '../database/port.js';
-import { countFlow, type StatusSource, type WorkerStatus } from '../http/status-source.js';
-import type { CountingMetrics } from '../telemetry/memory.js';
+import { countFlow, type StatusSource, type WorkerStatus } from '../http/routes/status-source.js';
+import type { Clock } from '../lib/clock.js';
+import { formatIso, MICROS_PER_SECOND } from '../lib/time.js';
+import type { CountingMetrics } from '../telemetry/counting-metrics.js';
 import { formatPrometheus } from '../telemetry/prometheus.js';
-import type { Candidate } from './election.js';
 import { VERSION } from './version.js';
+import type { Candidate } from './wiring/candidate.js';
 
 export interface StatusParts {
   config: Config;

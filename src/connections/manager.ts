@@ -5,26 +5,26 @@
 
 import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
-import { Backoff } from '../core/backoff.js';
-import { onEachBeat } from '../core/beat.js';
 import type { Cursor, HistoryId, Micros, Principal, Task, Tick } from '../core/events.js';
-import { type Lifecycle, sleep } from '../core/lifecycle.js';
-import { formatIso, secondsToMicros } from '../core/time.js';
 import { commentFrame, type Frame, Position } from '../events/frame.js';
-import { OncePerInterval } from '../telemetry/once-per-interval.js';
-import { Admission } from './admission.js';
-import { preamble } from './body.js';
-import { drainTabs } from './drain.js';
-import { Endings } from './endings.js';
-import { createLive, type Live, preload } from './live.js';
-import { Outlet } from './outlet.js';
-import type { ManagerParts } from './parts.js';
-import { PermissionCheck } from './permissions.js';
-import { RecentLog } from './recent-log.js';
-import { TabRegistry } from './registry.js';
-import { Tab } from './tab.js';
-import { ViewerRegistry } from './viewers.js';
-import { Wheel } from './wheel.js';
+import { onEachBeat } from '../lib/aligned-interval.js';
+import { Backoff } from '../lib/backoff.js';
+import { type Lifecycle, sleep } from '../lib/lifecycle.js';
+import { formatIso, secondsToMicros } from '../lib/time.js';
+import { OncePerInterval } from '../telemetry/throttled-logger.js';
+import type { ManagerParts } from './manager-options.js';
+import { createLive, type Live, preload } from './pipeline.js';
+import { RecentLog } from './resume/recent-log.js';
+import { ViewerRegistry } from './routing/viewers.js';
+import { Admission } from './tabs/admission.js';
+import { Endings } from './tabs/closing-tabs.js';
+import { drainTabs } from './tabs/drain.js';
+import { PermissionCheck } from './tabs/permissions.js';
+import { TabRegistry } from './tabs/registry.js';
+import { Tab } from './tabs/tab.js';
+import { Wheel } from './tabs/timer-wheel.js';
+import { preamble } from './writing/body.js';
+import { Outlet } from './writing/tab-writer.js';
 
 /** Entries of the recent log: 40 bytes each, so 5 MiB for the life of the worker. */
 const RECENT_CAPACITY = 131_072;

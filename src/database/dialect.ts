@@ -1,4 +1,4 @@
-import { formatSql, type Micros } from '../core/time.js';
+import { formatSql, type Micros } from '../lib/time.js';
 import type { Dialect } from './port.js';
 
 /** On PostgreSQL: "there is something in the outbox", from a process that cannot publish it itself. */

@@ -1,5 +1,5 @@
 /** Notification rows and the forms of the contract that are made of them (sections 3.4 and 4.3). */
-import { formatIso, parseSql } from '../core/time.js';
+import { formatIso, parseSql } from '../lib/time.js';
 import { hasCome, utcNow } from './dialect.js';
 import { type Dialect, type SqlRow, toBoolean } from './port.js';
 

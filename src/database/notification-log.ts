@@ -1,5 +1,5 @@
 import type { Cursor, UserId } from '../core/events.js';
-import { formatSql, parseSql } from '../core/time.js';
+import { formatSql, parseSql } from '../lib/time.js';
 import { askedByUser, sinceInclusive } from './dialect.js';
 import {
   isActive,

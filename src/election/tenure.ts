@@ -2,9 +2,10 @@
  * One tenure of the monitor's role: from the taken lock to its release. The role is kept only while the lock is, and while
  * the broker confirms what is published.
  */
-import { onEachBeat } from '../core/beat.js';
-import type { Clock } from '../core/clock.js';
+
 import type { LeaderLock } from '../database/port.js';
+import { onEachBeat } from '../lib/aligned-interval.js';
+import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 
 const WATCH_MS = 1_000;

@@ -1,5 +1,5 @@
 /** Checks of single fields of a message. Each returns the value with its type, or throws a FieldError that names the field. */
-import { type Micros, parseIso } from '../core/time.js';
+import { type Micros, parseIso } from '../lib/time.js';
 
 export class FieldError extends Error {}
 

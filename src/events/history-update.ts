@@ -7,9 +7,9 @@ import type {
   SessionId,
   UserId,
 } from '../core/events.js';
-import { toTasks } from '../core/tasks.js';
-import { formatIso } from '../core/time.js';
+import { toTasks } from '../core/history-tasks.js';
 import type { ChangeLog, OwnerScope } from '../database/port.js';
+import { formatIso } from '../lib/time.js';
 import { absent, FieldError, idMap, isRecord, moment, optionalEventId } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
 import {

@@ -20,10 +20,10 @@ import type { HttpConfig } from '../config/config.js';
 import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
+import { CrossOrigin } from './auth/cross-origin.js';
+import { limitHandshakes } from './auth/handshakes.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
-import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
-import { limitHandshakes } from './handshakes.js';
 import { readJsonBodies } from './json-body.js';
 import { LateValidation } from './validation.js';
 

@@ -9,12 +9,13 @@
  *   any ──the bus is away──► paused ──it is back──► following, from the position that was confirmed
  * ```
  */
-import { Backoff } from '../core/backoff.js';
-import type { Clock } from '../core/clock.js';
+
 import type { HistoryChange, HistoryId } from '../core/events.js';
-import { sleep } from '../core/lifecycle.js';
-import { MICROS_PER_SECOND } from '../core/time.js';
 import type { ChangeLog, LogEnd, LogPosition, PositionStore } from '../database/port.js';
+import { Backoff } from '../lib/backoff.js';
+import type { Clock } from '../lib/clock.js';
+import { sleep } from '../lib/lifecycle.js';
+import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { inTime } from './in-time.js';

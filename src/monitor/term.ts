@@ -1,10 +1,10 @@
 /** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
 
-import { untilBeat } from '../core/beat.js';
 import type { Cursor, HistoryChange, HistoryId } from '../core/events.js';
-import { sleep } from '../core/lifecycle.js';
-import { toTasks } from '../core/tasks.js';
+import { toTasks } from '../core/history-tasks.js';
 import type { HintListener, HintSource, LogEnd } from '../database/port.js';
+import { untilBeat } from '../lib/aligned-interval.js';
+import { sleep } from '../lib/lifecycle.js';
 import { Coalescer } from './coalescer.js';
 import { inTime } from './in-time.js';
 import { LogReader } from './log-reader.js';

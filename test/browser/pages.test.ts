@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Worker } from '../../src/app/worker.js';
+import { Worker } from '../../src/app/processes/worker.js';
 import { loadConfig } from '../../src/config/load.js';
-import { systemClock } from '../../src/core/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { launchChromium } from '../support/chromium.js';
 

@@ -1,9 +1,9 @@
 /** Rows that no clock and no program of ours would write: what stands beside them is read all the same. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseSql } from '../../src/core/time.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { seedDemo } from '../../src/database/demo.js';
 import { SqlNotificationLog } from '../../src/database/notification-log.js';
+import { parseSql } from '../../src/lib/time.js';
 import { type AnyDatabase, type DatabaseFixture, FIXTURES, openMigrated } from '../support/databases.js';
 
 const FUTURE = Date.UTC(2027, 0, 1) * 1000;

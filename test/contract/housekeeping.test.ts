@@ -1,13 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { formatSql, secondsToMicros } from '../../src/core/time.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { type DemoData, seedDemo } from '../../src/database/demo.js';
-import {
-  pruneAudit,
-  removeDeadProcesses,
-  removeExpiredNotifications,
-} from '../../src/resources/housekeeping/chores.js';
-import { Housekeeper } from '../../src/resources/housekeeping/housekeeper.js';
+import { formatSql, secondsToMicros } from '../../src/lib/time.js';
+import { pruneAudit, removeDeadProcesses, removeExpiredNotifications } from '../../src/maintenance/jobs.js';
+import { Housekeeper } from '../../src/maintenance/scheduler.js';
 import {
   type AnyDatabase,
   type DatabaseFixture,

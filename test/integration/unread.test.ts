@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Tab } from '../../src/connections/tab.js';
+import type { Tab } from '../../src/connections/tabs/tab.js';
 import { commentFrame } from '../../src/events/frame.js';
 import { eventually } from '../support/databases.js';
 import { Installation, type RunningWorker } from '../support/installation.js';

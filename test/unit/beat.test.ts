@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { onEachBeat, untilBeat } from '../../src/core/beat.js';
+import { onEachBeat, untilBeat } from '../../src/lib/aligned-interval.js';
 
 const at = (ms: number) => ({ now: () => 0, monotonic: () => ms });
 

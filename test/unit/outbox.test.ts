@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Outbox } from '../../src/connections/outbox.js';
+import { Outbox } from '../../src/connections/writing/pending-queue.js';
 import { entryPointFrame } from '../../src/events/entry-point-update.js';
 import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
 import { type HistoryUpdate, historyUpdateFrame } from '../../src/events/history-update.js';

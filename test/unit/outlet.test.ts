@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { expect, it, vi } from 'vitest';
-import { Outlet } from '../../src/connections/outlet.js';
-import { Tab } from '../../src/connections/tab.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
+import { Outlet } from '../../src/connections/writing/tab-writer.js';
 import { eventFrame, Position } from '../../src/events/frame.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { LightconeError } from '../../src/core/errors.js';
-import { CountingMetrics } from '../../src/telemetry/memory.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { METRICS, type MetricName, type MetricSink } from '../../src/telemetry/metrics.js';
-import { OncePerInterval } from '../../src/telemetry/once-per-interval.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
+import { OncePerInterval } from '../../src/telemetry/throttled-logger.js';
 import { recordingLogger } from '../support/bus.js';
 
 describe('counting metrics', () => {

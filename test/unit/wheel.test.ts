@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Tab } from '../../src/connections/tab.js';
-import { Wheel } from '../../src/connections/wheel.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
+import { Wheel } from '../../src/connections/tabs/timer-wheel.js';
 import { Position } from '../../src/events/frame.js';
 
 const KEEPALIVE = 30;

@@ -1,9 +1,9 @@
 import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib';
-import type { Clock } from '../../core/clock.js';
+import type { Clock } from '../../lib/clock.js';
 import type { Metrics } from '../../telemetry/metrics.js';
-import type { OncePerInterval } from '../../telemetry/once-per-interval.js';
-import { decodeTask, decodeTick } from '../codec.js';
+import type { OncePerInterval } from '../../telemetry/throttled-logger.js';
 import type { Delivery } from '../delivery.js';
+import { decodeTask, decodeTick } from '../wire/codec.js';
 import { SilenceWatch } from './silence-watch.js';
 import { CONTROL_EXCHANGE, PROBE_KEY, TICK_KEY } from './topology.js';
 

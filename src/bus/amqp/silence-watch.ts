@@ -1,5 +1,5 @@
-import { onEachBeat } from '../../core/beat.js';
-import type { Clock } from '../../core/clock.js';
+import { onEachBeat } from '../../lib/aligned-interval.js';
+import type { Clock } from '../../lib/clock.js';
 
 const LOOK_MS = 500;
 /** Ticks come every second. */

@@ -1,7 +1,7 @@
-import { untilBeat } from '../../core/beat.js';
-import { systemClock } from '../../core/clock.js';
 import { LightconeError } from '../../core/errors.js';
-import { type Micros, parseSql } from '../../core/time.js';
+import { untilBeat } from '../../lib/aligned-interval.js';
+import { systemClock } from '../../lib/clock.js';
+import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
 import type { HintListener, HintSource } from '../port.js';

@@ -1,12 +1,12 @@
 /** The rules of histories. Changes are told by the audit triggers; nothing here publishes. */
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, UserId } from '../../core/events.js';
-import { type Micros, parseSql } from '../../core/time.js';
 import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
+import { type Micros, parseSql } from '../../lib/time.js';
+import type { Announcer } from '../../outbox/writer.js';
 import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
 import type { NotificationManager } from '../notifications/manager.js';
-import type { Announcer } from '../outbox/announcer.js';
 import type { HistoryAccess } from './access.js';
 import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
 import * as repository from './repository.js';

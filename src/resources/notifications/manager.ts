@@ -1,7 +1,6 @@
 /** The rules of notifications: who gets them, when they are told, and when they are over. */
 import { LightconeError } from '../../core/errors.js';
 import type { UserId } from '../../core/events.js';
-import { formatIso, type Micros, parseSql, secondsToMicros } from '../../core/time.js';
 import { utcNow } from '../../database/dialect.js';
 import {
   type NotificationForm,
@@ -16,7 +15,8 @@ import {
   PREFERENCE_NAME,
 } from '../../database/notification-preferences.js';
 import type { Database, NotificationLog, Sql } from '../../database/port.js';
-import type { Announcer } from '../outbox/announcer.js';
+import { formatIso, type Micros, parseSql, secondsToMicros } from '../../lib/time.js';
+import type { Announcer } from '../../outbox/writer.js';
 import * as repository from './repository.js';
 import { USER_CATEGORIES } from './schemas.js';
 

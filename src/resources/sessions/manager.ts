@@ -7,9 +7,9 @@ import { LIMITS } from '../../core/limits.js';
 import { utcNow } from '../../database/dialect.js';
 import { verifyPassword } from '../../database/passwords.js';
 import type { Database, Sql } from '../../database/port.js';
+import type { Announcer } from '../../outbox/writer.js';
 import { UNNAMED } from '../histories/manager.js';
 import { insert as insertHistory, makeCurrent, newestOf } from '../histories/repository.js';
-import type { Announcer } from '../outbox/announcer.js';
 
 export interface NewSession {
   sessionId: SessionId;
