@@ -9,14 +9,14 @@ import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { PermissionSource } from './tabs/permissions.js';
 
-export interface ManagerParts {
+export interface ConnectionManagerOptions {
   kinds: EventRegistry;
   config: SseConfig;
   changeLog: ChangeLog;
   /** Undefined where the notification system is off. */
   notifications: NotificationLog | undefined;
   /** The same, for tabs that come back: however many they are and however old their cursors, nothing else waits for them. */
-  returning: Pick<ManagerParts, 'changeLog' | 'notifications'>;
+  returning: Pick<ConnectionManagerOptions, 'changeLog' | 'notifications'>;
   permissions: PermissionSource;
   /** Whether the bus is connected: while it is not, nothing can be said about what was missed. */
   subscribed: () => boolean;

@@ -5,9 +5,9 @@ import type { PermissionConcern, Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import { Batcher } from '../lib/batcher.js';
 import { formatIso, secondsToMicros } from '../lib/time.js';
-import { LeftOut } from '../telemetry/skipped-rows.js';
-import { OncePerInterval } from '../telemetry/throttled-logger.js';
-import type { ManagerParts } from './manager-options.js';
+import { SkippedRows } from '../telemetry/skipped-rows.js';
+import { ThrottledLogger } from '../telemetry/throttled-logger.js';
+import type { ConnectionManagerOptions } from './manager-options.js';
 import { CatchUp, type StatusBatcher } from './resume/catch-up.js';
 import { DatabaseClock } from './resume/database-clock.js';
 import { GapRepair } from './resume/gap-repair.js';
@@ -17,21 +17,21 @@ import { Watermark } from './resume/watermark.js';
 import { Dispatcher } from './routing/dispatcher.js';
 import type { ViewerRegistry } from './routing/viewers.js';
 import type { TabRegistry } from './tabs/registry.js';
-import type { Outlet } from './writing/tab-writer.js';
+import type { TabWriter } from './writing/tab-writer.js';
 
 /** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
 const TASK_EXPIRY_SECONDS = 10;
 
-export interface Live {
+export interface DeliveryPipeline {
   watermark: Watermark;
   databaseClock: DatabaseClock;
   dispatcher: Dispatcher;
   resume: Resume;
   gapRepair: GapRepair;
-  leftOut: LeftOut;
+  skippedRows: SkippedRows;
 }
 
-export function createLive(
+export function createPipeline(
   {
     kinds,
     config,
@@ -43,17 +43,17 @@ export function createLive(
     decodeId,
     logger,
     metrics,
-  }: ManagerParts,
+  }: ConnectionManagerOptions,
   {
     registry,
     viewers,
-    outlet,
+    writer,
     recent,
-  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
+  }: { registry: TabRegistry; viewers: ViewerRegistry; writer: TabWriter; recent: RecentLog },
   /** The database clock. */
   now: Cursor,
   recheck: (concern: PermissionConcern) => void,
-): Live {
+): DeliveryPipeline {
   const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
   const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
   databaseClock.onStepBack((to, from) => {
@@ -74,7 +74,7 @@ export function createLive(
     viewers,
     recent,
     watermark,
-    outlet,
+    writer,
     overlapMicros,
     encodeId,
     decodeId,
@@ -91,7 +91,7 @@ export function createLive(
       worthwhile: 500,
       clock,
     });
-  const leftOut = new LeftOut({ logger, clock, metrics });
+  const skippedRows = new SkippedRows({ logger, clock, metrics });
   const gapRepair = new GapRepair({
     kinds,
     sources: { changeLog, notifications },
@@ -99,14 +99,14 @@ export function createLive(
     watermark,
     databaseClock,
     overlapMicros,
-    leftOut,
+    skippedRows,
     logger,
     metrics,
   });
   // Tabs that came back before it was noticed were caught up from a moment that was to come again.
   databaseClock.onStepBack(() => gapRepair.request('clock_set_back'));
   return {
-    leftOut,
+    skippedRows,
     watermark,
     databaseClock,
     dispatcher,
@@ -118,15 +118,15 @@ export function createLive(
         statuses,
         overlapMicros,
         now: () => databaseClock.now(),
-        leftOut,
+        skippedRows,
         metrics,
       }),
-      outlet,
+      writer,
       viewers,
       watermark,
       databaseClock,
       encodeId,
-      complain: new OncePerInterval(logger, clock),
+      complain: new ThrottledLogger(logger, clock),
     }),
     gapRepair,
   };
@@ -141,14 +141,14 @@ export function createLive(
 export async function preload(
   kinds: EventRegistry,
   sources: Sources,
-  leftOut: LeftOut,
+  skippedRows: SkippedRows,
   recent: RecentLog,
   since: Cursor,
   now: Cursor,
 ): Promise<void> {
   const read = await Promise.all(
     kinds.events.map(({ event, preload }) =>
-      preload === 'never' ? [] : leftOut.unlessBroken(event, preload(sources, since, now), []),
+      preload === 'never' ? [] : skippedRows.unlessBroken(event, preload(sources, since, now), []),
     ),
   );
   for (const { owner, subject, at, updateTime } of read.flat().sort((a, b) => a.at - b.at)) {

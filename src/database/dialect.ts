@@ -21,7 +21,7 @@ export const utcNowMinus = (dialect: Dialect, position: number): string =>
  * SQL for "the moment in this column has come". SQLite compares as text and its clock tells milliseconds, so that `…56.789` is
  * less than `…56.789000`, the same moment as we write it: in its first millisecond it would not have come yet.
  */
-export const hasCome = (dialect: Dialect, column: string): string =>
+export const isDue = (dialect: Dialect, column: string): string =>
   dialect === 'postgresql' ? `${column} <= ${utcNow(dialect)}` : `${column} <= (${utcNow(dialect)} || '999')`;
 
 /**

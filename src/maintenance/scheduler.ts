@@ -1,6 +1,6 @@
 import type { Logger } from '../telemetry/logger.js';
 
-export interface Chore {
+export interface MaintenanceJob {
   name: string;
   everySeconds: number;
   /** Ends soon after `over` is aborted. @returns how much was done */
@@ -13,13 +13,13 @@ const FIRST_AFTER_SECONDS = 20;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Does each chore in its rhythm while this process leads; one at a time. A chore that fails is tried again in its next turn. */
-export class Housekeeper {
+export class MaintenanceScheduler {
   private timers: NodeJS.Timeout[] = [];
   private work: Promise<void> = Promise.resolve();
   private over: AbortController | undefined;
 
   constructor(
-    private readonly chores: readonly Chore[],
+    private readonly chores: readonly MaintenanceJob[],
     private readonly logger: Logger,
   ) {}
 
@@ -46,7 +46,7 @@ export class Housekeeper {
     await this.work;
   }
 
-  private turn(chore: Chore, over: AbortSignal): void {
+  private turn(chore: MaintenanceJob, over: AbortSignal): void {
     this.work = this.work.then(() => this.run(chore, over));
     const timer = setTimeout(
       () => {
@@ -58,7 +58,7 @@ export class Housekeeper {
     this.timers.push(timer);
   }
 
-  private async run({ name, run }: Chore, over: AbortSignal): Promise<void> {
+  private async run({ name, run }: MaintenanceJob, over: AbortSignal): Promise<void> {
     if (over.aborted) return;
     try {
       const count = await run(over);

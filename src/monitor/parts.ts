@@ -5,7 +5,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
-export interface MonitorParts {
+export interface MonitorOptions {
   changeLog: ChangeLog;
   positions: PositionStore;
   bus: Publisher;

@@ -3,7 +3,7 @@
  * crash leaves them. Whoever claims a row publishes it and removes it; a claim that was not honoured runs out.
  */
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
-import { hasCome, OUTBOX_CHANNEL, utcNow } from '../database/dialect.js';
+import { isDue, OUTBOX_CHANNEL, utcNow } from '../database/dialect.js';
 import type { Database, Sql } from '../database/port.js';
 import { formatSql, type Micros, parseSql } from '../lib/time.js';
 
@@ -69,7 +69,7 @@ export class Outbox {
     const rows = await this.db.all<{ id: number; entry: string }>(
       `UPDATE lightcone_outbox SET claimed_by = $1, claimed_until = ${until}
         WHERE id IN (SELECT id FROM lightcone_outbox
-                      WHERE ${hasCome(dialect, 'due_time')} AND (claimed_until IS NULL OR claimed_until < ${now})
+                      WHERE ${isDue(dialect, 'due_time')} AND (claimed_until IS NULL OR claimed_until < ${now})
                       ORDER BY id LIMIT ${BATCH} ${dialect === 'postgresql' ? 'FOR UPDATE SKIP LOCKED' : ''})
         RETURNING id, entry`,
       [this.owner],

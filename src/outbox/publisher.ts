@@ -14,14 +14,14 @@ import { Backoff } from '../lib/backoff.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type NotificationSource, tasksOf } from './entry-tasks.js';
 import type { AddOptions, ClaimedEntry, Outbox, OutboxEntry } from './outbox.js';
-import type { Announcer } from './writer.js';
+import type { OutboxWriter } from './writer.js';
 
 /** How often the leader looks although nothing woke it. */
 const SWEEP_MS = 30_000;
 /** A timer that is set for longer would ring at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-export interface CourierParts {
+export interface OutboxPublisherOptions {
   outbox: Outbox;
   bus: Publisher;
   notifications: NotificationSource;
@@ -30,7 +30,7 @@ export interface CourierParts {
   random: () => number;
 }
 
-export class Courier implements Announcer {
+export class OutboxPublisher implements OutboxWriter {
   private readonly backoff: Backoff;
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> | undefined;
@@ -41,7 +41,7 @@ export class Courier implements Announcer {
   private failing = false;
   private removeBusListener: () => void = () => {};
 
-  constructor(private readonly parts: CourierParts) {
+  constructor(private readonly parts: OutboxPublisherOptions) {
     this.backoff = new Backoff(100, 10_000, parts.random);
   }
 

@@ -8,17 +8,17 @@ import { NotWanted } from '../lib/batcher.js';
 import type { Clock } from '../lib/clock.js';
 import type { Logger } from './logger.js';
 import type { Metrics } from './metrics.js';
-import { OncePerInterval } from './throttled-logger.js';
+import { ThrottledLogger } from './throttled-logger.js';
 
 const NAMED_ROWS = 20;
 
-export class LeftOut {
-  private readonly complaints = new Map<string, OncePerInterval>();
+export class SkippedRows {
+  private readonly complaints = new Map<string, ThrottledLogger>();
 
-  constructor(private readonly parts: { logger: Logger; clock: Clock; metrics: Metrics }) {}
+  constructor(private readonly options: { logger: Logger; clock: Clock; metrics: Metrics }) {}
 
   readonly rows = (table: string, ids: readonly number[], reason: string): void => {
-    this.parts.metrics.increment('galaxy.sse.database.left_out', ids.length, { what: table });
+    this.options.metrics.increment('galaxy.sse.database.left_out', ids.length, { what: table });
     this.complain(table, {
       fields: { table, ids: ids.slice(0, NAMED_ROWS), rows: ids.length, reason },
       message: 'rows cannot be read and are left out: correct or delete them',
@@ -35,7 +35,7 @@ export class LeftOut {
     } catch (error) {
       if (error instanceof NotWanted || (error instanceof LightconeError && error.entry.retryable))
         throw error;
-      this.parts.metrics.increment('galaxy.sse.database.left_out', 1, { what: event });
+      this.options.metrics.increment('galaxy.sse.database.left_out', 1, { what: event });
       this.complain(`all of ${event}`, {
         fields: { event, err: error },
         message:
@@ -48,7 +48,7 @@ export class LeftOut {
   private complain(key: string, { fields, message }: { fields: object; message: string }): void {
     let complaint = this.complaints.get(key);
     if (!complaint) {
-      complaint = new OncePerInterval(this.parts.logger, this.parts.clock);
+      complaint = new ThrottledLogger(this.options.logger, this.options.clock);
       this.complaints.set(key, complaint);
     }
     complaint.warn(fields as Record<string, unknown>, message);

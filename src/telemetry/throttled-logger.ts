@@ -2,7 +2,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Logger } from './logger.js';
 
 /** Warnings about something that can happen a thousand times a second: one line per interval, with how many were left out. */
-export class OncePerInterval {
+export class ThrottledLogger {
   #silentUntil = Number.NEGATIVE_INFINITY;
   #suppressed = 0;
 

@@ -30,7 +30,7 @@ const config = configFromBenchEnvironment(port);
 const logger = createLogger(config.logLevel);
 /** Control tasks so far. */
 let received = 0;
-const surroundings = { logger, clock: systemClock, random: Math.random };
+const runtime = { logger, clock: systemClock, random: Math.random };
 
 if (cluster.isPrimary) {
   // In a process of its own, so that its garbage is not in the server's memory.
@@ -48,7 +48,7 @@ if (config.sse.workers > 1) {
     serverName: 'bench',
     demo: false,
     supervised: false,
-    surroundings,
+    runtime,
   });
   await worker.start();
   process.on('SIGTERM', () => void worker.stop().then(() => process.exit(0)));

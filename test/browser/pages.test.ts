@@ -29,8 +29,8 @@ function createWorker(listen: string, demo = true): Promise<Worker> {
     flags: {},
     cwd: directory,
   });
-  const surroundings = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
-  return Worker.create({ config, serverName: 'main', demo, supervised: false, surroundings });
+  const runtime = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
+  return Worker.create({ config, serverName: 'main', demo, supervised: false, runtime });
 }
 
 beforeAll(async () => {

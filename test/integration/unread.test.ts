@@ -25,7 +25,7 @@ async function fill(way: string): Promise<void> {
   expect(tab.handle).toBeDefined();
   if (way === 'through its stream') tab.handle = undefined;
   const { batch } = commentFrame('x'.repeat(4000), tab.position);
-  while (tab.state === 'live' && tab.out.writableLength === 0) manager.outlet.write(tab, batch);
+  while (tab.state === 'live' && tab.out.writableLength === 0) manager.writer.write(tab, batch);
   expect(tab.state).toBe(way === 'past its stream' ? 'blocked' : 'live');
   expect(tab.out.writableNeedDrain).toBe(false);
 }

@@ -16,7 +16,7 @@ import { registerSubscriptions } from '../../src/http/routes/subscriptions.js';
 import { registerSystem } from '../../src/http/routes/system.js';
 import { registerWeb } from '../../src/http/routes/web.js';
 import { type Clock, systemClock } from '../../src/lib/clock.js';
-import { silentAnnouncer } from '../../src/outbox/writer.js';
+import { noOutbox } from '../../src/outbox/writer.js';
 import { HistoryAccess } from '../../src/resources/histories/access.js';
 import { HistoryContents } from '../../src/resources/histories/contents.js';
 import { registerHistoryRoutes } from '../../src/resources/histories/index.js';
@@ -167,7 +167,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
         registerHistoryRoutes(scope, {
           authenticator,
           idCodec,
-          histories: new HistoryManager(database, access, silentAnnouncer),
+          histories: new HistoryManager(database, access, noOutbox),
           contents: new HistoryContents(database, access),
         }),
       (scope) => registerWeb(scope, { demo: true }),

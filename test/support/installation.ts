@@ -108,7 +108,7 @@ export class Installation {
       serverName: `main.${this.inProcess.length + 1}`,
       demo: true,
       supervised: false,
-      surroundings: { logger, clock: systemClock, random: Math.random },
+      runtime: { logger, clock: systemClock, random: Math.random },
     });
     this.inProcess.push(worker);
     const abort = new AbortController();

@@ -12,7 +12,7 @@ import { NotWanted } from '../../src/lib/batcher.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
-import { LeftOut } from '../../src/telemetry/skipped-rows.js';
+import { SkippedRows } from '../../src/telemetry/skipped-rows.js';
 
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
 const change = (historyId: number): HistoryChange => ({
@@ -48,7 +48,7 @@ beforeEach(() => {
     statuses: undefined,
     overlapMicros: 0,
     now: () => NOW,
-    leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
+    skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,
   };
   catchUp = new CatchUp(parts);

@@ -183,7 +183,7 @@ describe('a kind of event that only this file knows', () => {
         return jobsIn(text);
       })
       .toEqual(['{"jobs":0}']);
-    expect(manager.outlet.counts.dropped).toBeGreaterThan(0);
+    expect(manager.writer.counts.dropped).toBeGreaterThan(0);
   });
 
   it('is told to a tab that comes back: from memory', async () => {

@@ -9,7 +9,7 @@ import { EVENTS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
-import { LeftOut } from '../../src/telemetry/skipped-rows.js';
+import { SkippedRows } from '../../src/telemetry/skipped-rows.js';
 import { eventually } from '../support/eventually.js';
 
 const away = new LightconeError('DATABASE_UNAVAILABLE', 'away');
@@ -58,7 +58,7 @@ function stage(failing: Map<string, Error>) {
     } as unknown as Watermark,
     databaseClock: { check: async () => {} } as unknown as DatabaseClock,
     overlapMicros: 0,
-    leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics }),
+    skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics }),
     logger: createLogger('silent'),
     metrics,
   });

@@ -7,7 +7,7 @@ import { migrate } from '../../database/schema.js';
 import { systemClock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { startSoon } from '../processes/start-soon.js';
-import { createDatabase, type Surroundings } from '../wiring/infrastructure.js';
+import { createDatabase, type RuntimeContext } from '../wiring/infrastructure.js';
 
 export interface AdminOptions {
   logger: Logger;
@@ -41,7 +41,7 @@ export async function addAccount(
   });
 }
 
-export const surroundings = (logger: Logger): Surroundings => ({
+export const runtime = (logger: Logger): RuntimeContext => ({
   logger,
   clock: systemClock,
   random: Math.random,
@@ -61,7 +61,7 @@ export async function withDatabase(
   logger: Logger,
   work: (db: Database) => Promise<void>,
 ): Promise<void> {
-  const db = await createDatabase(config.database, surroundings(logger));
+  const db = await createDatabase(config.database, runtime(logger));
   await startSoon(db, 'DATABASE_UNAVAILABLE');
   try {
     await work(db);

@@ -8,14 +8,14 @@ import type { Database } from '../../database/port.js';
 import { checkSchema } from '../../database/schema.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
 import { Outbox } from '../../outbox/outbox.js';
-import { Courier, type CourierParts } from '../../outbox/publisher.js';
-import { type Announcer, silentAnnouncer } from '../../outbox/writer.js';
+import { OutboxPublisher, type OutboxPublisherOptions } from '../../outbox/publisher.js';
+import { noOutbox, type OutboxWriter } from '../../outbox/writer.js';
 import { NotificationManager } from '../../resources/notifications/manager.js';
 import { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { noMetrics } from '../../telemetry/metrics.js';
 import { startSoon } from '../processes/start-soon.js';
 import { createBus } from '../wiring/infrastructure.js';
-import { type AdminOptions, refuseAttached, surroundings, withDatabase } from './admin.js';
+import { type AdminOptions, refuseAttached, runtime, withDatabase } from './admin.js';
 
 /** @param message Markdown; @param email undefined for a broadcast */
 export async function notify(
@@ -35,8 +35,8 @@ export async function notify(
     const idCodec = new IdCodec(config.auth.idSecret);
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const log = new SqlNotificationLog(db, encodeId);
-    const send = async (announcer: Announcer): Promise<void> => {
-      const notifications = new NotificationManager(db, log, announcer, encodeId);
+    const send = async (outboxWriter: OutboxWriter): Promise<void> => {
+      const notifications = new NotificationManager(db, log, outboxWriter, encodeId);
       if (email === undefined) {
         await notifications.broadcast({ source: 'lightcone', variant: 'info', content: message });
       } else {
@@ -51,7 +51,7 @@ export async function notify(
     };
     const outbox = new Outbox(db, randomBytes(12).toString('hex'));
     if (!config.sse.enabled) {
-      await send(silentAnnouncer);
+      await send(noOutbox);
       print('stored; enable_sse_updates is off, so open tabs see it when they ask');
     } else if (config.bus.kind === 'in-process') {
       await send({
@@ -72,19 +72,19 @@ export async function notify(
 /** Where there is a broker, this process carries its own messages there. */
 async function announce(
   config: Config,
-  parts: Pick<CourierParts, 'outbox' | 'notifications' | 'encodeId' | 'logger'>,
-  send: (announcer: Announcer) => Promise<void>,
+  parts: Pick<OutboxPublisherOptions, 'outbox' | 'notifications' | 'encodeId' | 'logger'>,
+  send: (outboxWriter: OutboxWriter) => Promise<void>,
 ): Promise<void> {
   const name = `${config.serverName}.notify.${process.pid}`;
-  const bus = await createBus(config, name, new CountingMetrics(noMetrics), surroundings(parts.logger));
+  const bus = await createBus(config, name, new CountingMetrics(noMetrics), runtime(parts.logger));
   await startSoon(bus, 'BUS_UNAVAILABLE');
-  const courier = new Courier({ ...parts, bus, random: Math.random });
+  const outboxPublisher = new OutboxPublisher({ ...parts, bus, random: Math.random });
   try {
-    courier.start();
-    await send(courier);
-    await courier.idle();
+    outboxPublisher.start();
+    await send(outboxPublisher);
+    await outboxPublisher.idle();
   } finally {
-    await courier.stop();
+    await outboxPublisher.stop();
     await bus.stop();
   }
 }

@@ -24,7 +24,7 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
     serverName,
     demo,
     supervised: workerNumber !== undefined,
-    surroundings: { logger, clock: systemClock, random: Math.random },
+    runtime: { logger, clock: systemClock, random: Math.random },
   });
   await runUntilStopped(worker, {
     logger,

@@ -16,7 +16,7 @@ import {
   createMetrics,
   MONITOR_CONNECTIONS,
   prepareSchema,
-  type Surroundings,
+  type RuntimeContext,
   thisHost,
 } from '../wiring/infrastructure.js';
 import { runUntilStopped } from './until-stopped.js';
@@ -30,8 +30,8 @@ export async function runMonitor(config: Config, { logger }: { logger: Logger })
   }
   const serverName = `sse_monitor.${thisHost()}.${process.pid}`;
   const named = logger.child({ server: serverName });
-  const surroundings = { logger: named, clock: systemClock, random: Math.random };
-  await runUntilStopped(new StandaloneMonitor(config, serverName, surroundings), {
+  const runtime = { logger: named, clock: systemClock, random: Math.random };
+  await runUntilStopped(new StandaloneMonitor(config, serverName, runtime), {
     logger: named,
     stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
   });
@@ -43,27 +43,27 @@ export class StandaloneMonitor implements Lifecycle {
   constructor(
     private readonly config: Config,
     private readonly serverName: string,
-    private readonly surroundings: Surroundings,
+    private readonly runtime: RuntimeContext,
   ) {}
 
   async start(signal?: AbortSignal): Promise<void> {
-    const { config, surroundings, releasers, serverName } = this;
-    const { logger } = surroundings;
-    const { metrics, close } = await createMetrics(config, surroundings);
+    const { config, runtime, releasers, serverName } = this;
+    const { logger } = runtime;
+    const { metrics, close } = await createMetrics(config, runtime);
     releasers.add('metrics', close);
-    const database = await createDatabase(config.database, surroundings);
+    const database = await createDatabase(config.database, runtime);
     releasers.add('database', () => database.stop());
     await database.start(signal);
     await prepareSchema(database, config.sse.attachToGalaxy, logger);
-    const bus = await createBus(config, serverName, metrics, surroundings);
+    const bus = await createBus(config, serverName, metrics, runtime);
     releasers.add('bus', () => bus.stop());
     await bus.start(signal);
     const idCodec = new IdCodec(config.auth.idSecret);
-    const duties = config.sse.attachToGalaxy
+    const backgroundJobs = config.sse.attachToGalaxy
       ? undefined
-      : await createDuties({ config, database, bus, idCodec, surroundings });
-    releasers.add('duties', () => duties?.stop());
-    await duties?.start();
+      : await createDuties({ config, database, bus, idCodec, runtime });
+    releasers.add('duties', () => backgroundJobs?.stop());
+    await backgroundJobs?.start();
     const positions =
       !config.sse.attachToGalaxy || (await migrateAttached(database, logger))
         ? new SqlPositionStore(database)
@@ -80,9 +80,9 @@ export class StandaloneMonitor implements Lifecycle {
         createHintSource,
         bus,
         metrics,
-        duties: duties?.role,
+        backgroundJobs: backgroundJobs?.role,
       },
-      surroundings,
+      runtime,
     );
     releasers.add('election', () => leadership.stop());
     await leadership.start();
@@ -91,7 +91,7 @@ export class StandaloneMonitor implements Lifecycle {
 
   async stop(): Promise<void> {
     await this.releasers.release((name, error) =>
-      this.surroundings.logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
+      this.runtime.logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
     );
   }
 }

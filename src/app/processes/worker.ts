@@ -12,7 +12,7 @@ import { dirname } from 'node:path';
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { ConnectionManager } from '../../connections/manager.js';
-import type { ManagerParts } from '../../connections/manager-options.js';
+import type { ConnectionManagerOptions } from '../../connections/manager-options.js';
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Tick } from '../../core/events.js';
 import { SqlAccounts } from '../../database/accounts.js';
@@ -29,7 +29,7 @@ import { limitRequests } from '../../http/auth/limit-requests.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
 import { registerStream } from '../../http/routes/stream.js';
-import { StreamOpening } from '../../http/routes/stream-opening.js';
+import { StreamOpener } from '../../http/routes/stream-opening.js';
 import { registerSubscriptions } from '../../http/routes/subscriptions.js';
 import { registerSystem } from '../../http/routes/system.js';
 import { registerWeb } from '../../http/routes/web.js';
@@ -37,10 +37,10 @@ import { Batcher } from '../../lib/batcher.js';
 import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
 import { probeNodeInternals } from '../../node-internals/probe.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
-import { LeftOut } from '../../telemetry/skipped-rows.js';
+import { SkippedRows } from '../../telemetry/skipped-rows.js';
 import { WorkerStatusSource } from '../status.js';
 import { VERSION } from '../version.js';
-import { createDuties, type Duties } from '../wiring/background-jobs.js';
+import { type BackgroundJobs, createDuties } from '../wiring/background-jobs.js';
 import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import {
   chooseHintSource,
@@ -49,7 +49,7 @@ import {
   createMetrics,
   MONITOR_CONNECTIONS,
   prepareSchema,
-  type Surroundings,
+  type RuntimeContext,
   type WatchedDatabase,
 } from '../wiring/infrastructure.js';
 import { installationOf } from '../wiring/installation.js';
@@ -76,18 +76,18 @@ export interface WorkerOptions {
   demo: boolean;
   /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
   supervised: boolean;
-  surroundings: Surroundings;
+  runtime: RuntimeContext;
 }
 
 /** What the settings chose; made before the worker, because its modules are loaded only then. */
-interface WorkerParts {
+interface WorkerComponents {
   metrics: CountingMetrics;
   closeMetrics: () => Promise<void>;
   database: WatchedDatabase;
   bus: Bus;
   idCodec: IdCodec;
   /** Undefined beside a Galaxy, which serves its own API. */
-  duties: Duties | undefined;
+  backgroundJobs: BackgroundJobs | undefined;
 }
 
 export class Worker implements Lifecycle {
@@ -97,7 +97,7 @@ export class Worker implements Lifecycle {
   readonly bus: Bus;
   readonly manager: ConnectionManager;
   private readonly app: App;
-  private readonly duties: Duties | undefined;
+  private readonly backgroundJobs: BackgroundJobs | undefined;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
@@ -106,39 +106,39 @@ export class Worker implements Lifecycle {
   private installation: string | undefined;
 
   static async create(options: WorkerOptions): Promise<Worker> {
-    const { config, serverName, surroundings } = options;
-    const { metrics, close } = await createMetrics(config, surroundings);
-    const database = await createDatabase(config.database, surroundings);
-    const bus = await createBus(config, serverName, metrics, surroundings);
+    const { config, serverName, runtime } = options;
+    const { metrics, close } = await createMetrics(config, runtime);
+    const database = await createDatabase(config.database, runtime);
+    const bus = await createBus(config, serverName, metrics, runtime);
     const idCodec = new IdCodec(config.auth.idSecret);
-    const duties = config.sse.attachToGalaxy
+    const backgroundJobs = config.sse.attachToGalaxy
       ? undefined
-      : await createDuties({ config, database, bus, idCodec, surroundings });
-    return new Worker(options, { metrics, closeMetrics: close, database, bus, idCodec, duties });
+      : await createDuties({ config, database, bus, idCodec, runtime });
+    return new Worker(options, { metrics, closeMetrics: close, database, bus, idCodec, backgroundJobs });
   }
 
   private constructor(
     private readonly options: WorkerOptions,
-    { metrics, closeMetrics, database, bus, idCodec, duties }: WorkerParts,
+    { metrics, closeMetrics, database, bus, idCodec, backgroundJobs }: WorkerComponents,
   ) {
-    const { config, surroundings } = options;
-    const { logger, clock, random } = surroundings;
+    const { config, runtime } = options;
+    const { logger, clock, random } = runtime;
     this.metrics = metrics;
     this.releasers.add('metrics', closeMetrics);
     this.database = database;
     this.bus = bus;
-    this.duties = duties;
+    this.backgroundJobs = backgroundJobs;
 
     const encodeId = (id: number): string => idCodec.encodeId(id);
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
-    const accounts = new SqlAccounts(this.database, { standalone: duties !== undefined });
+    const accounts = new SqlAccounts(this.database, { standalone: backgroundJobs !== undefined });
     const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
     const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
-    const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
-    const logsOf = (db: Database): Pick<ManagerParts, 'changeLog' | 'notifications'> => ({
-      changeLog: new SqlChangeLog(db, leftOut.rows),
+    const skippedRows = new SkippedRows({ logger: logger.child({ component: 'database' }), clock, metrics });
+    const logsOf = (db: Database): Pick<ConnectionManagerOptions, 'changeLog' | 'notifications'> => ({
+      changeLog: new SqlChangeLog(db, skippedRows.rows),
       notifications: config.features.notifications
-        ? new SqlNotificationLog(db, encodeId, leftOut.rows)
+        ? new SqlNotificationLog(db, encodeId, skippedRows.rows)
         : undefined,
     });
     const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
@@ -178,7 +178,7 @@ export class Worker implements Lifecycle {
           access.get({ caller, historyIds }),
       },
       decodeId,
-      opening: new StreamOpening(this.manager, takeOver),
+      opening: new StreamOpener(this.manager, takeOver),
       addresses: limits.addresses,
     };
     this.app = buildHttpApp({
@@ -187,7 +187,7 @@ export class Worker implements Lifecycle {
       bareRoutes: [(app) => registerStream(app, stream)],
       limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
-        ...(duties ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
+        ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
         (app) =>
           registerSystem(app, {
             authenticator,
@@ -211,8 +211,17 @@ export class Worker implements Lifecycle {
             enabled: config.sse.enabled,
           }),
         (app) => registerWeb(app, { demo: this.options.demo }),
-        ...(duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
+        ...(backgroundJobs
+          ? resourceRoutes({
+              config,
+              database,
+              accounts,
+              authenticator,
+              idCodec,
+              limits,
+              clock,
+              backgroundJobs,
+            })
           : []),
       ],
     });
@@ -237,8 +246,8 @@ export class Worker implements Lifecycle {
 
   /** Resolves when the worker is ready. @throws LightconeError for what waiting does not mend (address in use, schema) */
   async start(signal?: AbortSignal): Promise<void> {
-    const { config, demo, supervised, surroundings } = this.options;
-    const { logger } = surroundings;
+    const { config, demo, supervised, runtime } = this.options;
+    const { logger } = runtime;
     this.releasers.add('database', () => this.database.stop());
     if (!supervised) await this.listen();
     await this.database.start(signal);
@@ -259,7 +268,7 @@ export class Worker implements Lifecycle {
   }
 
   private async startDelivery(signal: AbortSignal | undefined): Promise<void> {
-    const { config, serverName, surroundings } = this.options;
+    const { config, serverName, runtime } = this.options;
     const { bus, manager, metrics, database } = this;
     bus.subscribe({
       onTask: (task) => {
@@ -283,7 +292,7 @@ export class Worker implements Lifecycle {
     const createHintSource = await chooseHintSource(
       monitorDatabase,
       config.sse.pollIntervalSeconds,
-      surroundings.logger,
+      runtime.logger,
     );
     this.candidate = createCandidate(
       {
@@ -294,18 +303,18 @@ export class Worker implements Lifecycle {
         createHintSource,
         bus,
         metrics,
-        duties: this.duties?.role,
+        backgroundJobs: this.backgroundJobs?.role,
       },
-      surroundings,
+      runtime,
     );
     await this.candidate.leadership.start();
   }
 
   private async startDuties(): Promise<void> {
-    const { duties } = this;
-    if (!duties) return;
-    this.releasers.add('duties', () => duties.stop());
-    await duties.start();
+    const { backgroundJobs } = this;
+    if (!backgroundJobs) return;
+    this.releasers.add('duties', () => backgroundJobs.stop());
+    await backgroundJobs.start();
   }
 
   private async listen(): Promise<void> {
@@ -364,7 +373,7 @@ export class Worker implements Lifecycle {
     return new WorkerStatusSource({
       config: this.options.config,
       serverName: this.options.serverName,
-      clock: this.options.surroundings.clock,
+      clock: this.options.runtime.clock,
       database: this.database,
       bus: this.bus,
       manager: this.manager,
@@ -383,8 +392,8 @@ export class Worker implements Lifecycle {
   }
 
   private async end(): Promise<void> {
-    const { config, supervised, surroundings } = this.options;
-    const { logger } = surroundings;
+    const { config, supervised, runtime } = this.options;
+    const { logger } = runtime;
     // From here on `/readyz` says 503 and new streams end at once.
     const drained = this.manager.drain(config.sse.drainTimeoutSeconds * 1000 * 0.8);
     // Where others listen on the same socket, new connections go to them from now on.

@@ -11,50 +11,53 @@ import type { Role } from '../../election/tenure.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
 import type { Lifecycle } from '../../lib/lifecycle.js';
 import { pruneAudit, removeDeadProcesses, removeExpiredNotifications } from '../../maintenance/jobs.js';
-import { type Chore, Housekeeper } from '../../maintenance/scheduler.js';
+import { type MaintenanceJob, MaintenanceScheduler } from '../../maintenance/scheduler.js';
 import { Outbox } from '../../outbox/outbox.js';
-import { Courier } from '../../outbox/publisher.js';
-import { type Announcer, silentAnnouncer } from '../../outbox/writer.js';
-import type { Surroundings, WatchedDatabase } from './infrastructure.js';
-import { createSessionMap, type MapChoice } from './session-map.js';
+import { OutboxPublisher } from '../../outbox/publisher.js';
+import { noOutbox, type OutboxWriter } from '../../outbox/writer.js';
+import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
+import { createSessionMap, type SessionMapSetup } from './session-map.js';
 
 const DEAD_PROCESS_SWEEP_SECONDS = 600;
 const MAP_RECONCILE_SECONDS = 300;
 
-export interface DutyParts {
+export interface BackgroundJobsOptions {
   config: Config;
   database: WatchedDatabase;
   bus: Bus;
   idCodec: IdCodec;
-  surroundings: Surroundings;
+  runtime: RuntimeContext;
 }
 
-export async function createDuties(parts: DutyParts): Promise<Duties> {
-  const { config, database, idCodec, surroundings } = parts;
-  return new Duties(parts, await createSessionMap(config, database, idCodec, surroundings));
+export async function createDuties(options: BackgroundJobsOptions): Promise<BackgroundJobs> {
+  const { config, database, idCodec, runtime } = options;
+  return new BackgroundJobs(options, await createSessionMap(config, database, idCodec, runtime));
 }
 
-export interface LeaderDuties extends Role {
+export interface LeaderJobs extends Role {
   /** Another connection to the database has committed something. */
   onCommit(): void;
 }
 
-export class Duties implements Lifecycle {
-  readonly announcer: Announcer;
+export class BackgroundJobs implements Lifecycle {
+  readonly outboxWriter: OutboxWriter;
   /** To be held by the leader, beside the monitor. */
-  readonly role: LeaderDuties;
-  private readonly courier: Courier | undefined;
-  private readonly housekeeper: Housekeeper;
+  readonly role: LeaderJobs;
+  private readonly outboxPublisher: OutboxPublisher | undefined;
+  private readonly maintenanceScheduler: MaintenanceScheduler;
 
   constructor(
-    private readonly parts: DutyParts,
-    readonly sessionMap: MapChoice,
+    private readonly options: BackgroundJobsOptions,
+    readonly sessionMap: SessionMapSetup,
   ) {
-    const { config, database, bus, idCodec, surroundings } = parts;
-    const { logger, random } = surroundings;
-    this.housekeeper = new Housekeeper(this.chores(), logger.child({ component: 'housekeeping' }));
+    const { config, database, bus, idCodec, runtime } = options;
+    const { logger, random } = runtime;
+    this.maintenanceScheduler = new MaintenanceScheduler(
+      this.chores(),
+      logger.child({ component: 'housekeeping' }),
+    );
     if (config.sse.enabled) {
-      this.courier = new Courier({
+      this.outboxPublisher = new OutboxPublisher({
         outbox: new Outbox(database, randomBytes(12).toString('hex')),
         bus,
         notifications: new SqlNotificationLog(database, (id) => idCodec.encodeId(id)),
@@ -63,35 +66,37 @@ export class Duties implements Lifecycle {
         random,
       });
     }
-    this.announcer = this.courier ?? silentAnnouncer;
-    const roles = new Roles(this.courier ? [this.courier, this.housekeeper] : [this.housekeeper]);
+    this.outboxWriter = this.outboxPublisher ?? noOutbox;
+    const roles = new Roles(
+      this.outboxPublisher ? [this.outboxPublisher, this.maintenanceScheduler] : [this.maintenanceScheduler],
+    );
     this.role = {
       gain: () => roles.gain(),
       lose: (reason) => roles.lose(reason),
-      onCommit: () => void this.courier?.look(),
+      onCommit: () => void this.outboxPublisher?.look(),
     };
   }
 
   /** After the database and the bus. */
   async start(signal?: AbortSignal): Promise<void> {
     await this.sessionMap.map.start(signal);
-    this.courier?.start();
+    this.outboxPublisher?.start();
     // Without live updates nobody is elected; what keeps house does no harm twice.
-    if (!this.parts.config.sse.enabled) await this.housekeeper.gain();
+    if (!this.options.config.sse.enabled) await this.maintenanceScheduler.gain();
   }
 
   /** Before the bus and the database. */
   async stop(): Promise<void> {
-    await this.housekeeper.stop();
-    await this.courier?.stop();
+    await this.maintenanceScheduler.stop();
+    await this.outboxPublisher?.stop();
     await this.sessionMap.map.stop();
   }
 
-  private chores(): Chore[] {
-    const { config, database } = this.parts;
+  private chores(): MaintenanceJob[] {
+    const { config, database } = this.options;
     const { auditPruneSeconds, expiredNotificationsSeconds } = config.housekeeping;
     const keepSeconds = config.sse.recentWindowSeconds + config.sse.resumeOverlapSeconds;
-    const chores: Chore[] = [
+    const chores: MaintenanceJob[] = [
       {
         name: 'audit rows',
         everySeconds: auditPruneSeconds,

@@ -10,9 +10,9 @@ import type { AppType } from '../../election/rank.js';
 import { Roles } from '../../election/roles.js';
 import { HistoryAuditMonitor } from '../../monitor/history-audit-monitor.js';
 import type { Metrics } from '../../telemetry/metrics.js';
-import { LeftOut } from '../../telemetry/skipped-rows.js';
-import type { LeaderDuties } from './background-jobs.js';
-import { type Surroundings, thisHost, type WatchedDatabase } from './infrastructure.js';
+import { SkippedRows } from '../../telemetry/skipped-rows.js';
+import type { LeaderJobs } from './background-jobs.js';
+import { type RuntimeContext, thisHost, type WatchedDatabase } from './infrastructure.js';
 
 export interface Candidate {
   leadership: Leadership;
@@ -33,19 +33,19 @@ export function createCandidate(
     bus: Bus;
     metrics: Metrics;
     /** What the leader does besides; nothing beside a Galaxy. */
-    duties: LeaderDuties | undefined;
+    backgroundJobs: LeaderJobs | undefined;
   },
-  { logger, clock, random }: Surroundings,
+  { logger, clock, random }: RuntimeContext,
 ): Candidate {
   const { serverName, appType, config, database, bus, metrics } = parts;
   const heartbeatMs = config.heartbeatSeconds * 1000;
   const self = { serverName, hostname: thisHost(), pid: process.pid, appType };
-  const leftOut = new LeftOut({ logger: logger.child({ component: 'database' }), clock, metrics });
+  const skippedRows = new SkippedRows({ logger: logger.child({ component: 'database' }), clock, metrics });
   const monitor = new HistoryAuditMonitor({
-    changeLog: new SqlChangeLog(database, leftOut.rows),
+    changeLog: new SqlChangeLog(database, skippedRows.rows),
     positions: parts.positions ?? new SqlPositionStore(database),
     bus,
-    createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.duties, listener)),
+    createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.backgroundJobs, listener)),
     // A successor, or another process, of the same name counts its ticks from one again.
     leaderName: `${serverName}@${self.hostname}/${self.pid}.${clock.now()}`,
     debounceMs: config.debounceMs,
@@ -58,7 +58,7 @@ export function createCandidate(
     workerProcesses: new SqlWorkerProcesses(database),
     lock: database.createLeaderLock('monitor', lockLabel(self), silenceMs(heartbeatMs)),
     heartbeatMs,
-    role: new Roles(parts.duties ? [monitor, parts.duties] : [monitor]),
+    role: new Roles(parts.backgroundJobs ? [monitor, parts.backgroundJobs] : [monitor]),
     confirmedAt: () => monitor.confirmedAt,
     hindrance: () => (bus.available ? undefined : (bus.problem() ?? 'the broker cannot be used')),
     announce: () => bus.publish({ task: 'reconfigure_watcher' }),
@@ -72,11 +72,11 @@ export function createCandidate(
 }
 
 /** The monitor is told of changes, the leader's other duties of every commit. */
-function alsoTelling(duties: LeaderDuties | undefined, monitor: HintListener): HintListener {
-  if (!duties) return monitor;
+function alsoTelling(backgroundJobs: LeaderJobs | undefined, monitor: HintListener): HintListener {
+  if (!backgroundJobs) return monitor;
   return {
     onHistories: (historyIds) => monitor.onHistories(historyIds),
     onGap: (cause) => monitor.onGap(cause),
-    onCommit: () => duties.onCommit(),
+    onCommit: () => backgroundJobs.onCommit(),
   };
 }

@@ -15,7 +15,7 @@ import type { Logger } from '../../telemetry/logger.js';
 import { noMetrics } from '../../telemetry/metrics.js';
 
 /** What every process brings: passed in, so that two whole apps fit in one test process. */
-export interface Surroundings {
+export interface RuntimeContext {
   logger: Logger;
   clock: Clock;
   /** 0 to 1. */
@@ -33,7 +33,7 @@ export type WatchedDatabase = Database & {
 
 export async function createDatabase(
   config: DatabaseConfig,
-  { logger, clock }: Surroundings,
+  { logger, clock }: RuntimeContext,
 ): Promise<WatchedDatabase> {
   const child = logger.child({ component: 'database' });
   if (config.kind === 'postgresql') {
@@ -48,7 +48,7 @@ export async function createBus(
   config: Config,
   serverName: string,
   metrics: CountingMetrics,
-  { logger, clock, random }: Surroundings,
+  { logger, clock, random }: RuntimeContext,
 ): Promise<Bus> {
   const child = logger.child({ component: 'bus' });
   if (config.bus.kind === 'in-process') return new InProcessBus({ logger: child, metrics, clock });
@@ -60,7 +60,7 @@ export async function createBus(
 /** Totals are kept in every process; they go on to statsd where one is configured. */
 export async function createMetrics(
   config: Config,
-  { logger, clock, random }: Surroundings,
+  { logger, clock, random }: RuntimeContext,
 ): Promise<{ metrics: CountingMetrics; close: () => Promise<void> }> {
   if (config.statsd === undefined) return { metrics: new CountingMetrics(noMetrics), close: async () => {} };
   const { StatsdMetrics } = await import('../../telemetry/statsd.js');

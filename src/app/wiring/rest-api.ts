@@ -19,13 +19,13 @@ import { registerNotificationSystem } from '../../resources/notifications/index.
 import { NotificationManager } from '../../resources/notifications/manager.js';
 import { SessionManager } from '../../resources/sessions/manager.js';
 import { registerSessions } from '../../resources/sessions/routes.js';
-import type { Duties } from './background-jobs.js';
+import type { BackgroundJobs } from './background-jobs.js';
 import type { WatchedDatabase } from './infrastructure.js';
 
 /** Per address and account, and as many at once as `LIMITS` says: enough for a forgetful person. */
 const LOGIN_ATTEMPTS_PER_SECOND = 0.1;
 
-export interface ResourceParts {
+export interface ResourceOptions {
   config: Config;
   database: WatchedDatabase;
   accounts: Accounts;
@@ -33,16 +33,16 @@ export interface ResourceParts {
   idCodec: IdCodec;
   limits: RequestLimits;
   clock: Clock;
-  duties: Duties;
+  backgroundJobs: BackgroundJobs;
 }
 
-export function resourceRoutes(parts: ResourceParts): RouteModule[] {
+export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
   const { config, database, accounts, authenticator, idCodec, limits, clock } = parts;
-  const { announcer } = parts.duties;
+  const { outboxWriter } = parts.backgroundJobs;
   const context = { authenticator, idCodec };
   const encodeId = (id: number): string => idCodec.encodeId(id);
   const notifications = config.features.notifications
-    ? new NotificationManager(database, new SqlNotificationLog(database, encodeId), announcer, encodeId)
+    ? new NotificationManager(database, new SqlNotificationLog(database, encodeId), outboxWriter, encodeId)
     : undefined;
   const {
     entryPointHosts,
@@ -51,9 +51,9 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
     interactiveToolsBasePath,
     interactiveToolsProxyHost,
   } = config.features;
-  const { map, database: entryPointDatabase } = parts.duties.sessionMap;
+  const { map, database: entryPointDatabase } = parts.backgroundJobs.sessionMap;
   const entryPoints = interactiveTools
-    ? new EntryPointManager(entryPointDatabase, map, announcer, new TargetRules(entryPointHosts))
+    ? new EntryPointManager(entryPointDatabase, map, outboxWriter, new TargetRules(entryPointHosts))
     : undefined;
   const target = {
     prefix: interactiveToolsPrefix,
@@ -61,9 +61,9 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
     proxyHost: interactiveToolsProxyHost,
   };
   const access = new HistoryAccess(accounts);
-  const histories = new HistoryManager(database, access, announcer, notifications);
+  const histories = new HistoryManager(database, access, outboxWriter, notifications);
   const contents = new HistoryContents(database, access);
-  const sessions = new SessionManager(database, announcer, (id) => authenticator.forgetSession(id));
+  const sessions = new SessionManager(database, outboxWriter, (id) => authenticator.forgetSession(id));
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [
     (app) => registerHistoryRoutes(app, { ...context, histories, contents }),

@@ -5,16 +5,16 @@ import type { Config } from '../../config/config.js';
 import type { Database } from '../../database/port.js';
 import { makePrivate } from '../../database/sqlite/private-file.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
-import { JointSessionMap } from '../../resources/entry-points/joint-session-map.js';
-import { SeparateSessionMap } from '../../resources/entry-points/separate-session-map.js';
+import { SameDatabaseSessionMap } from '../../resources/entry-points/joint-session-map.js';
+import { OtherDatabaseSessionMap } from '../../resources/entry-points/separate-session-map.js';
 import { noSessionMap, type SessionMap } from '../../resources/entry-points/session-map.js';
 import type { Logger } from '../../telemetry/logger.js';
-import { createDatabase, type Surroundings } from './infrastructure.js';
+import { createDatabase, type RuntimeContext } from './infrastructure.js';
 
 /** A connection for the map, and one for the lock of the row. */
 const POOL_SIZE = 2;
 
-export interface MapChoice {
+export interface SessionMapSetup {
   map: SessionMap;
   /** To be used for everything that changes entry points. */
   database: Database;
@@ -24,8 +24,8 @@ export async function createSessionMap(
   config: Config,
   database: Database,
   idCodec: IdCodec,
-  surroundings: Surroundings,
-): Promise<MapChoice> {
+  runtime: RuntimeContext,
+): Promise<SessionMapSetup> {
   const place = config.features.interactiveToolsMap;
   if (!config.features.interactiveTools || place === undefined) return { map: noSessionMap, database };
   const codec = {
@@ -33,15 +33,13 @@ export async function createSessionMap(
     decodeId: (key: string) => idCodec.decodeEntryPointId(key),
   };
   const isFile = !place.startsWith('postgresql://');
-  if (config.database.kind === 'sqlite' && isFile) return attached(config, place, codec, surroundings);
+  if (config.database.kind === 'sqlite' && isFile) return attached(config, place, codec, runtime);
   if (config.database.kind === 'postgresql' && place === config.database.url) {
-    return { map: new JointSessionMap({ database, table: 'gxitproxy', ...codec }), database };
+    return { map: new SameDatabaseSessionMap({ database, table: 'gxitproxy', ...codec }), database };
   }
-  const logger = surroundings.logger.child({ component: 'session map' });
-  const mapDatabase = isFile
-    ? await openFile(place, logger)
-    : await openPostgres(place, logger, surroundings);
-  return { map: new SeparateSessionMap({ database, mapDatabase, ...codec }), database };
+  const logger = runtime.logger.child({ component: 'session map' });
+  const mapDatabase = isFile ? await openFile(place, logger) : await openPostgres(place, logger, runtime);
+  return { map: new OtherDatabaseSessionMap({ database, mapDatabase, ...codec }), database };
 }
 
 async function openFile(file: string, logger: Logger): Promise<Database> {
@@ -49,7 +47,7 @@ async function openFile(file: string, logger: Logger): Promise<Database> {
   return new SqliteDatabase({ file, logger, journalMode: 'DELETE' });
 }
 
-async function openPostgres(url: string, logger: Logger, { clock }: Surroundings): Promise<Database> {
+async function openPostgres(url: string, logger: Logger, { clock }: RuntimeContext): Promise<Database> {
   const { PostgresDatabase } = await import('../../database/postgres/database.js');
   return new PostgresDatabase({ url, poolSize: POOL_SIZE, logger, clock });
 }
@@ -62,10 +60,10 @@ async function attached(
   config: Config,
   file: string,
   codec: { encodeId: (id: number) => string; decodeId: (key: string) => number | undefined },
-  surroundings: Surroundings,
-): Promise<MapChoice> {
-  const own = await createDatabase(config.database, surroundings);
-  const map = new JointSessionMap({
+  runtime: RuntimeContext,
+): Promise<SessionMapSetup> {
+  const own = await createDatabase(config.database, runtime);
+  const map = new SameDatabaseSessionMap({
     database: own,
     table: 'session_map.gxitproxy',
     prepare: async () => {

@@ -4,16 +4,16 @@ import type { Clock } from '../../lib/clock.js';
 import { withDeadline } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { Metrics } from '../../telemetry/metrics.js';
-import { OncePerInterval } from '../../telemetry/throttled-logger.js';
+import { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import { Availability } from '../availability.js';
 import { Delivery } from '../delivery.js';
 import { DispatchMeter } from '../dispatch-meter.js';
 import type { Bus, BusHandler } from '../port.js';
 import { TickSequence } from '../tick-sequence.js';
 import { encodeTask, encodeTick } from '../wire/codec.js';
-import { Link } from './connection.js';
+import { BrokerConnection } from './connection.js';
 import { Consumer } from './consumer.js';
-import { FreezeWatch } from './freeze-watch.js';
+import { PauseDetector } from './freeze-watch.js';
 import { ConfirmPublisher, type Outcome, unavailable, WRITE_BUFFER_FRAMES } from './publisher.js';
 import {
   CONTROL_EXCHANGE,
@@ -50,12 +50,12 @@ export interface AmqpBusOptions {
 /** The bus on a broker: Galaxy's exchange and message form, a queue of its own per worker. */
 export class AmqpBus implements Bus {
   readonly #options: Required<AmqpBusOptions>;
-  readonly #link: Link;
+  readonly #link: BrokerConnection;
   readonly #meter: DispatchMeter;
   readonly #availability: Availability;
-  readonly #freeze: FreezeWatch;
+  readonly #freeze: PauseDetector;
   /** By reason. */
-  readonly #complaints = new Map<string, OncePerInterval>();
+  readonly #complaints = new Map<string, ThrottledLogger>();
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
@@ -65,11 +65,11 @@ export class AmqpBus implements Bus {
     const { url, serverName, logger, metrics, clock, random, messageTtlMs } = this.#options;
     this.#meter = new DispatchMeter(metrics, clock);
     this.#availability = new Availability(logger);
-    this.#freeze = new FreezeWatch(clock, messageTtlMs / 2, () => {
+    this.#freeze = new PauseDetector(clock, messageTtlMs / 2, () => {
       // Otherwise the reconnect tells of the gap.
       if (this.subscribed) this.#delivery?.gap('frozen');
     });
-    this.#link = new Link({
+    this.#link = new BrokerConnection({
       url,
       name: `lightcone ${serverName}`,
       logger,
@@ -216,9 +216,9 @@ export class AmqpBus implements Bus {
     tellGap();
   }
 
-  #complain(reason: string): OncePerInterval {
+  #complain(reason: string): ThrottledLogger {
     const { logger, clock } = this.#options;
-    const complaint = this.#complaints.get(reason) ?? new OncePerInterval(logger, clock);
+    const complaint = this.#complaints.get(reason) ?? new ThrottledLogger(logger, clock);
     this.#complaints.set(reason, complaint);
     return complaint;
   }

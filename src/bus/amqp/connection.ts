@@ -14,7 +14,7 @@ const HEARTBEAT_SECONDS = 2;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 1_000;
 
-export interface LinkOptions {
+export interface BrokerConnectionOptions {
   url: string;
   /** Shown in the broker's list of connections. */
   name: string;
@@ -32,7 +32,7 @@ export interface LinkOptions {
  * One connection to the broker at a time, for as long as it runs: connect, set up, wait until it is lost, wait a little,
  * again. Whatever goes wrong with a channel or a confirm ends in `cut`, so that there is one way back only.
  */
-export class Link {
+export class BrokerConnection {
   readonly #display: string;
   #running: Promise<void> | undefined;
   #stopping = new AbortController();
@@ -41,7 +41,7 @@ export class Link {
   #problem: string | undefined = 'not started';
   #firstUp = deferred();
 
-  constructor(private readonly options: LinkOptions) {
+  constructor(private readonly options: BrokerConnectionOptions) {
     this.#display = maskUrl(options.url);
   }
 

@@ -3,7 +3,7 @@
  * type, and nothing throws. Checks are written by hand: every worker decodes every task of the installation.
  */
 import type { Task, Tick } from '../../core/events.js';
-import { absent, FieldError, id, isRecord, type JsonObject, shortText, text } from '../../events/fields.js';
+import { FieldError, id, isAbsent, isRecord, type JsonObject, shortText, text } from '../../events/fields.js';
 import { EVENTS, type EventRegistry } from '../../events/registry.js';
 import { hasSignature } from './tick-signature.js';
 
@@ -61,11 +61,11 @@ function decodeEnvelope(envelope: JsonObject, kinds: EventRegistry): DecodedTask
   const name = envelope.task;
   if (FOREIGN_TASKS.has(name)) return failure('foreign', String(name));
   if (typeof name !== 'string') throw new FieldError('task is missing or not a string');
-  const kwargs = absent(envelope.kwargs) ? {} : envelope.kwargs;
+  const kwargs = isAbsent(envelope.kwargs) ? {} : envelope.kwargs;
   if (!isRecord(kwargs)) throw new FieldError('kwargs is not an object');
   const task = kinds.ofTask(name)?.task.read(kwargs);
   if (!task) return failure('unknown_task', 'the task is none that Galaxy or Lightcone sends');
-  if (absent(envelope.noop)) return { ok: true, task };
+  if (isAbsent(envelope.noop)) return { ok: true, task };
   return { ok: true, task, noop: text('noop', envelope.noop) };
 }
 

@@ -19,7 +19,7 @@ import type { EventRegistry } from '../../events/registry.js';
 import type { Batcher } from '../../lib/batcher.js';
 import { secondsToMicros } from '../../lib/time.js';
 import type { Metrics } from '../../telemetry/metrics.js';
-import type { LeftOut } from '../../telemetry/skipped-rows.js';
+import type { SkippedRows } from '../../telemetry/skipped-rows.js';
 import { CallerReads } from './caller-reads.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
 
@@ -39,7 +39,7 @@ export class CatchUp {
   private readonly reads: CatchUpReads;
 
   constructor(
-    private readonly parts: {
+    private readonly options: {
       kinds: EventRegistry;
       changeLog: ChangeLog;
       recent: RecentLog;
@@ -48,12 +48,12 @@ export class CatchUp {
       overlapMicros: number;
       /** The database's clock, as far as it is known. */
       now: () => Cursor;
-      leftOut: LeftOut;
+      skippedRows: SkippedRows;
       metrics: Metrics;
     },
   ) {
     this.reads = {
-      changeLog: parts.changeLog,
+      changeLog: options.changeLog,
       jointly: (kind, question, read) => {
         const { principal, viewed, since, isWanted } = question;
         const { userId, sessionId } = principal;
@@ -64,7 +64,7 @@ export class CatchUp {
         return this.callers.ask(`${kind} ${caller}`, joint, isWanted, read);
       },
       status: ({ principal: { userId }, since, isWanted }) =>
-        parts.statuses?.get({ userId, since: Math.max(since, parts.now() - OLDEST_CURSOR) }, isWanted),
+        options.statuses?.get({ userId, since: Math.max(since, options.now() - OLDEST_CURSOR) }, isWanted),
     };
   }
 
@@ -82,7 +82,7 @@ export class CatchUp {
     cause: 'reconnect' | 'overflow',
     isWanted: () => boolean,
   ): Promise<FrameMaker[]> {
-    const { kinds, recent, overlapMicros, now, leftOut, metrics } = this.parts;
+    const { kinds, recent, overlapMicros, now, skippedRows, metrics } = this.options;
     const floor = since - overlapMicros;
     const question = {
       principal,
@@ -93,16 +93,16 @@ export class CatchUp {
     const covered = floor >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
     const remembered = covered ? this.remembered(question) : undefined;
-    const parts = kinds.catchUps.map(({ event, catchUp }) =>
+    const options = kinds.catchUps.map(({ event, catchUp }) =>
       remembered !== undefined && catchUp.fromMemory !== 'never'
         ? catchUp.fromMemory(remembered)
-        : leftOut.unlessBroken(event, catchUp.fromDatabase(question, this.reads), []),
+        : skippedRows.unlessBroken(event, catchUp.fromDatabase(question, this.reads), []),
     );
-    return (await Promise.all(parts)).flat();
+    return (await Promise.all(options)).flat();
   }
 
   private remembered({ principal: { userId, sessionId }, viewed, since }: Question): Remembered {
-    const { recent } = this.parts;
+    const { recent } = this.options;
     const found: RecentChanges = { subjects: new Set(), updateTime: 0 };
     recent.collect(
       { ...(userId !== undefined && { userId }), ...(sessionId !== undefined && { sessionId }) },

@@ -9,7 +9,7 @@ import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { Metrics } from '../../telemetry/metrics.js';
-import type { LeftOut } from '../../telemetry/skipped-rows.js';
+import type { SkippedRows } from '../../telemetry/skipped-rows.js';
 import type { Dispatcher } from '../routing/dispatcher.js';
 import type { DatabaseClock } from './database-clock.js';
 import type { Watermark } from './watermark.js';
@@ -17,14 +17,14 @@ import type { Watermark } from './watermark.js';
 /** Between two repairs: whoever replays old ticks brings about one read a second, and ids go on. */
 const PAUSE_MS = 1_000;
 
-export interface GapRepairParts {
+export interface GapRepairOptions {
   kinds: EventRegistry;
   sources: Sources;
   dispatcher: Dispatcher;
   watermark: Watermark;
   databaseClock: DatabaseClock;
   overlapMicros: number;
-  leftOut: LeftOut;
+  skippedRows: SkippedRows;
   logger: Logger;
   metrics: Metrics;
 }
@@ -39,13 +39,13 @@ export class GapRepair {
   /** Lets the watermark go on. */
   private release: (() => void) | undefined;
 
-  constructor(private readonly parts: GapRepairParts) {}
+  constructor(private readonly options: GapRepairOptions) {}
 
   /** Starts a repair, or has the running one go round once more. Never rejects. */
   request(cause: string): void {
-    this.parts.metrics.increment('galaxy.sse.gap.count', 1, { cause });
+    this.options.metrics.increment('galaxy.sse.gap.count', 1, { cause });
     this.wanted = cause;
-    this.release ??= this.parts.watermark.hold();
+    this.release ??= this.options.watermark.hold();
     if (!this.running) void this.run();
   }
 
@@ -54,7 +54,7 @@ export class GapRepair {
   }
 
   private async run(): Promise<void> {
-    const { logger } = this.parts;
+    const { logger } = this.options;
     const { signal } = this.abort;
     this.running = true;
     const backoff = new Backoff(50, 1000);
@@ -69,13 +69,13 @@ export class GapRepair {
         this.wanted = undefined;
         missing = this.everything();
         // What is read from now on covers all that was published before this tick.
-        heldBack = this.parts.watermark.heldBack;
+        heldBack = this.options.watermark.heldBack;
       }
       try {
         const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
-        else this.parts.watermark.reach(heldBack);
+        else this.options.watermark.reach(heldBack);
         backoff.reset();
         complained = false;
         await sleep(PAUSE_MS, signal).catch(() => {});
@@ -100,19 +100,19 @@ export class GapRepair {
   }
 
   private everything(): Set<RepairedKind> {
-    return new Set(this.parts.kinds.events.filter(({ repair }) => repair !== 'never'));
+    return new Set(this.options.kinds.events.filter(({ repair }) => repair !== 'never'));
   }
 
   /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
-    const { sources, dispatcher, watermark, databaseClock, overlapMicros, leftOut } = this.parts;
+    const { sources, dispatcher, watermark, databaseClock, overlapMicros, skippedRows } = this.options;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
     const since = watermark.cursor - overlapMicros;
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;
-      const tasks = await leftOut.unlessBroken(kind.event, kind.repair(sources, since), []);
+      const tasks = await skippedRows.unlessBroken(kind.event, kind.repair(sources, since), []);
       for (const task of tasks) dispatcher.run(task);
       delivered += tasks.length;
       missing.delete(kind);

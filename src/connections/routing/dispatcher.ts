@@ -10,16 +10,16 @@ import type { RecentLog } from '../resume/recent-log.js';
 import type { Watermark } from '../resume/watermark.js';
 import type { TabRegistry } from '../tabs/registry.js';
 import type { Tab } from '../tabs/tab.js';
-import type { Outlet } from '../writing/tab-writer.js';
+import type { TabWriter } from '../writing/tab-writer.js';
 import type { ViewerHolder, ViewerRegistry } from './viewers.js';
 
-export interface DispatcherParts {
+export interface DispatcherOptions {
   kinds: EventRegistry;
   registry: TabRegistry;
   viewers: ViewerRegistry;
   recent: RecentLog;
   watermark: Watermark;
-  outlet: Outlet;
+  writer: TabWriter;
   overlapMicros: number;
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
@@ -33,60 +33,60 @@ export class Dispatcher implements OpenStreams {
   /** Nobody is told anything but broadcasts; it is remembered all the same. */
   isMuted = false;
 
-  constructor(private readonly parts: DispatcherParts) {
-    this.encodeId = parts.encodeId;
-    this.decodeId = parts.decodeId;
-    this.recheck = parts.recheck;
+  constructor(private readonly options: DispatcherOptions) {
+    this.encodeId = options.encodeId;
+    this.decodeId = options.decodeId;
+    this.recheck = options.recheck;
   }
 
   /** @returns the audit time of what somebody here was told, where it is known */
   run(task: Task): Micros | undefined {
-    return this.parts.kinds.ofTask(task.task)?.deliver(task, this);
+    return this.options.kinds.ofTask(task.task)?.deliver(task, this);
   }
 
   // --- what a kind of event sees ---------------------------------------------------------------------------------------
 
   get position(): Position {
-    return this.parts.watermark.position;
+    return this.options.watermark.position;
   }
 
   hasUser(userId: UserId): boolean {
-    return this.parts.registry.firstOfUser(userId) !== undefined;
+    return this.options.registry.firstOfUser(userId) !== undefined;
   }
 
   hasSession(sessionId: SessionId): boolean {
-    return this.parts.registry.firstOfSession(sessionId) !== undefined;
+    return this.options.registry.firstOfSession(sessionId) !== undefined;
   }
 
   toUser(userId: UserId, frames: readonly Frame[]): void {
-    for (let tab = this.parts.registry.firstOfUser(userId); tab; tab = tab.nextOfUser) this.to(tab, frames);
+    for (let tab = this.options.registry.firstOfUser(userId); tab; tab = tab.nextOfUser) this.to(tab, frames);
   }
 
   toSession(sessionId: SessionId, frames: readonly Frame[]): void {
-    for (let tab = this.parts.registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) {
+    for (let tab = this.options.registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) {
       this.to(tab, frames);
     }
   }
 
   toAll(frame: Frame): void {
-    const { registry, outlet } = this.parts;
+    const { registry, writer } = this.options;
     const { all } = registry;
-    for (let i = 0; i < all.length; i += 1) outlet.put(all[i]!, frame);
+    for (let i = 0; i < all.length; i += 1) writer.put(all[i]!, frame);
   }
 
   to(tab: Tab, frames: readonly Frame[]): void {
     if (this.isMuted) return;
-    for (const frame of frames) this.parts.outlet.put(tab, frame);
+    for (const frame of frames) this.options.writer.put(tab, frame);
   }
 
   get hasViewers(): boolean {
-    return this.parts.viewers.size > 0;
+    return this.options.viewers.size > 0;
   }
 
   *viewersOf(historyId: HistoryId): Iterable<Tab> {
-    const viewers = this.parts.viewers.get(historyId);
+    const viewers = this.options.viewers.get(historyId);
     if (viewers === undefined) return;
-    const { registry } = this.parts;
+    const { registry } = this.options;
     for (const userId of viewers.users) {
       for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) yield tab;
     }
@@ -101,7 +101,7 @@ export class Dispatcher implements OpenStreams {
    * not in the tab's catch-up.
    */
   subscribe(viewer: Viewer, historyId: HistoryId): readonly Tab[] {
-    const { viewers, recent, overlapMicros } = this.parts;
+    const { viewers, recent, overlapMicros } = this.options;
     const holder = this.holderOf(viewer);
     if (holder === undefined || !viewers.subscribe(holder, historyId)) return [];
     const delivered = recent.lastDelivery(historyId) ?? 0;
@@ -114,7 +114,7 @@ export class Dispatcher implements OpenStreams {
 
   unsubscribe(viewer: Viewer, historyId: HistoryId): void {
     const holder = this.holderOf(viewer);
-    if (holder !== undefined) this.parts.viewers.unsubscribe(holder, historyId);
+    if (holder !== undefined) this.options.viewers.unsubscribe(holder, historyId);
   }
 
   /** A signed-in browser names its user and its session: the user covers both. Undefined when neither has a tab here. */
@@ -125,7 +125,7 @@ export class Dispatcher implements OpenStreams {
   }
 
   private tabsOf(holder: Exclude<ViewerHolder, { tab: Tab }>): Tab[] {
-    const { registry } = this.parts;
+    const { registry } = this.options;
     const byUser = 'userId' in holder;
     const tabs: Tab[] = [];
     let tab = byUser ? registry.firstOfUser(holder.userId) : registry.firstOfSession(holder.sessionId);
@@ -134,14 +134,14 @@ export class Dispatcher implements OpenStreams {
   }
 
   recordingTime(updateTime?: Micros): Cursor {
-    return this.parts.watermark.latestFor(updateTime);
+    return this.options.watermark.latestFor(updateTime);
   }
 
   rememberUser(userId: UserId, subject: Subject, at: Cursor, updateTime: Micros): void {
-    this.parts.recent.recordUser(userId, subject, at, updateTime);
+    this.options.recent.recordUser(userId, subject, at, updateTime);
   }
 
   rememberSession(sessionId: SessionId, subject: Subject, at: Cursor, updateTime: Micros): void {
-    this.parts.recent.recordSession(sessionId, subject, at, updateTime);
+    this.options.recent.recordSession(sessionId, subject, at, updateTime);
   }
 }

@@ -8,7 +8,7 @@ import type { Tab } from './tab.js';
 
 const GRACE_SECONDS = 5;
 
-export class Endings {
+export class ClosingTabs {
   /** Second of the manager's wheel at which each was ended; the oldest first. */
   private readonly endedAt = new Map<Writable, number>();
 

@@ -56,7 +56,7 @@ export class PermissionCheck {
   private completeSince: number;
 
   constructor(
-    private readonly parts: {
+    private readonly options: {
       registry: TabRegistry;
       viewers: ViewerRegistry;
       source: PermissionSource;
@@ -65,17 +65,17 @@ export class PermissionCheck {
       clock: Pick<Clock, 'monotonic'>;
     },
   ) {
-    this.begunAt = this.completeSince = parts.clock.monotonic();
+    this.begunAt = this.completeSince = options.clock.monotonic();
   }
 
   /** Whether permissions could not be looked at for so long that nothing personal may be told any more. */
   get isOverdue(): boolean {
-    return this.parts.clock.monotonic() - this.completeSince > LONGEST_UNCHECKED_MS;
+    return this.options.clock.monotonic() - this.completeSince > LONGEST_UNCHECKED_MS;
   }
 
   /** Looks at these at once. */
   look({ sessionId, historyId }: PermissionConcern): void {
-    const { registry, viewers, source } = this.parts;
+    const { registry, viewers, source } = this.options;
     if (sessionId !== undefined) {
       source.forgetSession?.(sessionId);
       if (registry.firstOfSession(sessionId)) this.urgentSessions.add(sessionId);
@@ -95,7 +95,7 @@ export class PermissionCheck {
 
   /** Never rejects. What cannot be looked at now is left to the round, which goes on until it can. */
   private async checkUrgent(): Promise<void> {
-    const { registry, logger } = this.parts;
+    const { registry, logger } = this.options;
     const sessions = [...this.urgentSessions];
     const histories = new Set(this.urgentHistories);
     this.urgentSessions.clear();
@@ -113,11 +113,11 @@ export class PermissionCheck {
   /** Begins a round that so many steps complete; one that is still under way goes on instead, unless one step is to do all. */
   begin(steps: number): void {
     if (this.next > 0 && (steps > 1 || this.running)) return;
-    this.next = this.parts.registry.all.length;
+    this.next = this.options.registry.all.length;
     this.unchecked = [];
     this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
     this.viewersDue = true;
-    this.begunAt = this.parts.clock.monotonic();
+    this.begunAt = this.options.clock.monotonic();
   }
 
   /**
@@ -136,7 +136,7 @@ export class PermissionCheck {
     }
     if (this.next === 0 && this.unchecked.length === 0 && !this.viewersDue) this.completeSince = this.begunAt;
     if (failures.length > 0 && !this.failing) {
-      this.parts.logger.warn(
+      this.options.logger.warn(
         { err: failures[0] },
         'permissions of open streams cannot be checked; asking again each second',
       );
@@ -147,7 +147,7 @@ export class PermissionCheck {
 
   /** From the end down: the place of a tab that closes is taken by the last one, which has been looked at. */
   private takeStep(): Tab[] {
-    const { all } = this.parts.registry;
+    const { all } = this.options.registry;
     const end = Math.min(this.next, all.length);
     this.next = Math.max(0, end - this.stepSize);
     return all.slice(this.next, end);
@@ -162,7 +162,7 @@ export class PermissionCheck {
     const failures: unknown[] = [];
     for (const some of groups(tabs)) {
       try {
-        this.closeRevoked(some, await this.parts.source.revoked([...new Set(some.map(principalOf))]));
+        this.closeRevoked(some, await this.options.source.revoked([...new Set(some.map(principalOf))]));
       } catch (error) {
         failures.push(error);
         unchecked.push(...some);
@@ -172,7 +172,7 @@ export class PermissionCheck {
   }
 
   private closeRevoked(some: readonly Tab[], revoked: ReadonlySet<Principal>): void {
-    const { close, logger } = this.parts;
+    const { close, logger } = this.options;
     const closed = new Map<Principal, number>();
     for (const tab of some) {
       if (!revoked.has(tab.principal)) continue;
@@ -189,7 +189,7 @@ export class PermissionCheck {
    * @returns why some could not be looked at
    */
   private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<unknown[]> {
-    const { viewers, source } = this.parts;
+    const { viewers, source } = this.options;
     const failures: unknown[] = [];
     for (const some of inPortions(this.viewingCallers(only))) {
       try {
@@ -207,7 +207,7 @@ export class PermissionCheck {
 
   /** Once per caller, however many tabs it holds: anonymous ones, for example, are all the same caller. */
   private viewingCallers(only: ReadonlySet<HistoryId> | undefined): ViewingCaller[] {
-    const { registry, viewers } = this.parts;
+    const { registry, viewers } = this.options;
     if (viewers.size === 0 || only?.size === 0) return [];
     const due = (holder: ViewerHolder): HistoryId[] =>
       only === undefined ? [...viewers.of(holder)] : [...viewers.of(holder)].filter((id) => only.has(id));

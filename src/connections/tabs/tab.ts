@@ -1,6 +1,6 @@
 /**
  * One open stream. A tab is small, because there are many: no closure, no timer, no set of its own. What waits is in an
- * `Outbox` that exists only while something has to wait.
+ * `PendingQueue` that exists only while something has to wait.
  *
  * ```
  *   catching_up ──catch-up written──► live ──socket full──► blocked ──drain──► live
@@ -13,7 +13,7 @@ import type { Writable } from 'node:stream';
 import type { Cursor, Principal } from '../../core/events.js';
 import type { Batch, Position } from '../../events/frame.js';
 import type { SocketHandle } from '../../node-internals/direct-writes.js';
-import type { Outbox } from '../writing/pending-queue.js';
+import type { PendingQueue } from '../writing/pending-queue.js';
 
 export type TabState = 'catching_up' | 'live' | 'blocked' | 'lagging' | 'closed';
 
@@ -21,7 +21,7 @@ export class Tab {
   state: TabState = 'live';
   /** What arrived in this event-loop turn. */
   pending: Batch | undefined = undefined;
-  outbox: Outbox | undefined = undefined;
+  queue: PendingQueue | undefined = undefined;
   /** Of the socket, where it is written to past its stream (`node-internals/direct-writes.ts`). */
   handle: SocketHandle | undefined = undefined;
   /** Second (of the manager's wheel) of the last write to a socket that had taken everything before it. */

@@ -10,14 +10,14 @@ import type { Tab } from './tab.js';
  */
 const LOOKS_PER_TURN = 100;
 
-export interface WheelActions {
+export interface TimerWheelActions {
   /** Silent for a whole interval. */
   keepalive(tab: Tab): void;
   /** Took nothing for the whole write timeout. */
   stalled(tab: Tab): void;
 }
 
-export class Wheel {
+export class TimerWheel {
   /** Seconds since the start of the wheel. */
   second = 0;
   private readonly slots: Tab[][];
@@ -27,7 +27,7 @@ export class Wheel {
   constructor(
     private readonly keepaliveSeconds: number,
     private readonly writeTimeoutSeconds: number,
-    private readonly actions: WheelActions,
+    private readonly actions: TimerWheelActions,
   ) {
     this.slots = Array.from({ length: keepaliveSeconds + 1 }, () => []);
   }

@@ -12,7 +12,7 @@ interface Merged {
   readonly waiting: unknown;
 }
 
-export class Outbox {
+export class PendingQueue {
   private readonly entries: (Frame | Merged)[] = [];
   private merged: Merged[] = [];
 

@@ -9,17 +9,17 @@ import type { Batch, Frame } from '../../events/frame.js';
 import type { CreateDirectWrites, DirectWrites } from '../../node-internals/direct-writes.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 import type { Tab } from '../tabs/tab.js';
-import { Outbox } from './pending-queue.js';
+import { PendingQueue } from './pending-queue.js';
 
-export interface OutletCounts {
+export interface TabWriterCounts {
   queued: number;
   written: number;
   merged: number;
   dropped: number;
 }
 
-export class Outlet {
-  readonly counts: OutletCounts = { queued: 0, written: 0, merged: 0, dropped: 0 };
+export class TabWriter {
+  readonly counts: TabWriterCounts = { queued: 0, written: 0, merged: 0, dropped: 0 };
   /** Second of the manager's wheel; set by the manager. */
   second = 0;
   private dirty: Tab[] = [];
@@ -73,8 +73,8 @@ export class Outlet {
       }
       case 'blocked':
       case 'catching_up': {
-        tab.outbox ??= new Outbox();
-        const result = tab.outbox.push(frame, this.queueSize);
+        tab.queue ??= new PendingQueue();
+        const result = tab.queue.push(frame, this.queueSize);
         if (result === 'merged') this.counts.merged += 1;
         else if (result === 'overflow') this.overflow(tab);
         return;
@@ -140,17 +140,17 @@ export class Outlet {
   /** The socket took everything: what waited goes out. */
   drained(tab: Tab): void {
     if (tab.state === 'blocked') {
-      const outbox = tab.outbox;
-      tab.outbox = undefined;
-      this.writeAll(tab, outbox?.frames() ?? []);
+      const queue = tab.queue;
+      tab.queue = undefined;
+      this.writeAll(tab, queue?.frames() ?? []);
     } else if (tab.state === 'lagging') {
       this.onResumable(tab);
     }
   }
 
   private overflow(tab: Tab): void {
-    this.drop((tab.outbox?.size ?? 0) + 1);
-    tab.outbox = undefined;
+    this.drop((tab.queue?.size ?? 0) + 1);
+    tab.queue = undefined;
     tab.state = 'lagging';
   }
 

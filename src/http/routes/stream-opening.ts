@@ -23,7 +23,7 @@ const HEAD = `HTTP/1.1 200 OK\r\n${Object.entries(STREAM_HEADERS)
 const TAB = Symbol('tab');
 type Output = (Socket | ServerResponse) & { [TAB]?: Tab };
 
-export class StreamOpening {
+export class StreamOpener {
   private date = '';
   private dateSecond = 0;
   // One set of listeners for all tabs.

@@ -17,7 +17,7 @@ import type { App } from '../app.js';
 import type { Addresses, Arrival } from '../auth/addresses.js';
 import type { Authenticator } from '../auth/authentication.js';
 import { toErrorReply } from '../errors.js';
-import { STREAM_HEADERS, type StreamOpening } from './stream-opening.js';
+import { STREAM_HEADERS, type StreamOpener } from './stream-opening.js';
 
 const STREAM_PATH = '/api/events/stream';
 /** A caller that cannot be served now asks again after so long. */
@@ -29,7 +29,7 @@ export interface StreamDeps {
   authenticator: Pick<Authenticator, 'tryCached' | 'authenticate'>;
   accounts: Pick<Accounts, 'accessibleHistories'>;
   decodeId: (text: string) => HistoryId | undefined;
-  opening: StreamOpening;
+  opening: StreamOpener;
   addresses: Addresses;
 }
 

@@ -7,7 +7,7 @@ import { noMetrics } from '../../../telemetry/metrics.js';
 import { startSoon } from '../../processes/start-soon.js';
 import { createBus, createDatabase } from '../../wiring/infrastructure.js';
 import { installationOf } from '../../wiring/installation.js';
-import { type AdminOptions, surroundings } from '../admin.js';
+import { type AdminOptions, runtime } from '../admin.js';
 import { clockFinding, listenFinding, PATIENCE_MS, schemaFinding, triggerFinding } from './database.js';
 import { electionFinding } from './election.js';
 import { type Finding, note, ok, problem } from './finding.js';
@@ -33,7 +33,7 @@ export async function doctor(
   };
 
   await check('settings', async () => settingsFinding(config, settingsFile));
-  const db = await createDatabase(config.database, surroundings(quiet));
+  const db = await createDatabase(config.database, runtime(quiet));
   try {
     const reached = await check('database', async () => {
       if (config.database.kind === 'sqlite' && !existsSync(config.database.file)) {
@@ -61,7 +61,7 @@ export async function doctor(
   async function brokerFinding({ bus: { kind, display }, serverName }: Config): Promise<Finding> {
     if (kind === 'in-process') return ok('none; the bus lives inside the one process');
     const name = `${serverName}.doctor.${process.pid}`;
-    const bus = await createBus(config, name, new CountingMetrics(noMetrics), surroundings(quiet));
+    const bus = await createBus(config, name, new CountingMetrics(noMetrics), runtime(quiet));
     await startSoon(bus, 'BUS_UNAVAILABLE', PATIENCE_MS);
     await bus.stop();
     return ok(display);
