@@ -105,7 +105,7 @@ function newWorker(): ConnectionManager {
         const valid = await authenticator.recheck(principals);
         return new Set(principals.filter((principal) => !valid.has(principal)));
       },
-      accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+      accessible: (questions) => accounts.accessibleToEach(questions),
     },
     subscribed: () => bus.subscribed,
     encodeId,
@@ -230,12 +230,12 @@ class Scenario {
   /** Section 1.2 of the contract, and who is told of a history as its owner. */
   private maySee({ userId, sessionId }: Principal, history: History): boolean {
     if (history.open) return true;
-    if (userId !== undefined) return history.owner === userId || history.sharedWith.has(userId);
     const session = this.sessions.find(({ id }) => id === sessionId);
-    if (!session?.valid) return false;
-    // Of an anonymous session that has signed in: its stream is the user's until the next check ends it.
-    if (session.userId !== undefined) return history.owner === session.userId;
-    return history.owner === undefined && history.session === sessionId;
+    // An anonymous session that has signed in is the user's; the next check ends the stream that is still called anonymous.
+    const holder = userId ?? session?.userId;
+    if (holder !== undefined) return history.owner === holder || history.sharedWith.has(holder);
+    // Whether it is valid still is the check's business: until then it is remembered.
+    return session !== undefined && history.owner === undefined && history.session === sessionId;
   }
 
   private isValid({ credential, userId }: Principal): boolean {
@@ -249,6 +249,17 @@ class Scenario {
 
   private visible(principal: Principal): Set<number> {
     return new Set(this.histories.filter((it) => this.maySee(principal, it)).map(({ id }) => id));
+  }
+
+  /** What a user or session looks at, all its tabs look at: a new one has the others' past until the next check. */
+  private inherited(principal: Principal): Set<number> {
+    const { userId, sessionId } = principal;
+    const others = this.listeners.filter(
+      ({ principal: other }) =>
+        (userId !== undefined && other.userId === userId) ||
+        (sessionId !== undefined && other.sessionId === sessionId),
+    );
+    return new Set([...this.visible(principal), ...others.flatMap(({ allowed }) => [...allowed])]);
   }
 
   private async judge(): Promise<void> {
@@ -311,7 +322,7 @@ class Scenario {
       tab: undefined as unknown as Tab,
       heard: '',
       read: 0,
-      allowed: this.visible(principal),
+      allowed: this.inherited(principal),
       closed: false,
     };
     const out = new Writable({

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DEMO, Installation, type RunningWorker } from '../support/installation.js';
 import { type RawConnection, rawConnection } from '../support/raw-http.js';
 import { SseClient } from '../support/sse-client.js';
@@ -185,18 +185,18 @@ describe('a history that the stream asks for by history_id', () => {
 });
 
 describe('too many', () => {
-  /** A worker beside the shared one: on a database of its own. */
-  const startSmall = async (sse: Record<string, unknown>) => {
-    const there = Installation.embedded();
-    onTestFinished(() => there.close());
-    return { there, url: (await there.worker({ sse })).url };
-  };
+  // One process serves a SQLite file, so that a worker with other limits has one of its own.
+  let other: Installation;
+  beforeEach(() => {
+    other = Installation.embedded();
+  });
+  afterEach(() => other.close());
 
   it('streams on one worker: 503 with Retry-After, whoever asks', async () => {
-    const { there, url } = await startSmall({ max_connections: 2 });
-    await there.stream(url);
-    await there.stream(url, '');
-    const refused = await SseClient.open(`${url}/api/events/stream`);
+    const small = await other.worker({ sse: { max_connections: 2 } });
+    await other.stream(small.url);
+    await other.stream(small.url, '');
+    const refused = await SseClient.open(`${small.url}/api/events/stream`);
     await refused.ended();
     expect(refused.status).toBe(503);
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
@@ -212,16 +212,16 @@ describe('too many', () => {
   });
 
   it('streams of one user: 429 with Retry-After, for that user only', async () => {
-    const { there, url } = await startSmall({ max_connections_per_user: 2 });
-    const streams = [await there.stream(url), await there.stream(url)];
-    const refused = await SseClient.open(`${url}${path}`);
+    const small = await other.worker({ sse: { max_connections_per_user: 2 } });
+    const streams = [await other.stream(small.url), await other.stream(small.url)];
+    const refused = await SseClient.open(`${small.url}${path}`);
     await refused.ended();
     expect(refused.status).toBe(429);
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
     expect(JSON.parse(refused.body)).toMatchObject({ err_code: 429001 });
-    await there.stream(url, 'key=demo-bob');
-    await there.stream(url, '');
+    await other.stream(small.url, 'key=demo-bob');
+    await other.stream(small.url, '');
     streams[0]!.close();
-    await expect.poll(async () => (await SseClient.open(`${url}${path}`)).status).toBe(200);
+    await expect.poll(async () => (await SseClient.open(`${small.url}${path}`)).status).toBe(200);
   });
 });
