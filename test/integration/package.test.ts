@@ -56,10 +56,10 @@ describe('the package', () => {
         'dist/cli.js',
         'dist/sse-monitor.js',
         'dist/web/index.html',
-        'dist/client/lightcone-client.js',
-        'dist/client/lightcone-client.d.ts',
+        'dist/client/lightcone.js',
+        'dist/client/worker.js',
         'nginx/location.conf',
-        'docs/deployment.md',
+        'docs/production.md',
       ]),
     );
   });
