@@ -1,6 +1,6 @@
 /** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
 import { Command } from 'commander';
-import type { UserAction } from '../app/admin.js';
+import type { UserAction } from '../app/commands/admin.js';
 import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
 
 const print = (line: string): void => {
@@ -12,7 +12,7 @@ export function createMigrateCommand(): Command {
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
-      const { migrateDatabase } = await import('../app/admin.js');
+      const { migrateDatabase } = await import('../app/commands/admin.js');
       await migrateDatabase(config, { logger, print });
     });
 }
@@ -24,14 +24,14 @@ export function createUserCommand(): Command {
     .option('--admin', 'make the user an administrator')
     .action(async (email: string, options: { admin?: true }) => {
       const { config, logger } = await prepare(add, { quiet: true });
-      const { addAccount } = await import('../app/admin.js');
+      const { addAccount } = await import('../app/commands/admin.js');
       await addAccount(config, { email, admin: options.admin === true }, { logger, print });
     });
   const list = withConfigFlag(user.command('list'))
     .description('List users, administrators, and how old their API keys are')
     .action(async () => {
       const { config, logger } = await prepare(list, { quiet: true });
-      const { listAccounts } = await import('../app/admin.js');
+      const { listAccounts } = await import('../app/commands/admin.js');
       await listAccounts(config, { logger, print });
     });
   const actions = {
@@ -44,7 +44,7 @@ export function createUserCommand(): Command {
       .description(description)
       .action(async (email: string) => {
         const { config, logger } = await prepare(command, { quiet: true });
-        const { changeAccount } = await import('../app/admin.js');
+        const { changeAccount } = await import('../app/commands/admin.js');
         await changeAccount(config, action as UserAction, email, { logger, print });
       });
   }
@@ -69,7 +69,7 @@ export function createNotifyCommand(): Command {
           command.error('error: say who gets it: either --broadcast or --user EMAIL');
         }
         const { config, logger } = await prepare(command, { quiet: true });
-        const { notify } = await import('../app/notify.js');
+        const { notify } = await import('../app/commands/notify.js');
         await notify(config, { email: options.user, subject, message }, { logger, print });
       },
     );
@@ -80,7 +80,7 @@ export function createDoctorCommand(): Command {
     .description('Check settings, database, broker, election and clocks; one line each')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
-      const { doctor } = await import('../app/doctor/doctor.js');
+      const { doctor } = await import('../app/commands/doctor/doctor.js');
       const file = settingsFile(command);
       if (!(await doctor(config, file, { logger, print }))) process.exitCode = 1;
     });

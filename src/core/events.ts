@@ -22,9 +22,9 @@
  * **gap**           a stretch of time in which a hop may have missed something; it is repaired by reading *changes since T*.
  * **catch-up**      the same for one tab, from its Last-Event-ID.
  */
-import type { Micros } from './time.js';
+import type { Micros } from '../lib/time.js';
 
-export type { Micros } from './time.js';
+export type { Micros } from '../lib/time.js';
 
 /** A position in the log, by the database's clock. */
 export type Cursor = Micros;

@@ -8,7 +8,7 @@
  *   is encoded but what goes out.
  */
 import type { Cursor } from '../core/events.js';
-import { formatIso } from '../core/time.js';
+import { formatIso } from '../lib/time.js';
 
 /** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
 export class Position {

@@ -7,10 +7,10 @@ import type {
   SessionId,
   UserId,
 } from '../core/events.js';
-import { toTasks } from '../core/tasks.js';
-import { formatIso } from '../core/time.js';
+import { toTasks } from '../core/history-tasks.js';
 import type { ChangeLog, OwnerScope } from '../database/port.js';
-import { absent, FieldError, idMap, isRecord, moment, optionalEventId } from './fields.js';
+import { formatIso } from '../lib/time.js';
+import { FieldError, idMap, isAbsent, isRecord, moment, optionalEventId } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
 import {
   type EventKind,
@@ -46,7 +46,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
     // Nearly all that a worker reads, and mostly for others' users: optional fields are set, because a spread costs more.
     read(kwargs) {
       const { user_updates, session_updates, update_time } = kwargs;
-      if (absent(user_updates) && absent(session_updates)) {
+      if (isAbsent(user_updates) && isAbsent(session_updates)) {
         throw new FieldError('user_updates and session_updates are both missing');
       }
       const task: HistoryUpdateTask = {
@@ -54,7 +54,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
         userUpdates: idMap('user_updates', user_updates),
         sessionUpdates: idMap('session_updates', session_updates),
       };
-      if (!absent(update_time)) task.updateTime = moment('update_time', update_time);
+      if (!isAbsent(update_time)) task.updateTime = moment('update_time', update_time);
       return optionalEventId(task, kwargs);
     },
     write({ userUpdates, sessionUpdates, eventId, updateTime }) {
@@ -212,7 +212,7 @@ export function writeHistoryUpdate({ ids, updateTime }: HistoryUpdate): string {
 export function readHistoryUpdate(data: string): HistoryUpdate {
   const value: unknown = JSON.parse(data);
   if (!isRecord(value) || !Array.isArray(value.history_ids)) throw new FieldError('history_ids is missing');
-  const updateTime = absent(value.update_time) ? undefined : moment('update_time', value.update_time);
+  const updateTime = isAbsent(value.update_time) ? undefined : moment('update_time', value.update_time);
   return { ids: value.history_ids, updateTime };
 }
 

@@ -1,11 +1,12 @@
 /** The rules of histories. Changes are told by the audit triggers; nothing here publishes. */
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, UserId } from '../../core/events.js';
-import { type Micros, parseSql } from '../../core/time.js';
 import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
+import { type Micros, parseSql } from '../../lib/time.js';
+import type { OutboxWriter } from '../../outbox/writer.js';
 import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
-import type { Announcer } from '../outbox/announcer.js';
+import type { NotificationManager } from '../notifications/manager.js';
 import type { HistoryAccess } from './access.js';
 import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
 import * as repository from './repository.js';
@@ -32,7 +33,9 @@ export class HistoryManager {
   constructor(
     private readonly db: Database,
     private readonly access: HistoryAccess,
-    private readonly announcer: Announcer,
+    private readonly outboxWriter: OutboxWriter,
+    /** Tells users of what is shared with them from now on; undefined where notifications are off. */
+    private readonly notifications?: Pick<NotificationManager, 'tellShared'>,
   ) {}
 
   /** The caller's own, newest first; none for a caller without user and session. */
@@ -74,10 +77,10 @@ export class HistoryManager {
       const complete = completed(change, before);
       await repository.update(tx, id, columnValues(complete, CHANGEABLE));
       isNarrowed = complete.importable === false || complete.published === false;
-      if (isNarrowed) await this.announcer.add(tx, { kind: 'permissions', historyId: id });
+      if (isNarrowed) await this.outboxWriter.add(tx, { kind: 'permissions', historyId: id });
       return (await repository.find(tx, id))!;
     });
-    if (isNarrowed) this.announcer.wake();
+    if (isNarrowed) this.outboxWriter.wake();
     return row;
   }
 
@@ -107,7 +110,8 @@ export class HistoryManager {
   async share(caller: Principal, id: HistoryId, whom: readonly (UserId | string)[]): Promise<Sharing> {
     requireUser(caller);
     const sharing = await this.db.transaction(async (tx) => {
-      await this.access.writable(tx, caller, id);
+      const before = await this.access.writable(tx, caller, id);
+      const had = new Set((await repository.sharedWith(tx, id)).map((user) => user.id));
       const emails = whom.filter((one) => typeof one === 'string').map((email) => email.toLowerCase());
       const known = await repository.usersByEmail(tx, emails);
       const unknown = emails.filter((email) => !known.has(email));
@@ -123,14 +127,35 @@ export class HistoryManager {
           'user_ids names users that do not exist; nothing was shared',
         );
       }
-      // The audit row tells the owner's other tabs.
-      await repository.update(tx, id, []);
+      // A link to it needs a slug. The audit row tells the owner's other tabs.
+      const slug = before.slug || users.length === 0 ? [] : [['slug', slugOf(before.name ?? '')] as const];
+      await repository.update(tx, id, slug);
       // Somebody it was shared with may look at it.
-      await this.announcer.add(tx, { kind: 'permissions', historyId: id });
-      return { row: (await repository.find(tx, id))!, users };
+      await this.outboxWriter.add(tx, { kind: 'permissions', historyId: id });
+      const row = (await repository.find(tx, id))!;
+      await this.#tellShared(
+        tx,
+        row,
+        [...ids].filter((userId) => !had.has(userId) && userId !== row.user_id),
+      );
+      return { row, users };
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return sharing;
+  }
+
+  async #tellShared(tx: Sql, row: HistoryRow, userIds: readonly UserId[]): Promise<void> {
+    if (!this.notifications || userIds.length === 0) return;
+    await this.notifications.tellShared(
+      tx,
+      {
+        item_type: 'history',
+        item_name: row.name ?? UNNAMED,
+        owner_name: row.username ?? '',
+        slug: usernameAndSlug(row) ?? '',
+      },
+      userIds,
+    );
   }
 }
 
@@ -149,6 +174,10 @@ function completed(change: HistoryChange, before: HistoryRow): HistoryChange & {
   if (change.purged) result.deleted = true;
   return result;
 }
+
+/** Never the e-mail address: others see this. */
+export const usernameAndSlug = ({ username, slug }: HistoryRow): string | null =>
+  slug === null || username === null ? null : `u/${username}/h/${slug}`;
 
 const slugOf = (name: string): string =>
   name

@@ -1,13 +1,13 @@
 /** The rules of notifications: who gets them, when they are told, and when they are over. */
 import { LightconeError } from '../../core/errors.js';
 import type { UserId } from '../../core/events.js';
-import { formatIso, type Micros, parseSql, secondsToMicros } from '../../core/time.js';
+import { utcNow } from '../../database/dialect.js';
 import {
   type NotificationForm,
   type NotificationRow,
-  notificationForm,
+  serializeNotification,
+  serializeUserNotification,
   type UserNotificationForm,
-  userNotificationForm,
 } from '../../database/notification-forms.js';
 import {
   loadPreferences,
@@ -15,11 +15,23 @@ import {
   PREFERENCE_NAME,
 } from '../../database/notification-preferences.js';
 import type { Database, NotificationLog, Sql } from '../../database/port.js';
-import type { Announcer } from '../outbox/announcer.js';
+import { formatIso, type Micros, parseSql, secondsToMicros } from '../../lib/time.js';
+import type { OutboxWriter } from '../../outbox/writer.js';
 import * as repository from './repository.js';
 import { USER_CATEGORIES } from './schemas.js';
 
 const DEFAULT_LIFETIME = secondsToMicros(180 * 86_400);
+/** The source that Galaxy's own notifications of sharing have. */
+const SHARING = 'galaxy_sharing_system';
+
+/** What a `new_shared_item` says, as section 3.4 of the contract lists it. */
+export interface SharedItem {
+  item_type: 'history';
+  item_name: string;
+  owner_name: string;
+  /** The path under which the owner's item is found. */
+  slug: string;
+}
 
 export interface Draft {
   source: string;
@@ -47,7 +59,7 @@ export class NotificationManager {
   constructor(
     private readonly db: Database,
     private readonly log: Pick<NotificationLog, 'statuses'>,
-    private readonly announcer: Announcer,
+    private readonly outboxWriter: OutboxWriter,
     private readonly encodeId: (id: number) => string,
   ) {}
 
@@ -69,16 +81,23 @@ export class NotificationManager {
       let sent = 0;
       const notifications: NotificationForm[] = [];
       for (const row of rows) {
-        const made = await repository.insertNotification(tx, row);
-        const given = await repository.giveTo(tx, made, userIds);
-        if (given > 0) await this.#announce(tx, made, now);
+        const { made, given } = await this.#give(tx, row, userIds, now);
         sent += given;
-        notifications.push(notificationForm(made, this.encodeId));
+        notifications.push(serializeNotification(made, this.encodeId));
       }
       return { sent, notifications };
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return result;
+  }
+
+  /** Inside the transaction that shares it; the caller wakes the announcer after the commit. */
+  async tellShared(tx: Sql, item: SharedItem, userIds: readonly UserId[]): Promise<void> {
+    const [row] = await tx.all<{ now: string }>(`SELECT ${utcNow(tx.dialect)} AS now`);
+    const now = parseSql(row!.now);
+    const category = 'new_shared_item';
+    const content = { category, ...item };
+    await this.#give(tx, timed({ source: SHARING, variant: 'info', category, content }, now), userIds, now);
   }
 
   /** To everybody. @throws LightconeError PARAMETER_INVALID */
@@ -91,8 +110,8 @@ export class NotificationManager {
       await this.#announce(tx, inserted, now);
       return inserted;
     });
-    this.announcer.wake();
-    return notificationForm(made, this.encodeId);
+    this.outboxWriter.wake();
+    return serializeNotification(made, this.encodeId);
   }
 
   /** What has changed is told again, at the (perhaps new) time of its publication. @throws LightconeError NOT_FOUND, PARAMETER_INVALID */
@@ -103,7 +122,7 @@ export class NotificationManager {
       if (!before) throw notFound('broadcast');
       const publication = change.publicationTime ?? momentOf(before.publication_time) ?? now;
       const expiration = change.expirationTime ?? momentOf(before.expiration_time);
-      if (expiration !== undefined) refuseBackwards(publication, expiration);
+      if (expiration !== undefined) refuseOver(publication, expiration, now);
       await repository.updateBroadcast(tx, id, {
         ...change,
         ...(change.content && { content: { ...change.content, category: 'broadcast' } }),
@@ -111,31 +130,31 @@ export class NotificationManager {
       const after = await repository.findBroadcast(tx, id, true);
       await this.#announce(tx, after!, now);
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
   }
 
   async broadcasts(everything: boolean): Promise<NotificationForm[]> {
     const rows = await repository.listBroadcasts(this.db, everything);
-    return rows.map((row) => notificationForm(row, this.encodeId));
+    return rows.map((row) => serializeNotification(row, this.encodeId));
   }
 
   /** @throws LightconeError NOT_FOUND */
   async broadcastById(id: number, everything: boolean): Promise<NotificationForm> {
     const row = await repository.findBroadcast(this.db, id, everything);
     if (!row) throw notFound('broadcast');
-    return notificationForm(row, this.encodeId);
+    return serializeNotification(row, this.encodeId);
   }
 
   async list(userId: UserId, window: { limit: number; offset: number }): Promise<UserNotificationForm[]> {
     const rows = await repository.listOwn(this.db, userId, window);
-    return rows.map((row) => userNotificationForm(row, this.encodeId));
+    return rows.map((row) => serializeUserNotification(row, this.encodeId));
   }
 
   /** @throws LightconeError NOT_FOUND */
   async byId(userId: UserId, id: number): Promise<UserNotificationForm> {
     const row = await repository.findOwn(this.db, userId, id);
     if (!row) throw notFound('notification');
-    return userNotificationForm(row, this.encodeId);
+    return serializeUserNotification(row, this.encodeId);
   }
 
   /** The status object of section 4.3, as JSON text; for `undefined` broadcasts only. */
@@ -157,11 +176,11 @@ export class NotificationManager {
     const marked = await this.db.transaction(async (tx) => {
       const found = await repository.markOwn(tx, userId, ids, marks);
       if (found.length > 0) {
-        await this.announcer.add(tx, { kind: 'own_notifications', userId, ids: found });
+        await this.outboxWriter.add(tx, { kind: 'own_notifications', userId, ids: found });
       }
       return found;
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return marked.length;
   }
 
@@ -187,10 +206,23 @@ export class NotificationManager {
     return this.preferences(userId);
   }
 
+  /** @returns the notification, and to how many it was given */
+  async #give(
+    tx: Sql,
+    row: repository.NewNotification,
+    userIds: readonly UserId[],
+    now: Micros,
+  ): Promise<{ made: NotificationRow; given: number }> {
+    const made = await repository.insertNotification(tx, row);
+    const given = await repository.giveTo(tx, made, userIds);
+    if (given > 0) await this.#announce(tx, made, now);
+    return { made, given };
+  }
+
   /** One entry per notification: an edit that comes before its publication takes the place of what waits. */
   #announce(tx: Sql, row: NotificationRow, now: Micros): Promise<void> {
     const publication = momentOf(row.publication_time) ?? now;
-    return this.announcer.add(
+    return this.outboxWriter.add(
       tx,
       { kind: 'notification', id: row.id },
       { subject: `notification:${row.id}`, ...(publication > now && { due: publication }) },
@@ -224,15 +256,18 @@ export class NotificationManager {
 function timed(draft: Draft, now: Micros): repository.NewNotification {
   const publicationTime = draft.publicationTime ?? now;
   const expirationTime = draft.expirationTime ?? now + DEFAULT_LIFETIME;
-  refuseBackwards(publicationTime, expirationTime);
+  refuseOver(publicationTime, expirationTime, now);
   return { ...draft, publicationTime, expirationTime };
 }
 
-function refuseBackwards(publication: Micros, expiration: Micros): void {
-  if (expiration > publication) return;
+/** Nobody would see what is over before it begins, or is over now. */
+function refuseOver(publication: Micros, expiration: Micros, now: Micros): void {
+  if (expiration > publication && expiration > now) return;
   throw new LightconeError(
     'PARAMETER_INVALID',
-    `it would expire (${formatIso(expiration)}) before it is published (${formatIso(publication)}); give a later expiration_time`,
+    expiration > now
+      ? `it would expire (${formatIso(expiration)}) before it is published (${formatIso(publication)}); give a later expiration_time`
+      : `its expiration_time (${formatIso(expiration)}) has passed; give a later one`,
   );
 }
 
