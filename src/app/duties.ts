@@ -6,9 +6,11 @@ import { randomBytes } from 'node:crypto';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import type { Lifecycle } from '../core/lifecycle.js';
+import { MICROS_PER_SECOND } from '../core/time.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import { Roles } from '../election/roles.js';
 import type { Role } from '../election/tenure.js';
+import { MARGIN } from '../events/kind.js';
 import type { IdCodec } from '../http/id-codec.js';
 import {
   pruneAudit,
@@ -94,7 +96,7 @@ export class Duties implements Lifecycle {
   private chores(): Chore[] {
     const { config, database } = this.parts;
     const { auditPruneSeconds, expiredNotificationsSeconds } = config.housekeeping;
-    const keepSeconds = config.sse.recentWindowSeconds + config.sse.resumeOverlapSeconds;
+    const keepSeconds = config.sse.recentWindowSeconds + MARGIN / MICROS_PER_SECOND;
     const chores: Chore[] = [
       {
         name: 'audit rows',

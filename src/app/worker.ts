@@ -21,6 +21,7 @@ import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
 import type { Database } from '../database/port.js';
+import { SqlPositionStore } from '../database/position-store.js';
 import { EVENTS } from '../events/registry.js';
 import { Addresses } from '../http/addresses.js';
 import { type App, buildHttpApp } from '../http/app.js';
@@ -135,6 +136,7 @@ export class Worker implements Lifecycle {
     this.manager = new ConnectionManager({
       kinds: EVENTS,
       config: config.sse,
+      positions: new SqlPositionStore(this.database),
       ...logsOf(this.database),
       returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
       permissions: {

@@ -4,7 +4,7 @@
  */
 import { Backoff } from '../core/backoff.js';
 import { sleep } from '../core/lifecycle.js';
-import type { Sources } from '../events/kind.js';
+import { MARGIN, type Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import type { LeftOut } from '../telemetry/left-out.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -19,7 +19,6 @@ export interface GapRepairParts {
   dispatcher: Dispatcher;
   watermark: Watermark;
   databaseClock: DatabaseClock;
-  overlapMicros: number;
   leftOut: LeftOut;
   logger: Logger;
   metrics: Metrics;
@@ -87,10 +86,10 @@ export class GapRepair {
 
   /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
   private async deliver(missing: Set<EventRegistry['events'][number]>): Promise<number> {
-    const { sources, dispatcher, watermark, databaseClock, overlapMicros, leftOut } = this.parts;
+    const { sources, dispatcher, watermark, databaseClock, leftOut } = this.parts;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
-    const since = watermark.cursor - overlapMicros;
+    const since = { floor: watermark.cursor - MARGIN, position: watermark.position.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;

@@ -1,8 +1,8 @@
 /** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
 import { Batcher } from '../core/batcher.js';
 import type { Cursor } from '../core/events.js';
-import { formatIso, secondsToMicros } from '../core/time.js';
-import type { PermissionConcern, Sources } from '../events/kind.js';
+import { formatIso } from '../core/time.js';
+import { type Before, MARGIN, type PermissionConcern, type Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import { LeftOut } from '../telemetry/left-out.js';
 import { OncePerInterval } from '../telemetry/once-per-interval.js';
@@ -12,6 +12,7 @@ import { Dispatcher } from './dispatcher.js';
 import { GapRepair } from './gap-repair.js';
 import type { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
+import type { Positions } from './positions.js';
 import type { RecentLog } from './recent-log.js';
 import type { TabRegistry } from './registry.js';
 import { Resume } from './resume.js';
@@ -48,12 +49,18 @@ export function createLive(
     viewers,
     outlet,
     recent,
-  }: { registry: TabRegistry; viewers: ViewerRegistry; outlet: Outlet; recent: RecentLog },
+    positions,
+  }: {
+    registry: TabRegistry;
+    viewers: ViewerRegistry;
+    outlet: Outlet;
+    recent: RecentLog;
+    positions: Positions;
+  },
   /** The database clock. */
   now: Cursor,
   recheck: (concern: PermissionConcern) => void,
 ): Live {
-  const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
   const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
   databaseClock.onStepBack((to, from) => {
     logger.warn(
@@ -64,8 +71,9 @@ export function createLive(
   const watermark = new Watermark(
     clock,
     databaseClock,
-    now - overlapMicros,
+    now - MARGIN,
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
+    positions.at(now - MARGIN) ?? undefined,
   );
   const dispatcher = new Dispatcher({
     kinds,
@@ -74,7 +82,6 @@ export function createLive(
     recent,
     watermark,
     outlet,
-    overlapMicros,
     encodeId,
     decodeId,
     recheck,
@@ -102,7 +109,7 @@ export function createLive(
         changeLog: returning.changeLog,
         recent,
         statuses,
-        overlapMicros,
+        positions,
         now: () => databaseClock.now(),
         leftOut,
         metrics,
@@ -120,7 +127,6 @@ export function createLive(
       dispatcher,
       watermark,
       databaseClock,
-      overlapMicros,
       leftOut,
       logger,
       metrics,
@@ -139,17 +145,17 @@ export async function preload(
   sources: Sources,
   leftOut: LeftOut,
   recent: RecentLog,
-  since: Cursor,
-  now: Cursor,
+  before: Before,
 ): Promise<void> {
   const read = await Promise.all(
     kinds.events.map(({ event, preload }) =>
-      preload === 'never' ? [] : leftOut.unlessBroken(event, preload(sources, since, now), []),
+      preload === 'never' ? [] : leftOut.unlessBroken(event, preload(sources, before), []),
     ),
   );
   for (const { owner, subject, at, updateTime } of read.flat().sort((a, b) => a.at - b.at)) {
     if (owner.userId !== undefined) recent.recordUser(owner.userId, subject, at, updateTime);
     if (owner.sessionId !== undefined) recent.recordSession(owner.sessionId, subject, at, updateTime);
   }
-  recent.startCovering(since);
+  // What became visible before the first step is not in the answer.
+  recent.startCovering(Math.max(before.floor, before.steps[0]?.moment ?? 0));
 }

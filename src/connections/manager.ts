@@ -20,6 +20,7 @@ import { createLive, type Live, preload } from './live.js';
 import { Outlet } from './outlet.js';
 import type { ManagerParts } from './parts.js';
 import { PermissionCheck } from './permissions.js';
+import { Positions } from './positions.js';
 import { RecentLog } from './recent-log.js';
 import { TabRegistry } from './registry.js';
 import { Tab } from './tab.js';
@@ -52,6 +53,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly outlet: Outlet;
   readonly recent: RecentLog;
+  readonly positions = new Positions();
   readonly admission: Admission;
   private readonly wheel: Wheel;
   private readonly endings = new Endings();
@@ -117,21 +119,21 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    */
   async start(signal?: AbortSignal): Promise<void> {
     if (this.live) return;
-    const { kinds, changeLog, notifications, config, logger } = this.parts;
+    const { kinds, changeLog, positions, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
     while (!this.preloaded) {
       try {
+        const stored = await positions.entries(await changeLog.identify());
         const now = await changeLog.now();
+        if (this.live === undefined) this.positions.begin(stored);
         this.live ??= createLive(this.parts, this, now, (concern) => this.permissionCheck.look(concern));
         this.early = [];
-        await preload(
-          kinds,
-          { changeLog, notifications },
-          this.live.leftOut,
-          this.recent,
-          now - secondsToMicros(config.recentWindowSeconds),
+        const floor = now - secondsToMicros(config.recentWindowSeconds);
+        await preload(kinds, { changeLog, notifications }, this.live.leftOut, this.recent, {
+          floor,
           now,
-        );
+          steps: this.positions.steps(floor, now),
+        });
         this.preloaded = true;
         // Now, and not as they came: the recent log is kept in the order of time.
         for (const task of this.early) this.onTask(task);
@@ -157,8 +159,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (changedAt !== undefined) this.measureDelivery(changedAt);
   }
 
-  onTick({ leader, until }: Tick): void {
-    if (this.live?.watermark.advance(until) !== false) return;
+  onTick({ leader, until, position }: Tick): void {
+    if (this.live?.watermark.advance(until, position) !== false) {
+      if (position !== undefined) this.positions.add(until, position);
+      return;
+    }
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
     this.complain.warn(
       { leader, until: formatIso(until), databaseClock: formatIso(this.live.watermark.estimateNow()) },

@@ -9,11 +9,16 @@
  */
 import type { Cursor } from '../core/events.js';
 import { formatIso } from '../core/time.js';
+import type { LogPosition } from '../database/port.js';
 
 /** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
 export class Position {
   readonly text: string;
-  constructor(readonly cursor: Cursor) {
+  constructor(
+    readonly cursor: Cursor,
+    /** In the log: all that is visible there has been sent. Undefined where no tick tells. */
+    readonly log: LogPosition | undefined = undefined,
+  ) {
     this.text = formatIso(cursor);
   }
 }

@@ -193,7 +193,7 @@ export class Term implements HintListener {
 
   /** However long publishing takes, each second says what is confirmed by then. */
   private async tick(andStore: boolean): Promise<void> {
-    const { bus, leaderName, logger, metrics, clock } = this.parts;
+    const { bus, positions, leaderName, logger, metrics, clock } = this.parts;
     try {
       const confirmed = this.moveConfirmed();
       if (confirmed === undefined || this.over.signal.aborted) return;
@@ -205,7 +205,7 @@ export class Term implements HintListener {
         leader: leaderName,
         sequence: this.sequence,
         until: confirmed.moment,
-        position: this.stored.position,
+        ...(positions.keeps && { position: this.stored.position }),
       });
       this.confirmedAt = clock.monotonic();
     } catch (error) {

@@ -46,7 +46,7 @@ beforeEach(() => {
     // Covers nothing: every question goes to the database.
     recent: new RecentLog(8, 1_000_000),
     statuses: undefined,
-    overlapMicros: 0,
+    positions: { at: () => undefined },
     now: () => NOW,
     leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,

@@ -57,7 +57,6 @@ function stage(failing: Map<string, Error>) {
       },
     } as unknown as Watermark,
     databaseClock: { check: async () => {} } as unknown as DatabaseClock,
-    overlapMicros: 0,
     leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics }),
     logger: createLogger('silent'),
     metrics,

@@ -42,7 +42,7 @@ export interface Fault {
 export interface Change {
   atMs: number;
   index: number;
-  /** How long its transaction was open; no longer than the overlap. */
+  /** How long its transaction was open. */
   openMs: number;
   /** When the same history is changed again, from the first change on. */
   againMs: readonly number[];
@@ -53,7 +53,6 @@ export interface Scenario {
   workers: number;
   /** Longest time on each way to and from the broker. */
   busDelayMs: number;
-  overlapSeconds: number;
   recentWindowSeconds: number;
   queueSize: number;
   /** Only Galaxy's own monitor runs: no tick is ever heard. */
@@ -112,7 +111,6 @@ export class SimWorker {
         debounceMs: 200,
         heartbeatSeconds: 5,
         pollIntervalSeconds: 2,
-        resumeOverlapSeconds: scenario.overlapSeconds,
         nodeInternals: false,
         recentWindowSeconds: scenario.recentWindowSeconds,
         maxConnections: 100,
@@ -123,6 +121,7 @@ export class SimWorker {
         permissionCheckSeconds: 30,
       },
       changeLog: database,
+      positions: database,
       notifications: database,
       returning: { changeLog: database, notifications: database },
       permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
