@@ -95,7 +95,7 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
       for (let i = 0; i < 3_000; i += 1) {
         await tx.run('INSERT INTO history_audit (history_id, update_time) VALUES ($1, $2)', [
           historyId,
-          ago(5_000 + i),
+          ago(9_000 - i),
         ]);
       }
     });
