@@ -1,16 +1,36 @@
 import { defineConfig } from 'vitest/config';
 
+/** With real servers: a bound in seconds may be missed on a machine that others use too. */
+const services = {
+  globalSetup: ['test/support/global-setup.ts'],
+  testTimeout: 30_000,
+  hookTimeout: 60_000,
+};
+
 export default defineConfig({
   test: {
-    include: ['test/{unit,contract,integration,hostile,field,fuzz,faults,browser}/**/*.test.ts'],
-    globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    // Two cores, shared with a real PostgreSQL and a real RabbitMQ.
-    maxWorkers: 2,
+    // Tests with servers wait more than they work, so there are more of them at once than cores.
+    maxWorkers: 4,
     // Many tests hold the product to bounds in seconds. A machine that others use too can miss one; in CI such a test is
     // run once more, and the report says so. A defect fails twice.
     retry: process.env.CI ? 1 : 0,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    projects: [
+      {
+        extends: true,
+        // Nothing in `src` keeps state in a module: the files share one.
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], isolate: false, testTimeout: 30_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'services',
+          include: ['test/*/**/*.test.ts'],
+          exclude: ['test/{unit,soak}/**'],
+          ...services,
+        },
+      },
+      { extends: true, test: { name: 'soak', include: ['test/soak/**/*.test.ts'], ...services } },
+    ],
   },
 });

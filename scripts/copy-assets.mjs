@@ -1,11 +1,17 @@
-// The last step of the build: what tsc does not write. Pages go to dist/web, and the executables become executable.
-import { chmodSync, cpSync, existsSync, readFileSync } from 'node:fs';
+// The last step of the build: what tsc does not do. Pages go to dist/web, the executables become executable, and what
+// earlier builds left goes, so that it is not packed.
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-const pages = join(root, 'src/web');
-if (existsSync(pages)) cpSync(pages, join(root, 'dist/web'), { recursive: true });
+cpSync(join(root, 'src/web'), join(root, 'dist/web'), { recursive: true });
 for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
+
+const hasSource = (path) =>
+  existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
+for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
+  if (!hasSource(path)) rmSync(join(root, 'dist', path), { recursive: true, force: true });
+}

@@ -1,14 +1,20 @@
-// Prints "N passed, N failed" from vitest's JSON report. A file that broke before its tests ran counts as one failure.
-import { readFileSync } from 'node:fs';
+// Prints "N passed, N failed" from vitest's JSON reports. A file that broke before its tests ran counts as one failure, and
+// so does a run without a report.
+import { existsSync, readFileSync } from 'node:fs';
 
-const text = readFileSync(process.argv[2], 'utf8');
-if (text === '') {
-  console.log('0 passed, 1 failed');
-  process.exit(1);
+let passed = 0;
+let failed = 0;
+for (const file of process.argv.slice(2)) {
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const { numPassedTests, numFailedTests, testResults } = text
+    ? JSON.parse(text)
+    : { numPassedTests: 0, numFailedTests: 1, testResults: [] };
+  const broken = testResults.filter(
+    ({ status, assertionResults }) =>
+      status === 'failed' && !assertionResults.some((test) => test.status === 'failed'),
+  ).length;
+  passed += numPassedTests;
+  failed += numFailedTests + broken;
 }
-const { numPassedTests, numFailedTests, testResults } = JSON.parse(text);
-const broken = testResults.filter(
-  ({ status, assertionResults }) =>
-    status === 'failed' && !assertionResults.some((test) => test.status === 'failed'),
-).length;
-console.log(`${numPassedTests} passed, ${numFailedTests + broken} failed`);
+console.log(`${passed} passed, ${failed} failed`);
+if (passed === 0) process.exit(1);

@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { createProgram } from './cli/program.js';
-import { run } from './cli/run.js';
+import { isNodeNewEnough } from './cli/node-version.js';
 
-await run(createProgram(), process.argv);
+if (isNodeNewEnough()) import('./cli/lightcone.js');

@@ -1,6 +1,4 @@
 #!/usr/bin/env node
-/** The standalone monitor under its own name: `lightcone monitor` with the same flags. */
-import { createMonitorCommand } from './cli/monitor-command.js';
-import { run } from './cli/run.js';
+import { isNodeNewEnough } from './cli/node-version.js';
 
-await run(createMonitorCommand('sse-monitor'), process.argv);
+if (isNodeNewEnough()) import('./cli/sse-monitor.js');

@@ -1,5 +1,4 @@
 /** The command line. Nothing heavy is loaded here: each command loads what it needs when it runs. */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import {
   createDoctorCommand,
@@ -10,6 +9,7 @@ import {
 import { createConfigCommand } from './config-command.js';
 import { createMonitorCommand } from './monitor-command.js';
 import { createServeCommand } from './serve-command.js';
+import { version } from './version.js';
 
 export function createProgram(): Command {
   const program = new Command('lightcone')
@@ -34,9 +34,4 @@ export function createProgram(): Command {
 function throwInsteadOfExit(command: Command): void {
   command.exitOverride();
   for (const child of command.commands) throwInsteadOfExit(child);
-}
-
-function version(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

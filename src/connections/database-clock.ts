@@ -62,6 +62,7 @@ export class DatabaseClock {
       return false;
     }
     if (offset > this.offset - AGREES_WITHIN) this.agreedAt = this.clock.monotonic();
+    else this.askSoon(AGREES_WITHIN / 1000);
     if (offset > this.offset) this.offset = offset;
     return true;
   }

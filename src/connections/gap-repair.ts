@@ -13,6 +13,9 @@ import type { DatabaseClock } from './database-clock.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Watermark } from './watermark.js';
 
+/** Between two repairs: whoever replays old ticks brings about one read a second, and ids go on. */
+const PAUSE_MS = 1_000;
+
 export interface GapRepairParts {
   kinds: EventRegistry;
   sources: Sources;
@@ -24,43 +27,56 @@ export interface GapRepairParts {
   metrics: Metrics;
 }
 
+type RepairedKind = EventRegistry['events'][number];
+
 export class GapRepair {
   private readonly abort = new AbortController();
   private running = false;
-  private again: string | undefined;
+  /** Why a repair is wanted that has not begun. */
+  private wanted: string | undefined;
+  /** Lets the watermark go on. */
+  private release: (() => void) | undefined;
 
   constructor(private readonly parts: GapRepairParts) {}
 
   /** Starts a repair, or has the running one go round once more. Never rejects. */
   request(cause: string): void {
     this.parts.metrics.increment('galaxy.sse.gap.count', 1, { cause });
-    if (this.running) {
-      this.again = cause;
-      return;
-    }
-    void this.run(cause);
+    this.wanted = cause;
+    this.release ??= this.parts.watermark.hold();
+    if (!this.running) void this.run();
   }
 
   stop(): void {
     this.abort.abort();
   }
 
-  private async run(firstCause: string): Promise<void> {
-    const { logger, watermark } = this.parts;
+  private async run(): Promise<void> {
+    const { logger } = this.parts;
+    const { signal } = this.abort;
     this.running = true;
-    const release = watermark.hold();
     const backoff = new Backoff(50, 1000);
-    let cause: string | undefined = firstCause;
-    let missing = this.everything();
+    let missing = new Set<RepairedKind>();
+    let heldBack = 0;
+    let cause = '';
     let complained = false;
-    while (cause !== undefined && !this.abort.signal.aborted) {
-      this.again = undefined;
+    while ((this.wanted !== undefined || missing.size > 0) && !signal.aborted) {
+      if (this.wanted !== undefined) {
+        // What was read before this gap says nothing of it.
+        cause = this.wanted;
+        this.wanted = undefined;
+        missing = this.everything();
+        // What is read from now on covers all that was published before this tick.
+        heldBack = this.parts.watermark.heldBack;
+      }
       try {
         const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
-        cause = undefined;
+        if (this.wanted === undefined) this.goOn();
+        else this.parts.watermark.reach(heldBack);
         backoff.reset();
         complained = false;
+        await sleep(PAUSE_MS, signal).catch(() => {});
       } catch (error) {
         if (!complained) {
           logger.warn(
@@ -69,23 +85,24 @@ export class GapRepair {
           );
         }
         complained = true;
-        await sleep(backoff.next(), this.abort.signal).catch(() => {});
+        await sleep(backoff.next(), signal).catch(() => {});
       }
-      if (this.again === undefined) continue;
-      // What was read before this gap says nothing of it.
-      cause = this.again;
-      missing = this.everything();
     }
-    release();
+    if (signal.aborted) this.goOn();
     this.running = false;
   }
 
-  private everything(): Set<EventRegistry['events'][number]> {
+  private goOn(): void {
+    this.release?.();
+    this.release = undefined;
+  }
+
+  private everything(): Set<RepairedKind> {
     return new Set(this.parts.kinds.events.filter(({ repair }) => repair !== 'never'));
   }
 
   /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
-  private async deliver(missing: Set<EventRegistry['events'][number]>): Promise<number> {
+  private async deliver(missing: Set<RepairedKind>): Promise<number> {
     const { sources, dispatcher, watermark, databaseClock, leftOut } = this.parts;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();

@@ -98,6 +98,18 @@ export function createLive(
       clock,
     });
   const leftOut = new LeftOut({ logger, clock, metrics });
+  const gapRepair = new GapRepair({
+    kinds,
+    sources: { changeLog, notifications },
+    dispatcher,
+    watermark,
+    databaseClock,
+    leftOut,
+    logger,
+    metrics,
+  });
+  // Tabs that came back before it was noticed were caught up from a moment that was to come again.
+  databaseClock.onStepBack(() => gapRepair.request('clock_set_back'));
   return {
     leftOut,
     watermark,
@@ -121,16 +133,7 @@ export function createLive(
       encodeId,
       complain: new OncePerInterval(logger, clock),
     }),
-    gapRepair: new GapRepair({
-      kinds,
-      sources: { changeLog, notifications },
-      dispatcher,
-      watermark,
-      databaseClock,
-      leftOut,
-      logger,
-      metrics,
-    }),
+    gapRepair,
   };
 }
 

@@ -109,6 +109,18 @@ export class Watermark {
     if (trailing > this.current.cursor) this.current = new Position(trailing, this.current.log);
   }
 
+  /** The newest tick that was kept since `hold`. */
+  get heldBack(): Cursor {
+    return this.heldUntil;
+  }
+
+  /** All that this tick vouches for is delivered: said while others are still kept. */
+  reach(heldBack: Cursor): void {
+    // Less, when the clock was set back meanwhile.
+    const until = Math.min(heldBack, this.heldUntil);
+    if (until > this.current.cursor) this.current = new Position(until);
+  }
+
   /** Stands still until the returned function is called. */
   hold(): () => void {
     this.held += 1;

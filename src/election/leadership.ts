@@ -20,7 +20,7 @@ const YIELD_MS = 3_000;
 const AFTER_VAIN_YIELD_MS = 300_000;
 /** What was tried and did not work is left to others for a while. */
 const FIRST_PENALTY_MS = 5_000;
-const LONGEST_PENALTY_MS = 60_000;
+const LONGEST_PENALTY_MS = 30_000;
 /** A free lock is taken within three seconds: after that `/readyz` says so. */
 const NOBODY_MS = 5_000;
 
@@ -177,7 +177,8 @@ export class Leadership implements Lifecycle {
         this.#failure = message;
         waitMs = this.#backoff.next();
       }
-      if (!this.#electNow) await this.#pause(waitMs, stopped);
+      // What came while nobody waited is not to be waited for.
+      if (!this.#electNow && !this.#tenure?.ended) await this.#pause(waitMs, stopped);
     }
   }
 

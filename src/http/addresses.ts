@@ -72,6 +72,30 @@ export class Addresses {
   }
 }
 
+/**
+ * Whether the caller itself is on this machine, also behind a proxy on it that says so. A browser here can be led here by a
+ * foreign name (DNS rebinding), so the name counts as well.
+ */
+export function isOnThisMachine({ headers, socket }: Arrival): boolean {
+  const hops = [...listed(headers['x-forwarded-for']), ...listed(headers['x-real-ip'])].map(plain);
+  return (
+    [plain(socket?.remoteAddress), ...hops].every(isLocalPeer) &&
+    headers.forwarded === undefined &&
+    isLocalName(headers.host)
+  );
+}
+
+/** The same without anything in between: a scraper, or an administrator at the console. */
+export const isDirectlyLocal = (arrival: Arrival): boolean =>
+  arrival.socket?.remoteAddress !== undefined && !isForwarded(arrival.headers) && isOnThisMachine(arrival);
+
+/** Names without a dot are given by this network, not by the world's name servers. Every browser sends one. */
+function isLocalName(host: string | undefined): boolean {
+  if (host === undefined) return true;
+  const name = host.toLowerCase().replace(/:\d+$/, '');
+  return !name.includes('.') || /^127\.\d+\.\d+\.\d+$|\.localhost\.?$|^localhost\.$/.test(name);
+}
+
 /** A connection that this machine itself has made. */
 export const isLocalPeer = (address: string): boolean =>
   address === UNIX_PEER || address === '::1' || address.startsWith('127.');

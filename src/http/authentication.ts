@@ -10,7 +10,9 @@ import type { Clock } from '../core/clock.js';
 import { LightconeError } from '../core/errors.js';
 import type { Principal, SessionId, UserId } from '../core/events.js';
 import { LIMITS } from '../core/limits.js';
+import { DEMO_KEYS } from '../database/demo-keys.js';
 import type { Accounts, SessionAccount, UserAccount } from '../database/port.js';
+import { type Arrival, isOnThisMachine } from './addresses.js';
 import { type CallerRequest, type Credentials, readCredentials } from './credentials.js';
 import type { IdCodec } from './id-codec.js';
 import type { RequestLimits } from './rate-limit.js';
@@ -107,6 +109,12 @@ export class Authenticator {
   async authenticate(request: CallerRequest): Promise<Principal> {
     const credentials = readCredentials(request);
     if (!credentials.key && !credentials.cookie) return ANONYMOUS;
+    if (isPublicAbroad(credentials.key, request)) {
+      throw new LightconeError(
+        'CREDENTIALS_INVALID',
+        'the keys of the demo are public: they hold for callers on the same machine only; make users of your own (lightcone user add)',
+      );
+    }
     const name = nameOf(credentials);
     const known = this.#known.get(name);
     if (known && this.#age(known) < FRESH_MS) return known.principal;
@@ -130,6 +138,7 @@ export class Authenticator {
   tryCached(request: CallerRequest): Principal | undefined {
     const credentials = readCredentials(request);
     if (!credentials.key && !credentials.cookie) return ANONYMOUS;
+    if (isPublicAbroad(credentials.key, request)) return undefined;
     const name = nameOf(credentials);
     const known = this.#known.get(name);
     if (known && this.#age(known) < FRESH_MS) return known.principal;
@@ -351,6 +360,10 @@ const actsForAnother = ({ userId, credential }: Principal): boolean =>
  */
 const nameOf = ({ key, cookie, runAs }: Credentials): string =>
   key === undefined && runAs === undefined ? `c${cookie}` : JSON.stringify([key, runAs, cookie]);
+
+/** A secret that everybody knows, shown by somebody who may be anybody. */
+export const isPublicAbroad = (secret: string | undefined, arrival: Arrival): boolean =>
+  secret !== undefined && DEMO_KEYS.has(secret) && !isOnThisMachine(arrival);
 
 /** Equal where the same credential acts for the same user. */
 const proofOf = ({ userId, credential }: Principal): string =>

@@ -5,6 +5,7 @@ import { Type } from 'typebox';
 import { LightconeError } from '../core/errors.js';
 import type { Accounts } from '../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../telemetry/prometheus.js';
+import { isDirectlyLocal } from './addresses.js';
 import type { App } from './app.js';
 import type { Authenticator } from './authentication.js';
 import type { IdCodec } from './id-codec.js';
@@ -33,16 +34,25 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
       throw new LightconeError('ADMIN_REQUIRED', 'only administrators may see this (admin_users)');
   };
 
-  app.get('/healthz', async (_request, reply) => {
+  /** Hosts, accounts and files are named in problems: others learn that there are some. */
+  const shownTo = async (request: FastifyRequest, problems: string[]): Promise<string[]> => {
+    if (problems.length === 0 || isDirectlyLocal(request)) return problems;
+    const caller = await authenticator.authenticate(request).catch(() => undefined);
+    return caller?.isAdmin === true
+      ? problems
+      : ['what is wrong is told to administrators, and on this machine'];
+  };
+
+  app.get('/healthz', async (request, reply) => {
     const problems = source.liveProblems();
     reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
-    return { live: problems.length === 0, problems };
+    return { live: problems.length === 0, problems: await shownTo(request, problems) };
   });
 
-  app.get('/readyz', async (_request, reply) => {
+  app.get('/readyz', async (request, reply) => {
     const problems = source.readyProblems();
     reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
-    return { ready: problems.length === 0, problems };
+    return { ready: problems.length === 0, problems: await shownTo(request, problems) };
   });
 
   app.get('/api/version', async () => ({
@@ -91,15 +101,8 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   });
 
   app.get('/metrics', async (request, reply) => {
-    if (!isLocal(request)) await requireAdmin(request);
+    if (!isDirectlyLocal(request)) await requireAdmin(request);
     reply.type(PROMETHEUS_CONTENT_TYPE);
     return source.prometheus();
   });
-}
-
-/** A scraper on this machine. What a proxy on this machine passes on comes from elsewhere, and the proxy says so. */
-function isLocal({ headers, socket }: FastifyRequest): boolean {
-  const forwarded = headers.forwarded ?? headers['x-forwarded-for'] ?? headers['x-real-ip'];
-  const address = socket.remoteAddress ?? '';
-  return forwarded === undefined && (address === '::1' || /^(?:::ffff:)?127\./.test(address));
 }

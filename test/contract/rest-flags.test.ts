@@ -1,7 +1,9 @@
 /** The two flags, and the polling client's requests with each of their combinations. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import type { Installation } from '../support/installation.js';
-import { EVERYTHING, INSTALLATIONS, restOf } from '../support/rest.js';
+import { readiness } from '../support/processes.js';
+import { EVERYTHING, INSTALLATIONS, type Rest, restOf } from '../support/rest.js';
 
 const COMBINATIONS = [
   [true, true],
@@ -12,28 +14,31 @@ const COMBINATIONS = [
 
 describe.each(INSTALLATIONS)('on %s', (_, install) => {
   let here: Installation;
-  afterEach(() => here.close());
+  const mine: Installation[] = [];
+  afterEach(() => mine.pop()?.close());
+  const installed = async () => {
+    here = await install();
+    mine.push(here);
+    return here;
+  };
 
   describe.each(COMBINATIONS)(
     'with enable_sse_updates %s and enable_notification_system %s',
     (sse, notifications) => {
-      const start = async () => {
-        here = await install();
+      const start = async (on: Installation) => {
         const galaxy = {
           ...EVERYTHING.galaxy,
           enable_sse_updates: sse,
           enable_notification_system: notifications,
         };
-        const { url } = await here.worker({ galaxy }, { waitUntilReady: sse });
+        const { url } = await on.worker({ galaxy }, { waitUntilReady: sse });
         const rest = restOf(url);
-        await expect
-          .poll(async () => (await rest('GET', '/readyz').catch(() => ({ status: 0 }))).status)
-          .toBe(200);
+        await eventually(async () => (await readiness(url)).ready, { what: 'readyz' });
         return { url, rest };
       };
 
       it('the client is told which way to take, and that way works', async () => {
-        const { url, rest } = await start();
+        const { url, rest } = await start(await installed());
         const as = 'alice';
         expect((await rest('GET', '/api/configuration')).body).toMatchObject({
           enable_sse_updates: sse,
@@ -92,7 +97,15 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
         }
       });
 
-      if (!notifications) {
+      const whereOff = () => {
+        let all: Installation;
+        let rest: Rest;
+        beforeAll(async () => {
+          all = await install();
+          ({ rest } = await start(all));
+        });
+        afterAll(() => all.close());
+
         it.each([
           ['GET', ''],
           ['PUT', ''],
@@ -109,18 +122,18 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
           ['PUT', '/f2db41e1fa331b3e'],
           ['DELETE', '/f2db41e1fa331b3e'],
         ])('%s /api/notifications%s answers that it is switched off', async (method, path) => {
-          const { rest } = await start();
           expect(await rest(method, `/api/notifications${path}`, { as: 'admin' })).toMatchObject({
             status: 403,
             body: { err_code: 403004 },
           });
         });
-      }
+      };
+      if (!notifications) describe('notifications', whereOff);
     },
   );
 
   it('without interactive tools their routes answer that they are switched off', async () => {
-    here = await install();
+    await installed();
     const rest = restOf((await here.worker()).url);
     for (const [method, path] of [
       ['GET', '?running=true'],
@@ -134,7 +147,7 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
   });
 
   it('who asks too often is told when to come back, but not on the stream', async () => {
-    here = await install();
+    await installed();
     const { url } = await here.worker({ sse: { api_rate_limit: 1 } });
     const rest = restOf(url);
     const answers = [];

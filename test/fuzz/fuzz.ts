@@ -3,6 +3,7 @@
  * behind). Vitest itself fails a run with an unhandled rejection or an uncaught error.
  *
  *     LIGHTCONE_FUZZ=long         100,000 inputs each instead of a few thousand
+ *     LIGHTCONE_FUZZ_INPUTS=5000  of the long form, fewer
  *     LIGHTCONE_FUZZ_SEED=7       the same inputs again; a failure prints its seed
  */
 import { setFlagsFromString } from 'node:v8';
@@ -14,11 +15,11 @@ export const SEED = Number(
 );
 /** Of a test in the long form. */
 export const TIMEOUT_MS = LONG ? 1_800_000 : 60_000;
-const LONG_INPUTS = Number(process.env.LIGHTCONE_FUZZ_INPUTS ?? 100_000);
 const SLOWEST_MS = 2_000;
 const LEFT_MIB = 24;
 
-export const inputs = (short: number): number => (LONG ? LONG_INPUTS : short);
+export const inputs = (short: number, long = 100_000): number =>
+  LONG ? Math.min(long, Number(process.env.LIGHTCONE_FUZZ_INPUTS ?? long)) : short;
 
 /** mulberry32: small, and the same everywhere. */
 export class Random {

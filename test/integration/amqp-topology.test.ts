@@ -1,4 +1,5 @@
 /** What the broker holds for us can be taken away while every connection stays. Nobody may go on as if nothing had happened. */
+import { readFileSync } from 'node:fs';
 import { type ChannelModel, connect } from 'amqplib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ControlTask } from '../../src/core/events.js';
@@ -131,6 +132,15 @@ describe('a worker that may not', () => {
       await expectWhole(worker, worker);
     },
   );
+});
+
+it('the permissions that docs/security.md names are enough', async () => {
+  const names = '^(galaxy_core_exchange|lightcone\\..*)$';
+  expect(readFileSync('docs/security.md', 'utf8')).toContain(`'${names}' '${names}' '${names}'`);
+  await vhost.permit({ configure: names, write: names, read: names });
+  const worker = await started();
+  await worker.bus.publish(broadcast('{}'));
+  await vi.waitFor(() => expect(tasksOf(worker)).toEqual([broadcast('{}')]));
 });
 
 describe('a task that no queue takes', () => {

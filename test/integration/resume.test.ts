@@ -16,9 +16,9 @@ async function caughtUp(stream: SseClient): Promise<SseFrame[]> {
   return stream.frames.slice(ready, stream.frames.indexOf(last) + 1);
 }
 
-/** Until the worker has heard that all was published up to so many seconds after its present watermark. */
+/** Until the worker has heard that all was published up to so many seconds from now. */
 async function ticked({ worker }: RunningWorker, seconds = 0): Promise<void> {
-  const floor = worker.manager.watermark! + seconds * 1_000_000;
+  const floor = worker.manager.estimateNow()! + seconds * 1_000_000;
   await eventually(() => worker.manager.watermark! > floor, { within: 10_000, what: 'a later tick' });
 }
 

@@ -29,10 +29,16 @@ export class ServiceProcess {
   /**
    * @param args of `lightcone`, as `['serve', '--demo']`
    * @param cwd where a relative SQLite path and `galaxy.yml` are
+   * @param executable another than that of dist/
    */
-  constructor(args: readonly string[], cwd: string, env: Record<string, string> = {}) {
-    if (!existsSync(join(DIST, 'cli.js'))) throw new Error('dist/ is missing: run "npm run build" first');
-    this.child = spawn(process.execPath, [join(DIST, 'cli.js'), ...args], {
+  constructor(
+    args: readonly string[],
+    cwd: string,
+    env: Record<string, string> = {},
+    executable: string = join(DIST, 'cli.js'),
+  ) {
+    if (!existsSync(executable)) throw new Error(`${executable} is missing: run "npm run build" first`);
+    this.child = spawn(process.execPath, [executable, ...args], {
       cwd,
       env: { PATH: process.env.PATH, HOME: cwd, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

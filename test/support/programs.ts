@@ -25,6 +25,7 @@ const PROGRAMS = {
   ),
   nginx: binary('nginx-light', ['nginx'], ['NGINX']),
   haproxy: binary('haproxy', ['haproxy']),
+  pgbouncer: binary('pgbouncer', ['pgbouncer']),
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
   curl: binary('curl', ['curl']),

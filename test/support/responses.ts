@@ -9,8 +9,11 @@ export interface ReadResponse {
   whole: boolean;
 }
 
-/** @throws Error where something else stands between or behind them */
-export function readResponses(bytes: string): ReadResponse[] {
+/**
+ * @param bodies false for the answers to HEAD
+ * @throws Error where something else stands between or behind them
+ */
+export function readResponses(bytes: string, bodies = true): ReadResponse[] {
   const responses: ReadResponse[] = [];
   for (let rest = bytes; rest !== ''; ) {
     const headEnd = rest.indexOf('\r\n\r\n');
@@ -24,7 +27,9 @@ export function readResponses(bytes: string): ReadResponse[] {
       ]),
     );
     if (headEnd < 0) return [...responses, { status: Number(status), headers, body: '', whole: false }];
-    const { body, whole, length } = readBody(Number(status), headers, rest.slice(headEnd + 4));
+    const { body, whole, length } = bodies
+      ? readBody(Number(status), headers, rest.slice(headEnd + 4))
+      : { body: '', whole: true, length: 0 };
     responses.push({ status: Number(status), headers, body, whole });
     rest = rest.slice(headEnd + 4 + length);
   }

@@ -163,6 +163,14 @@ describe('a body from anybody', () => {
     });
   });
 
+  it('is refused unparsed when it is large and deeper than any task, whatever stands in its strings', () => {
+    const brackets = '[{'.repeat(40_000);
+    const payload = JSON.stringify({ note: `${brackets}\\"` });
+    expect(task('notify_broadcast', { payload })).toMatchObject({ ok: true, task: { payload } });
+    const deep = `{"task": "notify_broadcast", "kwargs": {"x": ${'['.repeat(40)}"${'y'.repeat(70_000)}"${']'.repeat(40)}}}`;
+    expect(decodeTask(Buffer.from(deep))).toMatchObject({ ok: false, reason: 'malformed' });
+  });
+
   it('is never quoted in the reason, which goes into the log', () => {
     const decoded = task('notify_users', { user_ids: ['secret'], payload: 'secret' });
     expect(JSON.stringify(decoded)).not.toContain('secret');

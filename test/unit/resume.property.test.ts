@@ -20,6 +20,8 @@ const index = fc.nat(11);
 /** Tabs come and go much more often than anything breaks. */
 const tabFaults: FaultKind[] = ['tab leaves', 'tab leaves', 'tab flutters', 'tab stops reading'];
 const workerFaults: FaultKind[] = [
+  'topology lost',
+  'database clock back',
   'cut worker from bus',
   'freeze worker',
   'worker lags',

@@ -2,10 +2,12 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
 import { LIMITS } from '../../core/limits.js';
 import type { Addresses } from '../../http/addresses.js';
 import type { App } from '../../http/app.js';
+import { isPublicAbroad } from '../../http/authentication.js';
 import type { RequestLimits, TokenBuckets } from '../../http/rate-limit.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
 import { HistoryForms } from '../histories/forms.js';
@@ -67,6 +69,12 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     },
     async (request, reply) => {
       const { login, password } = request.body;
+      if (isPublicAbroad(password, request)) {
+        throw new LightconeError(
+          'CREDENTIALS_INVALID',
+          'the passwords of the demo are public: they hold for callers on the same machine only',
+        );
+      }
       const account = await sessions.account(login);
       // By account, where there is one: it has two names.
       const name = account ? `#${account.id}` : normalLogin(login);

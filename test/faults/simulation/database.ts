@@ -35,6 +35,8 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   private readonly positions: LogEnd[] = [];
   private readonly listeners = new Set<SimListen>();
   up = true;
+  /** How far its clock is from the true one. */
+  clockOffMs = 0;
 
   constructor(
     readonly time: SimulatedTime,
@@ -43,12 +45,17 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
 
   /** A transaction commits now; its audit time was taken when it began. */
   commit(historyId: HistoryId, openMs: number): void {
-    this.rows.push({ historyId, time: this.time.toMicros(this.time.ms - openMs) });
+    this.rows.push({ historyId, time: this.clock() - 1000 * Math.round(openMs) });
     for (const listener of this.listeners) listener.notify(historyId);
   }
 
   commitNotification(id: number, userId: UserId): void {
-    this.notifications.push({ id, userId, time: this.time.now() });
+    this.notifications.push({ id, userId, time: this.clock() });
+  }
+
+  /** What its clock says. */
+  clock(): Cursor {
+    return this.time.toMicros(this.time.ms + this.clockOffMs);
   }
 
   /** Every session ends; statements fail until it is back. */
@@ -76,7 +83,7 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   }
 
   now(): Promise<Cursor> {
-    return this.ask(() => this.time.now());
+    return this.ask(() => this.clock());
   }
 
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]> {
@@ -114,7 +121,7 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   }
 
   private endAt(rows: number): LogEnd {
-    return { position: `log.${rows}`, moment: this.time.now() };
+    return { position: `log.${rows}`, moment: this.clock() };
   }
 
   private changes(rows: readonly AuditRow[], scope: ChangeScope): HistoryChange[] {
@@ -283,7 +290,7 @@ export class SimListen implements HintSource {
       time.after(2_500, this.process, fail);
       time.after(time.between(0, 20), undefined, () => {
         if (session !== this.session || !this.database.up) return;
-        const moment = time.now();
+        const moment = this.database.clock();
         this.deliver(() => resolve(moment));
       });
     });

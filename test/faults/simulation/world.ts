@@ -21,6 +21,8 @@ export type FaultKind =
   | 'cut leader from bus'
   | 'cut worker from bus'
   | 'broker away'
+  | 'topology lost'
+  | 'database clock back'
   | 'freeze worker'
   | 'worker lags'
   | 'kill worker'
@@ -396,6 +398,15 @@ export class World {
         time.after(durationMs, undefined, () => {
           this.broker.up = true;
         });
+        return;
+      case 'topology lost':
+        // Exchange, bindings and queues: what is published is confirmed and reaches nobody, until each has asked in vain.
+        for (const { process, bus } of this.workers) {
+          if (process.alive) bus.cut(time.between(1_500, 3_500), 0);
+        }
+        return;
+      case 'database clock back':
+        this.database.clockOffMs -= 3 * durationMs;
         return;
       case 'freeze worker':
         worker.process.frozenUntil = time.ms + durationMs;
