@@ -1,6 +1,15 @@
 // The last step of the build: what tsc does not do. Pages go to dist/web, the executables become executable, and what
 // earlier builds left goes, so that it is not packed.
-import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -8,10 +17,19 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 cpSync(join(root, 'src/web'), join(root, 'dist/web'), { recursive: true });
+// The browser client as it is published, at the path that the server serves.
+mkdirSync(join(root, 'dist/client'), { recursive: true });
+for (const [from, to] of [
+  ['index.js', 'lightcone.js'],
+  ['worker.js', 'worker.js'],
+]) {
+  copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
+}
 for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
 
 const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
-  if (!hasSource(path)) rmSync(join(root, 'dist', path), { recursive: true, force: true });
+  if (!hasSource(path) && !/^client(\/(lightcone|worker)\.js)?$/.test(path))
+    rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }

@@ -78,6 +78,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       config.queueSize,
       parts.metrics,
       (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
+      (tab, error) => this.failed(tab, error),
       parts.createDirectWrites,
     );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
@@ -236,6 +237,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         this.viewers.forget({ sessionId });
     }
     this.parts.metrics.increment('galaxy.sse.connections.closed', 1, { reason });
+  }
+
+  private failed(tab: Tab, error: unknown): void {
+    this.parts.logger.error({ err: error }, 'a stream failed inside Lightcone; its connection is ended');
+    this.gone(tab, 'error');
+    tab.out.destroy();
   }
 
   /** Ends a tab from this side: properly where its socket takes bytes, else at once. */

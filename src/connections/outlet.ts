@@ -32,15 +32,21 @@ export class Outlet {
     private readonly metrics: Metrics,
     /** The tab lost events and its socket takes bytes again: catch it up from its position. */
     private readonly onResumable: (tab: Tab) => void,
-    createDirectWrites: CreateDirectWrites | undefined,
+    /** Something of ours is wrong with this tab: what happened to it must not happen to the others. */
+    private readonly onFailed: (tab: Tab, error: unknown) => void,
+    createDirectWrites?: CreateDirectWrites | undefined,
   ) {
     this.direct = createDirectWrites?.((tab) => this.drained(tab));
   }
 
   /** Writes a tab's first bytes, ASCII. */
   begin(tab: Tab, text: string): void {
-    tab.out.write(text, 'latin1');
-    tab.handle = this.direct?.handleOf(tab.out);
+    try {
+      tab.out.write(text, 'latin1');
+      tab.handle = this.direct?.handleOf(tab.out);
+    } catch (error) {
+      this.onFailed(tab, error);
+    }
   }
 
   put(tab: Tab, frame: Frame): void {
@@ -100,6 +106,14 @@ export class Outlet {
 
   /** Hands a batch to the socket at once; the tab may be `blocked` afterwards. */
   write(tab: Tab, batch: Batch): void {
+    try {
+      this.handOver(tab, batch);
+    } catch (error) {
+      this.onFailed(tab, error);
+    }
+  }
+
+  private handOver(tab: Tab, batch: Batch): void {
     tab.position = batch.last.position;
     this.counts.written += batch.length;
     const bytes = tab.chunked ? batch.chunk : batch.plain;

@@ -17,16 +17,15 @@ const ASSETS: Record<string, string> = {
   'web/demo.js': SCRIPT,
   'web/status.js': SCRIPT,
   'web/explain.js': SCRIPT,
-  'client/lightcone-client.js': SCRIPT,
-  'client/browser.js': SCRIPT,
-  'client/history-subscriptions.js': SCRIPT,
+  'client/lightcone.js': SCRIPT,
+  'client/worker.js': SCRIPT,
 };
 
 /** No inline script, no foreign resource, no frame around it: the pages handle API keys. */
 const PAGE_HEADERS = {
   'content-type': 'text/html; charset=utf-8',
   'content-security-policy':
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
 };
 

@@ -1,5 +1,5 @@
 /** The demo page: two panes, each a visitor of its own with its own stream. */
-import { LightconeClient } from '../client/lightcone-client.js';
+import { LightconeClient } from '../client/lightcone.js';
 import { api, BASE } from './api.js';
 
 const VISITORS = { alice: 'demo-alice', bob: 'demo-bob', admin: 'demo-admin', anonymous: '' };
@@ -12,10 +12,13 @@ const EVENTS = [
   'notification_status',
 ];
 const STATES = {
-  open: 'connected',
+  live: 'connected',
+  catching_up: 'connected',
   connecting: 'connecting …',
-  waiting: 'refused, will try again',
-  closed: 'not connected',
+  stale: 'connecting …',
+  polling: 'no stream: asking again and again',
+  paused: 'not connected',
+  stopped: 'not connected',
 };
 const LOG_LENGTH = 100;
 
@@ -55,11 +58,9 @@ class Pane {
     const client = new LightconeClient({
       baseUrl: BASE,
       apiKey: key,
-      poll: () => this.#load(),
-      pollAfterMs: 3_000,
     });
     this.#client = client;
-    client.onStatus((status) => this.#showState(client, status));
+    client.onState((status) => this.#showState(client, status));
     for (const name of EVENTS) client.on(name, (data) => this.#receive(name, data));
     client.open();
   }
@@ -70,7 +71,7 @@ class Pane {
     this.#find('.state-text').textContent = STATES[status];
     // The stream tells what changes from here on; what is already there is asked for once it is open. An EventSource does
     // not tell why it was refused; this request does.
-    if (status === 'open' || status === 'waiting') this.#load();
+    if (status !== 'paused') this.#load();
   }
 
   #receive(name, data) {

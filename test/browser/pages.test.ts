@@ -97,7 +97,7 @@ describe('the demo page', () => {
     await pane(0).locator('.who').selectOption('another key …');
     await pane(0).locator('.own-key input').fill('no-such-key');
     await pane(0).getByRole('button', { name: 'Use it' }).click();
-    await until(pane(0), 'refused, will try again');
+    await until(pane(0), 'not connected');
     await until(pane(0), 'the API key is not valid');
   });
 

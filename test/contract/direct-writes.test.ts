@@ -93,6 +93,9 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
       QUEUE,
       noMetrics,
       (it) => resumable.push(it),
+      (_, error) => {
+        throw error;
+      },
       way === 'past its stream' ? findDirectWrites() : undefined,
     );
     peer = await Peer.connect();

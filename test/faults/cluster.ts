@@ -301,6 +301,9 @@ export class Cluster<Given extends SharedServices = Services> {
     exits.forEach(({ code, signal }, i) => {
       if (code !== 0) left.push(`${alive[i]!.kind} ended with ${code ?? signal}`);
     });
+    for (const { kind, process } of this.members) {
+      if (process.crash) left.push(`an error in a ${kind} that nobody caught: ${process.crash}`);
+    }
     await this.proxies?.database.close();
     await this.proxies?.broker.close();
     await eventually(async () => (await this.vhost.queues()).length === 0, { within: 5_000 }).catch(() =>

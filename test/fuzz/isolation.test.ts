@@ -250,6 +250,17 @@ class Scenario {
     return new Set(this.histories.filter((it) => this.maySee(principal, it)).map(({ id }) => id));
   }
 
+  /** What a user or session looks at, all its tabs look at: a new one has the others' past until the next check. */
+  private inherited(principal: Principal): Set<number> {
+    const { userId, sessionId } = principal;
+    const others = this.listeners.filter(
+      ({ principal: other }) =>
+        (userId !== undefined && other.userId === userId) ||
+        (sessionId !== undefined && other.sessionId === sessionId),
+    );
+    return new Set([...this.visible(principal), ...others.flatMap(({ allowed }) => [...allowed])]);
+  }
+
   private async judge(): Promise<void> {
     for (let turn = 0; turn < 4; turn += 1) await nextTurn();
     for (const it of this.listeners) {
@@ -310,7 +321,7 @@ class Scenario {
       tab: undefined as unknown as Tab,
       heard: '',
       read: 0,
-      allowed: this.visible(principal),
+      allowed: this.inherited(principal),
       closed: false,
     };
     const out = new Writable({

@@ -210,6 +210,9 @@ export class Installation {
     this.closeStreams();
     await this.stopWorkers();
     const left: string[] = [];
+    for (const it of this.running) {
+      if (it instanceof ServiceProcess && it.crash) left.push(`an error that nobody caught: ${it.crash}`);
+    }
     if (this.vhost) {
       const { vhost } = this;
       // The management plugin hears of a closed connection a moment later.

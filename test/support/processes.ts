@@ -75,6 +75,17 @@ export class ServiceProcess {
     return this.exit !== undefined && (this.exit.code === 0 || this.exit.code === 2);
   }
 
+  /** What Node.js says of an error that nobody caught; undefined when there was none. */
+  get crash(): string | undefined {
+    // It ends with the version, behind error and stack.
+    return /^Node\.js v\d/m.test(this.stderr)
+      ? this.stderr
+          .split('\n')
+          .filter((line) => !line.startsWith('{'))
+          .join('\n')
+      : undefined;
+  }
+
   /** Log lines so far, parsed. */
   get lines(): LogLine[] {
     return this.stderr

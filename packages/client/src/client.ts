@@ -1,0 +1,345 @@
+/** One page's view of the stream: listeners, watched histories, and the state it is in. */
+
+import { whoIs } from './http.js';
+import { electedLink, type HubLink, type LinkOptions, ownLink, workerLink } from './links.js';
+import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
+import { type State, TRANSITIONS } from './states.js';
+
+export interface Events {
+  /** Encoded ids of histories that changed; `update_time` is the newest change, naive UTC. */
+  history_update: { history_ids: string[]; update_time?: string };
+  entry_point_update: Record<string, never>;
+  notification_update: Record<string, unknown>;
+  broadcast_update: Record<string, unknown>;
+  notification_status: { total_unread_count: number; notifications: unknown[]; broadcasts: unknown[] };
+}
+// biome-ignore lint/suspicious/noExplicitAny: events that a server defines for its own tables
+type DataOf<Name extends string> = Name extends keyof Events ? Events[Name] : any;
+
+export interface ClientOptions {
+  /** Where the server is, with its prefix: `https://example.org/galaxy/`. Default: the origin of the page. */
+  baseUrl?: string;
+  /** API key; without it the cookie tells who the visitor is. */
+  apiKey?: string;
+  /** Send cookies to another origin (the server must list this page's origin in `allowed_origins`). */
+  withCredentials?: boolean;
+  /** `worker`, `lock`: how the tabs of a browser share one stream; `none`: each has its own. Default: the best there is. */
+  share?: 'auto' | 'worker' | 'lock' | 'none';
+  /** Where the SharedWorker's script is; default: beside this file. It must be of the page's own origin. */
+  workerUrl?: string | URL;
+  /** Ask in the old way while no stream can be had. Default: true. */
+  polling?: boolean;
+  /** The server's `keepalive_interval`. Default: 30,000 ms. */
+  keepaliveMs?: number;
+  /** A watched history that this visitor may not see (any more). */
+  onRefused?: (historyId: string, status: number) => void;
+}
+
+const ALIVE_MS = 5_000;
+const SILENT_HUB_MS = 12_000;
+const WHO_RETRY_MS = 3_000;
+const REMEMBERED = 200;
+
+export class LightconeClient {
+  readonly #options: ClientOptions;
+  readonly #tab = Math.random().toString(36).slice(2) + Date.now().toString(36);
+  readonly #listeners = new Map<string, Set<(data: never, id: string) => void>>();
+  readonly #stateListeners = new Set<(state: State, reason: string) => void>();
+  readonly #views = new Map<string, number>();
+  #state: State = 'stopped';
+  #link: HubLink | undefined;
+  #settings: StreamSettings | undefined;
+  #wanted = false;
+  /** Counts openings, so that what belongs to an earlier one is ignored. */
+  #opening = 0;
+  #seq = 0;
+  #cursor = '';
+  #events: StreamEvent[] = [];
+  #heardAt = 0;
+  #checkedAt = 0;
+  #alive: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: ClientOptions = {}) {
+    this.#options = options;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** The resume cursor: the `id:` of the last event that arrived; empty before the first. */
+  get lastEventId(): string {
+    return this.#cursor;
+  }
+
+  /** @returns a function that removes the listener */
+  on<Name extends string>(name: Name, listener: (data: DataOf<Name>, id: string) => void): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  /** Called at once with the present state, and at each change. @returns a function that removes the listener */
+  onState(listener: (state: State, reason: string) => void): () => void {
+    this.#stateListeners.add(listener);
+    listener(this.#state, '');
+    return () => this.#stateListeners.delete(listener);
+  }
+
+  /** Asks for `history_update` of somebody else's history as long as it is in view. @returns a function that ends the view */
+  watchHistory(historyId: string): () => void {
+    this.#views.set(historyId, (this.#views.get(historyId) ?? 0) + 1);
+    this.#watch();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      const left = this.#views.get(historyId)! - 1;
+      if (left > 0) this.#views.set(historyId, left);
+      else this.#views.delete(historyId);
+      this.#watch();
+    };
+  }
+
+  /** Connects, and stays connected until `close()`. */
+  open(): void {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    const { window, document } = globalThis as { window?: Window; document?: Document };
+    window?.addEventListener('pagehide', this.#pause);
+    window?.addEventListener('pageshow', this.#resume);
+    window?.addEventListener('online', this.#wake);
+    document?.addEventListener('visibilitychange', this.#wake);
+    document?.addEventListener('resume', this.#wake);
+    void this.#join();
+  }
+
+  /** Ends the connection and forgets the cursor: the next visitor of this page may be somebody else. */
+  close(): void {
+    this.#wanted = false;
+    const { window, document } = globalThis as { window?: Window; document?: Document };
+    window?.removeEventListener('pagehide', this.#pause);
+    window?.removeEventListener('pageshow', this.#resume);
+    window?.removeEventListener('online', this.#wake);
+    document?.removeEventListener('visibilitychange', this.#wake);
+    document?.removeEventListener('resume', this.#wake);
+    this.#leave();
+    this.#cursor = '';
+    this.#seq = 0;
+    this.#events = [];
+    this.#show('stopped', '');
+  }
+
+  // --- the hub -----------------------------------------------------------------------------------------------------
+
+  async #join(): Promise<void> {
+    this.#opening += 1;
+    const opening = this.#opening;
+    this.#show(TRANSITIONS[this.#state].open, '');
+    const settings = this.#newSettings();
+    const identity = await whoIs(settings);
+    if (opening !== this.#opening) return;
+    if (identity === undefined) {
+      setTimeout(() => opening === this.#opening && void this.#join(), WHO_RETRY_MS);
+      return;
+    }
+    this.#settings = { ...settings, identity };
+    const link = await this.#openLink(opening);
+    if (opening !== this.#opening) return link.close();
+    this.#link = link;
+    this.#hello();
+    this.#heardAt = this.#checkedAt = Date.now();
+    clearInterval(this.#alive);
+    this.#alive = setInterval(() => this.#check(), ALIVE_MS);
+    (this.#alive as { unref?: () => void }).unref?.();
+  }
+
+  #newSettings(): StreamSettings {
+    const {
+      baseUrl = '',
+      apiKey = '',
+      withCredentials = false,
+      polling = true,
+      keepaliveMs = 30_000,
+    } = this.#options;
+    const base = `${baseUrl.replace(/\/+$/, '')}/`;
+    const page = (globalThis as { location?: Location }).location?.href;
+    return {
+      // Absolute: a worker's own address is another one.
+      baseUrl: page === undefined ? base : new URL(base, page).href,
+      apiKey,
+      withCredentials,
+      identity: '',
+      polling,
+      keepaliveMs,
+    };
+  }
+
+  async #openLink(opening: number): Promise<HubLink> {
+    const { share = 'auto' } = this.#options;
+    const options: LinkOptions = {
+      settings: this.#settings!,
+      onMessage: (message) => {
+        if (opening === this.#opening) this.#receive(message);
+      },
+      onNewHub: () => {
+        if (opening === this.#opening && this.#link) this.#hello();
+      },
+      remembered: () => ({ seq: this.#seq, events: this.#events }),
+    };
+    const canLock =
+      'locks' in (globalThis.navigator ?? {}) &&
+      'BroadcastChannel' in globalThis &&
+      globalThis.crypto?.subtle;
+    const hasPage = 'document' in globalThis;
+    const otherwise = (): HubLink | Promise<HubLink> =>
+      share !== 'worker' && canLock && hasPage ? electedLink(options) : ownLink(options);
+    if (share === 'none') return ownLink(options);
+    if (share !== 'lock' && 'SharedWorker' in globalThis) {
+      const url = new URL(this.#options.workerUrl ?? new URL('./worker.js', import.meta.url), location.href);
+      if (url.origin === location.origin) {
+        try {
+          return workerLink(url, options, () => {
+            if (opening !== this.#opening) return;
+            this.#link?.close();
+            this.#link = undefined;
+            void Promise.resolve(otherwise()).then((link) => {
+              if (opening !== this.#opening) return link.close();
+              this.#link = link;
+              this.#hello();
+            });
+          });
+        } catch {
+          // A policy of the page forbids workers.
+        }
+      }
+    }
+    return otherwise();
+  }
+
+  #leave(): void {
+    this.#opening += 1;
+    clearInterval(this.#alive);
+    this.#post({ t: 'bye' });
+    this.#link?.close();
+    this.#link = undefined;
+  }
+
+  #hello(): void {
+    this.#post({
+      t: 'hello',
+      settings: this.#settings!,
+      seq: this.#seq,
+      cursor: this.#cursor,
+      watched: [...this.#views.keys()],
+      visible: isVisible(),
+    });
+  }
+
+  #watch(): void {
+    this.#post({ t: 'watch', watched: [...this.#views.keys()], visible: isVisible() });
+  }
+
+  #post(message: ToHub extends infer M ? (M extends ToHub ? Omit<M, 'tab'> : never) : never): void {
+    this.#link?.post({ ...message, tab: this.#tab } as ToHub);
+  }
+
+  /** Asks whether the hub still answers. A page that was frozen looks late itself: it waits once more. */
+  #check(): void {
+    const now = Date.now();
+    const wasFrozen = now - this.#checkedAt > 2 * ALIVE_MS;
+    this.#checkedAt = now;
+    if (wasFrozen) this.#heardAt = now;
+    if (now - this.#heardAt > SILENT_HUB_MS + Math.random() * 2_000 && isVisible()) {
+      this.#heardAt = now;
+      this.#link?.renew();
+      return;
+    }
+    this.#post({ t: 'alive' });
+  }
+
+  #receive(message: FromHub): void {
+    this.#heardAt = Date.now();
+    if ('to' in message && message.to !== undefined && message.to !== this.#tab) return;
+    switch (message.t) {
+      case 'event':
+        // A message that this page slept through leaves a hole in the numbers: the hub is asked for it.
+        if (message.seq > this.#seq + 1 && this.#seq > 0) this.#hello();
+        else if (message.seq > this.#seq) this.#event(message);
+        break;
+      case 'state':
+        if (message.reason === 'identity' && this.#wanted) {
+          this.#rejoin();
+          break;
+        }
+        if (this.#seq === 0) this.#seq = message.seq;
+        if (this.#cursor === '') this.#cursor = message.cursor;
+        this.#show(message.state, message.reason);
+        break;
+      case 'alive':
+        if (message.seq > this.#seq && this.#seq > 0) this.#hello();
+        else this.#cursor = message.cursor || this.#cursor;
+        break;
+      case 'refused':
+        if (this.#views.has(message.historyId)) this.#options.onRefused?.(message.historyId, message.status);
+    }
+  }
+
+  /** The cookie speaks for somebody else now: nothing of the person before may be resumed. */
+  #rejoin(): void {
+    this.#leave();
+    this.#cursor = '';
+    this.#seq = 0;
+    this.#events = [];
+    void this.#join();
+  }
+
+  #event(event: StreamEvent): void {
+    this.#seq = event.seq;
+    this.#cursor = event.id;
+    this.#events.push(event);
+    if (this.#events.length > REMEMBERED) this.#events.shift();
+    let data: never;
+    try {
+      data = JSON.parse(event.data) as never;
+    } catch {
+      return;
+    }
+    for (const listener of [...(this.#listeners.get(event.name) ?? [])]) {
+      try {
+        listener(data, event.id);
+      } catch (error) {
+        // One broken part of a page must not silence the others.
+        console.error(`lightcone: a listener of ${event.name} failed`, error);
+      }
+    }
+  }
+
+  #show(state: State, reason: string): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    for (const listener of [...this.#stateListeners]) listener(state, reason);
+  }
+
+  // --- the page ----------------------------------------------------------------------------------------------------
+
+  // A page in the back/forward cache must hold no connection and no port; it gets them back when it is shown again.
+  readonly #pause = (): void => {
+    this.#leave();
+    this.#show(TRANSITIONS[this.#state].pause, '');
+  };
+
+  readonly #resume = ({ persisted }: PageTransitionEvent): void => {
+    if (persisted && this.#wanted) void this.#join();
+  };
+
+  readonly #wake = (): void => {
+    this.#watch();
+    if (!isVisible() || !this.#link) return;
+    this.#post({ t: 'wake' });
+    this.#post({ t: 'alive' });
+  };
+}
+
+const isVisible = (): boolean =>
+  (globalThis as { document?: Document }).document?.visibilityState !== 'hidden';

@@ -1,0 +1,40 @@
+import type { StreamSettings } from './messages.js';
+
+export const headersOf = ({ apiKey }: StreamSettings): Record<string, string> =>
+  apiKey ? { 'x-api-key': apiKey } : {};
+
+export const credentialsOf = ({ withCredentials }: StreamSettings): RequestCredentials =>
+  withCredentials ? 'include' : 'same-origin';
+
+/** @returns the status and, where the answer is JSON, its body; status 0 when there was no answer */
+export async function request(
+  settings: StreamSettings,
+  path: string,
+  init: { method?: string; body?: unknown; signal?: AbortSignal } = {},
+): Promise<{ status: number; body: unknown }> {
+  try {
+    const response = await fetch(settings.baseUrl + path, {
+      method: init.method ?? 'GET',
+      headers: {
+        accept: 'application/json',
+        ...headersOf(settings),
+        ...(init.body !== undefined && { 'content-type': 'application/json' }),
+      },
+      credentials: credentialsOf(settings),
+      cache: 'no-store',
+      ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
+      ...(init.signal && { signal: init.signal }),
+    });
+    return { status: response.status, body: await response.json().catch(() => undefined) };
+  } catch {
+    return { status: 0, body: undefined };
+  }
+}
+
+/** Who the cookie speaks for; undefined when nobody answers. An API key speaks for itself. */
+export async function whoIs(settings: StreamSettings): Promise<string | undefined> {
+  if (settings.apiKey) return '';
+  const { status, body } = await request(settings, 'api/whoami');
+  if (status === 0 || status >= 500 || status === 429) return undefined;
+  return (body as { id?: string } | null | undefined)?.id ?? 'anonymous';
+}

@@ -1,0 +1,170 @@
+/** The client in real tabs of a real browser: one stream for all of them, whatever happens to the one that holds it. */
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { launchChromium } from '../support/chromium.js';
+import { DEMO, Installation } from '../support/installation.js';
+
+let browser: Browser;
+let here: Installation;
+let url: string;
+let context: BrowserContext;
+
+beforeAll(async () => {
+  browser = await launchChromium();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  here = Installation.embedded();
+  ({ url } = await here.worker({ galaxy: { enable_notification_system: true } }));
+  context = await browser.newContext();
+});
+afterEach(async () => {
+  await context.close();
+  await here.close();
+});
+
+type Share = 'worker' | 'lock' | 'none';
+const { alice } = DEMO.histories;
+
+/** A tab with a client that notes what it is told. */
+async function openTab(share: Share, options: Record<string, unknown> = {}): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(`${url}/api/version`);
+  // A text: the test's own compiler would rewrite the import.
+  await page.evaluate(`(async () => {
+    const { LightconeClient } = await import('/assets/client/lightcone.js');
+    const noted = { states: [], names: [] };
+    const client = new LightconeClient(${JSON.stringify({ apiKey: 'demo-alice', share, ...options })});
+    client.onState((state) => noted.states.push(state));
+    client.on('broadcast_update', ({ content }) => noted.names.push(content.subject));
+    client.on('notification_status', ({ broadcasts }) =>
+      noted.names.push(...broadcasts.map(({ content }) => content.subject)),
+    );
+    client.on('history_update', ({ history_ids }) => noted.names.push(...history_ids));
+    client.open();
+    Object.assign(globalThis, { noted, client });
+  })()`);
+  return page;
+}
+const stateOf = (page: Page) => page.evaluate<string>('client.state');
+const told = (page: Page) => page.evaluate<string[]>('noted.names');
+const live = (page: Page) => expect.poll(() => stateOf(page), { timeout: 20_000 }).toBe('live');
+
+async function openStreams(): Promise<number> {
+  const answer = await fetch(`${url}/api/status`, { headers: { 'x-api-key': 'demo-admin' } });
+  return ((await answer.json()) as { connections: { open: number } }).connections.open;
+}
+
+let broadcasts = 0;
+/** A broadcast has an identity of its own, so that one that is told twice shows. */
+async function broadcast(): Promise<string> {
+  broadcasts += 1;
+  const subject = `broadcast ${broadcasts}`;
+  const answer = await fetch(`${url}/api/notifications/broadcast`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-api-key': 'demo-admin' },
+    body: JSON.stringify({
+      source: 'test',
+      variant: 'info',
+      category: 'broadcast',
+      content: { category: 'broadcast', subject, message: 'm' },
+    }),
+  });
+  expect(answer.status).toBe(200);
+  return subject;
+}
+
+describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
+  it('are told everything once, over one stream', async () => {
+    const tabs = [await openTab(share), await openTab(share), await openTab(share)];
+    for (const tab of tabs) await live(tab);
+    expect(await openStreams()).toBe(1);
+    const subjects = [await broadcast(), await broadcast()];
+    await here.change(alice);
+    for (const tab of tabs) {
+      await expect.poll(() => told(tab)).toEqual(expect.arrayContaining([...subjects, here.encode(alice)]));
+      expect((await told(tab)).filter((name) => subjects.includes(name))).toEqual(subjects);
+    }
+  });
+
+  it('go on when the tab that opened the stream is closed', async () => {
+    const [first, ...others] = [await openTab(share), await openTab(share), await openTab(share)];
+    for (const tab of [first!, ...others]) await live(tab);
+    await first!.close();
+    const subject = await broadcast();
+    for (const tab of others) {
+      await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(subject);
+    }
+    await expect.poll(openStreams).toBe(1);
+    const next = await broadcast();
+    for (const tab of others) {
+      await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(next);
+      expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
+    }
+  });
+
+  it('twelve that open at once are all live, over one stream', async () => {
+    const tabs = await Promise.all(Array.from({ length: 12 }, () => openTab(share)));
+    for (const tab of tabs) await live(tab);
+    await expect.poll(openStreams).toBe(1);
+    const subject = await broadcast();
+    for (const tab of tabs) await expect.poll(() => told(tab)).toContain(subject);
+  });
+
+  it('of different people share nothing', async () => {
+    const [ofAlice, ofBob] = [await openTab(share), await openTab(share, { apiKey: 'demo-bob' })];
+    await live(ofAlice);
+    await live(ofBob);
+    expect(await openStreams()).toBe(2);
+    await here.change(alice);
+    await expect.poll(() => told(ofAlice)).toContain(here.encode(alice));
+    expect(await told(ofBob)).not.toContain(here.encode(alice));
+  });
+
+  it('are told what happened while the server was away', async () => {
+    const tabs = [await openTab(share), await openTab(share)];
+    for (const tab of tabs) await live(tab);
+    await here.stopWorkers();
+    await expect.poll(() => stateOf(tabs[0]!), { timeout: 10_000 }).toBe('connecting');
+    await here.change(alice);
+    await here.worker({ galaxy: { enable_notification_system: true }, sse: { listen: new URL(url).host } });
+    for (const tab of tabs) {
+      await live(tab);
+      await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(here.encode(alice));
+    }
+    await expect.poll(openStreams).toBe(1);
+  });
+
+  it('leave no stream behind when all are closed', async () => {
+    const tabs = [await openTab(share), await openTab(share)];
+    for (const tab of tabs) await live(tab);
+    for (const tab of tabs) await tab.close();
+    await expect.poll(openStreams, { timeout: 10_000 }).toBe(0);
+  });
+});
+
+it('a tab that leads and stands still gives way to one in view, and catches up when it goes on', async () => {
+  const [leader, other] = [await openTab('lock'), await openTab('lock')];
+  await live(leader);
+  await live(other);
+  const session = await context.newCDPSession(leader);
+  await session.send('Debugger.enable');
+  await session.send('Debugger.pause');
+  const subject = await broadcast();
+  await expect.poll(() => told(other), { timeout: 40_000 }).toContain(subject);
+  await session.send('Debugger.resume');
+  await session.send('Debugger.disable');
+  await expect.poll(() => told(leader), { timeout: 20_000 }).toContain(subject);
+  await expect.poll(openStreams, { timeout: 20_000 }).toBe(1);
+  const next = await broadcast();
+  for (const tab of [leader, other]) {
+    await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(next);
+    expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
+  }
+}, 120_000);
+
+it('where nothing can be shared each tab has a stream of its own', async () => {
+  const tabs = [await openTab('none'), await openTab('none')];
+  for (const tab of tabs) await live(tab);
+  expect(await openStreams()).toBe(2);
+});

@@ -1,0 +1,35 @@
+import { Writable } from 'node:stream';
+import { expect, it, vi } from 'vitest';
+import { Outlet } from '../../src/connections/outlet.js';
+import { Tab } from '../../src/connections/tab.js';
+import { eventFrame, Position } from '../../src/events/frame.js';
+import { noMetrics } from '../../src/telemetry/metrics.js';
+
+const PRINCIPAL = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } } as const;
+const position = new Position(1);
+
+it('an error on the way to one tab ends that one, and the others get what is theirs', async () => {
+  const got: string[] = [];
+  const failed = vi.fn();
+  const outlet = new Outlet(10, noMetrics, () => {}, failed);
+  const tabs = [0, 1, 2].map((number) => {
+    const out = new Writable({
+      write: (bytes: Buffer, _encoding, done) => {
+        got.push(`${number}: ${bytes.toString().slice(0, 23)}`);
+        done();
+      },
+    });
+    const tab = new Tab(out, false, PRINCIPAL, position, undefined);
+    outlet.begin(tab, '');
+    return tab;
+  });
+  const error = new Error('a fault of ours');
+  tabs[1]!.out.write = () => {
+    throw error;
+  };
+  got.length = 0;
+  for (const tab of tabs) outlet.put(tab, eventFrame('broadcast_update', '{}', position));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(got).toEqual(['0: event: broadcast_update', '2: event: broadcast_update']);
+  expect(failed.mock.calls).toEqual([[tabs[1], error]]);
+});
