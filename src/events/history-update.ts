@@ -95,15 +95,17 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
       ),
 
     async fromDatabase(question, reads) {
-      const { principal, viewed } = question;
+      const { principal, viewed, since, position } = question;
       const { userId, sessionId } = principal;
       if (userId === undefined && sessionId === undefined && viewed.length === 0) return [];
       const found = await reads.jointly(EVENT, question, (joint) => changesOf(joint, reads.changeLog));
       const changes = found.filter(
         (change) =>
-          (userId !== undefined && change.userId === userId) ||
-          (sessionId !== undefined && change.sessionIds.includes(sessionId)) ||
-          viewed.includes(change.historyId),
+          // What was asked for another tab of this caller, from an older cursor.
+          (position !== undefined || change.newest > since) &&
+          ((userId !== undefined && change.userId === userId) ||
+            (sessionId !== undefined && change.sessionIds.includes(sessionId)) ||
+            viewed.includes(change.historyId)),
       );
       return makers(
         [...new Set(changes.map(({ historyId }) => historyId))],

@@ -97,6 +97,7 @@ function newWorker(): ConnectionManager {
       nodeInternals: true,
     },
     changeLog,
+    positions: { entries: async () => [] },
     notifications: undefined,
     returning: { changeLog, notifications: undefined },
     permissions: {
