@@ -54,7 +54,13 @@ export async function notify(
       await send(silentAnnouncer);
       print('stored; enable_sse_updates is off, so open tabs see it when they ask');
     } else if (config.bus.kind === 'in-process') {
-      await send({ add: (...entry) => outbox.add(...entry), wake() {} });
+      await send({
+        async add(tx, ...entry) {
+          await outbox.add(tx, ...entry);
+          await outbox.ring(tx);
+        },
+        wake() {},
+      });
       print('stored; the running "lightcone serve" tells open tabs now, or when it is next started');
     } else {
       await announce(config, { outbox, notifications: log, encodeId, logger }, send);

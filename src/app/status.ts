@@ -4,7 +4,7 @@ import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import type { ConnectionManager } from '../connections/manager.js';
 import type { Clock } from '../core/clock.js';
-import { formatIso } from '../core/time.js';
+import { formatIso, MICROS_PER_SECOND } from '../core/time.js';
 import type { Database } from '../database/port.js';
 import { countFlow, type StatusSource, type WorkerStatus } from '../http/status-source.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
@@ -25,7 +25,12 @@ export interface StatusParts {
   /** The election comes late in the start. */
   candidate: () => Candidate | undefined;
   leaderName: () => string | undefined;
+  /** Known once the database has been reached. */
+  installation: () => string | undefined;
 }
+
+/** A leader says once a second how far everything is told; an election may take some seconds. */
+const SILENT_SECONDS = 15;
 
 export class WorkerStatusSource implements StatusSource {
   private readonly started: number;
@@ -36,31 +41,60 @@ export class WorkerStatusSource implements StatusSource {
     this.startedAt = parts.clock.monotonic();
   }
 
-  /** A process that can answer is alive; what it waits for is the business of `readyProblems`. */
+  /** A process that can answer is alive; what it waits for is the business of the others. */
   liveProblems(): string[] {
     return [];
   }
 
   readyProblems(): string[] {
+    const { config, manager, prepared } = this.parts;
+    if (!prepared()) return ['this worker is starting: the tables are not prepared yet'];
+    if (!config.sse.enabled) return [];
+    if (manager.draining) return ['this worker is draining: it is being stopped'];
+    return manager.ready ? [] : ['this worker is starting: it has not read the recent changes yet'];
+  }
+
+  problems(): string[] {
     const { config, database, bus, manager } = this.parts;
-    const problems = [database.problem()];
-    if (!this.parts.prepared()) problems.push('this worker is starting: the tables are not prepared yet');
-    if (config.sse.enabled) {
+    const problems = [database.problem(), ...this.readyProblems()];
+    if (!config.sse.enabled) {
+      problems.push('enable_sse_updates is off: the stream answers 403, and nobody is told of changes');
+    } else {
       problems.push(bus.problem());
-      if (manager.draining) problems.push('this worker is draining: it is being stopped');
-      else if (!manager.ready)
-        problems.push('this worker is starting: it has not read the recent changes yet');
-      else if (config.bus.kind === 'in-process' && this.parts.candidate()?.leadership.leading !== true) {
+      if (
+        manager.ready &&
+        config.bus.kind === 'in-process' &&
+        this.parts.candidate()?.leadership.leading !== true
+      ) {
         problems.push(
           'this worker is not the monitor, and without a broker another process cannot tell it of changes: run one `lightcone serve` per database, or set amqp_internal_connection',
         );
       }
-      problems.push(this.parts.candidate()?.electionProblem());
+      problems.push(this.silence(), this.parts.candidate()?.electionProblem());
       const behind = this.parts.candidate()?.monitor.problem();
       if (behind !== undefined)
         problems.push(`the monitor is behind (${behind}): it will read the changes since its cursor`);
     }
     return problems.filter((problem) => problem !== undefined);
+  }
+
+  installation(): string | null {
+    return this.parts.installation() ?? null;
+  }
+
+  /** The ticks are what says that somebody watches, publishes, and is heard here. */
+  private silence(): string | undefined {
+    const { config, manager, bus } = this.parts;
+    const { watermark } = manager;
+    const now = manager.estimateNow();
+    const leader = this.parts.leaderName();
+    // Beside a Galaxy its own monitor may lead, which sends none.
+    if (watermark === undefined || now === undefined || bus.problem() !== undefined) return undefined;
+    if (config.sse.attachToGalaxy && leader === undefined) return undefined;
+    const seconds = Math.round((now - watermark) / MICROS_PER_SECOND);
+    if (seconds <= SILENT_SECONDS) return undefined;
+    const last = leader === undefined ? 'no monitor has been heard yet' : `the last one heard was ${leader}`;
+    return `no monitor has said for ${seconds} s that everything is told (${last}): nobody leads, or the one that does cannot read or publish, or what it publishes does not arrive here; "lightcone doctor" says which`;
   }
 
   status(): WorkerStatus {
@@ -82,7 +116,7 @@ export class WorkerStatusSource implements StatusSource {
         uptime_seconds: Math.round((clock.monotonic() - this.startedAt) / 1000),
         draining: manager.draining,
       },
-      problems: this.readyProblems(),
+      problems: this.problems(),
       database: {
         kind: config.database.kind,
         display: config.database.display,

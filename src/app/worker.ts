@@ -13,14 +13,15 @@ import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import { ConnectionManager } from '../connections/manager.js';
 import type { ManagerParts } from '../connections/parts.js';
+import { Batcher } from '../core/batcher.js';
 import { LightconeError } from '../core/errors.js';
-import type { Tick } from '../core/events.js';
+import type { HistoryId, Tick } from '../core/events.js';
 import { type Lifecycle, Releasers } from '../core/lifecycle.js';
 import { SqlAccounts } from '../database/accounts.js';
 import { SqlChangeLog } from '../database/change-log.js';
 import { seedDemo } from '../database/demo.js';
 import { SqlNotificationLog } from '../database/notification-log.js';
-import type { Database } from '../database/port.js';
+import type { Database, HistoryCaller } from '../database/port.js';
 import { SqlPositionStore } from '../database/position-store.js';
 import { EVENTS } from '../events/registry.js';
 import { Addresses } from '../http/addresses.js';
@@ -40,6 +41,7 @@ import { LeftOut } from '../telemetry/left-out.js';
 import type { CountingMetrics } from '../telemetry/memory.js';
 import { createDuties, type Duties } from './duties.js';
 import { type Candidate, createCandidate } from './election.js';
+import { installationOf } from './installation.js';
 import {
   chooseHintSource,
   createBus,
@@ -60,6 +62,13 @@ import { VERSION } from './version.js';
 const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 /** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
+
+/** Streams that are opened with `history_id`: a lone one is answered at once, a crowd shares statements. */
+const ACCESS_BATCHES = { burst: 8, perSecond: 4, maxBatch: 200, worthwhile: 100 };
+interface HistoryQuestion {
+  caller: HistoryCaller;
+  historyIds: readonly HistoryId[];
+}
 
 export interface WorkerOptions {
   config: Config;
@@ -95,6 +104,7 @@ export class Worker implements Lifecycle {
   private stopping: Promise<void> | undefined;
   private listening = false;
   private prepared = false;
+  private installation: string | undefined;
 
   static async create(options: WorkerOptions): Promise<Worker> {
     const { config, serverName, surroundings } = options;
@@ -144,7 +154,7 @@ export class Worker implements Lifecycle {
           const valid = await authenticator.recheck(principals);
           return new Set(principals.filter((principal) => !valid.has(principal)));
         },
-        accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+        accessible: (questions) => accounts.accessibleToEach(questions),
         forgetSession: (sessionId) => authenticator.forgetSession(sessionId),
       },
       subscribed: () => this.bus.subscribed,
@@ -156,11 +166,19 @@ export class Worker implements Lifecycle {
       metrics,
       createDirectWrites,
     });
+    const access = new Batcher<HistoryQuestion, Set<HistoryId>>({
+      ...ACCESS_BATCHES,
+      clock,
+      ask: (questions) => accounts.accessibleToEach(questions),
+    });
     const stream = {
       enabled: config.sse.enabled,
       manager: this.manager,
       authenticator,
-      accounts,
+      accounts: {
+        accessibleHistories: (caller: HistoryCaller, historyIds: readonly HistoryId[]) =>
+          access.get({ caller, historyIds }),
+      },
       decodeId,
       opening: new StreamOpening(this.manager, takeOver),
       addresses: limits.addresses,
@@ -230,6 +248,7 @@ export class Worker implements Lifecycle {
       const lock = await becomeSoleServer(this.database, config.database.display);
       this.releasers.add('sole server', () => lock.release());
     }
+    this.installation = await installationOf(this.database);
     await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
     if (demo && (await seedDemo(this.database)) === undefined) {
       logger.info('demo data is left as it is: the database has users already');
@@ -355,6 +374,7 @@ export class Worker implements Lifecycle {
       prepared: () => this.prepared,
       candidate: () => this.candidate,
       leaderName: () => this.leaderName,
+      installation: () => this.installation,
     });
   }
 

@@ -3,6 +3,9 @@ import { type Command, CommanderError } from 'commander';
 import { LightconeError } from '../core/errors.js';
 import { EXIT } from '../core/exit-codes.js';
 
+/** For the last lines, to a log that is read slowly. */
+const LAST_LINES_MS = 1_000;
+
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
   // What this process makes is its own account's: database, lock, map, and the socket until it has its `socket_mode`.
   process.umask(0o077);
@@ -15,6 +18,8 @@ export async function run(command: Command, argv: readonly string[]): Promise<vo
   } catch (error) {
     process.exitCode = report(error, command.name());
   }
+  // All is done. What still waits is a last line for a log that nobody reads: it must not keep this process.
+  setTimeout(() => process.exit(), LAST_LINES_MS).unref();
 }
 
 const ignore = (): void => {};

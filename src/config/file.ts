@@ -81,8 +81,10 @@ function plain(document: Document): unknown {
   }
 }
 
-const repeated = (keys: readonly string[]): string[] =>
-  keys.filter((key, at) => key !== '<<' && keys.indexOf(key) < at);
+function repeated(keys: readonly string[]): string[] {
+  const seen = new Set<string>();
+  return keys.filter((key) => key !== '<<' && seen.size === seen.add(key).size);
+}
 
 /** The library's message goes on with the text around the mistake, where a password may stand. */
 function reason({ code, message }: { code: string; message: string }): string {
@@ -104,7 +106,7 @@ function split(content: unknown): SettingsFile {
     throw new SettingError('has neither a section "galaxy:" nor a section "sse:"');
   }
   if ('galaxy' in content && content.galaxy === null) {
-    warnings.push("galaxy: this section is empty, so Galaxy's defaults hold (enable_sse_updates is off)");
+    warnings.push('galaxy: this section is empty, so the defaults hold');
   }
   const { sse: nested, ...galaxy } = section(content, 'galaxy');
   const sse = section(content, 'sse');

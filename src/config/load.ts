@@ -11,6 +11,9 @@ import { type Settled, settle } from './values.js';
 
 export type { LoadOptions } from './sources.js';
 
+/** More help nobody. */
+const MISTAKES_SHOWN = 100;
+
 /** @throws LightconeError CONFIG_INVALID with every mistake, one a line, each with the path of the setting */
 export function loadConfig(options: LoadOptions): Config {
   return loadSettings(options).config;
@@ -24,7 +27,9 @@ export function loadSettings(options: LoadOptions): { config: Config; settled: S
   const config = build.config([...gathered.warnings, ...settled.warnings]);
   const mistakes = [...gathered.mistakes, ...settled.mistakes, ...build.mistakes];
   if (mistakes.length > 0) {
-    throw new LightconeError('CONFIG_INVALID', ['wrong settings:', ...mistakes].join('\n  '));
+    const shown = mistakes.slice(0, MISTAKES_SHOWN);
+    if (mistakes.length > MISTAKES_SHOWN) shown.push(`and ${mistakes.length - MISTAKES_SHOWN} more`);
+    throw new LightconeError('CONFIG_INVALID', ['wrong settings:', ...shown].join('\n  '));
   }
   return { config, settled };
 }
@@ -174,6 +179,11 @@ class ConfigBuilder {
           `${at}: needs Galaxy's RabbitMQ; set amqp_internal_connection to the amqp:// URL that Galaxy uses`,
         );
       }
+    }
+    if (!galaxy.enable_sse_updates) {
+      this.#warnings.push(
+        `${this.#pathOf('galaxy', 'enable_sse_updates')}: is off, so the stream answers 403 and nobody is told of changes; set it to true`,
+      );
     }
     if (sse.workers > 1 && !amqpGiven) {
       this.mistakes.push(

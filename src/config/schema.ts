@@ -23,9 +23,9 @@ function isOrigin(value: string): boolean {
 }
 
 export const GALAXY_SETTINGS = {
-  enable_sse_updates: bool(false, {
-    embedded: true,
-    doc: 'Serve the stream and run the monitor. When off, the stream answers 403 and clients poll.',
+  enable_sse_updates: bool(true, {
+    attached: false,
+    doc: 'Serve the stream and run the monitor. When off, the stream answers 403 and clients poll. Beside a Galaxy it is off unless the file says otherwise, as it is for Galaxy.',
   }),
   enable_notification_system: bool(false, {
     embedded: true,
@@ -74,7 +74,11 @@ export const GALAXY_SETTINGS = {
     accepts: isUrlPath,
     doc: 'Path of the session cookie; unset: the URL prefix.',
   }),
-  cookie_domain: optionalText({ doc: 'Domain of the session cookie.' }),
+  cookie_domain: optionalText({
+    must: 'a domain name',
+    accepts: (value) => /^[A-Za-z0-9.-]+$/.test(value),
+    doc: 'Domain of the session cookie.',
+  }),
   galaxy_url_prefix: text('/', {
     must: 'a path that begins with /, such as /galaxy',
     accepts: isUrlPath,
@@ -117,6 +121,8 @@ export const GALAXY_SETTINGS = {
   statsd_host: optionalText({ doc: 'Where metrics go, by UDP; unset: no metrics.' }),
   statsd_port: int(8125, { min: 1, max: 65_535, doc: 'Port of the statsd server.' }),
   statsd_prefix: text('galaxy', {
+    must: 'text without blanks, control characters and : | # @ ,',
+    accepts: (value) => /^[^\s\p{Cc}:|#@,]+$/u.test(value),
     doc: 'Replaces the leading `galaxy` of metric names; with `attach_to_galaxy` it stands in front of it, as Galaxy writes it.',
   }),
   statsd_influxdb: bool(false, { doc: 'Write tags in the Telegraf form.' }),

@@ -20,14 +20,20 @@ export interface Settled {
   readonly warnings: string[];
 }
 
+const MOST_COMPARED = 2_000;
+const NOT_COMPARED = { galaxy: undefined, sse: 'there is no such setting' };
+
 export function settle(gathered: Gathered): Settled {
   const mistakes: string[] = [];
   const warnings: string[] = [];
   const winners = new Map<string, RawValue>();
   const checked = new Map<string, unknown>();
+  let unknown = 0;
   for (const value of gathered.values) {
     if (!isKnown(value.section, value.key)) {
-      const remark = remarkOnUnknown(value);
+      unknown += 1;
+      // Galaxy has some 400 settings; each comparison with all of ours costs.
+      const remark = unknown <= MOST_COMPARED ? remarkOnUnknown(value) : NOT_COMPARED[value.section];
       if (remark) (value.section === 'sse' ? mistakes : warnings).push(`${value.path}: ${remark}`);
       continue;
     }

@@ -18,14 +18,21 @@ export interface PermissionSource {
    * asking for it once is the source's business.
    */
   revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
-  /** Of the ids given, those that the caller may see now. */
-  accessible(principal: Principal, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
+  /** For each caller, of the ids given those that it may see now. */
+  accessible(questions: readonly ViewQuestion[]): Promise<Set<HistoryId>[]>;
   /** Nothing that was read of the session before counts any more. */
   forgetSession?(sessionId: SessionId): void;
 }
 
+export interface ViewQuestion {
+  caller: Principal;
+  historyIds: readonly HistoryId[];
+}
+
 /** So many tabs are one question, not one each second: an idle worker sends no more than one statement a second in all. */
 const SMALLEST_STEP = 1000;
+/** Callers, or histories that they look at, in one question. */
+const VIEWED_AT_ONCE = 1000;
 /** So often at most is something looked at out of turn, whatever the bus brings. */
 const URGENT_PAUSE_MS = 100;
 /** What was not looked at for longer may have ended: no stream outlives its permission by more than that. */
@@ -37,6 +44,8 @@ export class PermissionCheck {
   private next = 0;
   private stepSize = 0;
   private viewersDue = false;
+  /** Looked at in vain in this round; the longest ago first. */
+  private unchecked: Tab[] = [];
   private failing = false;
   private readonly urgentSessions = new Set<SessionId>();
   private readonly urgentHistories = new Set<HistoryId>();
@@ -94,11 +103,9 @@ export class PermissionCheck {
     for (const sessionId of sessions) {
       for (let tab = registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) tabs.push(tab);
     }
-    try {
-      await this.checkTabs(tabs);
-      if (histories.size > 0) await this.checkViewers(histories);
-    } catch (error) {
-      logger.debug({ err: error }, 'a changed permission cannot be looked at now; the next round does');
+    const failures = [...(await this.checkTabs(tabs)).failures, ...(await this.checkViewers(histories))];
+    if (failures.length > 0) {
+      logger.debug({ err: failures[0] }, 'a changed permission cannot be looked at now; the next round does');
     }
   }
 
@@ -106,34 +113,35 @@ export class PermissionCheck {
   begin(steps: number): void {
     if (this.next > 0 && (steps > 1 || this.running)) return;
     this.next = this.parts.registry.all.length;
+    this.unchecked = [];
     this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
     this.viewersDue = true;
     this.begunAt = this.parts.clock.monotonic();
   }
 
-  /** Never rejects. What could not be looked at, because the database is away, is looked at in the next step. */
+  /**
+   * Never rejects. What could not be looked at is looked at again in the next step; a question that fails, because the
+   * database is away or does not answer this one, keeps no other from being asked.
+   */
   async step(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    const { next } = this;
-    try {
-      if (next > 0) await this.checkTabs(this.takeStep());
-      if (this.viewersDue) await this.checkViewers();
-      this.viewersDue = false;
-      if (this.next === 0) this.completeSince = this.begunAt;
-      this.failing = false;
-    } catch (error) {
-      this.next = next;
-      if (!this.failing) {
-        this.parts.logger.warn(
-          { err: error },
-          'permissions of open streams cannot be checked; asking again each second',
-        );
-      }
-      this.failing = true;
-    } finally {
-      this.running = false;
+    const { unchecked, failures } = await this.checkTabs([...this.takeUnchecked(), ...this.takeStep()]);
+    this.unchecked.push(...unchecked);
+    if (this.viewersDue) {
+      const failed = await this.checkViewers();
+      this.viewersDue = failed.length > 0;
+      failures.push(...failed);
     }
+    if (this.next === 0 && this.unchecked.length === 0 && !this.viewersDue) this.completeSince = this.begunAt;
+    if (failures.length > 0 && !this.failing) {
+      this.parts.logger.warn(
+        { err: failures[0] },
+        'permissions of open streams cannot be checked; asking again each second',
+      );
+    }
+    this.failing = failures.length > 0;
+    this.running = false;
   }
 
   /** From the end down: the place of a tab that closes is taken by the last one, which has been looked at. */
@@ -144,32 +152,64 @@ export class PermissionCheck {
     return all.slice(this.next, end);
   }
 
-  private async checkTabs(some: readonly Tab[]): Promise<void> {
-    const { source, close, logger } = this.parts;
-    const principals = new Set<Principal>();
-    for (const { principal } of some) if (principal.credential.kind !== 'none') principals.add(principal);
-    if (principals.size === 0) return;
-    const revoked = await source.revoked([...principals]);
-    const closed = new Map<Principal, number>();
-    if (revoked.size > 0) {
-      for (const tab of some) {
-        if (!revoked.has(tab.principal)) continue;
-        close(tab, 'revoked');
-        closed.set(tab.principal, (closed.get(tab.principal) ?? 0) + 1);
+  private takeUnchecked(): Tab[] {
+    return this.unchecked.splice(0, this.stepSize).filter(({ state }) => state !== 'closed');
+  }
+
+  private async checkTabs(tabs: readonly Tab[]): Promise<{ unchecked: Tab[]; failures: unknown[] }> {
+    const unchecked: Tab[] = [];
+    const failures: unknown[] = [];
+    for (const some of groups(tabs)) {
+      try {
+        this.closeRevoked(some, await this.parts.source.revoked([...new Set(some.map(principalOf))]));
+      } catch (error) {
+        failures.push(error);
+        unchecked.push(...some);
       }
+    }
+    return { unchecked, failures };
+  }
+
+  private closeRevoked(some: readonly Tab[], revoked: ReadonlySet<Principal>): void {
+    const { close, logger } = this.parts;
+    const closed = new Map<Principal, number>();
+    for (const tab of some) {
+      if (!revoked.has(tab.principal)) continue;
+      close(tab, 'revoked');
+      closed.set(tab.principal, (closed.get(tab.principal) ?? 0) + 1);
     }
     for (const [{ userId }, tabs] of closed) {
       logger.info({ userId, tabs }, 'streams closed: their permission was revoked');
     }
   }
 
-  /** @param only these histories; else all that are looked at */
-  private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<void> {
-    const { registry, viewers, source } = this.parts;
-    if (viewers.size === 0) return;
+  /**
+   * @param only these histories; else all that are looked at
+   * @returns why some could not be looked at
+   */
+  private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<unknown[]> {
+    const { viewers, source } = this.parts;
+    const failures: unknown[] = [];
+    for (const some of inPortions(this.viewingCallers(only))) {
+      try {
+        const accessible = await source.accessible(some);
+        for (const [i, { holders, historyIds }] of some.entries()) {
+          const gone = historyIds.filter((id) => !accessible[i]!.has(id));
+          for (const holder of holders) for (const id of gone) viewers.unsubscribe(holder, id);
+        }
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    return failures;
+  }
+
+  /** Once per caller, however many tabs it holds: anonymous ones, for example, are all the same caller. */
+  private viewingCallers(only: ReadonlySet<HistoryId> | undefined): ViewingCaller[] {
+    const { registry, viewers } = this.parts;
+    if (viewers.size === 0 || only?.size === 0) return [];
     const due = (holder: ViewerHolder): HistoryId[] =>
       only === undefined ? [...viewers.of(holder)] : [...viewers.of(holder)].filter((id) => only.has(id));
-    // One question per caller, however many tabs it holds: anonymous ones, for example, are all the same caller.
     const callers = new Map<string, { principal: Principal; holders: Set<ViewerHolder> }>();
     for (const tab of registry.all) {
       const { userId, sessionId, isAdmin } = tab.principal;
@@ -183,14 +223,45 @@ export class PermissionCheck {
       callers.set(key, caller);
       for (const holder of holders) caller.holders.add(holder);
     }
-    for (const { principal, holders } of callers.values()) {
-      const viewed = new Set([...holders].flatMap(due));
-      const accessible = await source.accessible(principal, [...viewed]);
-      for (const holder of holders) {
-        for (const id of [...viewers.of(holder)]) {
-          if (viewed.has(id) && !accessible.has(id)) viewers.unsubscribe(holder, id);
-        }
-      }
-    }
+    return [...callers.values()].map(({ principal, holders }) => ({
+      caller: principal,
+      holders,
+      historyIds: [...new Set([...holders].flatMap(due))],
+    }));
   }
+}
+
+const principalOf = ({ principal }: Tab): Principal => principal;
+
+interface ViewingCaller extends ViewQuestion {
+  holders: ReadonlySet<ViewerHolder>;
+}
+
+/** Tabs whose credentials are looked up in different tables: one that is locked must not keep the others unchecked. */
+function groups(tabs: readonly Tab[]): Tab[][] {
+  const byKind = new Map<string, Tab[]>();
+  for (const tab of tabs) {
+    const { credential, userId } = tab.principal;
+    if (credential.kind === 'none') continue;
+    const kind = credential.kind === 'api_key' && credential.userId !== userId ? 'run_as' : credential.kind;
+    const group = byKind.get(kind);
+    if (group) group.push(tab);
+    else byKind.set(kind, [tab]);
+  }
+  return [...byKind.values()];
+}
+
+/** Of about equal size, so that the number of questions does not grow with that of callers. */
+function inPortions(callers: readonly ViewingCaller[]): ViewingCaller[][] {
+  const portions: ViewingCaller[][] = [];
+  let room = 0;
+  for (const caller of callers) {
+    if (room <= 0) {
+      portions.push([]);
+      room = VIEWED_AT_ONCE;
+    }
+    portions.at(-1)!.push(caller);
+    room -= caller.historyIds.length;
+  }
+  return portions;
 }

@@ -6,6 +6,9 @@
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
 import type { Tab } from './tab.js';
 
+/** So many at a time for one holder, far more than anybody has in view: the oldest goes when one more comes. */
+export const MOST_VIEWED = 1000;
+
 interface Viewers {
   users: Set<UserId>;
   sessions: Set<SessionId>;
@@ -34,6 +37,11 @@ export class ViewerRegistry {
     if (held?.has(historyId)) return false;
     if (!held) {
       held = new Set();
+      this.held.set(key, held);
+    }
+    if (held.size >= MOST_VIEWED) {
+      const [oldest] = held;
+      this.unsubscribe(holder, oldest!);
       this.held.set(key, held);
     }
     held.add(historyId);

@@ -1,6 +1,8 @@
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
+import { askedByCaller } from './dialect.js';
 import {
   type Accounts,
+  type HistoryCaller,
   type SessionAccount,
   type Sql,
   type SqlRow,
@@ -125,24 +127,40 @@ export class SqlAccounts implements Accounts {
     return new Map(rows.map((row) => [row.id, row.user_id ?? undefined]));
   }
 
-  /** An anonymous history is accessible to the session whose *current* history it is (section 1.2). */
   async accessibleHistories(
-    caller: { userId: UserId | undefined; sessionId: SessionId | undefined; isAdmin: boolean },
+    caller: HistoryCaller,
     historyIds: readonly HistoryId[],
   ): Promise<Set<HistoryId>> {
-    if (historyIds.length === 0) return new Set();
-    const rows = await this.db.all<{ id: number }>(
-      `SELECT h.id FROM history h
-        WHERE ${this.db.isOneOf('h.id', 1)}
-          AND (${caller.isAdmin ? 'true' : 'false'}
-            OR h.importable = true OR h.published = true
-            OR h.user_id = $2
-            OR h.id IN (SELECT x.history_id FROM history_user_share_association x WHERE x.user_id = $2)
-            OR (h.user_id IS NULL AND h.id IN (
-                SELECT s.current_history_id FROM galaxy_session s
-                 WHERE s.id = $3 AND s.is_valid = true AND s.user_id IS NULL)))`,
-      [this.db.list(historyIds), caller.userId ?? null, caller.sessionId ?? null],
+    return (await this.accessibleToEach([{ caller, historyIds }]))[0]!;
+  }
+
+  /** An anonymous history is accessible to the session whose *current* history it is (section 1.2). */
+  async accessibleToEach(
+    questions: readonly { caller: HistoryCaller; historyIds: readonly HistoryId[] }[],
+  ): Promise<Set<HistoryId>[]> {
+    const asked = questions.flatMap(({ caller: { userId, sessionId, isAdmin }, historyIds }, caller) =>
+      historyIds.map((history_id) => ({
+        caller,
+        history_id,
+        user_id: userId ?? null,
+        session_id: sessionId ?? null,
+        is_admin: isAdmin,
+      })),
     );
-    return new Set(rows.map((row) => row.id));
+    const accessible = questions.map(() => new Set<HistoryId>());
+    if (asked.length === 0) return accessible;
+    const rows = await this.db.all<{ caller: number; id: number }>(
+      `SELECT asked.caller, h.id
+         FROM ${askedByCaller(this.db.dialect, 1)} JOIN history h ON h.id = asked.history_id
+        WHERE asked.is_admin OR h.importable = true OR h.published = true OR h.user_id = asked.user_id
+           OR EXISTS (SELECT 1 FROM history_user_share_association x
+                       WHERE x.history_id = h.id AND x.user_id = asked.user_id)
+           OR (h.user_id IS NULL AND EXISTS (
+               SELECT 1 FROM galaxy_session s
+                WHERE s.id = asked.session_id AND s.current_history_id = h.id AND s.is_valid = true AND s.user_id IS NULL))`,
+      [JSON.stringify(asked)],
+    );
+    for (const { caller, id } of rows) accessible[caller]!.add(id);
+    return accessible;
   }
 }

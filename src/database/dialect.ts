@@ -1,6 +1,9 @@
 import { formatSql, type Micros } from '../core/time.js';
 import type { Dialect } from './port.js';
 
+/** On PostgreSQL: "there is something in the outbox", from a process that cannot publish it itself. */
+export const OUTBOX_CHANNEL = 'lightcone_outbox';
+
 /**
  * SQL for the database's clock as naive UTC. On PostgreSQL never `now()`, which stands still inside a transaction, nor a
  * form that depends on the session's time zone.
@@ -29,6 +32,18 @@ export const believedUntil = (dialect: Dialect): string =>
   dialect === 'postgresql'
     ? "(SELECT clock_timestamp() AT TIME ZONE 'UTC' + interval '1 day')"
     : "strftime('%Y-%m-%d %H:%M:%f','now','+1 day')";
+
+/**
+ * SQL for the table `asked (caller, history_id, user_id, session_id, is_admin)` from a JSON array of such objects at
+ * `$position`. A `bigint`, because an id that was made up may be too large for the column.
+ */
+export const askedByCaller = (dialect: Dialect, position: number): string =>
+  dialect === 'postgresql'
+    ? `json_to_recordset($${position}::json)
+         AS asked(caller integer, history_id bigint, user_id integer, session_id integer, is_admin boolean)`
+    : `(SELECT value ->> 'caller' AS caller, value ->> 'history_id' AS history_id, value ->> 'user_id' AS user_id,
+               value ->> 'session_id' AS session_id, value ->> 'is_admin' AS is_admin
+          FROM json_each($${position})) AS asked`;
 
 /** SQL for the table `asked (user_id, since)` from a JSON array of such objects at `$position`. */
 export const askedByUser = (dialect: Dialect, position: number): string =>

@@ -38,7 +38,9 @@ export interface Database extends Sql, Lifecycle {
    * stopped with the database. On SQLite, where nothing waits for a connection, it is the database itself.
    */
   lane(name: string, connections: number): this;
-  /** For `/readyz`: one line of what is wrong, or undefined. Asks nothing of the database. */
+  /** The same for every process on this database, another for every other one. */
+  identity(): Promise<string>;
+  /** For `/wellz`: one line of what is wrong, or undefined. Asks nothing of the database. */
   problem(): string | undefined;
   /** Statements sent since the start, for tests and the status page. */
   readonly statements: number;
@@ -222,10 +224,17 @@ export interface Accounts {
   /** Of the ids given, those that are still valid sessions (`is_valid`, and a user that is not deleted). */
   validSessions(sessionIds: readonly SessionId[]): Promise<Map<SessionId, UserId | undefined>>;
   /** Of the ids given, those the caller may see (section 1.2); admins see every one that exists. */
-  accessibleHistories(
-    caller: { userId: UserId | undefined; sessionId: SessionId | undefined; isAdmin: boolean },
-    historyIds: readonly HistoryId[],
-  ): Promise<Set<HistoryId>>;
+  accessibleHistories(caller: HistoryCaller, historyIds: readonly HistoryId[]): Promise<Set<HistoryId>>;
+  /** The same for many callers, in their order. */
+  accessibleToEach(
+    questions: readonly { caller: HistoryCaller; historyIds: readonly HistoryId[] }[],
+  ): Promise<Set<HistoryId>[]>;
+}
+
+export interface HistoryCaller {
+  userId: UserId | undefined;
+  sessionId: SessionId | undefined;
+  isAdmin: boolean;
 }
 
 /** A notification row with its recipients, as catch-up and gap repair need it. `payload` is the contract's compact JSON. */

@@ -248,8 +248,9 @@ export class Leadership implements Lifecycle {
     if (this.#yielded) this.#noYieldBefore = clock.monotonic() + AFTER_VAIN_YIELD_MS;
     this.#yielded = false;
     this.#freeSince = undefined;
-    // What was seen before says nothing about who lives now: the one that led is among them.
-    this.#before = timesOf(this.#rows);
+    // The first look of a tenure says nothing about who lives: the one that led before is among them.
+    this.#before = undefined;
+    this.#beatAt = Number.NEGATIVE_INFINITY;
     const parts = { ...this.#o, silenceMs: silenceMs(this.#o.heartbeatMs) };
     metrics.gauge('galaxy.sse.monitor.leader', 1);
     this.#tenure = new Tenure(parts, () => {
@@ -280,9 +281,10 @@ export class Leadership implements Lifecycle {
   /** The monitor's work belongs into a process of its own, where there is one. */
   #stepDownForMonitor(): void {
     const { self, clock } = this.#o;
-    if (self.appType !== 'webapp' || clock.monotonic() < this.#noYieldBefore) return;
+    const before = this.#before;
+    if (!before || self.appType !== 'webapp' || clock.monotonic() < this.#noYieldBefore) return;
     const monitor = this.#rows.find(
-      (row) => row.appType === 'sse_monitor' && this.#before?.get(key(row)) !== row.updateTime,
+      (row) => row.appType === 'sse_monitor' && before.get(key(row)) !== row.updateTime,
     );
     if (monitor) this.#tenure?.end('handed over', `${monitor.serverName} takes over`);
   }

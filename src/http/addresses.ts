@@ -96,6 +96,10 @@ function isLocalName(host: string | undefined): boolean {
   return !name.includes('.') || /^127\.\d+\.\d+\.\d+$|\.localhost\.?$|^localhost\.$/.test(name);
 }
 
+/** Whom limits count at the other end of a connection. */
+export const peerOf = ({ remoteAddress }: { remoteAddress?: string | undefined }): string =>
+  networkOf(plain(remoteAddress));
+
 /** A connection that this machine itself has made. */
 export const isLocalPeer = (address: string): boolean =>
   address === UNIX_PEER || address === '::1' || address.startsWith('127.');

@@ -18,10 +18,13 @@ import Fastify, {
 } from 'fastify';
 import type { HttpConfig } from '../config/config.js';
 import { LightconeError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
+import { limitHandshakes } from './handshakes.js';
+import { readJsonBodies } from './json-body.js';
 import { LateValidation } from './validation.js';
 
 export type App = FastifyInstance<
@@ -50,14 +53,14 @@ export interface HttpAppOptions {
   limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
 
-/** A batch of 200 encoded ids needs 7 KiB. */
-const BODY_LIMIT_BYTES = 1024 * 1024;
 const SERVER_OPTIONS = {
   // Longer than the idle time of usual proxies (nginx 60 s), so that it is the proxy that closes, never under a request.
   keepAliveTimeout: 75_000,
   // For a request to arrive, not for its answer: streams stay open.
-  requestTimeout: 30_000,
-  headersTimeout: 20_000,
+  requestTimeout: LIMITS.requestSeconds.value * 1000,
+  headersTimeout: LIMITS.headSeconds.value * 1000,
+  connectionsCheckingInterval: 2_000,
+  maxHeaderSize: LIMITS.headBytes.value,
 } satisfies ServerOptions;
 
 /**
@@ -75,18 +78,22 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitRequests }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   const app: App = Fastify({
-    // Request lines (at debug level) without the query, which can hold a key.
+    // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
     loggerInstance: logger.child(
       {},
-      { serializers: { req: ({ method, url }) => ({ method, path: pathOf(url) }) } },
+      {
+        serializers: { req: ({ method, routeOptions }) => ({ method, route: routeOptions?.url ?? 'none' }) },
+      },
     ) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: !logger.isLevelEnabled('debug') }),
-    bodyLimit: BODY_LIMIT_BYTES,
-    serverFactory: (handler) =>
-      createServer(SERVER_OPTIONS, (request, response) => {
+    bodyLimit: LIMITS.bodyBytes.value,
+    serverFactory: (handler) => {
+      const server = createServer(SERVER_OPTIONS, (request, response) => {
         noteRequest(response);
         handler(request, response);
-      }),
+      });
+      return limitHandshakes(server, LIMITS.handshakes.value);
+    },
     clientErrorHandler: refuseBrokenRequest,
     // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
     // EventSource give up.
@@ -98,8 +105,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitReque
   const validation = new LateValidation();
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);
-  // Text is what a foreign page's form could send without asking; every body here is JSON.
-  app.removeContentTypeParser('text/plain');
+  readJsonBodies(app);
 
   app.setNotFoundHandler((request, reply) => {
     handleError(

@@ -24,6 +24,7 @@ const STALE_MS = 60_000;
 /** Long enough that a client in a loop with a wrong key costs nothing, short enough that a new key works at once. */
 const REFUSED_MS = 2_000;
 const REMEMBERED = 20_000;
+const UNPROVED_REMEMBERED = 5_000;
 /** Valid credentials are shorter. Longer ones are not kept, or strangers could fill the memory with 16 KiB at a time. */
 const LONGEST_NAME = 1_000;
 /** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
@@ -78,7 +79,7 @@ export class Authenticator {
   readonly #bootstrapDigest: Buffer | undefined;
   readonly #known = new LRUCache<string, Remembered>({ max: REMEMBERED });
   // Apart from the known callers, so that a flood of wrong keys cannot push those out.
-  readonly #unproved = new LRUCache<string, Unproved>({ max: REMEMBERED });
+  readonly #unproved = new LRUCache<string, Unproved>({ max: UNPROVED_REMEMBERED });
   readonly #limits: AuthenticatorOptions['limits'];
   /** Look-ups under way for addresses that have shown many wrong credentials. */
   #guesses = 0;
@@ -260,6 +261,8 @@ export class Authenticator {
   #rememberUnproved(name: string, outcome: Unproved['outcome']): void {
     if (name.length > LONGEST_NAME) return;
     this.#known.delete(name);
+    // Thousands of stacks, with all that hangs on them, are megabytes.
+    if (outcome instanceof Error) outcome.stack = '';
     this.#unproved.set(name, { outcome, at: this.#clock.monotonic() });
   }
 

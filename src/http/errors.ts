@@ -23,6 +23,7 @@ const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
     'PARAMETER_INVALID',
     'the request body is not as long as Content-Length says',
   ],
+  FST_ERR_MAX_PARAM_LENGTH: ['PARAMETER_INVALID', 'a part of the path is too long'],
   FST_ERR_BAD_URL: ['PARAMETER_INVALID', 'the path of the URL cannot be decoded'],
 };
 

@@ -6,8 +6,16 @@ import type { CountingMetrics } from '../telemetry/memory.js';
 export interface StatusSource {
   /** What will not mend itself, so that this process should be replaced; usually empty. */
   liveProblems(): string[];
-  /** One line each for what keeps this worker from serving: database, bus, draining. */
+  /**
+   * One line each for what keeps this worker from taking new streams: a start that is not finished, a stop that has begun.
+   * A neighbour that is away is none: a stream that is taken tells everything as soon as it is back, one that is refused is
+   * given up by the browser.
+   */
   readyProblems(): string[];
+  /** All that is wrong, those included: neighbours that are away, nobody who publishes, a stream that is switched off. */
+  problems(): string[];
+  /** The same in all processes of one installation, that is on one database; null before the database was reached. */
+  installation(): string | null;
   status(): WorkerStatus;
   /** Prometheus text format 0.0.4. */
   prometheus(): string;
@@ -25,7 +33,7 @@ export interface WorkerStatus {
     uptime_seconds: number;
     draining: boolean;
   };
-  /** All that is wrong, as `/readyz` says it. */
+  /** All that is wrong, as `/wellz` says it. */
   problems: string[];
   /** `display` never holds a password. */
   database: { kind: string; display: string; problem: string | null; statements: number };

@@ -49,10 +49,28 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     return { live: problems.length === 0, problems: await shownTo(request, problems) };
   });
 
+  /** For a proxy: whether new streams may be sent here. */
   app.get('/readyz', async (request, reply) => {
-    const problems = source.readyProblems();
+    const ready = source.readyProblems().length === 0;
+    const problems = source.problems();
+    reply.code(ready ? 200 : 503).header('cache-control', 'no-store');
+    return {
+      ready,
+      well: problems.length === 0,
+      problems: await shownTo(request, problems),
+      installation: source.installation(),
+    };
+  });
+
+  /** For an alarm: whether everything is as it should be. */
+  app.get('/wellz', async (request, reply) => {
+    const problems = source.problems();
     reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
-    return { ready: problems.length === 0, problems: await shownTo(request, problems) };
+    return {
+      well: problems.length === 0,
+      problems: await shownTo(request, problems),
+      installation: source.installation(),
+    };
   });
 
   app.get('/api/version', async () => ({

@@ -1,8 +1,13 @@
+import { fstatSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { LogLevel } from '../config/config.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
+import { LogPipe } from './log-pipe.js';
 
 export type { Logger } from 'pino';
+
+const STDERR = 2;
 
 /**
  * One JSON line per message on standard error: standard output belongs to what a command was asked to print.
@@ -11,12 +16,25 @@ export type { Logger } from 'pino';
 export function createLogger(
   level: LogLevel,
   bindings: Record<string, unknown> = {},
-  destination: DestinationStream = pino.destination({ dest: 2, sync: true }),
+  destination?: DestinationStream,
 ): Logger {
-  return pino(
+  const logger: Logger = pino(
     { level, base: bindings, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describe } },
-    destination,
+    destination ??
+      standardError((lines) =>
+        logger.warn({ lines }, 'log lines were left out: the log was not read fast enough'),
+      ),
   );
+  return logger;
+}
+
+/** A file or a terminal takes every line at once. */
+function standardError(sayLeftOut: (lines: number) => void): DestinationStream {
+  const kind = fstatSync(STDERR);
+  if (!kind.isFIFO() && !kind.isSocket()) return pino.destination({ dest: STDERR, sync: true });
+  const out = new Socket({ fd: STDERR, readable: false, writable: true });
+  out.unref();
+  return new LogPipe(out, sayLeftOut);
 }
 
 const AWAY: ReadonlySet<ErrorCode> = new Set(['DATABASE_UNAVAILABLE', 'BUS_UNAVAILABLE']);

@@ -106,5 +106,17 @@ describe.each(FIXTURES)('accounts on %s', (_kind, makeFixture) => {
     expect(await sees({ userId: alice().userId })).toEqual([alice().historyId, bob().historyId]);
     await fixture.foreign(`UPDATE history SET importable = true WHERE id = ${bob().historyId}`);
     expect(await sees({})).toEqual([bob().historyId]);
+    const caller = { userId: undefined, sessionId: undefined, isAdmin: false };
+    const before = db.statements;
+    expect(
+      await accounts().accessibleToEach([
+        { caller, historyIds: all },
+        { caller: { ...caller, userId: alice().userId }, historyIds: [alice().historyId] },
+        { caller: { ...caller, userId: bob().userId }, historyIds: [alice().historyId, 2 ** 40] },
+        { caller: { ...caller, isAdmin: true }, historyIds: all },
+        { caller, historyIds: [] },
+      ]),
+    ).toEqual([new Set([bob().historyId]), new Set([alice().historyId]), new Set(), new Set(all), new Set()]);
+    expect(db.statements - before).toBe(1);
   });
 });

@@ -1,10 +1,12 @@
 /** A PostgreSQL that is slow, locked, read-only or full, and administrators who cut in. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { LightconeError } from '../../src/core/errors.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { eventually, silent } from '../support/databases.js';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+import { createTestDatabase, startPostgres, type TestDatabase } from '../support/postgres.js';
 
 let database: TestDatabase;
 let db: PostgresDatabase;
@@ -242,6 +244,31 @@ describe('no connection', () => {
     expect(await db.all('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   }, 20_000);
 });
+
+it('a hot standby is read, and what cannot be written says what to do', async () => {
+  const server = await startPostgres();
+  const own = await createTestDatabase(server);
+  await own.psql('CREATE TABLE t (id integer)');
+  await server.halt();
+  writeFileSync(join(server.socketFolder, 'data', 'standby.signal'), '');
+  await server.resume();
+  const standby = new PostgresDatabase({ url: own.url, poolSize: 2, logger: silent, clock: systemClock });
+  try {
+    await standby.start(AbortSignal.timeout(10_000));
+    expect(await standby.all('SELECT pg_is_in_recovery() AS recovering')).toEqual([{ recovering: true }]);
+    const refused = {
+      code: 'DATABASE_UNAVAILABLE',
+      message: expect.stringMatching(/name the primary server/),
+    };
+    expect(await settled(standby.run('INSERT INTO t VALUES (1)'))).toMatchObject(refused);
+    expect(await settled(standby.all("SELECT pg_notify('x', '')"))).toMatchObject(refused);
+    expect(standby.problem()).toBeUndefined();
+  } finally {
+    await standby.stop();
+    await server.stop();
+  }
+  await connect();
+}, 60_000);
 
 it('a transaction in which a failure was overlooked is not called committed', async () => {
   await connect();

@@ -144,6 +144,24 @@ describe.each(FIXTURES)('the election on %s', (_kind, makeFixture) => {
     await fixture.foreign('DELETE FROM worker_process WHERE pid = 1');
   });
 
+  it('does not step down for the last heartbeat of the one that led before', async () => {
+    const worker = await candidate('main', 'webapp', { heartbeatMs: 1_000 });
+    const dead = { serverName: 'sse_monitor.dead', hostname: 'host', pid: 1, appType: 'sse_monitor' };
+    const rows = new SqlWorkerProcesses(worker.db);
+    const lock = worker.db.createLeaderLock('monitor', lockLabel(dead));
+    await lock.tryAcquire();
+    await rows.beat(dead, 61_000);
+    await worker.leadership.start();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    // It beats, is seen by nobody, and dies.
+    await rows.beat(dead, 61_000);
+    await lock.release();
+    await leads(worker);
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    expect(worker.events).toEqual(['gain']);
+    await rows.remove(dead);
+  });
+
   it('steps down once for a monitor that beats, and leads again when that one does not take the lock', async () => {
     const ours = await running('main', 'webapp');
     await leads(ours);

@@ -2,7 +2,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import type { Installation } from '../support/installation.js';
-import { readiness } from '../support/processes.js';
 import { EVERYTHING, INSTALLATIONS, type Rest, restOf } from '../support/rest.js';
 
 const COMBINATIONS = [
@@ -33,7 +32,7 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
         };
         const { url } = await on.worker({ galaxy }, { waitUntilReady: sse });
         const rest = restOf(url);
-        await eventually(async () => (await readiness(url)).ready, { what: 'readyz' });
+        await eventually(async () => (await fetch(`${url}/readyz`)).ok, { what: 'readyz' });
         return { url, rest };
       };
 

@@ -223,6 +223,16 @@ describe.each(INSTALLATIONS)('histories on %s', (_, install) => {
       ]);
     });
 
+    it('are found by patterns, whatever their last backslash escapes', async () => {
+      contents = `${url}/${(await make('Patterns')).id}/contents`;
+      for (const one of ['50%', 'a\\', 'ab']) await add({ name: one });
+      const like = (pattern: string) => namesOf(`?q=name-like&qv=${encodeURIComponent(pattern)}`);
+      expect(await like('%\\%')).toEqual(['50%']);
+      for (const pattern of ['%\\', 'a\\', 'a\\\\']) expect(await like(pattern)).toEqual(['a\\']);
+      for (const pattern of ['a\\\\\\', '\\', '%\\\\%b']) expect(await like(pattern)).toEqual([]);
+      expect(await like('a_')).toEqual(['a\\', 'ab']);
+    });
+
     it('find what a change touched since the update_time that was known', async () => {
       const { id } = await make('Delta');
       contents = `${url}/${id}/contents`;

@@ -10,6 +10,7 @@ import { Leadership } from '../../src/election/leadership.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { silent } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
+import { DEMO, Installation } from '../support/installation.js';
 import { startPgBouncer } from '../support/pgbouncer.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -79,6 +80,30 @@ describe('behind a PgBouncer in transaction mode', () => {
       }
     }
   });
+
+  it('changes are told, and told on when the leader is killed', async () => {
+    const here = await Installation.production();
+    closers.push(() => here.close());
+    const pooler = await startPgBouncer(String(here.galaxy.database_connection), 'transaction');
+    closers.push(pooler.stop);
+    const settings = { galaxy: { database_connection: pooler.url } };
+    const first = here.process(['serve', '--demo'], settings);
+    await first.line('leading: this process is the monitor');
+    const second = here.process(['serve'], settings);
+    const stream = await here.stream(await second.address());
+    const { alice } = DEMO.histories;
+    const told = async (within: number) => {
+      const from = stream.frames.length;
+      await here.change(alice);
+      await stream.waitForHistory(here.encode(alice), { from, within });
+    };
+    await told(10_000);
+    await first.kill();
+    await told(10_000);
+    expect(second.stderr).toContain('leading: this process is the monitor');
+    // A window of the debounce and one look for changes: nothing is waited for that a session's lock or LISTEN would have told.
+    await told(5_000);
+  }, 60_000);
 
   it('and in statement mode, where no transaction stays open, the refusal says why', async () => {
     const pooler = await startPgBouncer(database.url, 'statement');

@@ -105,7 +105,7 @@ function newWorker(): ConnectionManager {
         const valid = await authenticator.recheck(principals);
         return new Set(principals.filter((principal) => !valid.has(principal)));
       },
-      accessible: (principal, historyIds) => accounts.accessibleHistories(principal, historyIds),
+      accessible: (questions) => accounts.accessibleToEach(questions),
     },
     subscribed: () => bus.subscribed,
     encodeId,
@@ -230,12 +230,12 @@ class Scenario {
   /** Section 1.2 of the contract, and who is told of a history as its owner. */
   private maySee({ userId, sessionId }: Principal, history: History): boolean {
     if (history.open) return true;
-    if (userId !== undefined) return history.owner === userId || history.sharedWith.has(userId);
     const session = this.sessions.find(({ id }) => id === sessionId);
-    if (!session?.valid) return false;
-    // Of an anonymous session that has signed in: its stream is the user's until the next check ends it.
-    if (session.userId !== undefined) return history.owner === session.userId;
-    return history.owner === undefined && history.session === sessionId;
+    // An anonymous session that has signed in is the user's; the next check ends the stream that is still called anonymous.
+    const holder = userId ?? session?.userId;
+    if (holder !== undefined) return history.owner === holder || history.sharedWith.has(holder);
+    // Whether it is valid still is the check's business: until then it is remembered.
+    return session !== undefined && history.owner === undefined && history.session === sessionId;
   }
 
   private isValid({ credential, userId }: Principal): boolean {

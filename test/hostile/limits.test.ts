@@ -84,7 +84,7 @@ describe('api_rate_limit', () => {
 });
 
 describe('a stranger makes sessions', () => {
-  it('ten times slower than it may ask, whatever cookie it shows', async () => {
+  it('forty times slower than it may ask, whatever cookie it shows', async () => {
     here = Installation.embedded();
     const rest = restOf((await here.worker({ sse: { api_rate_limit: 5 } })).url);
     const statuses = await statusesOf(30, (i) => rest('POST', '/api/sessions', { headers: invented(i) }));
@@ -134,7 +134,11 @@ describe('anonymous streams', () => {
     await refused.ended();
     expect(refused.status).toBe(429);
     await here.stream(url, '', of('203.0.113.2'));
-    await here.stream(url, 'key=demo-alice', of('203.0.113.1'));
+    // The keys of the demo hold on this machine only.
+    await here.sql(
+      "INSERT INTO api_keys (user_id, key, deleted, create_time) VALUES (1, 'key-of-alice', false, '2030-01-01')",
+    );
+    await here.stream(url, 'key=key-of-alice', of('203.0.113.1'));
     first!.close();
     await expect.poll(async () => (await open('203.0.113.1')).status).toBe(200);
   });

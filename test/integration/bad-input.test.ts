@@ -1,5 +1,4 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
@@ -69,24 +68,6 @@ describe('a start that can never work ends with 2 and one line', () => {
     expect((await service.exited).code).toBe(2);
     expect(service.stderr).toContain('broken.yml');
     expect(service.stderr).not.toContain('    at ');
-  });
-
-  it.each([
-    ['a worker alone', []],
-    ['two workers', ['--workers', '2']],
-  ])('an address that another process listens on (%s)', async (_name, flags) => {
-    here = await Installation.production();
-    const other = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => other.once('listening', resolve));
-    const { port } = other.address() as { port: number };
-    try {
-      const text = await refusal(['serve', ...flags], { sse: { listen: `127.0.0.1:${port}` } });
-      expect(text).toContain(
-        `lightcone: cannot listen on 127.0.0.1:${port}: another process does; stop it, or choose another address with --listen`,
-      );
-    } finally {
-      other.close();
-    }
   });
 
   it('a socket path where a file or a folder is, which stays as it is', async () => {
@@ -193,7 +174,10 @@ describe('real-time updates that are switched off', () => {
       { galaxy: { enable_sse_updates: false } },
       { waitUntilReady: false },
     );
-    await eventually(async () => (await readiness(url)).ready, { what: 'readiness' });
+    await eventually(async () => (await fetch(`${url}/readyz`)).ok, { what: 'readiness' });
+    expect((await readiness(url)).problems).toEqual([
+      'enable_sse_updates is off: the stream answers 403, and nobody is told of changes',
+    ]);
     const response = await fetch(`${url}/api/events/stream?key=demo-alice`);
     expect(response.status).toBe(403);
     expect(await response.json()).toMatchObject({ err_code: 403004 });

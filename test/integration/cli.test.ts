@@ -110,7 +110,7 @@ describe('config', () => {
     );
     const { code, stdout } = await run('cli', ['config', '-c', 'galaxy.yml', '--queue-size', '9']);
     expect(stdout).toContain(
-      '  database_connection: postgresql://u:***@h/d  # galaxy.yml: galaxy.database_connection\n',
+      '  database_connection: postgresql://u:***@h:5432/d  # galaxy.yml: galaxy.database_connection\n',
     );
     expect(stdout).toContain('  id_secret: ***  # galaxy.yml: galaxy.id_secret\n');
     expect(stdout).toContain('  queue_size: 9  # --queue-size\n');

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
 import { DEMO, Installation, type Settings } from '../support/installation.js';
@@ -170,6 +171,24 @@ describe('lightcone serve --workers 2', () => {
     expect(await Promise.all(streams.map((stream) => stream.ended()))).toEqual(streams.map(() => 'end'));
     expect(await service.exited).toEqual({ code: 0, signal: null });
   });
+
+  it('has as many workers as before after a rolling restart in which one dies', async () => {
+    const service = here.process(['serve', '--demo', '--workers', '2']);
+    const ready = () => service.lines.filter((line) => line.msg === 'ready').length;
+    await eventually(() => ready() === 2, { within: 15_000, what: 'two workers' });
+    const children = () =>
+      readFileSync(`/proc/${service.pid}/task/${service.pid}/children`, 'utf8').trim().split(' ').map(Number);
+    const old = children();
+    service.signal('SIGHUP');
+    await eventually(() => children().length === 3, { within: 5_000, what: 'a successor' });
+    process.kill(old.at(-1)!, 'SIGKILL');
+    await service.line('rolling restart done', 30_000);
+    // The replacement of the dead one may be on its way still.
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect(children()).toHaveLength(2);
+    expect(children().filter((pid) => old.includes(pid))).toEqual([]);
+    await here.forgetKilled();
+  }, 60_000);
 
   it('replaces a worker that dies', async () => {
     const service = here.process(['serve', '--demo', '--workers', '2']);

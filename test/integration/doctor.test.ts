@@ -38,7 +38,7 @@ describe('doctor', () => {
       listen: 'ok a NOTIFY comes back',
       election: expect.stringMatching(/^ok monitor: process \d+ main\.1@\S+; heartbeats: main\.1@\S+$/),
       broker: expect.stringMatching(/^ok amqp/),
-      worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready$/),
+      worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready, and all is well$/),
     });
     expect(code).toBe(0);
     await stop();

@@ -81,7 +81,10 @@ describe('the server tells of itself', () => {
   test('that it lives and is ready', async () => {
     await start();
     expect(await ask('GET', '/healthz')).toMatchObject({ status: 200, body: { live: true, problems: [] } });
-    expect(await ask('GET', '/readyz')).toMatchObject({ status: 200, body: { ready: true, problems: [] } });
+    expect(await ask('GET', '/readyz')).toMatchObject({
+      status: 200,
+      body: { ready: true, well: true, problems: [] },
+    });
   });
 
   test('why it is not ready', async () => {

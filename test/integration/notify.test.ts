@@ -30,6 +30,18 @@ describe('a broadcast from the command line', () => {
     expect(await here.sql('SELECT id FROM lightcone_outbox')).toEqual([]);
   });
 
+  it('reaches open tabs within a second on PostgreSQL without a broker, as it says', async () => {
+    here = await Installation.production();
+    const alone = { galaxy: { ...WITH_NOTIFICATIONS.galaxy, amqp_internal_connection: null } };
+    const { url } = await here.worker(alone);
+    const stream = await here.stream(url, '');
+    const process = here.process(['notify', '--broadcast', 'Maintenance', 'at *noon*'], alone);
+    await process.exited;
+    expect(process.stdout).toContain('tells open tabs now');
+    await stream.waitFor((it) => it.event === 'broadcast_update', { within: 1_000 });
+    expect(await here.sql('SELECT id FROM lightcone_outbox')).toEqual([]);
+  });
+
   it('waits in the database while nothing runs, and is told once something does', async () => {
     here = Installation.embedded();
     const first = await here.worker(WITH_NOTIFICATIONS);

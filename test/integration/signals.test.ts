@@ -45,17 +45,23 @@ describe('a start that cannot be now ends with 75', () => {
     ]);
   });
 
-  it('a port that another program has, with several workers too, and the supervisor says which it is', async () => {
+  it.each([
+    ['a worker alone', []],
+    ['two workers, and the supervisor says so', ['--workers', '2']],
+  ])('a port that another program has: %s', async (_, flags) => {
     const other = createServer().listen(0, '127.0.0.1');
     try {
       await new Promise((resolve) => other.once('listening', resolve));
       const listen = `127.0.0.1:${(other.address() as AddressInfo).port}`;
       const [code, text] = await refused(
-        ['serve', '--workers', '2', '--listen', listen],
+        ['serve', ...flags, '--listen', listen],
         await Installation.production(),
       );
-      expect([code, text]).toEqual([75, expect.stringContaining('the address cannot be listened on now')]);
-      expect(text).toContain(`cannot listen on ${listen}: another process does`);
+      expect([code, text]).toEqual([
+        75,
+        expect.stringContaining(`cannot listen on ${listen}: another process does`),
+      ]);
+      if (flags.length > 0) expect(text).toContain('the address cannot be listened on now');
     } finally {
       other.close();
     }

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DEMO, Installation, type RunningWorker } from '../support/installation.js';
 import { type RawConnection, rawConnection } from '../support/raw-http.js';
 import { SseClient } from '../support/sse-client.js';
@@ -185,10 +185,17 @@ describe('a history that the stream asks for by history_id', () => {
 });
 
 describe('too many', () => {
+  // One process serves a SQLite file, so that a worker with other limits has one of its own.
+  let other: Installation;
+  beforeEach(() => {
+    other = Installation.embedded();
+  });
+  afterEach(() => other.close());
+
   it('streams on one worker: 503 with Retry-After, whoever asks', async () => {
-    const small = await here.worker({ sse: { max_connections: 2 } });
-    await here.stream(small.url);
-    await here.stream(small.url, '');
+    const small = await other.worker({ sse: { max_connections: 2 } });
+    await other.stream(small.url);
+    await other.stream(small.url, '');
     const refused = await SseClient.open(`${small.url}/api/events/stream`);
     await refused.ended();
     expect(refused.status).toBe(503);
@@ -205,15 +212,15 @@ describe('too many', () => {
   });
 
   it('streams of one user: 429 with Retry-After, for that user only', async () => {
-    const small = await here.worker({ sse: { max_connections_per_user: 2 } });
-    const streams = [await here.stream(small.url), await here.stream(small.url)];
+    const small = await other.worker({ sse: { max_connections_per_user: 2 } });
+    const streams = [await other.stream(small.url), await other.stream(small.url)];
     const refused = await SseClient.open(`${small.url}${path}`);
     await refused.ended();
     expect(refused.status).toBe(429);
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
     expect(JSON.parse(refused.body)).toMatchObject({ err_code: 429001 });
-    await here.stream(small.url, 'key=demo-bob');
-    await here.stream(small.url, '');
+    await other.stream(small.url, 'key=demo-bob');
+    await other.stream(small.url, '');
     streams[0]!.close();
     await expect.poll(async () => (await SseClient.open(`${small.url}${path}`)).status).toBe(200);
   });

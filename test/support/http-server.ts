@@ -196,6 +196,8 @@ function statusSource(metrics: CountingMetrics, readyProblems: () => string[]): 
   return {
     liveProblems: () => [],
     readyProblems,
+    problems: readyProblems,
+    installation: () => null,
     prometheus: () => formatPrometheus(metrics.totals()),
     status: () => ({
       server: {

@@ -15,9 +15,11 @@ export interface PgBouncer {
   stop(): Promise<void>;
 }
 
+/** @param settings further lines of its section */
 export async function startPgBouncer(
   databaseUrl: string,
   poolMode: 'session' | 'transaction' | 'statement',
+  settings: readonly string[] = [],
 ): Promise<PgBouncer> {
   const home = await mkdtemp(join(tmpdir(), 'lightcone-pgbouncer-'));
   const port = await freePort();
@@ -34,6 +36,7 @@ export async function startPgBouncer(
       `unix_socket_dir = ${home}`,
       'auth_type = any',
       `pool_mode = ${poolMode}`,
+      ...settings,
     ].join('\n'),
   );
   const identity = process.getuid?.() === 0 ? { uid: idOf('-u'), gid: idOf('-g') } : {};

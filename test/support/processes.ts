@@ -133,9 +133,9 @@ export class ServiceProcess {
     }
   }
 
-  /** Whether `/readyz` is all well at this address. */
+  /** Whether all is well at this address. */
   async ready(url: string, within = 20_000): Promise<void> {
-    await eventually(async () => (await readiness(url)).ready, { within, what: `${url}/readyz` });
+    await eventually(async () => (await readiness(url)).ready, { within, what: `${url}/wellz` });
   }
 
   signal(name: NodeJS.Signals): void {
@@ -167,16 +167,14 @@ export class ServiceProcess {
   };
 }
 
-/** What `/readyz` says; a process that does not answer is not ready. */
+/** Whether all is well, as `/wellz` says it; a process that does not answer is not ready. */
 export async function readiness(
   url: string,
 ): Promise<{ status: number; ready: boolean; problems: string[] }> {
   try {
-    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) });
-    return {
-      status: response.status,
-      ...((await response.json()) as { ready: boolean; problems: string[] }),
-    };
+    const response = await fetch(`${url}/wellz`, { signal: AbortSignal.timeout(2_000) });
+    const { well, problems } = (await response.json()) as { well: boolean; problems: string[] };
+    return { status: response.status, ready: well, problems };
   } catch (error) {
     return { status: 0, ready: false, problems: [String(error)] };
   }

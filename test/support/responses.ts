@@ -55,7 +55,7 @@ function readChunks(text: string) {
     const lineEnd = text.indexOf('\r\n', at);
     if (lineEnd < 0) return { body, whole: false, length: text.length };
     const size = text.slice(at, lineEnd);
-    if (!/^[0-9a-f]+$/.test(size))
+    if (!/^[0-9a-f]+$/i.test(size))
       throw new Error(`no chunk begins with ${JSON.stringify(text.slice(at, at + 80))}`);
     const length = Number.parseInt(size, 16);
     const end = lineEnd + 2 + length;

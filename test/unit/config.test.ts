@@ -73,9 +73,19 @@ describe('without a settings file', () => {
 describe('with a settings file', () => {
   it("has Galaxy's defaults for what the file leaves out", () => {
     const config = load('galaxy:\n  server_name: web\n');
-    expect(config.sse.enabled).toBe(false);
     expect(config.features.notifications).toBe(false);
     expect(config.serverName).toBe('web');
+  });
+
+  it('serves the stream unless it says off, and says so then; beside a Galaxy it is off as there', () => {
+    const off = /enable_sse_updates: is off, so the stream answers 403/;
+    const production = '  database_connection: postgresql://u@h/d\n  amqp_internal_connection: amqp://h//\n';
+    const alone = load(`galaxy:\n${production}`);
+    expect([alone.sse.enabled, alone.warnings]).toEqual([true, []]);
+    const said = load(`galaxy:\n${production}  enable_sse_updates: false\n`);
+    expect([said.sse.enabled, said.warnings]).toEqual([false, [expect.stringMatching(off)]]);
+    const beside = load(`galaxy:\n${production}sse: {attach_to_galaxy: true}\n`);
+    expect([beside.sse.enabled, beside.warnings]).toEqual([false, [expect.stringMatching(off)]]);
   });
 
   it('is found through GALAXY_CONFIG_FILE, and the flag wins over it', () => {
@@ -240,7 +250,7 @@ describe('a wrong settings file', () => {
 
   it('with an empty section galaxy: runs and warns', () => {
     expect(load('galaxy:\n').warnings).toEqual([
-      "galaxy.yml: galaxy: this section is empty, so Galaxy's defaults hold (enable_sse_updates is off)",
+      'galaxy.yml: galaxy: this section is empty, so the defaults hold',
     ]);
   });
 });
@@ -354,7 +364,7 @@ describe('an unknown key', () => {
     '%s is gone, and said so',
     (key) => {
       const config = load(`galaxy: {${key}: true}`);
-      expect(config.sse.enabled).toBe(false);
+      expect(config.sse.enabled).toBe(true);
       expect(config.warnings).toEqual([
         `galaxy.yml: galaxy.${key}: this key was removed and has no effect; use enable_sse_updates`,
       ]);

@@ -31,6 +31,7 @@ describe('links', () => {
   const pages = [
     'README.md',
     'CHANGELOG.md',
+    'SECURITY.md',
     ...readdirSync(join(root, 'docs'))
       .filter((f) => f.endsWith('.md'))
       .map((f) => `docs/${f}`),

@@ -35,7 +35,7 @@ async function check(tabs: Tab[], isRevoked: (principal: Principal) => boolean) 
         asked.push(...principals);
         return new Set(principals.filter(isRevoked));
       },
-      accessible: async (_principal, ids) => new Set(ids),
+      accessible: async (questions) => questions.map(({ historyIds }) => new Set(historyIds)),
     },
     close: (tab) => {
       closed.push(tab);
@@ -108,7 +108,7 @@ describe('a round over many tabs', () => {
         asked.push(...principals.map(({ userId }) => userId!));
         return new Set();
       },
-      accessible: async (_principal, ids) => new Set(ids),
+      accessible: async (questions) => questions.map(({ historyIds }) => new Set(historyIds)),
     },
     close: () => {},
     logger: createLogger('silent'),
@@ -142,7 +142,89 @@ describe('a round over many tabs', () => {
   });
 });
 
+describe('a question that fails', () => {
+  it('keeps neither other tabs nor viewers from being looked at, in this round and in the next ones', async () => {
+    const registry = new TabRegistry();
+    const viewers = new ViewerRegistry();
+    for (let i = 0; i < 5; i += 1) registry.add(tabOf(i, { kind: 'api_key', key: `key ${i}`, userId: i }));
+    registry.add(tabOf(9, { kind: 'api_key', key: 'key 1', userId: 1 }));
+    registry.add(tabOf(7, { kind: 'session', sessionId: 70 }));
+    viewers.subscribe({ userId: 7 }, 700);
+    const asked: string[] = [];
+    let broken = 'session';
+    const check = new PermissionCheck({
+      registry,
+      viewers,
+      source: {
+        revoked: async (principals) => {
+          const kinds = [...new Set(principals.map(({ credential }) => credential.kind))].join();
+          asked.push(`${kinds} ${principals.length}`);
+          if (kinds === broken) throw new Error('this table is locked');
+          return new Set();
+        },
+        accessible: async (questions) => {
+          asked.push('viewers');
+          if (broken === 'viewers') throw new Error('this table is locked');
+          return questions.map(() => new Set());
+        },
+      },
+      close: () => {},
+      logger: createLogger('silent'),
+      clock: systemClock,
+    });
+    const all = ['api_key 1', 'api_key 5', 'session 1'];
+    check.begin(1);
+    await check.step();
+    expect(asked.splice(0).sort()).toEqual([...all, 'viewers']);
+    expect([...viewers.of({ userId: 7 })]).toEqual([]);
+    // Only what failed is asked for again,
+    await check.step();
+    expect(asked.splice(0)).toEqual(['session 1']);
+    // and the next round asks for all.
+    broken = 'viewers';
+    viewers.subscribe({ userId: 7 }, 700);
+    check.begin(1);
+    await check.step();
+    expect(asked.splice(0).sort()).toEqual([...all, 'viewers']);
+    broken = '';
+    await check.step();
+    expect(asked.splice(0)).toEqual(['viewers']);
+    await check.step();
+    expect(asked).toEqual([]);
+  });
+});
+
 describe('permissions of viewers', () => {
+  it('are a few questions for thousands of callers, each with its own answer', async () => {
+    const registry = new TabRegistry();
+    const viewers = new ViewerRegistry();
+    for (let i = 1; i <= 5000; i += 1) {
+      registry.add(tabOf(i, { kind: 'api_key', key: `key ${i}`, userId: i }));
+      viewers.subscribe({ userId: i }, 1);
+      viewers.subscribe({ userId: i }, 1 + (i % 3));
+    }
+    let questions = 0;
+    await round({
+      registry,
+      viewers,
+      source: {
+        revoked: async () => new Set(),
+        accessible: async (some) => {
+          questions += 1;
+          return some.map(({ caller }) => new Set(caller.userId! % 2 === 0 ? [1, 2, 3] : [1]));
+        },
+      },
+      close: () => {},
+      logger: createLogger('silent'),
+      clock: systemClock,
+    });
+    expect(questions).toBeLessThanOrEqual(9);
+    for (let i = 1; i <= 5000; i += 1) {
+      const before = [...new Set([1, 1 + (i % 3)])];
+      expect([...viewers.of({ userId: i })]).toEqual(i % 2 === 0 ? before : [1]);
+    }
+  });
+
   it('are asked for once per caller, however many tabs look, and only what is hidden is let go', async () => {
     const registry = new TabRegistry();
     const viewers = new ViewerRegistry();
@@ -158,10 +240,11 @@ describe('permissions of viewers', () => {
       viewers,
       source: {
         revoked: async () => new Set(),
-        accessible: async (_principal, ids) => {
-          asked.push([...ids].sort());
-          return new Set(ids.filter((id) => id !== 7));
-        },
+        accessible: async (questions) =>
+          questions.map(({ historyIds }) => {
+            asked.push([...historyIds].sort());
+            return new Set(historyIds.filter((id) => id !== 7));
+          }),
       },
       close: () => {},
       logger: createLogger('silent'),
@@ -186,7 +269,7 @@ describe('what cannot be looked at', () => {
           if (away) throw new Error('the database is away');
           return new Set();
         },
-        accessible: async (_principal, ids) => new Set(ids),
+        accessible: async (questions) => questions.map(({ historyIds }) => new Set(historyIds)),
       },
       close: () => {},
       logger: createLogger('silent'),

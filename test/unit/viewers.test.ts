@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Tab } from '../../src/connections/tab.js';
-import { type ViewerHolder, ViewerRegistry } from '../../src/connections/viewers.js';
+import { MOST_VIEWED, type ViewerHolder, ViewerRegistry } from '../../src/connections/viewers.js';
 import { Position } from '../../src/events/frame.js';
 
 const tab = new Tab(
@@ -20,6 +20,19 @@ describe('viewers of a history', () => {
     for (const holder of HOLDERS) viewers.subscribe(holder, 7);
     expect(viewers.get(7)).toEqual({ users: new Set([1, 2]), sessions: new Set([1]), tabs: new Set([tab]) });
     expect(viewers.get(8)).toBeUndefined();
+  });
+
+  it('hold a bounded number of histories each: the oldest goes for one more', () => {
+    const viewers = new ViewerRegistry();
+    for (let id = 1; id <= MOST_VIEWED + 2; id += 1) viewers.subscribe({ userId: 1 }, id);
+    viewers.subscribe({ userId: 2 }, 1);
+    const viewed = viewers.of({ userId: 1 });
+    expect(viewed.size).toBe(MOST_VIEWED);
+    expect([viewed.has(2), viewed.has(3), viewed.has(MOST_VIEWED + 2)]).toEqual([false, true, true]);
+    expect(viewers.get(1)?.users).toEqual(new Set([2]));
+    viewers.forget({ userId: 1 });
+    viewers.forget({ userId: 2 });
+    expect(viewers.size).toBe(0);
   });
 
   it('subscribe once, however often they say so', () => {

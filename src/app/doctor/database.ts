@@ -71,9 +71,13 @@ export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
     await source.start(AbortSignal.timeout(PATIENCE_MS));
     await source.barrier();
     return ok('a NOTIFY comes back');
-  } catch {
+  } catch (error) {
+    const seen = (error as Error).message;
+    // Accepted, connected, and silent: what a pooler in transaction mode does.
     return problem(
-      'a NOTIFY does not come back; if a pooler such as PgBouncer stands between, give database_connection the direct address',
+      /has been silent/.test(seen)
+        ? 'LISTEN is accepted, and a NOTIFY does not come back; if a pooler such as PgBouncer stands between, give database_connection the direct address'
+        : `a NOTIFY cannot be tried: ${seen}`,
     );
   } finally {
     await source.stop();

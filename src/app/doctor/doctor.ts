@@ -5,6 +5,7 @@ import { systemClock } from '../../core/clock.js';
 import { CountingMetrics } from '../../telemetry/memory.js';
 import { noMetrics } from '../../telemetry/metrics.js';
 import { type AdminOptions, surroundings } from '../admin.js';
+import { installationOf } from '../installation.js';
 import { createBus, createDatabase } from '../parts.js';
 import { startSoon } from '../start-soon.js';
 import { clockFinding, listenFinding, PATIENCE_MS, schemaFinding, triggerFinding } from './database.js';
@@ -22,6 +23,7 @@ export async function doctor(
   { logger, print }: AdminOptions,
 ): Promise<boolean> {
   let healthy = true;
+  let installation: string | undefined;
   const quiet = logger.child({}, { level: 'silent' });
   const check = async (name: string, look: () => Promise<Finding>): Promise<boolean> => {
     const { state, text } = await look().catch((error: Error) => problem(error.message));
@@ -40,6 +42,7 @@ export async function doctor(
         );
       }
       await startSoon(db, 'DATABASE_UNAVAILABLE', PATIENCE_MS);
+      installation = await installationOf(db);
       return ok(config.database.display);
     });
     if (reached && (await check('schema', () => schemaFinding(config, db)))) {
@@ -52,7 +55,7 @@ export async function doctor(
     await db.stop();
   }
   await check('broker', () => brokerFinding(config));
-  await check('worker', () => workerFinding(config.http));
+  await check('worker', () => workerFinding(config.http, installation));
   return healthy;
 
   async function brokerFinding({ bus: { kind, display }, serverName }: Config): Promise<Finding> {

@@ -4,12 +4,23 @@ import type { HttpConfig } from '../../config/config.js';
 import { PATIENCE_MS } from './database.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
-export async function workerFinding({ listen, prefix }: HttpConfig): Promise<Finding> {
+/** @param installation what our own database is known by; undefined where it was not reached */
+export async function workerFinding(
+  { listen, prefix }: HttpConfig,
+  installation: string | undefined,
+): Promise<Finding> {
   const where = listen.kind === 'unix' ? `unix:${listen.path}` : `${listen.host}:${listen.port}`;
   try {
-    const { ready, problems = [] } = await readiness(listen, `${prefix}/readyz`);
-    if (ready) return ok(`the one at ${where} is ready`);
-    return problem(`the one at ${where} is not ready: ${problems.join('; ') || 'it does not say why'}`);
+    const answer = await readiness(listen, `${prefix}/wellz`);
+    const { well, problems = [] } = answer;
+    if (well === undefined) return problem(`what listens on ${where} does not answer as Lightcone does`);
+    if (installation && answer.installation && answer.installation !== installation) {
+      return problem(
+        `the one at ${where} is another installation: it serves another database than these settings name; choose another address in sse.listen, or stop that one`,
+      );
+    }
+    if (well) return ok(`the one at ${where} is ready, and all is well`);
+    return problem(`the one at ${where} is not well: ${problems.join('; ') || 'it does not say why'}`);
   } catch (error) {
     const { code, message, name } = error as NodeJS.ErrnoException;
     if (name === 'AbortError') {
@@ -25,7 +36,7 @@ export async function workerFinding({ listen, prefix }: HttpConfig): Promise<Fin
 function readiness(
   listen: HttpConfig['listen'],
   path: string,
-): Promise<{ ready?: boolean; problems?: string[] }> {
+): Promise<{ well?: boolean; problems?: string[]; installation?: string | null }> {
   const address =
     listen.kind === 'unix'
       ? { socketPath: listen.path }

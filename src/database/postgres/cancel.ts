@@ -1,9 +1,10 @@
 import { connect } from 'node:net';
 import type { PoolClient } from 'pg';
-import { CONNECT_TIMEOUT_MS } from './options.js';
 
 const CANCEL_REQUEST = 80_877_102;
 const LENGTH = 16;
+/** The server closes the connection once it has passed the request on. */
+const LONGEST_WAIT_MS = 2_000;
 
 /** What the driver keeps of a session and its types do not show. */
 interface Backend {
@@ -15,11 +16,11 @@ interface Backend {
 
 /**
  * Asks the server to end what this session is doing: on a connection of its own, as the protocol wants it (section 55.2.8),
- * without TLS and log-in. Nobody waits for it, and nobody is told whether it helped.
+ * without TLS and log-in. To be awaited before the session is closed, with which a pooler forgets whose statement it was.
  */
-export function cancelStatement(client: PoolClient): void {
+export function cancelStatement(client: PoolClient): Promise<void> {
   const { host, port, processID, secretKey } = client as unknown as Backend;
-  if (processID === null || secretKey === null) return;
+  if (processID === null || secretKey === null) return Promise.resolve();
   const request = Buffer.alloc(LENGTH);
   request.writeInt32BE(LENGTH, 0);
   request.writeInt32BE(CANCEL_REQUEST, 4);
@@ -27,7 +28,8 @@ export function cancelStatement(client: PoolClient): void {
   request.writeInt32BE(secretKey, 12);
   const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
   socket.on('error', () => {});
-  socket.setTimeout(CONNECT_TIMEOUT_MS, () => socket.destroy());
-  socket.unref();
-  socket.end(request);
+  socket.setTimeout(LONGEST_WAIT_MS, () => socket.destroy());
+  // Written, not ended: a pooler takes the end for a caller that has gone.
+  socket.write(request);
+  return new Promise((resolve) => socket.once('close', () => resolve()));
 }

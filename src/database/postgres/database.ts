@@ -152,6 +152,14 @@ export class PostgresDatabase extends PostgresSql implements Database {
     );
   }
 
+  async identity(): Promise<string> {
+    const [row] = await this.all<{ id: string }>(
+      `SELECT s.system_identifier || '/' || d.oid AS id FROM pg_control_system() s, pg_database d
+        WHERE d.datname = current_database()`,
+    );
+    return `postgresql:${row!.id}`;
+  }
+
   async now(): Promise<Micros> {
     const [row] = await this.all<{ now: string }>(`SELECT ${utcNow('postgresql')} AS now`);
     return parseSql(row!.now);

@@ -5,7 +5,7 @@ import { LightconeError } from '../../core/errors.js';
 import { sleep, withDeadline } from '../../core/lifecycle.js';
 import { type Micros, parseSql } from '../../core/time.js';
 import type { Logger } from '../../telemetry/logger.js';
-import { utcNow } from '../dialect.js';
+import { OUTBOX_CHANNEL, utcNow } from '../dialect.js';
 import type { HintListener, HintSource, Sql } from '../port.js';
 import { reasonOf } from './errors.js';
 import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
@@ -158,6 +158,7 @@ export class ListenSource implements HintSource {
       await subscriber.connect();
       await subscriber.listenTo(this.#barrierChannel);
       await subscriber.listenTo(HISTORY_CHANNEL);
+      await subscriber.listenTo(OUTBOX_CHANNEL);
     };
     const lost = session.lost.then((reason) => {
       throw new Error(reason);
@@ -182,6 +183,7 @@ export class ListenSource implements HintSource {
     });
     subscriber.events.on('error', (error) => lose(error.message));
     subscriber.notifications.on(HISTORY_CHANNEL, (payload) => this.#onHint(payload));
+    subscriber.notifications.on(OUTBOX_CHANNEL, () => this.#options.listener.onCommit?.());
     subscriber.notifications.on(this.#barrierChannel, (payload) => this.#onBarrier(payload));
     const destroy = () => {
       // `close` first: it keeps pg-listen from taking the destroyed socket for a loss.

@@ -88,8 +88,8 @@ export class ConnectionPool {
       return await client.query(text, params ? [...params] : undefined);
     } catch (error) {
       if ((error as Error).message === QUERY_TIMEOUT) {
-        cancelStatement(client);
         if (pool === this.#current?.pool) this.renew();
+        await cancelStatement(client);
       }
       throw error;
     }

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseSql } from '../../core/time.js';
@@ -109,6 +109,11 @@ export class SqliteDatabase implements Database {
 
   lane(): this {
     return this;
+  }
+
+  async identity(): Promise<string> {
+    const { dev, ino } = statSync(this.#file);
+    return `sqlite:${dev}/${ino}`;
   }
 
   async now(): Promise<Micros> {

@@ -65,11 +65,15 @@ function readFilter(name: string, value: string): Condition {
     return { sql: `${sql} IN (${wanted.map(() => '?').join(', ')})`, values: wanted };
   }
   if (operator === 'contains' || operator === 'like') {
-    const pattern = operator === 'like' ? value : `%${value.replace(/[\\%_]/g, '\\$&')}%`;
+    const pattern = operator === 'like' ? whole(value) : `%${value.replace(/[\\%_]/g, '\\$&')}%`;
     return { sql: `lower(${sql}) LIKE lower(?) ESCAPE '\\'`, values: [pattern] };
   }
   return { sql: `${sql} ${COMPARISONS[operator]} ?`, values: [readValue(kind, operator, value, name)] };
 }
+
+/** A backslash that escapes nothing stands for itself: PostgreSQL refuses it, and SQLite finds nothing. */
+const whole = (pattern: string): string =>
+  /(?:^|[^\\])(?:\\\\)*\\$/.test(pattern) ? `${pattern}\\` : pattern;
 
 function readValue(kind: Kind, operator: string, value: string, name: string): SqlValue {
   const wrong = (must: string): LightconeError =>

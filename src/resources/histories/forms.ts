@@ -1,8 +1,16 @@
 /** Histories as clients see them. */
+import type { HistoryId } from '../../core/events.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
 import type { HistoryManager, Sharing } from './manager.js';
-import type { HistoryRow } from './repository.js';
+import type { Counters, HistoryRow } from './repository.js';
+
+interface FormChoice {
+  keys?: string | undefined;
+  view?: string | undefined;
+}
+
+const EMPTY: Counters = { active: 0, deleted: 0, hidden: 0 };
 
 export class HistoryForms {
   constructor(
@@ -30,7 +38,11 @@ export class HistoryForms {
   }
 
   async detailed(row: HistoryRow) {
-    const counters = await this.histories.counters(row.id);
+    return this.#detailed(row, await this.histories.counters([row.id]));
+  }
+
+  #detailed(row: HistoryRow, counted: ReadonlyMap<HistoryId, Counters>) {
+    const counters = counted.get(row.id) ?? EMPTY;
     const summary = this.summary(row);
     return {
       ...summary,
@@ -48,12 +60,19 @@ export class HistoryForms {
   }
 
   /** @param keys names with commas between; the others are left out. @param view `summary`, or anything else for all */
-  async chosen(row: HistoryRow, { keys, view }: { keys?: string | undefined; view?: string | undefined }) {
-    if (!keys) return view === 'summary' ? this.summary(row) : this.detailed(row);
-    const form: Record<string, unknown> = await this.detailed(row);
+  async chosen(row: HistoryRow, choice: FormChoice) {
+    return (await this.allChosen([row], choice))[0]!;
+  }
+
+  /** The same number of statements, however many rows. */
+  async allChosen(rows: readonly HistoryRow[], { keys, view }: FormChoice) {
+    if (!keys && view === 'summary') return rows.map((row) => this.summary(row));
+    const counted = await this.histories.counters(rows.map(({ id }) => id));
+    const forms = rows.map((row) => this.#detailed(row, counted));
+    if (!keys) return forms;
     const wanted = keys.split(',').map((key) => key.trim());
-    return Object.fromEntries(
-      wanted.filter((key) => Object.hasOwn(form, key)).map((key) => [key, form[key]]),
+    return forms.map((form: Record<string, unknown>) =>
+      Object.fromEntries(wanted.filter((key) => Object.hasOwn(form, key)).map((key) => [key, form[key]])),
     );
   }
 

@@ -54,8 +54,8 @@ export class HistoryManager {
     return this.access.readable(this.db, caller, id);
   }
 
-  counters(id: HistoryId): Promise<Counters> {
-    return repository.countContents(this.db, id);
+  counters(ids: readonly HistoryId[]): Promise<Map<HistoryId, Counters>> {
+    return repository.countContents(this.db, ids);
   }
 
   /** The new history becomes the current one of the caller's session. @throws LightconeError LOGIN_REQUIRED */

@@ -194,21 +194,26 @@ export interface Counters {
   hidden: number;
 }
 
-export async function countContents(sql: Sql, id: HistoryId): Promise<Counters> {
+/** One statement, however many histories; those that hold nothing have no entry. */
+export async function countContents(sql: Sql, ids: readonly HistoryId[]): Promise<Map<HistoryId, Counters>> {
+  if (ids.length === 0) return new Map();
   const deleted = 'coalesce(c.deleted, false)';
   const visible = 'coalesce(c.visible, true)';
-  const [row] = await sql.all<{ active: number | null; deleted: number | null; hidden: number | null }>(
-    `SELECT sum(CASE WHEN ${deleted} = false AND ${visible} = true THEN 1 ELSE 0 END) AS active,
+  const of = (table: string): string =>
+    `SELECT history_id, deleted, visible FROM ${table} WHERE ${sql.isOneOf('history_id', 1)}`;
+  const rows = await sql.all<{ history_id: number; active: number; deleted: number; hidden: number }>(
+    `SELECT c.history_id,
+            sum(CASE WHEN ${deleted} = false AND ${visible} = true THEN 1 ELSE 0 END) AS active,
             sum(CASE WHEN ${deleted} = true THEN 1 ELSE 0 END) AS deleted,
             sum(CASE WHEN ${deleted} = false AND ${visible} = false THEN 1 ELSE 0 END) AS hidden
-       FROM (SELECT deleted, visible FROM history_dataset_association WHERE history_id = $1
-             UNION ALL
-             SELECT deleted, visible FROM history_dataset_collection_association WHERE history_id = $1) c`,
-    [id],
+       FROM (${of('history_dataset_association')} UNION ALL ${of('history_dataset_collection_association')}) c
+      GROUP BY c.history_id`,
+    [sql.list(ids)],
   );
-  return {
-    active: Number(row?.active ?? 0),
-    deleted: Number(row?.deleted ?? 0),
-    hidden: Number(row?.hidden ?? 0),
-  };
+  return new Map(
+    rows.map(({ history_id, active, deleted, hidden }) => [
+      history_id,
+      { active: Number(active), deleted: Number(deleted), hidden: Number(hidden) },
+    ]),
+  );
 }

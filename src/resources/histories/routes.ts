@@ -44,7 +44,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       const { limit = 500, offset = 0, deleted = false, keys, view = 'summary' } = request.query;
       reply.header('cache-control', 'no-store');
       const rows = await histories.own(principal, { limit, offset, deleted });
-      return Promise.all(rows.map((row) => forms.chosen(row, { keys, view })));
+      return forms.allChosen(rows, { keys, view });
     },
   );
 

@@ -4,7 +4,7 @@
  */
 import type { HistoryId, SessionId, UserId } from '../../core/events.js';
 import { formatSql, type Micros, parseSql } from '../../core/time.js';
-import { hasCome, utcNow } from '../../database/dialect.js';
+import { hasCome, OUTBOX_CHANNEL, utcNow } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
 
 /** Ids, not payloads: what is told is what the database says when it is told. */
@@ -50,6 +50,12 @@ export class Outbox {
        VALUES ($1, $2, ${due === undefined ? utcNow(tx.dialect) : '$3'})`,
       params,
     );
+  }
+
+  /** Inside the same transaction, where this process publishes nothing itself: whoever leads looks as soon as it commits. */
+  async ring(tx: Sql): Promise<void> {
+    // On SQLite every commit is seen.
+    if (tx.dialect === 'postgresql') await tx.all('SELECT pg_notify($1, $2)', [OUTBOX_CHANNEL, '']);
   }
 
   /** Entries that are due and that nobody else holds, oldest first; at most `BATCH`, fewer means there are no more. */

@@ -126,7 +126,10 @@ export class SimWorker {
       positions: database,
       notifications: database,
       returning: { changeLog: database, notifications: database },
-      permissions: { revoked: async () => new Set(), accessible: async (_principal, ids) => new Set(ids) },
+      permissions: {
+        revoked: async () => new Set(),
+        accessible: async (questions) => questions.map(({ historyIds }) => new Set(historyIds)),
+      },
       subscribed: () => this.bus.subscribed,
       encodeId: (id) => `h${id}`,
       decodeId: (text) => Number(text.slice(1)),

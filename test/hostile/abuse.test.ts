@@ -1,0 +1,198 @@
+/**
+ * What 200 users notice while somebody attacks. Short in CI; `LIGHTCONE_ABUSE=long npx vitest run test/hostile/abuse.test.ts`
+ * attacks as hard as the table in docs/security.md says, and prints it.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/databases.js';
+import { DEMO, Installation } from '../support/installation.js';
+import type { ServiceProcess } from '../support/processes.js';
+import { restOf } from '../support/rest.js';
+
+const LONG = process.env.LIGHTCONE_ABUSE === 'long';
+const SECONDS = LONG ? 15 : 4;
+const size = (long: number): number => (LONG ? long : Math.round(long / 10));
+const TABS = LONG ? 200 : 50;
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+let here: Installation;
+let service: ServiceProcess;
+let url: string;
+let arrivals: { at: number }[] = [];
+const rows: string[] = [];
+
+beforeAll(async () => {
+  here = await Installation.production();
+  service = here.process(['serve', '--demo'], {
+    galaxy: { enable_notification_system: true },
+    sse: { max_connections_per_user: 1_000 },
+  });
+  url = await service.address();
+  await service.ready(url);
+  for (let i = 0; i < TABS; i += 1) goodTab();
+  await eventually(async () => (await status()).connections.open === TABS, {
+    within: 20_000,
+    what: 'the tabs',
+  });
+});
+afterAll(async () => {
+  if (LONG) process.stdout.write(`\n${rows.join('\n')}\n`);
+  await here.close();
+});
+
+/** Alice's, read as little as needed: when something came that names her history. */
+function goodTab(): void {
+  const mark = `"${here.encode(DEMO.histories.alice)}"`;
+  const socket = connect(Number(new URL(url).port), '127.0.0.1', () =>
+    socket.write('GET /api/events/stream?key=demo-alice HTTP/1.1\r\nHost: localhost\r\n\r\n'),
+  );
+  socket.setEncoding('latin1').on('data', (text) => {
+    if (String(text).includes(mark)) arrivals.push({ at: performance.now() });
+  });
+  socket.on('error', () => {});
+}
+
+const status = async () => (await restOf(url)('GET', '/api/status', { as: 'admin' })).body;
+const memory = (): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, 'utf8'))![1]) / 1024;
+
+/** Milliseconds from a commit to each tab, for so many seconds. */
+async function watch(seconds: number): Promise<{ p99: number; statements: number; memory: number }> {
+  const delays: number[] = [];
+  const before = (await status()).database.statements;
+  let most = 0;
+  const end = performance.now() + seconds * 1_000;
+  while (performance.now() < end) {
+    arrivals = [];
+    await here.change(DEMO.histories.alice);
+    // psql is a process: the change is committed when it ends, or a little before.
+    const committed = performance.now();
+    await expect.poll(() => arrivals.length, { timeout: 20_000, interval: 20 }).toBeGreaterThanOrEqual(TABS);
+    delays.push(...arrivals.map(({ at }) => Math.max(0, at - committed)));
+    most = Math.max(most, memory());
+    await sleep(300);
+  }
+  delays.sort((a, b) => a - b);
+  return {
+    p99: delays[Math.floor(delays.length * 0.99)]!,
+    statements: ((await status()).database.statements - before) / seconds,
+    memory: most,
+  };
+}
+
+async function attack(
+  kind: string,
+  amount: number,
+  env: Record<string, string> = {},
+  cookie = '',
+): Promise<string> {
+  const attacker = spawn(
+    process.execPath,
+    [
+      join(import.meta.dirname, 'attacker.mjs'),
+      kind,
+      new URL(url).port,
+      String(amount),
+      String(SECONDS + 6),
+      cookie,
+    ],
+    { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  let said = '';
+  attacker.stdout.on('data', (text) => (said += text));
+  await new Promise((resolve) => attacker.once('close', resolve));
+  return said;
+}
+
+/** @returns what the attack cost, over what there was before it */
+async function under(name: string, begin: () => Promise<string>) {
+  const quiet = await watch(2);
+  const quietMemory = memory();
+  const running = begin();
+  await sleep(1_000);
+  const during = await watch(SECONDS);
+  const said = await running;
+  await sleep(LONG ? 12_000 : 3_000);
+  const after = memory();
+  rows.push(
+    `| ${name} | ${quiet.p99.toFixed(0)} | ${during.p99.toFixed(0)} | ${(during.statements - quiet.statements).toFixed(0)} | ${quietMemory.toFixed(0)} → ${during.memory.toFixed(0)} → ${after.toFixed(0)} | ${said} |`,
+  );
+  return { quiet, during, after, quietMemory };
+}
+
+describe('while somebody attacks, a change reaches the tabs of users in time:', () => {
+  it.each([
+    ['slowloris', size(2_000)],
+    ['wrongKeys', size(5_000)],
+    ['wrongStreams', size(5_000)],
+    ['streams', size(1_000)],
+    ['sessions', size(1_000)],
+  ])('%s (%i)', { timeout: 120_000 }, async (kind, amount) => {
+    judge(await under(`${kind} ${amount}`, () => attack(kind, amount)));
+  });
+
+  it('subscriptions of 200 ids', { timeout: 120_000 }, async () => {
+    const cookie = (await restOf(url)('POST', '/api/sessions')).headers.get('set-cookie')!.split(';')[0]!;
+    const ids = JSON.stringify(Array.from({ length: 200 }, (_, i) => here.encode(1_000 + i)));
+    judge(
+      await under(`subscriptions ${size(100)}`, () =>
+        attack('subscriptions', size(100), { HISTORY_IDS: ids }, cookie),
+      ),
+    );
+  });
+
+  it('streams that never read, and broadcasts of 100 KB', { timeout: 120_000 }, async () => {
+    const content = { subject: 's', message: 'm'.repeat(LONG ? 100_000 : 10_000) };
+    judge(
+      await under(`unread ${size(2_000)}`, async () => {
+        const unread = attack('unread', size(2_000));
+        await sleep(2_000);
+        for (let i = 0; i < SECONDS; i += 1) {
+          await restOf(url)('POST', '/api/notifications/broadcast', {
+            as: 'admin',
+            body: { source: 'x', variant: 'info', content },
+          });
+          await sleep(500);
+        }
+        return unread;
+      }),
+    );
+  });
+
+  it.each(LONG ? ['-H', '-B', '-R', '-X'] : ['-H'])('slowhttptest %s', { timeout: 120_000 }, async (mode) => {
+    judge(
+      await under(`slowhttptest ${mode}`, async () => {
+        const seconds = String(SECONDS + 4);
+        const args = [
+          mode,
+          '-c',
+          String(size(1_000)),
+          '-r',
+          '200',
+          '-i',
+          '5',
+          '-l',
+          seconds,
+          '-p',
+          '3',
+          '-u',
+          `${url}/api/version`,
+        ];
+        await promisify(execFile)('slowhttptest', args).catch(() => {});
+        return '';
+      }),
+    );
+  });
+});
+
+function judge({ quiet, during, after, quietMemory }: Awaited<ReturnType<typeof under>>): void {
+  // In CI other tests share the machine; what is judged is that nobody waits for the attacker.
+  expect(during.p99).toBeLessThan(LONG ? 250 : 1_000 + quiet.p99);
+  // What one may do at once weighs more in the short form.
+  expect(during.statements - quiet.statements).toBeLessThan(LONG ? 30 : 75);
+  expect(after).toBeLessThan(quietMemory + 150);
+}
