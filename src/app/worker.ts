@@ -212,7 +212,7 @@ export class Worker implements Lifecycle {
             limits,
             enabled: config.sse.enabled,
           }),
-        (app) => registerWeb(app, { demo: duties !== undefined }),
+        (app) => registerWeb(app, { demo: this.options.demo }),
         ...(duties
           ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
           : []),

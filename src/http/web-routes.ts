@@ -15,6 +15,7 @@ const ASSETS: Record<string, string> = {
   'web/icon.svg': 'image/svg+xml',
   'web/api.js': SCRIPT,
   'web/demo.js': SCRIPT,
+  'web/home.js': SCRIPT,
   'web/status.js': SCRIPT,
   'web/explain.js': SCRIPT,
   'client/lightcone.js': SCRIPT,
@@ -35,7 +36,7 @@ interface File {
   headers: Record<string, string>;
 }
 
-/** @param options.demo whether `/` is the demo page (it needs the standalone API) or leads to the status page */
+/** @param options.demo whether `/` is the demo (it needs the demo's data) or the page of an installation */
 export function registerWeb(app: App, { demo }: { demo: boolean }): void {
   const page = (name: string): (() => File) =>
     // The base makes the page's relative links right under any prefix, with or without a trailing slash.
@@ -45,10 +46,8 @@ export function registerWeb(app: App, { demo }: { demo: boolean }): void {
 
   const statusPage = page('status.html');
   const demoPage = page('index.html');
-  app.get('/', (request, reply) => {
-    if (demo) send(request, reply, demoPage());
-    else reply.redirect(`${app.prefix}/status`);
-  });
+  const homePage = page('home.html');
+  app.get('/', (request, reply) => send(request, reply, demo ? demoPage() : homePage()));
   app.get('/status', (request, reply) => send(request, reply, statusPage()));
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = lazy(() => fileOf(read(name), { 'content-type': type }));

@@ -1,9 +1,13 @@
-/** The demo page: two panes, each a visitor of its own with its own stream. */
+/** The demo: two devices of Alice and one of Bob. The devices of one person share a stream, as the tabs of a browser do. */
 import { LightconeClient } from '../client/lightcone.js';
 import { api, BASE } from './api.js';
 
-const VISITORS = { alice: 'demo-alice', bob: 'demo-bob', admin: 'demo-admin', anonymous: '' };
-const OWN_KEY = 'another key …';
+const DEVICES = [
+  { who: 'Alice', device: 'her laptop', key: 'demo-alice' },
+  { who: 'Alice', device: 'her phone', key: 'demo-alice' },
+  { who: 'Bob', device: 'his laptop', key: 'demo-bob' },
+];
+const ADMIN_KEY = 'demo-admin';
 const EVENTS = [
   'history_update',
   'entry_point_update',
@@ -13,105 +17,91 @@ const EVENTS = [
 ];
 const STATES = {
   live: 'connected',
-  catching_up: 'connected',
+  catching_up: 'catching up',
   connecting: 'connecting …',
   stale: 'connecting …',
-  polling: 'no stream: asking again and again',
-  paused: 'not connected',
+  polling: 'no stream: asks again and again',
+  paused: 'line cut',
   stopped: 'not connected',
 };
 const LOG_LENGTH = 100;
 
+/** When this page began its last change, to tell how long it took to come back. */
+let changedAt;
+
 class Pane {
-  #key = '';
-  #client;
-  #events = 0;
-
-  constructor(visitor) {
+  constructor({ who, device, key }) {
+    this.key = key;
     this.root = document.getElementById('pane').content.cloneNode(true).firstElementChild;
-    this.who = this.#find('.who');
-    this.who.append(...[...Object.keys(VISITORS), OWN_KEY].map((name) => new Option(name)));
-    this.who.value = visitor;
-    this.who.addEventListener('change', () => this.#choose());
-    this.#find('.own-key').addEventListener('submit', (event) => {
-      event.preventDefault();
-      this.#become(this.#find('.own-key input').value.trim());
-    });
-    this.#choose();
-  }
-
-  #choose() {
-    const own = this.who.value === OWN_KEY;
-    this.#find('.own-key').hidden = !own;
-    if (own) this.#find('.own-key input').focus();
-    else this.#become(VISITORS[this.who.value]);
-  }
-
-  /** Closes the stream of the visitor before and opens one for the new. */
-  #become(key) {
-    this.#client?.close();
-    this.#key = key;
-    this.#events = 0;
-    this.#find('.count').textContent = '0';
-    this.#find('.log').replaceChildren();
-    this.#find('.histories').replaceChildren();
-    const client = new LightconeClient({
+    this.#find('.who').textContent = who;
+    this.#find('.device').textContent = device;
+    this.client = new LightconeClient({
       baseUrl: BASE,
       apiKey: key,
+      workerUrl: new URL('../client/worker.js', import.meta.url),
     });
-    this.#client = client;
-    client.onState((status) => this.#showState(client, status));
-    for (const name of EVENTS) client.on(name, (data) => this.#receive(name, data));
-    client.open();
+    this.client.onState((state, reason) => this.#showState(state, reason));
+    for (const name of EVENTS) this.client.on(name, (data) => this.#receive(name, data));
+    this.#find('.cut').addEventListener('click', () => {
+      if (this.client.state === 'paused') this.client.resume();
+      else this.client.pause();
+    });
+    this.client.open();
   }
 
-  #showState(client, status) {
-    if (client !== this.#client) return;
-    this.#find('.state').dataset.state = status;
-    this.#find('.state-text').textContent = STATES[status];
-    // The stream tells what changes from here on; what is already there is asked for once it is open. An EventSource does
-    // not tell why it was refused; this request does.
-    if (status !== 'paused') this.#load();
+  #showState(state, reason) {
+    this.#find('.state').dataset.state = state;
+    this.#find('.state-text').textContent = STATES[state];
+    this.#find('.cut').textContent = state === 'paused' ? 'Come back' : 'Cut the line';
+    this.#problem(reason === 'unauthorized' ? `The demo's key ${this.key} is not known here.` : '');
+    // The stream tells what changes from here on; what is already there is asked for once it is open.
+    if (state === 'live' || state === 'catching_up') this.#load();
   }
 
   #receive(name, data) {
-    this.#events += 1;
-    this.#find('.count').textContent = this.#events;
     const line = document.createElement('li');
     line.className = 'fresh';
-    const time = document.createElement('time');
-    time.textContent = new Date().toTimeString().slice(0, 8);
     const kind = document.createElement('b');
     kind.textContent = name;
-    line.append(time, ' ', kind, ' ', JSON.stringify(data));
+    const time = document.createElement('time');
+    time.textContent = new Date().toTimeString().slice(0, 8);
+    const text = document.createElement('span');
+    // With spaces, so that lines break between words.
+    text.textContent = JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ');
+    line.append(time, ' ', kind, ' ', text);
     const log = this.#find('.log');
     log.prepend(line);
     log.children[LOG_LENGTH]?.remove();
-    if (name === 'history_update') this.#load(data.history_ids);
+    if (name === 'history_update') {
+      this.#showLatency();
+      this.#load(data.history_ids);
+    }
+    if (name === 'broadcast_update') this.#say(`Broadcast: ${data.content.message}`);
+  }
+
+  #showLatency() {
+    const ms = changedAt === undefined ? undefined : Math.round(performance.now() - changedAt);
+    this.#say(
+      ms === undefined || ms > 5_000 ? 'Changed by another program.' : `Shown ${ms} ms after the click.`,
+    );
+  }
+
+  #say(text) {
+    this.#find('.latency').textContent = text;
+    mark(this.#find('.latency'));
   }
 
   /** @param changed ids to be marked as just changed */
   async #load(changed = []) {
-    const key = this.#key;
     try {
-      const histories = await api('api/histories', { key });
-      if (key !== this.#key) return;
-      this.#problem('');
-      this.#showHistories(histories, changed);
+      this.#showHistories(await api('api/histories', { key: this.key }), changed);
     } catch (error) {
-      if (key === this.#key) this.#problem(error.message);
+      this.#problem(error.message);
     }
   }
 
   #showHistories(histories, changed) {
     const list = this.#find('.histories');
-    if (histories.length === 0) {
-      const empty = document.createElement('li');
-      empty.className = 'empty';
-      empty.textContent = this.#key ? 'No history yet.' : 'Without a login only broadcasts arrive.';
-      list.replaceChildren(empty);
-      return;
-    }
     const known = new Map([...list.children].map((item) => [item.dataset.id, item]));
     // Lines are kept, so that what somebody is typing in another line is not lost.
     list.replaceChildren(...histories.map(({ id }) => known.get(id) ?? this.#line(id)));
@@ -121,7 +111,7 @@ class Pane {
       if (document.activeElement !== input || changed.includes(id)) input.value = name;
       if (changed.includes(id)) mark(item);
     }
-    showCurl(histories[0], this.#key);
+    if (this.key === DEVICES[0].key && histories[0]) showLines(histories[0]);
   }
 
   #line(id) {
@@ -129,9 +119,10 @@ class Pane {
     item.dataset.id = id;
     item.querySelector('form').addEventListener('submit', async (event) => {
       event.preventDefault();
-      const name = item.querySelector('.name').value;
+      changedAt = performance.now();
       try {
-        await api(`api/histories/${id}`, { key: this.#key, method: 'PUT', body: { name } });
+        const name = item.querySelector('.name').value.trim();
+        await api(`api/histories/${id}`, { key: this.key, method: 'PUT', body: { name } });
         this.#problem('');
       } catch (error) {
         this.#problem(error.message);
@@ -158,17 +149,36 @@ function mark(element) {
   element.classList.add('fresh');
 }
 
-/** The lines are for the first visitor that has a history, and stay. */
-function showCurl(history, key) {
-  const rename = document.getElementById('curl-rename');
-  if (rename.textContent || !key) return;
-  // Only demo keys are printed: somebody else's own key does not belong on a screen.
-  const shown = Object.values(VISITORS).includes(key) ? key : 'YOUR-KEY';
-  document.getElementById('curl-stream').textContent = `curl -N '${BASE}api/events/stream?key=${shown}'`;
-  rename.textContent = [
-    `curl -X PUT '${BASE}api/histories/${history.id}?key=${shown}' \\`,
-    `     -H 'Content-Type: application/json' -d '{"name":"from a shell"}'`,
-  ].join('\n');
+function showLines({ id, name }) {
+  const { key } = DEVICES[0];
+  document.getElementById('curl-stream').textContent = `curl -N '${BASE}api/events/stream?key=${key}'`;
+  document.getElementById('curl-rename').textContent =
+    `curl -X PUT '${BASE}api/histories/${id}?key=${key}' -H 'Content-Type: application/json' -d '{"name":"from a shell"}'`;
+  document.getElementById('sql-rename').textContent =
+    `sqlite3 data/lightcone.sqlite "UPDATE history SET name = 'from SQL' WHERE name = '${name.replaceAll("'", "''")}'"`;
 }
 
-document.getElementById('panes').append(...['alice', 'bob'].map((visitor) => new Pane(visitor).root));
+document.getElementById('panes').append(...DEVICES.map((device) => new Pane(device).root));
+
+document.getElementById('broadcast').addEventListener('click', async () => {
+  const said = document.getElementById('broadcast-said');
+  try {
+    await api('api/notifications/broadcast', {
+      key: ADMIN_KEY,
+      method: 'POST',
+      body: {
+        source: 'demo',
+        variant: 'info',
+        category: 'broadcast',
+        content: {
+          category: 'broadcast',
+          subject: 'Hello',
+          message: `sent at ${new Date().toTimeString().slice(0, 8)}`,
+        },
+      },
+    });
+    said.textContent = '';
+  } catch (error) {
+    said.textContent = error.message;
+  }
+});

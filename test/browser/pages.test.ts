@@ -18,7 +18,7 @@ let page: Page;
 /** What the page complained of; a violated content policy is among it. */
 let complaints: string[];
 
-function createWorker(listen: string): Promise<Worker> {
+function createWorker(listen: string, demo = true): Promise<Worker> {
   const config = loadConfig({
     env: {
       GALAXY_CONFIG_OVERRIDE_GALAXY_URL_PREFIX: PREFIX,
@@ -30,7 +30,7 @@ function createWorker(listen: string): Promise<Worker> {
     cwd: directory,
   });
   const surroundings = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
-  return Worker.create({ config, serverName: 'main', demo: true, supervised: false, surroundings });
+  return Worker.create({ config, serverName: 'main', demo, supervised: false, surroundings });
 }
 
 beforeAll(async () => {
@@ -65,40 +65,60 @@ const rename = async (number: number, name: string): Promise<void> => {
 };
 
 describe('the demo page', () => {
-  test('shows a change to its owner in every pane, and to nobody else', async () => {
+  test('shows a change on both devices of its owner, with the time it took, and to nobody else', async () => {
     await page.goto(`${worker.address}${PREFIX}/`);
-    await until(pane(0), 'connected');
-    await until(pane(1), 'connected');
-    await rename(0, 'seen by alice');
-    await until(pane(0).locator('.log'), 'history_update');
-
-    await pane(1).locator('.who').selectOption('alice');
-    await until(pane(1), 'connected');
-    await pane(1).locator('.name').waitFor();
-    await rename(0, 'seen in both');
-    await until(pane(1).locator('.log'), 'history_update');
-    await expect.poll(() => pane(1).locator('.name').inputValue()).toBe('seen in both');
-
-    // Bob comes back after all this: his log is empty, and stays so until something of his own changes.
-    await pane(1).locator('.who').selectOption('bob');
-    await until(pane(1), 'connected');
-    await pane(1).locator('.name').waitFor();
-    await rename(0, 'for alice alone');
-    await expect.poll(() => pane(0).locator('.log li').count()).toBeGreaterThanOrEqual(3);
-    await rename(1, 'of bob');
-    await until(pane(1).locator('.log'), 'history_update');
-    expect(await pane(1).locator('.log li').count()).toBe(1);
+    for (const number of [0, 1, 2]) await until(pane(number), 'connected');
+    await pane(0).locator('.name').waitFor();
+    await rename(0, 'seen on both');
+    for (const number of [0, 1]) {
+      await until(pane(number).locator('.log'), 'history_update');
+      await expect.poll(() => pane(number).locator('.name').inputValue()).toBe('seen on both');
+      expect(await pane(number).locator('.latency').textContent()).toMatch(
+        /^Shown \d+ ms after the click\.$/,
+      );
+    }
+    // Bob is told of his own change after all this; nothing of Alice's came before it.
+    await rename(2, 'of bob');
+    await until(pane(2).locator('.log'), 'history_update');
+    expect(await pane(2).locator('.log li').count()).toBe(1);
     expect(complaints).toEqual([]);
   });
 
-  test('says what is wrong with a key', async () => {
-    await page.goto(`${worker.address}${PREFIX}`);
-    await until(pane(0), 'connected');
-    await pane(0).locator('.who').selectOption('another key …');
-    await pane(0).locator('.own-key input').fill('no-such-key');
-    await pane(0).getByRole('button', { name: 'Use it' }).click();
-    await until(pane(0), 'not connected');
-    await until(pane(0), 'the API key is not valid');
+  test('a device whose line was cut is told what happened meanwhile when it comes back', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1]) await until(pane(number), 'connected');
+    await pane(1).getByRole('button', { name: 'Cut the line' }).click();
+    await until(pane(1), 'line cut');
+    await rename(0, 'while away');
+    await until(pane(0).locator('.log'), 'history_update');
+    expect(await pane(1).locator('.log li').count()).toBe(0);
+    await pane(1).getByRole('button', { name: 'Come back' }).click();
+    await until(pane(1).locator('.log'), 'history_update');
+    await expect.poll(() => pane(1).locator('.name').inputValue()).toBe('while away');
+  });
+
+  test('sends a broadcast to everybody, and refuses a blank name', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1, 2]) await until(pane(number), 'connected');
+    await page.getByRole('button', { name: 'Send a broadcast' }).click();
+    for (const number of [0, 1, 2]) await until(pane(number).locator('.log'), 'broadcast_update');
+    await rename(0, '   ');
+    expect(
+      await pane(0)
+        .locator('.name')
+        .evaluate((input: { validity: { valid: boolean } }) => input.validity.valid),
+    ).toBe(false);
+  });
+
+  test('seven tabs of it are all live', async () => {
+    const tabs = [page, ...(await Promise.all(Array.from({ length: 6 }, () => context.newPage())))];
+    for (const tab of tabs) await tab.goto(`${worker.address}${PREFIX}/`);
+    for (const tab of tabs) {
+      await expect
+        .poll(() => tab.locator('.state-text').allTextContents(), { timeout: 20_000 })
+        .toEqual(['connected', 'connected', 'connected']);
+      await tab.locator('.name').first().waitFor();
+    }
   });
 
   test('comes back by itself after a restart of the server, with what happened in between', async () => {
@@ -128,6 +148,21 @@ describe('the demo page', () => {
   });
 });
 
+describe('the page of an installation without demo data', () => {
+  test('says what this is, whether it is well, and how to connect', async () => {
+    await worker.stop();
+    worker = await createWorker('127.0.0.1:0', false);
+    await worker.start();
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await until(page.locator('#well'), 'Well: it takes new streams.');
+    await until(page.locator('#version'), 'Lightcone 0.');
+    expect(await page.locator('#curl').textContent()).toContain(
+      `${worker.address}${PREFIX}/api/events/stream`,
+    );
+    expect(complaints).toEqual([]);
+  });
+});
+
 describe('the status page', () => {
   test('tells an administrator where an update would stop, and nobody else', async () => {
     await page.goto(`${worker.address}${PREFIX}/status/`);
@@ -138,6 +173,6 @@ describe('the status page', () => {
     await page.getByRole('button', { name: 'Show the status' }).click();
     await until(page.locator('#findings'), 'This worker watches for changes (data_version).');
     await until(page.locator('#flow'), 'changes seen');
-    expect(await page.locator('#findings .bad').count()).toBe(0);
+    expect(await page.locator('#findings .bad').allTextContents()).toEqual([]);
   });
 });

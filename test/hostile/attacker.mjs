@@ -65,7 +65,9 @@ const ATTACKS = {
     rate(Number(amount), () => head('DELETE', '/api/events/history-subscriptions', json) + body),
 };
 ATTACKS[kind]();
-setTimeout(() => {
+function end() {
   process.stdout.write(JSON.stringify({ open: sockets.size, sent, refused }));
   process.exit(0);
-}, seconds * 1_000);
+}
+setTimeout(end, seconds * 1_000);
+process.on('SIGTERM', end);

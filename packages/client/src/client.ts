@@ -52,7 +52,8 @@ export class LightconeClient {
   #wanted = false;
   /** Counts openings, so that what belongs to an earlier one is ignored. */
   #opening = 0;
-  #seq = 0;
+  /** Of the last event; -1 before the hub has said where its count stands. */
+  #seq = -1;
   #cursor = '';
   #events: StreamEvent[] = [];
   #heardAt = 0;
@@ -125,9 +126,20 @@ export class LightconeClient {
     document?.removeEventListener('resume', this.#wake);
     this.#leave();
     this.#cursor = '';
-    this.#seq = 0;
+    this.#seq = -1;
     this.#events = [];
     this.#show('stopped', '');
+  }
+
+  /** Gives the connection up and keeps the cursor: `resume()` goes on where it stopped. */
+  pause(): void {
+    if (!this.#wanted) return;
+    this.#leave();
+    this.#show(TRANSITIONS[this.#state].pause, '');
+  }
+
+  resume(): void {
+    if (this.#wanted && this.#state === 'paused') void this.#join();
   }
 
   // --- the hub -----------------------------------------------------------------------------------------------------
@@ -264,7 +276,7 @@ export class LightconeClient {
     switch (message.t) {
       case 'event':
         // A message that this page slept through leaves a hole in the numbers: the hub is asked for it.
-        if (message.seq > this.#seq + 1 && this.#seq > 0) this.#hello();
+        if (message.seq > this.#seq + 1 && this.#seq >= 0) this.#hello();
         else if (message.seq > this.#seq) this.#event(message);
         break;
       case 'state':
@@ -272,12 +284,12 @@ export class LightconeClient {
           this.#rejoin();
           break;
         }
-        if (this.#seq === 0) this.#seq = message.seq;
+        if (this.#seq < 0) this.#seq = message.seq;
         if (this.#cursor === '') this.#cursor = message.cursor;
         this.#show(message.state, message.reason);
         break;
       case 'alive':
-        if (message.seq > this.#seq && this.#seq > 0) this.#hello();
+        if (message.seq > this.#seq && this.#seq >= 0) this.#hello();
         else this.#cursor = message.cursor || this.#cursor;
         break;
       case 'refused':
@@ -289,7 +301,7 @@ export class LightconeClient {
   #rejoin(): void {
     this.#leave();
     this.#cursor = '';
-    this.#seq = 0;
+    this.#seq = -1;
     this.#events = [];
     void this.#join();
   }
@@ -324,13 +336,10 @@ export class LightconeClient {
   // --- the page ----------------------------------------------------------------------------------------------------
 
   // A page in the back/forward cache must hold no connection and no port; it gets them back when it is shown again.
-  readonly #pause = (): void => {
-    this.#leave();
-    this.#show(TRANSITIONS[this.#state].pause, '');
-  };
+  readonly #pause = (): void => this.pause();
 
   readonly #resume = ({ persisted }: PageTransitionEvent): void => {
-    if (persisted && this.#wanted) void this.#join();
+    if (persisted) this.resume();
   };
 
   readonly #wake = (): void => {

@@ -83,7 +83,7 @@ export class Host {
       // The first tab begins where it stopped; a hub that was refused tries again for whoever comes.
       this.#seq = Math.max(this.#seq, seq);
       this.#hub.open(cursor);
-    } else if (seq > 0) {
+    } else if (seq >= 0) {
       this.#replay(tab, seq, cursor);
     }
     this.send({ ...this.#stateMessage(), to: tab });
