@@ -13,6 +13,7 @@ import { registerEntryPoints } from '../resources/entry-points/routes.js';
 import { TargetRules } from '../resources/entry-points/target-rules.js';
 import { HistoryAccess } from '../resources/histories/access.js';
 import { HistoryContents } from '../resources/histories/contents.js';
+import type { KnownPositions } from '../resources/histories/contents-since.js';
 import { registerHistoryRoutes } from '../resources/histories/index.js';
 import { HistoryManager } from '../resources/histories/manager.js';
 import { registerNotificationSystem } from '../resources/notifications/index.js';
@@ -34,6 +35,7 @@ export interface ResourceParts {
   limits: RequestLimits;
   clock: Clock;
   duties: Duties;
+  positions: KnownPositions;
 }
 
 export function resourceRoutes(parts: ResourceParts): RouteModule[] {
@@ -62,7 +64,7 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
   };
   const access = new HistoryAccess(accounts);
   const histories = new HistoryManager(database, access, announcer);
-  const contents = new HistoryContents(database, access);
+  const contents = new HistoryContents(database, access, parts.positions);
   const sessions = new SessionManager(database, announcer, (id) => authenticator.forgetSession(id));
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [

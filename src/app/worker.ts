@@ -214,7 +214,17 @@ export class Worker implements Lifecycle {
           }),
         (app) => registerWeb(app, { demo: this.options.demo }),
         ...(duties
-          ? resourceRoutes({ config, database, accounts, authenticator, idCodec, limits, clock, duties })
+          ? resourceRoutes({
+              positions: this.manager.log,
+              config,
+              database,
+              accounts,
+              authenticator,
+              idCodec,
+              limits,
+              clock,
+              duties,
+            })
           : []),
       ],
     });

@@ -19,6 +19,7 @@ import {
   START_OVER,
 } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
+import type { SinceToken } from '../events/since.js';
 import type { LeftOut } from '../telemetry/left-out.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { CallerReads } from './caller-reads.js';
@@ -137,7 +138,8 @@ export function catchUpFrames(
   cameWith: Position,
   reached: Position,
   encodeId: (id: HistoryId) => string,
+  since?: SinceToken,
 ): Frame[] {
   if (missed.length === 0) return [commentFrame('nothing missed', reached)];
-  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId));
+  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
 }

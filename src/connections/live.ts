@@ -128,6 +128,7 @@ export function createLive(
       }),
       outlet,
       viewers,
+      positions,
       watermark,
       databaseClock,
       encodeId,

@@ -55,6 +55,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly recent: RecentLog;
   readonly positions = new Positions();
   readonly admission: Admission;
+  /** What the REST API must know of the log. */
+  readonly log = {
+    at: (moment: Cursor) => this.positions.at(moment),
+    newest: () => this.positions.newest(),
+    oldest: () => this.positions.oldest(),
+    isWhole: (since: Cursor) =>
+      since >
+      (this.estimateNow() ?? Number.POSITIVE_INFINITY) -
+        secondsToMicros(this.parts.config.recentWindowSeconds),
+  };
   private readonly wheel: Wheel;
   private readonly endings = new Endings();
   private readonly permissionCheck: PermissionCheck;

@@ -42,6 +42,14 @@ export class Positions {
     return this.entries[low - 1]?.position ?? null;
   }
 
+  oldest(): LogEnd | undefined {
+    return this.entries[0];
+  }
+
+  newest(): LogEnd | undefined {
+    return this.entries.at(-1);
+  }
+
   /** Some of those since a moment, the oldest at or before it, fewer the older they are; oldest first. */
   steps(since: Cursor, now: Cursor): LogEnd[] {
     const from = Math.max(

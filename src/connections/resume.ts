@@ -7,10 +7,12 @@ import { NotWanted } from '../core/batcher.js';
 import type { Cursor, HistoryId } from '../core/events.js';
 import { sleep } from '../core/lifecycle.js';
 import { Position } from '../events/frame.js';
+import { sinceToken } from '../events/since.js';
 import type { OncePerInterval } from '../telemetry/once-per-interval.js';
 import { type CatchUp, catchUpFrames } from './catch-up.js';
 import type { DatabaseClock } from './database-clock.js';
 import type { Outlet } from './outlet.js';
+import type { Positions } from './positions.js';
 import type { Tab } from './tab.js';
 import type { ViewerRegistry } from './viewers.js';
 import type { Watermark } from './watermark.js';
@@ -20,6 +22,7 @@ export interface ResumeParts {
   outlet: Outlet;
   viewers: ViewerRegistry;
   watermark: Watermark;
+  positions: Pick<Positions, 'at'>;
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
@@ -35,7 +38,7 @@ export class Resume {
    * @param signal aborted when the worker stops: the tab is then left as it is
    */
   async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
-    const { catchUp, outlet, watermark, databaseClock, encodeId, complain } = this.parts;
+    const { catchUp, outlet, watermark, positions, databaseClock, encodeId, complain } = this.parts;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);
     while (!isClosed(tab) && !signal.aborted) {
@@ -49,7 +52,9 @@ export class Resume {
         if (tab.state !== 'catching_up') continue;
         const waiting = tab.outbox as Tab['outbox'];
         tab.outbox = undefined;
-        const frames = catchUpFrames(missed, new Position(since), reached, encodeId);
+        const known = positions.at(from);
+        const token = known ? sinceToken(known, from) : known;
+        const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
         outlet.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
         return;
       } catch (error) {

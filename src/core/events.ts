@@ -61,6 +61,8 @@ export interface HistoryUpdateTask {
   userUpdates: ReadonlyMap<UserId, readonly HistoryId[]>;
   sessionUpdates: ReadonlyMap<SessionId, readonly HistoryId[]>;
   updateTime?: Micros;
+  /** By how much the newest audit time of a history is earlier than `updateTime`, where it is. */
+  earlier?: ReadonlyMap<HistoryId, Micros>;
   eventId?: string;
 }
 

@@ -10,16 +10,20 @@
 import type { Cursor } from '../core/events.js';
 import { formatIso } from '../core/time.js';
 import type { LogPosition } from '../database/port.js';
+import { type SinceToken, sinceToken } from './since.js';
 
 /** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
 export class Position {
   readonly text: string;
+  /** Since when a client that is told something now should ask. */
+  readonly since: SinceToken;
   constructor(
     readonly cursor: Cursor,
     /** In the log: all that is visible there has been sent. Undefined where no tick tells. */
     readonly log: LogPosition | undefined = undefined,
   ) {
     this.text = formatIso(cursor);
+    this.since = log === undefined ? undefined : sinceToken(log, cursor);
   }
 }
 

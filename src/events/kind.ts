@@ -8,6 +8,7 @@ import type { ChangeLog, LogEnd, LogPosition, NotificationLog, OwnerScope } from
 import type { JsonObject } from './fields.js';
 import type { Frame, Position } from './frame.js';
 import type { JsonValue } from './python-json.js';
+import type { SinceToken } from './since.js';
 
 /** Both ends of a control task's form on the bus. */
 export interface TaskForm<T extends Task> {
@@ -181,7 +182,12 @@ export async function readByOwner<T>(
   return found;
 }
 
-export type FrameMaker = (position: Position, encodeId: (id: HistoryId) => string) => Frame;
+export type FrameMaker = (
+  position: Position,
+  encodeId: (id: HistoryId) => string,
+  /** Since when the tab should ask for what it missed. */
+  since?: SinceToken,
+) => Frame;
 
 export interface CatchUpPart {
   /** `never` where the database is always asked. */

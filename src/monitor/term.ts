@@ -185,9 +185,11 @@ export class Term implements HintListener {
     for (let round = 0; !signal.aborted; round += 1) {
       this.reader.readAfter(this.hearing ? READ_ANYWAY_MS : READ_BLIND_MS);
       const andStore = round % TICKS_PER_BARRIER === 0;
-      if ((andStore || !this.hearing) && this.source.name !== POLL) void this.askSource();
+      if ((andStore || !this.hearing) && this.source.name !== POLL && round !== 0) void this.askSource();
       await this.tick(andStore);
-      await sleep(untilBeat(TICK_MS, clock), signal).catch(() => {});
+      // The first one follows the first read: until then nobody knows a position.
+      const first = this.sequence === 0 && round < 20;
+      await sleep(first ? 50 : untilBeat(TICK_MS, clock), signal).catch(() => {});
     }
   }
 

@@ -1,6 +1,6 @@
 /** The filters, order and window of `contents`, as the polling client sends them: pairs of `q=<field>-<op>` and `qv=<value>`. */
 import { LightconeError } from '../../core/errors.js';
-import { formatSql, parseIso } from '../../core/time.js';
+import { formatSql, type Micros, parseIso } from '../../core/time.js';
 import { sinceInclusive } from '../../database/dialect.js';
 import type { SqlValue } from '../../database/port.js';
 
@@ -39,6 +39,8 @@ export interface Condition {
   /** SQL with `?` where its values go. */
   sql: string;
   values: SqlValue[];
+  /** The filter asks for what changed since then. */
+  changedSince?: Micros;
 }
 
 /** @throws LightconeError PARAMETER_INVALID */
@@ -68,7 +70,12 @@ function readFilter(name: string, value: string): Condition {
     const pattern = operator === 'like' ? whole(value) : `%${value.replace(/[\\%_]/g, '\\$&')}%`;
     return { sql: `lower(${sql}) LIKE lower(?) ESCAPE '\\'`, values: [pattern] };
   }
-  return { sql: `${sql} ${COMPARISONS[operator]} ?`, values: [readValue(kind, operator, value, name)] };
+  const condition = {
+    sql: `${sql} ${COMPARISONS[operator]} ?`,
+    values: [readValue(kind, operator, value, name)],
+  };
+  const asksForNew = fieldName === 'update_time' && (operator === 'ge' || operator === 'gt');
+  return asksForNew ? { ...condition, changedSince: parseIso(value)! } : condition;
 }
 
 /** A backslash that escapes nothing stands for itself: PostgreSQL refuses it, and SQLite finds nothing. */
