@@ -4,6 +4,8 @@ import { formatSql, type Micros, parseIso } from '../../core/time.js';
 import { sinceInclusive } from '../../database/dialect.js';
 import type { SqlValue } from '../../database/port.js';
 
+export type ContentType = 'dataset' | 'dataset_collection';
+
 type Kind = 'time' | 'number' | 'boolean' | 'text';
 
 /** By name: what it is, and the SQL for it over the columns of `contents.ts`. */

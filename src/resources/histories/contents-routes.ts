@@ -6,8 +6,8 @@ import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type RouteContext } from '../callers.js';
 import { about, encodedId, idParams, paging, text } from '../schemas.js';
-import type { ContentRow, ContentType, HistoryContents } from './contents.js';
-import { readFilters, readOrder } from './contents-filter.js';
+import type { ContentRow, HistoryContents } from './contents.js';
+import { type ContentType, readFilters, readOrder } from './contents-filter.js';
 
 export interface ContentsRouteDeps extends RouteContext {
   contents: HistoryContents;

@@ -5,8 +5,7 @@
 import { LightconeError } from '../../core/errors.js';
 import type { Cursor } from '../../core/events.js';
 import type { Dialect, LogEnd, LogPosition } from '../../database/port.js';
-import type { ContentType } from './contents.js';
-import type { Condition } from './contents-filter.js';
+import type { Condition, ContentType } from './contents-filter.js';
 
 /** The positions of the log, as this worker knows them. */
 export interface KnownPositions {

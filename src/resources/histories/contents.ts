@@ -5,11 +5,9 @@ import { secondsToMicros } from '../../core/time.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
 import type { Database, Dialect, Sql, SqlRow, SqlValue } from '../../database/port.js';
 import type { HistoryAccess } from './access.js';
-import type { Condition } from './contents-filter.js';
+import type { Condition, ContentType } from './contents-filter.js';
 import { changedSince, type KnownPositions, readSince } from './contents-since.js';
 import { takeHid } from './repository.js';
-
-export type ContentType = 'dataset' | 'dataset_collection';
 
 export interface ContentRow extends SqlRow {
   type: ContentType;
