@@ -92,7 +92,7 @@ export async function migrateAttached(db: Database, logger: Logger): Promise<boo
     logger.warn(
       { reason: cause instanceof Error ? cause.message : message },
       'table lightcone_position cannot be used: what is changed while no monitor runs will not be told; ' +
-        'create the table for the database user, as docs/deployment.md says',
+        'create the table for the database user, as docs/beside-a-galaxy.md says',
     );
     return false;
   }

@@ -59,7 +59,7 @@ describe('the package', () => {
         'dist/client/lightcone.js',
         'dist/client/worker.js',
         'nginx/location.conf',
-        'docs/deployment.md',
+        'docs/production.md',
       ]),
     );
   });

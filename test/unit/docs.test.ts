@@ -27,6 +27,15 @@ describe('the reference pages equal the tables in the code (else: npm run docs)'
   it('docs/metrics.md', () => expect(read('docs/metrics.md')).toBe(metricsPage(METRICS)));
 });
 
+/** Of a page, as GitHub makes anchors of them. */
+const headings = (page: string): string[] =>
+  [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, text]) =>
+    text!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+
 describe('links', () => {
   const pages = [
     'README.md',
@@ -39,5 +48,13 @@ describe('links', () => {
   it.each(pages)('in %s lead to files that exist', (page) => {
     const targets = [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target!);
     expect(targets.filter((target) => !existsSync(join(root, dirname(page), target)))).toEqual([]);
+  });
+  it.each(pages)('in %s lead to headings that exist', (page) => {
+    const targets = [...read(page).matchAll(/\]\((?!https?:)([^)#]*)#([^)]+)\)/g)];
+    const missing = targets.filter(([, file, heading]) => {
+      const target = file ? join(dirname(page), file) : page;
+      return target.endsWith('.md') && !headings(target).includes(heading!);
+    });
+    expect(missing.map(([link]) => link)).toEqual([]);
   });
 });

@@ -28,7 +28,7 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
   if (!(await hasTable(db, 'lightcone_position'))) {
     return note(
       'table lightcone_position is missing: the first start of sse-monitor creates it if the database user may; ' +
-        'without it, what is changed while no monitor runs is not told (docs/deployment.md has the statement)',
+        'without it, what is changed while no monitor runs is not told (docs/beside-a-galaxy.md has the statement)',
     );
   }
   return ok("Galaxy's tables and columns are there");
