@@ -63,7 +63,7 @@ export function resourceRoutes(parts: ResourceParts): RouteModule[] {
     proxyHost: interactiveToolsProxyHost,
   };
   const access = new HistoryAccess(accounts);
-  const histories = new HistoryManager(database, access, announcer);
+  const histories = new HistoryManager(database, access, announcer, notifications);
   const contents = new HistoryContents(database, access, parts.positions);
   const sessions = new SessionManager(database, announcer, (id) => authenticator.forgetSession(id));
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);

@@ -102,9 +102,9 @@ async function insertUser(
   const now = utcNow(tx.dialect);
   const userId = await insert(
     tx,
-    `INSERT INTO galaxy_user (create_time, update_time, email, password, external, deleted, purged, active)
-     VALUES (${now}, ${now}, $1, $2, false, false, false, true)`,
-    [email, passwordHash],
+    `INSERT INTO galaxy_user (create_time, update_time, email, username, password, external, deleted, purged, active)
+     VALUES (${now}, ${now}, $1, $2, $3, false, false, false, true)`,
+    [email, await freeUsername(tx, email), passwordHash],
   );
   await tx.run(`INSERT INTO api_keys (create_time, user_id, key, deleted) VALUES (${now}, $1, $2, false)`, [
     userId,
@@ -112,6 +112,16 @@ async function insertUser(
   ]);
   if (admin) await tx.run('INSERT INTO lightcone_admin (user_id) VALUES ($1)', [userId]);
   return userId;
+}
+
+/** What others see of a user: the part of the address before the `@`, as Galaxy takes it, with a number if somebody has it. */
+async function freeUsername(tx: Sql, email: string): Promise<string> {
+  const name = email.split('@', 1)[0]!.replace(/[^a-z0-9._-]/g, '-');
+  for (let n = 1; ; n += 1) {
+    const username = n === 1 ? name : `${name}-${n}`;
+    if ((await tx.all('SELECT 1 FROM galaxy_user WHERE username = $1', [username])).length === 0)
+      return username;
+  }
 }
 
 function insertHistory(tx: Sql, userId: UserId | null, name: string): Promise<HistoryId> {

@@ -20,11 +20,13 @@ const STATS = 'application/vnd.galaxy.history.contents.stats+json';
 
 describe.each(INSTALLATIONS)('histories on %s', (_, install) => {
   let here: Installation;
+  let serviceUrl: string;
   let rest: Rest;
   let visitor: Ask;
   beforeAll(async () => {
     here = await install();
-    rest = restOf((await here.worker(EVERYTHING)).url);
+    serviceUrl = (await here.worker(EVERYTHING)).url;
+    rest = restOf(serviceUrl);
     visitor = { headers: await here.cookieOf(DEMO.anonymousSession) };
   });
   afterAll(() => here.close());
@@ -97,6 +99,48 @@ describe.each(INSTALLATIONS)('histories on %s', (_, install) => {
     expect((await put('disable_link_access')).body).toMatchObject({ importable: false, published: false });
     expect(await sees({})).toBe(403);
     expect((await rest('GET', `${own}/sharing`, { as: 'alice' })).body.users_shared_with).toEqual([]);
+  });
+
+  it('that are shared are told to those who are new to them, as they prefer', async () => {
+    const own = `${url}/${(await make('Of two')).id}`;
+    const share = (...user_ids: string[]) =>
+      rest('PUT', `${own}/share_with_users`, { as: 'alice', body: { user_ids } });
+    const told = async (as: 'bob' | 'admin' | 'alice') =>
+      (await rest('GET', '/api/notifications', { as })).body
+        .filter(({ category }: { category: string }) => category === 'new_shared_item')
+        .map(({ content }: { content: { item_name: string } }) => content)
+        .filter((content: { item_name: string }) => content.item_name === 'Of two');
+    const item = {
+      category: 'new_shared_item',
+      item_type: 'history',
+      item_name: 'Of two',
+      owner_name: 'alice',
+      slug: 'u/alice/h/of-two',
+    };
+    const silent = { new_shared_item: { enabled: false, channels: { push: true } } };
+    const preferences = (choice: object) =>
+      rest('PUT', '/api/notifications/preferences', { as: 'admin', body: { preferences: choice } });
+    await preferences(silent);
+    const bob = await here.stream(serviceUrl, 'key=demo-bob');
+    await share('bob@example.org', 'admin@example.org');
+    const frame = await bob.waitFor(({ event }) => event === 'notification_update');
+    expect(JSON.parse(frame.data!)).toMatchObject({ content: item });
+    expect([await told('bob'), await told('admin'), await told('alice')]).toEqual([[item], [], []]);
+    await preferences({ new_shared_item: { enabled: true, channels: { push: true } } });
+    await share('bob@example.org', 'admin@example.org');
+    expect([await told('bob'), await told('admin')]).toEqual([[item], []]);
+    await share('bob@example.org');
+    await share('bob@example.org', 'admin@example.org');
+    expect([await told('bob'), await told('admin')]).toEqual([[item], [item]]);
+    expect((await rest('GET', own, { as: 'alice' })).body.slug).toBe('of-two');
+  });
+
+  it('that cannot be shared with somebody are told to nobody', async () => {
+    const own = `${url}/${(await make('Nobody sees')).id}`;
+    const body = { user_ids: ['bob@example.org', ids.encodeId(9_999)] };
+    expect((await rest('PUT', `${own}/share_with_users`, { as: 'alice', body })).status).toBe(400);
+    const list = (await rest('GET', '/api/notifications', { as: 'bob' })).body;
+    expect(JSON.stringify(list)).not.toContain('Nobody sees');
   });
 
   it('of a session are its own', async () => {

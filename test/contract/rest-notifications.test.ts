@@ -170,6 +170,22 @@ describe.each(INSTALLATIONS)('notifications on %s', (_, install) => {
         400,
         400008,
       ],
+      [
+        'that was over before now',
+        'POST',
+        list,
+        toAlice({ ...message, publication_time: '2019-01-01', expiration_time: '2020-01-01' }),
+        400,
+        400008,
+      ],
+      [
+        'to everybody that was over before now',
+        'POST',
+        all,
+        post({ ...broadcast, publication_time: '2019-01-01', expiration_time: '2020-01-01' }),
+        400,
+        400008,
+      ],
       ['with a body that is no JSON', 'POST', list, { as: 'admin', body: '{' }, 400, 400003],
     ])('%s is refused and leaves nothing', async (_what, method, path, ask, status, code) => {
       expect(await rest(method, path, ask)).toMatchObject({ status, body: { err_code: code } });
@@ -343,6 +359,18 @@ describe.each(INSTALLATIONS)('notifications on %s', (_, install) => {
       const edit = { variant: 'urgent', content: { subject: 'New', message: 'text' } };
       expect((await rest('PUT', `${all}/${id}`, { as: 'admin', body: edit })).status).toBe(204);
       expect((await rest('GET', `${all}/${id}`)).body).toMatchObject({ source: 'admin', ...edit });
+    });
+
+    it('are not edited into what is over, and stay as they were', async () => {
+      const body = { ...broadcast, publication_time: '2019-01-01' };
+      const { id } = (await rest('POST', all, { as: 'admin', body })).body.notification;
+      const before = (await rest('GET', `${all}/${id}`)).body;
+      const edit = { source: 'other', expiration_time: '2020-01-01' };
+      expect(await rest('PUT', `${all}/${id}`, { as: 'admin', body: edit })).toMatchObject({
+        status: 400,
+        body: { err_code: 400008, err_msg: expect.stringContaining('2020-01-01') },
+      });
+      expect((await rest('GET', `${all}/${id}`)).body).toEqual(before);
     });
 
     it.each<Refusal>([

@@ -5,6 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -30,6 +31,7 @@ interface Memory {
   rss: number;
 }
 
+const agent = new Agent({ keepAlive: true });
 let folder: string;
 let server: ChildProcess;
 let said = '';
@@ -41,6 +43,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'lightcone-soak-'));
 });
 afterAll(async () => {
+  agent.destroy();
   if (server?.exitCode === null && server.signalCode === null) {
     server.kill('SIGKILL');
     await once(server, 'exit');
@@ -53,6 +56,8 @@ async function start(): Promise<string> {
   const flags = ['serve', '--demo', '--listen', '127.0.0.1:0', '--api-rate-limit', '0'];
   server = spawn(process.execPath, ['--expose-gc', '--import', collect, join(DIST, 'cli.js'), ...flags], {
     cwd: folder,
+    // Not ours: LIGHTCONE_SOAK is no setting.
+    env: { PATH: process.env.PATH },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
   });
   server.stderr!.setEncoding('utf8').on('data', (text: string) => {
@@ -61,7 +66,10 @@ async function start(): Promise<string> {
   createInterface(server.stdio[3] as NodeJS.ReadableStream).on('line', (line) =>
     samples.push(JSON.parse(line)),
   );
-  const address = () => /"address":"([^"]+)"[^\n]*"msg":"ready"/.exec(said)?.[1] ?? false;
+  const address = () => {
+    if (server.exitCode !== null) throw new Error(said);
+    return /"address":"([^"]+)"[^\n]*"msg":"ready"/.exec(said)?.[1] ?? false;
+  };
   return eventually(address, { within: 20_000, what: 'ready' });
 }
 
@@ -69,11 +77,12 @@ async function start(): Promise<string> {
 async function ask(url: string, turn: number): Promise<void> {
   const key = { 'x-api-key': turn % 3 === 0 ? 'demo-bob' : 'demo-alice' };
   const json = { ...key, 'content-type': 'application/json' };
-  const send = async (path: string, init: RequestInit = { headers: key }) => {
-    const response = await fetch(url + path, init);
-    const text = await response.text();
+  const send = async (path: string, method = 'GET', headers: Record<string, string> = key, body = '') => {
+    const sent = request(url + path, { agent, method, headers }).end(body);
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    const text = Buffer.concat(await response.toArray()).toString();
     requests += 1;
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);
+    if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode} ${text}`);
     return text;
   };
   const histories = JSON.parse(await send('/api/histories?limit=10')) as { id: string }[];
@@ -85,8 +94,8 @@ async function ask(url: string, turn: number): Promise<void> {
   await send(`/api/notifications/status?since=${new Date().toISOString().slice(0, 19)}`);
   await send('/api/whoami');
   await send('/api/configuration');
-  await send(history, { method: 'PUT', headers: json, body: JSON.stringify({ name: `turn ${turn}` }) });
-  await send('/healthz', {});
+  await send(history, 'PUT', json, JSON.stringify({ name: `turn ${turn}` }));
+  await send('/healthz', 'GET', {});
 }
 
 /** Databases opened and closed, their objects left to the collector, in a process of its own. */

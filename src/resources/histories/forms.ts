@@ -2,7 +2,7 @@
 import type { HistoryId } from '../../core/events.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
-import type { HistoryManager, Sharing } from './manager.js';
+import { type HistoryManager, type Sharing, usernameAndSlug } from './manager.js';
 import type { Counters, HistoryRow } from './repository.js';
 
 interface FormChoice {
@@ -82,9 +82,7 @@ export class HistoryForms {
       title: row.name ?? '',
       importable: toBoolean(row.importable),
       published: toBoolean(row.published),
-      // Never the e-mail address: others see this.
-      username_and_slug:
-        row.slug === null || row.username === null ? null : `u/${row.username}/h/${row.slug}`,
+      username_and_slug: usernameAndSlug(row),
       users_shared_with: users.map(({ id, email }) => ({ id: this.encodeId(id), email })),
     };
   }

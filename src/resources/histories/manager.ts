@@ -5,6 +5,7 @@ import { type Micros, parseSql } from '../../core/time.js';
 import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
 import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
+import type { NotificationManager } from '../notifications/manager.js';
 import type { Announcer } from '../outbox/announcer.js';
 import type { HistoryAccess } from './access.js';
 import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
@@ -33,6 +34,8 @@ export class HistoryManager {
     private readonly db: Database,
     private readonly access: HistoryAccess,
     private readonly announcer: Announcer,
+    /** Tells users of what is shared with them from now on; undefined where notifications are off. */
+    private readonly notifications?: Pick<NotificationManager, 'tellShared'>,
   ) {}
 
   /** The caller's own, newest first; none for a caller without user and session. */
@@ -107,7 +110,8 @@ export class HistoryManager {
   async share(caller: Principal, id: HistoryId, whom: readonly (UserId | string)[]): Promise<Sharing> {
     requireUser(caller);
     const sharing = await this.db.transaction(async (tx) => {
-      await this.access.writable(tx, caller, id);
+      const before = await this.access.writable(tx, caller, id);
+      const had = new Set((await repository.sharedWith(tx, id)).map((user) => user.id));
       const emails = whom.filter((one) => typeof one === 'string').map((email) => email.toLowerCase());
       const known = await repository.usersByEmail(tx, emails);
       const unknown = emails.filter((email) => !known.has(email));
@@ -123,14 +127,35 @@ export class HistoryManager {
           'user_ids names users that do not exist; nothing was shared',
         );
       }
-      // The audit row tells the owner's other tabs.
-      await repository.update(tx, id, []);
+      // A link to it needs a slug. The audit row tells the owner's other tabs.
+      const slug = before.slug || users.length === 0 ? [] : [['slug', slugOf(before.name ?? '')] as const];
+      await repository.update(tx, id, slug);
       // Somebody it was shared with may look at it.
       await this.announcer.add(tx, { kind: 'permissions', historyId: id });
-      return { row: (await repository.find(tx, id))!, users };
+      const row = (await repository.find(tx, id))!;
+      await this.#tellShared(
+        tx,
+        row,
+        [...ids].filter((userId) => !had.has(userId) && userId !== row.user_id),
+      );
+      return { row, users };
     });
     this.announcer.wake();
     return sharing;
+  }
+
+  async #tellShared(tx: Sql, row: HistoryRow, userIds: readonly UserId[]): Promise<void> {
+    if (!this.notifications || userIds.length === 0) return;
+    await this.notifications.tellShared(
+      tx,
+      {
+        item_type: 'history',
+        item_name: row.name ?? UNNAMED,
+        owner_name: row.username ?? '',
+        slug: usernameAndSlug(row) ?? '',
+      },
+      userIds,
+    );
   }
 }
 
@@ -149,6 +174,10 @@ function completed(change: HistoryChange, before: HistoryRow): HistoryChange & {
   if (change.purged) result.deleted = true;
   return result;
 }
+
+/** Never the e-mail address: others see this. */
+export const usernameAndSlug = ({ username, slug }: HistoryRow): string | null =>
+  slug === null || username === null ? null : `u/${username}/h/${slug}`;
 
 const slugOf = (name: string): string =>
   name

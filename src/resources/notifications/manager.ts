@@ -2,6 +2,7 @@
 import { LightconeError } from '../../core/errors.js';
 import type { UserId } from '../../core/events.js';
 import { formatIso, type Micros, parseSql, secondsToMicros } from '../../core/time.js';
+import { utcNow } from '../../database/dialect.js';
 import {
   type NotificationForm,
   type NotificationRow,
@@ -20,6 +21,17 @@ import * as repository from './repository.js';
 import { USER_CATEGORIES } from './schemas.js';
 
 const DEFAULT_LIFETIME = secondsToMicros(180 * 86_400);
+/** The source that Galaxy's own notifications of sharing have. */
+const SHARING = 'galaxy_sharing_system';
+
+/** What a `new_shared_item` says, as section 3.4 of the contract lists it. */
+export interface SharedItem {
+  item_type: 'history';
+  item_name: string;
+  owner_name: string;
+  /** The path under which the owner's item is found. */
+  slug: string;
+}
 
 export interface Draft {
   source: string;
@@ -69,9 +81,7 @@ export class NotificationManager {
       let sent = 0;
       const notifications: NotificationForm[] = [];
       for (const row of rows) {
-        const made = await repository.insertNotification(tx, row);
-        const given = await repository.giveTo(tx, made, userIds);
-        if (given > 0) await this.#announce(tx, made, now);
+        const { made, given } = await this.#give(tx, row, userIds, now);
         sent += given;
         notifications.push(notificationForm(made, this.encodeId));
       }
@@ -79,6 +89,15 @@ export class NotificationManager {
     });
     this.announcer.wake();
     return result;
+  }
+
+  /** Inside the transaction that shares it; the caller wakes the announcer after the commit. */
+  async tellShared(tx: Sql, item: SharedItem, userIds: readonly UserId[]): Promise<void> {
+    const [row] = await tx.all<{ now: string }>(`SELECT ${utcNow(tx.dialect)} AS now`);
+    const now = parseSql(row!.now);
+    const category = 'new_shared_item';
+    const content = { category, ...item };
+    await this.#give(tx, timed({ source: SHARING, variant: 'info', category, content }, now), userIds, now);
   }
 
   /** To everybody. @throws LightconeError PARAMETER_INVALID */
@@ -103,7 +122,7 @@ export class NotificationManager {
       if (!before) throw notFound('broadcast');
       const publication = change.publicationTime ?? momentOf(before.publication_time) ?? now;
       const expiration = change.expirationTime ?? momentOf(before.expiration_time);
-      if (expiration !== undefined) refuseBackwards(publication, expiration);
+      if (expiration !== undefined) refuseOver(publication, expiration, now);
       await repository.updateBroadcast(tx, id, {
         ...change,
         ...(change.content && { content: { ...change.content, category: 'broadcast' } }),
@@ -187,6 +206,19 @@ export class NotificationManager {
     return this.preferences(userId);
   }
 
+  /** @returns the notification, and to how many it was given */
+  async #give(
+    tx: Sql,
+    row: repository.NewNotification,
+    userIds: readonly UserId[],
+    now: Micros,
+  ): Promise<{ made: NotificationRow; given: number }> {
+    const made = await repository.insertNotification(tx, row);
+    const given = await repository.giveTo(tx, made, userIds);
+    if (given > 0) await this.#announce(tx, made, now);
+    return { made, given };
+  }
+
   /** One entry per notification: an edit that comes before its publication takes the place of what waits. */
   #announce(tx: Sql, row: NotificationRow, now: Micros): Promise<void> {
     const publication = momentOf(row.publication_time) ?? now;
@@ -224,15 +256,18 @@ export class NotificationManager {
 function timed(draft: Draft, now: Micros): repository.NewNotification {
   const publicationTime = draft.publicationTime ?? now;
   const expirationTime = draft.expirationTime ?? now + DEFAULT_LIFETIME;
-  refuseBackwards(publicationTime, expirationTime);
+  refuseOver(publicationTime, expirationTime, now);
   return { ...draft, publicationTime, expirationTime };
 }
 
-function refuseBackwards(publication: Micros, expiration: Micros): void {
-  if (expiration > publication) return;
+/** Nobody would see what is over before it begins, or is over now. */
+function refuseOver(publication: Micros, expiration: Micros, now: Micros): void {
+  if (expiration > publication && expiration > now) return;
   throw new LightconeError(
     'PARAMETER_INVALID',
-    `it would expire (${formatIso(expiration)}) before it is published (${formatIso(publication)}); give a later expiration_time`,
+    expiration > now
+      ? `it would expire (${formatIso(expiration)}) before it is published (${formatIso(publication)}); give a later expiration_time`
+      : `its expiration_time (${formatIso(expiration)}) has passed; give a later one`,
   );
 }
 
