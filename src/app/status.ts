@@ -3,16 +3,16 @@ import { hostname } from 'node:os';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
 import type { ConnectionManager } from '../connections/manager.js';
-import type { Clock } from '../core/clock.js';
-import { formatIso, MICROS_PER_SECOND } from '../core/time.js';
 import type { Database } from '../database/port.js';
-import { countFlow, type StatusSource, type WorkerStatus } from '../http/status-source.js';
-import type { CountingMetrics } from '../telemetry/memory.js';
+import { countFlow, type StatusSource, type WorkerStatus } from '../http/routes/status-source.js';
+import type { Clock } from '../lib/clock.js';
+import { formatIso, MICROS_PER_SECOND } from '../lib/time.js';
+import type { CountingMetrics } from '../telemetry/counting-metrics.js';
 import { formatPrometheus } from '../telemetry/prometheus.js';
-import type { Candidate } from './election.js';
 import { VERSION } from './version.js';
+import type { Candidate } from './wiring/candidate.js';
 
-export interface StatusParts {
+export interface StatusOptions {
   config: Config;
   serverName: string;
   clock: Clock;
@@ -36,9 +36,9 @@ export class WorkerStatusSource implements StatusSource {
   private readonly started: number;
   private readonly startedAt: number;
 
-  constructor(private readonly parts: StatusParts) {
-    this.started = parts.clock.now();
-    this.startedAt = parts.clock.monotonic();
+  constructor(private readonly options: StatusOptions) {
+    this.started = options.clock.now();
+    this.startedAt = options.clock.monotonic();
   }
 
   /** A process that can answer is alive; what it waits for is the business of the others. */
@@ -47,7 +47,7 @@ export class WorkerStatusSource implements StatusSource {
   }
 
   readyProblems(): string[] {
-    const { config, manager, prepared } = this.parts;
+    const { config, manager, prepared } = this.options;
     if (!prepared()) return ['this worker is starting: the tables are not prepared yet'];
     if (!config.sse.enabled) return [];
     if (manager.draining) return ['this worker is draining: it is being stopped'];
@@ -55,7 +55,7 @@ export class WorkerStatusSource implements StatusSource {
   }
 
   problems(): string[] {
-    const { config, database, bus, manager } = this.parts;
+    const { config, database, bus, manager } = this.options;
     const problems = [database.problem(), ...this.readyProblems()];
     if (!config.sse.enabled) {
       problems.push('enable_sse_updates is off: the stream answers 403, and nobody is told of changes');
@@ -64,14 +64,14 @@ export class WorkerStatusSource implements StatusSource {
       if (
         manager.ready &&
         config.bus.kind === 'in-process' &&
-        this.parts.candidate()?.leadership.leading !== true
+        this.options.candidate()?.leadership.leading !== true
       ) {
         problems.push(
           'this worker is not the monitor, and without a broker another process cannot tell it of changes: run one `lightcone serve` per database, or set amqp_internal_connection',
         );
       }
-      problems.push(this.silence(), this.parts.candidate()?.electionProblem());
-      const behind = this.parts.candidate()?.monitor.problem();
+      problems.push(this.silence(), this.options.candidate()?.electionProblem());
+      const behind = this.options.candidate()?.monitor.problem();
       if (behind !== undefined)
         problems.push(`the monitor is behind (${behind}): it will read the changes since its cursor`);
     }
@@ -79,15 +79,15 @@ export class WorkerStatusSource implements StatusSource {
   }
 
   installation(): string | null {
-    return this.parts.installation() ?? null;
+    return this.options.installation() ?? null;
   }
 
   /** The ticks are what says that somebody watches, publishes, and is heard here. */
   private silence(): string | undefined {
-    const { config, manager, bus } = this.parts;
+    const { config, manager, bus } = this.options;
     const { watermark } = manager;
     const now = manager.estimateNow();
-    const leader = this.parts.leaderName();
+    const leader = this.options.leaderName();
     // Beside a Galaxy its own monitor may lead, which sends none.
     if (watermark === undefined || now === undefined || bus.problem() !== undefined) return undefined;
     if (config.sse.attachToGalaxy && leader === undefined) return undefined;
@@ -98,8 +98,8 @@ export class WorkerStatusSource implements StatusSource {
   }
 
   status(): WorkerStatus {
-    const { config, serverName, clock, database, bus, manager, metrics } = this.parts;
-    const candidate = this.parts.candidate();
+    const { config, serverName, clock, database, bus, manager, metrics } = this.options;
+    const candidate = this.options.candidate();
     const cursor = candidate?.monitor.cursor;
     const { watermark } = manager;
     const now = manager.estimateNow();
@@ -126,7 +126,7 @@ export class WorkerStatusSource implements StatusSource {
       bus: { kind: config.bus.kind, display: config.bus.display, problem: bus.problem() ?? null },
       monitor: {
         leads: candidate?.leadership.leading ?? false,
-        leader: this.parts.leaderName() ?? null,
+        leader: this.options.leaderName() ?? null,
         source: candidate?.monitor.sourceName ?? null,
         cursor: cursor === undefined ? null : formatIso(cursor),
         cursor_age_ms: age(cursor),
@@ -144,6 +144,6 @@ export class WorkerStatusSource implements StatusSource {
   }
 
   prometheus(): string {
-    return formatPrometheus(this.parts.metrics.totals());
+    return formatPrometheus(this.options.metrics.totals());
   }
 }

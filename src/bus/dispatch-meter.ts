@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.js';
 import type { TaskName } from '../core/events.js';
+import type { Clock } from '../lib/clock.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
 /**

@@ -5,7 +5,7 @@
  * (`test/contract/bus.test.ts`).
  */
 import type { ControlTask, Task, Tick } from '../core/events.js';
-import type { Lifecycle } from '../core/lifecycle.js';
+import type { Lifecycle } from '../lib/lifecycle.js';
 
 /** Why messages may have been missed since the last tick. */
 export type GapCause = 'reconnected' | 'tick_lost' | 'frozen';

@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.js';
 import type { Tick } from '../core/events.js';
+import type { Clock } from '../lib/clock.js';
 
 /** Two leaders can overlap for a moment; more than a few at once cannot be. */
 const REMEMBERED_LEADERS = 8;

@@ -11,7 +11,7 @@ export function createMigrateCommand(): Command {
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
-      const { migrateDatabase } = await import('../app/admin.js');
+      const { migrateDatabase } = await import('../app/commands/admin.js');
       await migrateDatabase(config, { logger, print });
     });
 }
@@ -23,7 +23,7 @@ export function createUserCommand(): Command {
     .option('--admin', 'make the user an administrator')
     .action(async (email: string, options: { admin?: true }) => {
       const { config, logger } = await prepare(add, { quiet: true });
-      const { addAccount } = await import('../app/admin.js');
+      const { addAccount } = await import('../app/commands/admin.js');
       await addAccount(config, { email, admin: options.admin === true }, { logger, print });
     });
   return user;
@@ -47,7 +47,7 @@ export function createNotifyCommand(): Command {
           command.error('error: say who gets it: either --broadcast or --user EMAIL');
         }
         const { config, logger } = await prepare(command, { quiet: true });
-        const { notify } = await import('../app/notify.js');
+        const { notify } = await import('../app/commands/notify.js');
         await notify(config, { email: options.user, subject, message }, { logger, print });
       },
     );
@@ -58,7 +58,7 @@ export function createDoctorCommand(): Command {
     .description('Check settings, database, broker, election and clocks; one line each')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
-      const { doctor } = await import('../app/doctor/doctor.js');
+      const { doctor } = await import('../app/commands/doctor/doctor.js');
       const file = settingsFile(command);
       if (!(await doctor(config, file, { logger, print }))) process.exitCode = 1;
     });

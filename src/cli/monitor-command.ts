@@ -15,7 +15,7 @@ export function createMonitorCommand(name: string): Command {
           'amqp_internal_connection: a monitor of its own reaches the workers through RabbitMQ only; set it, or run `lightcone serve` alone, which is its own monitor',
         );
       }
-      const { runMonitor } = await import('../app/monitor.js');
+      const { runMonitor } = await import('../app/processes/standalone-monitor.js');
       await runMonitor(config, { logger });
     });
 }

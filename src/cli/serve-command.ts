@@ -17,10 +17,10 @@ export function createServeCommand(): Command {
       checkSecret(config);
       // Each is loaded only when it is what runs: one worker needs no supervisor.
       if (config.sse.workers > 1) {
-        const { supervise } = await import('../app/supervisor.js');
+        const { supervise } = await import('../app/processes/supervisor.js');
         await supervise(config, { demo, logger });
       } else {
-        const { serve } = await import('../app/serve.js');
+        const { serve } = await import('../app/commands/serve.js');
         await serve(config, { demo, logger });
       }
     });

@@ -5,9 +5,9 @@ import type { BusConfig, Config, DatabaseConfig, FeatureConfig, LogLevel, Statsd
 import { isLoopback, parseListen } from './listen.js';
 import { DEFAULT_ID_SECRET, type SettingValues } from './schema.js';
 import { SettingError } from './setting-error.js';
-import { gather, type LoadOptions } from './sources.js';
+import { collectSources, type LoadOptions } from './sources.js';
 import { parseAmqpUrl, parseDatabaseUrl } from './urls.js';
-import { type Settled, settle } from './values.js';
+import { type ResolvedSettings, resolveSettings } from './values.js';
 
 export type { LoadOptions } from './sources.js';
 
@@ -20,9 +20,9 @@ export function loadConfig(options: LoadOptions): Config {
 }
 
 /** As `loadConfig`, with the checked values and their sources, for `lightcone config`. */
-export function loadSettings(options: LoadOptions): { config: Config; settled: Settled } {
-  const gathered = gather(options, (path) => resolve(options.cwd, path));
-  const settled = settle(gathered);
+export function loadSettings(options: LoadOptions): { config: Config; settled: ResolvedSettings } {
+  const gathered = collectSources(options, (path) => resolve(options.cwd, path));
+  const settled = resolveSettings(gathered);
   const build = new ConfigBuilder(settled, options);
   const config = build.config([...gathered.warnings, ...settled.warnings]);
   const mistakes = [...gathered.mistakes, ...settled.mistakes, ...build.mistakes];
@@ -40,7 +40,7 @@ class ConfigBuilder {
   readonly #values: SettingValues;
 
   constructor(
-    private readonly settled: Settled,
+    private readonly settled: ResolvedSettings,
     private readonly options: LoadOptions,
   ) {
     this.#values = settled.values;

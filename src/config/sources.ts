@@ -27,7 +27,7 @@ export interface RawValue {
   readonly path: string;
 }
 
-export interface Gathered {
+export interface CollectedSources {
   /** Weakest first. */
   readonly values: RawValue[];
   /** Undefined in the embedded default. */
@@ -40,7 +40,10 @@ const WEAK = 'GALAXY_CONFIG_';
 const STRONG = 'GALAXY_CONFIG_OVERRIDE_';
 const OWN = 'LIGHTCONE_';
 
-export function gather({ env, flags }: LoadOptions, resolvePath: (path: string) => string): Gathered {
+export function collectSources(
+  { env, flags }: LoadOptions,
+  resolvePath: (path: string) => string,
+): CollectedSources {
   const file = flags.config ?? (env.GALAXY_CONFIG_FILE || undefined);
   const mistakes: string[] = [];
   const warnings: string[] = [];

@@ -9,10 +9,10 @@ import {
   type SettingValues,
 } from './schema.js';
 import type { Setting } from './setting.js';
-import { type Gathered, isKnown, type RawValue } from './sources.js';
+import { type CollectedSources, isKnown, type RawValue } from './sources.js';
 import { asValue, asWritten, PlainScalar } from './yaml-scalars.js';
 
-export interface Settled {
+export interface ResolvedSettings {
   readonly values: SettingValues;
   /** The path of the source of a setting, or `default`. */
   sourceOf(section: Section, key: string): string;
@@ -23,7 +23,7 @@ export interface Settled {
 const MOST_COMPARED = 2_000;
 const NOT_COMPARED = { galaxy: undefined, sse: 'there is no such setting' };
 
-export function settle(gathered: Gathered): Settled {
+export function resolveSettings(gathered: CollectedSources): ResolvedSettings {
   const mistakes: string[] = [];
   const warnings: string[] = [];
   const winners = new Map<string, RawValue>();

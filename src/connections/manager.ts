@@ -5,27 +5,27 @@
 
 import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
-import { Backoff } from '../core/backoff.js';
-import { onEachBeat } from '../core/beat.js';
 import type { Cursor, HistoryId, Micros, Principal, Task, Tick } from '../core/events.js';
-import { type Lifecycle, sleep } from '../core/lifecycle.js';
-import { formatIso, secondsToMicros } from '../core/time.js';
 import { commentFrame, type Frame, Position } from '../events/frame.js';
-import { OncePerInterval } from '../telemetry/once-per-interval.js';
-import { Admission } from './admission.js';
-import { preamble } from './body.js';
-import { drainTabs } from './drain.js';
-import { Endings } from './endings.js';
-import { createLive, type Live, preload } from './live.js';
-import { Outlet } from './outlet.js';
-import type { ManagerParts } from './parts.js';
-import { PermissionCheck } from './permissions.js';
-import { Positions } from './positions.js';
-import { RecentLog } from './recent-log.js';
-import { TabRegistry } from './registry.js';
-import { Tab } from './tab.js';
-import { ViewerRegistry } from './viewers.js';
-import { Wheel } from './wheel.js';
+import { setAlignedInterval } from '../lib/aligned-interval.js';
+import { Backoff } from '../lib/backoff.js';
+import { type Lifecycle, sleep } from '../lib/lifecycle.js';
+import { formatIso, secondsToMicros } from '../lib/time.js';
+import { ThrottledLogger } from '../telemetry/throttled-logger.js';
+import type { ConnectionManagerOptions } from './manager-options.js';
+import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
+import { Positions } from './resume/positions.js';
+import { RecentLog } from './resume/recent-log.js';
+import { ViewerRegistry } from './routing/viewers.js';
+import { Admission } from './tabs/admission.js';
+import { ClosingTabs } from './tabs/closing-tabs.js';
+import { drainTabs } from './tabs/drain.js';
+import { PermissionCheck } from './tabs/permissions.js';
+import { TabRegistry } from './tabs/registry.js';
+import { Tab } from './tabs/tab.js';
+import { TimerWheel } from './tabs/timer-wheel.js';
+import { preamble } from './writing/body.js';
+import { TabWriter } from './writing/tab-writer.js';
 
 /** Entries of the recent log: 40 bytes each, so 5 MiB for the life of the worker. */
 const RECENT_CAPACITY = 131_072;
@@ -51,7 +51,7 @@ export interface OpenRequest {
 export class ConnectionManager implements BusHandler, Lifecycle {
   readonly registry = new TabRegistry();
   readonly viewers = new ViewerRegistry();
-  readonly outlet: Outlet;
+  readonly writer: TabWriter;
   readonly recent: RecentLog;
   readonly positions = new Positions();
   readonly admission: Admission;
@@ -65,11 +65,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       (this.estimateNow() ?? Number.POSITIVE_INFINITY) -
         secondsToMicros(this.parts.config.recentWindowSeconds),
   };
-  private readonly wheel: Wheel;
-  private readonly endings = new Endings();
+  private readonly wheel: TimerWheel;
+  private readonly closingTabs = new ClosingTabs();
   private readonly permissionCheck: PermissionCheck;
   /** Present once the database clock is known. */
-  private live: Live | undefined;
+  private pipeline: DeliveryPipeline | undefined;
   /** Tasks that came while the first read was under way; those from before it are in the read. */
   private early: Task[] = [];
   private preloaded = false;
@@ -78,13 +78,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
   private readonly stopping = new AbortController();
-  private readonly complain: OncePerInterval;
+  private readonly complain: ThrottledLogger;
 
-  constructor(private readonly parts: ManagerParts) {
+  constructor(private readonly parts: ConnectionManagerOptions) {
     const { config } = parts;
-    this.complain = new OncePerInterval(parts.logger, parts.clock);
+    this.complain = new ThrottledLogger(parts.logger, parts.clock);
     this.admission = new Admission(config, this.registry, parts.metrics);
-    this.outlet = new Outlet(
+    this.writer = new TabWriter(
       config.queueSize,
       parts.metrics,
       (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
@@ -92,7 +92,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       parts.createDirectWrites,
     );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
-    this.wheel = new Wheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
+    this.wheel = new TimerWheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
     });
@@ -116,12 +116,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   /** Cursor of the last tick; undefined before the start. */
   get watermark(): Cursor | undefined {
-    return this.live?.watermark.cursor;
+    return this.pipeline?.watermark.cursor;
   }
 
   /** The database clock as far as this worker knows it; undefined before the start. */
   estimateNow(): Cursor | undefined {
-    return this.live?.watermark.estimateNow();
+    return this.pipeline?.watermark.estimateNow();
   }
 
   /**
@@ -129,18 +129,20 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    * tab whose stream was elsewhere can be caught up from this worker's memory at once.
    */
   async start(signal?: AbortSignal): Promise<void> {
-    if (this.live) return;
+    if (this.pipeline) return;
     const { kinds, changeLog, positions, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
     while (!this.preloaded) {
       try {
         const stored = await positions.entries(await changeLog.identify());
         const now = await changeLog.now();
-        if (this.live === undefined) this.positions.begin(stored);
-        this.live ??= createLive(this.parts, this, now, (concern) => this.permissionCheck.look(concern));
+        if (this.pipeline === undefined) this.positions.begin(stored);
+        this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
+          this.permissionCheck.look(concern),
+        );
         this.early = [];
         const floor = now - secondsToMicros(config.recentWindowSeconds);
-        await preload(kinds, { changeLog, notifications }, this.live.leftOut, this.recent, {
+        await preload(kinds, { changeLog, notifications }, this.pipeline.skippedRows, this.recent, {
           floor,
           now,
           steps: this.positions.steps(floor, now),
@@ -154,13 +156,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         await sleep(backoff.next(), signal);
       }
     }
-    this.endSeconds = onEachBeat(1000, this.parts.clock, () => this.everySecond());
+    this.endSeconds = setAlignedInterval(1000, this.parts.clock, () => this.everySecond());
   }
 
   // --- the bus -----------------------------------------------------------------------------------------------------
 
   onTask(task: Task): void {
-    const dispatcher = this.live?.dispatcher;
+    const dispatcher = this.pipeline?.dispatcher;
     if (dispatcher === undefined) return;
     if (!this.preloaded) {
       this.early.push(task);
@@ -171,25 +173,25 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   onTick({ leader, until, position }: Tick): void {
-    if (this.live?.watermark.advance(until, position) !== false) {
+    if (this.pipeline?.watermark.advance(until, position) !== false) {
       if (position !== undefined) this.positions.add(until, position);
       return;
     }
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
     this.complain.warn(
-      { leader, until: formatIso(until), databaseClock: formatIso(this.live.watermark.estimateNow()) },
+      { leader, until: formatIso(until), databaseClock: formatIso(this.pipeline.watermark.estimateNow()) },
       "a tick is ahead of the database's clock and is ignored: who sends it?",
     );
   }
 
   onGap(cause: GapCause): void {
-    this.live?.gapRepair.request(cause);
+    this.pipeline?.gapRepair.request(cause);
   }
 
   /** Clock differences between hosts are taken out: both moments are the database's, as far as this worker knows it. */
   private measureDelivery(updateTime: Micros): void {
-    if (this.live === undefined) return;
-    const { watermark } = this.live;
+    if (this.pipeline === undefined) return;
+    const { watermark } = this.pipeline;
     setImmediate(() => {
       const ms = Math.max(0, (watermark.estimateNow() - updateTime) / 1000);
       this.parts.metrics.timing('galaxy.sse.delivery.latency_ms', ms);
@@ -203,7 +205,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    * has seen, so all that was lately told is told again
    */
   acceptCursor(moment: Cursor | undefined): Cursor | undefined {
-    const { live } = this;
+    const { pipeline: live } = this;
     if (live === undefined) return moment;
     const now = live.watermark.estimateNow();
     const future = now + secondsToMicros(FUTURE_TOLERANCE_SECONDS);
@@ -216,7 +218,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
   open({ out, chunked, head, principal, since, viewed, address }: OpenRequest): Tab {
-    const { watermark } = this.live!;
+    const { watermark } = this.pipeline!;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
     // watermark, a connection that breaks right after it would lose what lies between.
     const position = since === undefined ? watermark.position : new Position(since);
@@ -224,7 +226,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
-    this.outlet.begin(tab, preamble(head, chunked, position, this.parts.random));
+    this.writer.begin(tab, preamble(head, chunked, position, this.parts.random));
     if (since !== undefined) this.resume(tab, since, 'reconnect');
     return tab;
   }
@@ -232,12 +234,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** The socket is gone. May be called for a tab that is already closed. */
   gone(tab: Tab, reason: CloseReason): void {
     if (!this.registry.remove(tab)) {
-      this.endings.closed(tab);
+      this.closingTabs.closed(tab);
       return;
     }
     this.wheel.remove(tab);
     tab.state = 'closed';
-    tab.outbox = undefined;
+    tab.queue = undefined;
     tab.pending = undefined;
     if (this.viewers.size > 0) {
       const { userId, sessionId } = tab.principal;
@@ -259,41 +261,41 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   close(tab: Tab, reason: CloseReason): void {
     if (tab.state === 'closed') return;
     const { state, pending } = tab;
-    if (state === 'live' && pending !== undefined) this.outlet.write(tab, pending);
+    if (state === 'live' && pending !== undefined) this.writer.write(tab, pending);
     this.gone(tab, reason);
     const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
-    if (takesBytes) this.endings.end(tab, this.wheel.second);
+    if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
     else tab.out.destroy();
   }
 
   /** The socket takes bytes again. */
   drained(tab: Tab): void {
-    this.outlet.drained(tab);
+    this.writer.drained(tab);
   }
 
   /** Never rejects. */
   private resume(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow'): void {
-    void this.live!.resume.run(tab, since, cause, this.stopping.signal);
+    void this.pipeline!.resume.run(tab, since, cause, this.stopping.signal);
   }
 
   // --- by the clock ------------------------------------------------------------------------------------------------
 
   private everySecond(): void {
-    const { watermark } = this.live!;
-    this.live!.databaseClock.look();
+    const { watermark } = this.pipeline!;
+    this.pipeline!.databaseClock.look();
     if (this.parts.subscribed()) watermark.trail();
     this.recent.expire(watermark.estimateNow());
     this.keepaliveFrame = undefined;
     this.wheel.advance();
-    this.outlet.second = this.wheel.second;
-    this.endings.expire(this.wheel.second);
-    this.checkPermissions(this.live!);
+    this.writer.second = this.wheel.second;
+    this.closingTabs.expire(this.wheel.second);
+    this.checkPermissions(this.pipeline!);
     this.reportCounts();
     this.reportWatermarkAge();
   }
 
   /** While permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
-  private checkPermissions({ dispatcher, watermark, gapRepair }: Live): void {
+  private checkPermissions({ dispatcher, watermark, gapRepair }: DeliveryPipeline): void {
     const { permissionCheckSeconds } = this.parts.config;
     const { isOverdue } = this.permissionCheck;
     if (isOverdue) this.permissionCheck.begin(1);
@@ -317,15 +319,15 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepalive(tab: Tab): void {
     // Its cursor must not go out in front of an event that waits for the end of this turn.
     if (tab.pending !== undefined) return;
-    this.keepaliveFrame ??= commentFrame('keepalive', this.live!.watermark.position);
-    this.outlet.write(tab, this.keepaliveFrame.batch);
+    this.keepaliveFrame ??= commentFrame('keepalive', this.pipeline!.watermark.position);
+    this.writer.write(tab, this.keepaliveFrame.batch);
   }
 
   private reported = { queued: 0, written: 0, merged: 0 };
 
   private reportCounts(): void {
     const { metrics } = this.parts;
-    const { queued, written, merged } = this.outlet.counts;
+    const { queued, written, merged } = this.writer.counts;
     if (queued > this.reported.queued)
       metrics.increment('galaxy.sse.events.queued', queued - this.reported.queued);
     if (written > this.reported.written)
@@ -336,7 +338,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   private reportWatermarkAge(): void {
-    const { watermark } = this.live!;
+    const { watermark } = this.pipeline!;
     const ageMs = Math.max(0, Math.round((watermark.estimateNow() - watermark.cursor) / 1000));
     this.parts.metrics.gauge('galaxy.sse.watermark_age_ms', ageMs);
   }
@@ -349,10 +351,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    */
   async drain(timeoutMs: number): Promise<void> {
     this.isDraining = true;
-    this.outlet.flush();
-    const { registry, endings } = this;
-    await drainTabs(registry, endings, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
-    endings.cutAll();
+    this.writer.flush();
+    const { registry, closingTabs } = this;
+    await drainTabs(registry, closingTabs, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
+    closingTabs.cutAll();
     for (const tab of [...registry.all]) {
       this.gone(tab, 'drained');
       tab.out.destroy();
@@ -363,9 +365,9 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.isDraining = true;
     this.endSeconds?.();
     this.endSeconds = undefined;
-    this.live?.gapRepair.stop();
+    this.pipeline?.gapRepair.stop();
     this.stopping.abort();
     for (const tab of [...this.registry.all]) this.close(tab, 'drained');
-    this.endings.cutAll();
+    this.closingTabs.cutAll();
   }
 }

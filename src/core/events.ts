@@ -8,7 +8,6 @@
  * **cursor**        a moment (database clock) up to which something was read, published or delivered.
  * **position**      where a reader of the log stands: which transactions it has seen. A cursor belongs to a position; a time
  *                   alone does not tell what was visible, because audit times are taken inside transactions.
- * **overlap**       how far before a cursor a reader of times starts (`resume_overlap`).
  * **monitor**       the one elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
  * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
@@ -22,9 +21,9 @@
  * **gap**           a stretch of time in which a hop may have missed something; it is repaired by reading *changes since T*.
  * **catch-up**      the same for one tab, from its Last-Event-ID.
  */
-import type { Micros } from './time.js';
+import type { Micros } from '../lib/time.js';
 
-export type { Micros } from './time.js';
+export type { Micros } from '../lib/time.js';
 
 /** A position in the log, by the database's clock. */
 export type Cursor = Micros;

@@ -1,5 +1,5 @@
 import type { HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
-import { formatSql, parseSql, secondsToMicros } from '../core/time.js';
+import { formatSql, parseSql, secondsToMicros } from '../lib/time.js';
 import { believedUntil, utcNow } from './dialect.js';
 import { scopeCondition } from './log/scope.js';
 import { SequenceLog } from './log/sequence-log.js';

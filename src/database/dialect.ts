@@ -1,4 +1,4 @@
-import { formatSql, type Micros } from '../core/time.js';
+import { formatSql, type Micros } from '../lib/time.js';
 import type { Dialect } from './port.js';
 
 /** On PostgreSQL: "there is something in the outbox", from a process that cannot publish it itself. */
@@ -21,7 +21,7 @@ export const utcNowMinus = (dialect: Dialect, position: number): string =>
  * SQL for "the moment in this column has come". SQLite compares as text and its clock tells milliseconds, so that `…56.789` is
  * less than `…56.789000`, the same moment as we write it: in its first millisecond it would not have come yet.
  */
-export const hasCome = (dialect: Dialect, column: string): string =>
+export const isDue = (dialect: Dialect, column: string): string =>
   dialect === 'postgresql' ? `${column} <= ${utcNow(dialect)}` : `${column} <= (${utcNow(dialect)} || '999')`;
 
 /**

@@ -1,6 +1,6 @@
 /** Notification rows and the forms of the contract that are made of them (sections 3.4 and 4.3). */
-import { formatIso, parseSql } from '../core/time.js';
-import { hasCome, utcNow } from './dialect.js';
+import { formatIso, parseSql } from '../lib/time.js';
+import { isDue, utcNow } from './dialect.js';
 import { type Dialect, type SqlRow, toBoolean } from './port.js';
 
 export interface NotificationRow extends SqlRow {
@@ -31,7 +31,7 @@ export const USER_NOTIFICATION_FIELDS = `a.user_id, n.id, n.source, n.category, 
 
 /** Published and not expired. A NULL in either column hides the row, as the contract says. */
 export function isActive(dialect: Dialect): string {
-  return `${hasCome(dialect, 'n.publication_time')} AND n.expiration_time > ${utcNow(dialect)}`;
+  return `${isDue(dialect, 'n.publication_time')} AND n.expiration_time > ${utcNow(dialect)}`;
 }
 
 export interface NotificationForm {
@@ -52,7 +52,10 @@ export interface UserNotificationForm extends NotificationForm {
 }
 
 /** Keys in the contract's order. @param encodeId row id to encoded id */
-export function notificationForm(row: NotificationRow, encodeId: (id: number) => string): NotificationForm {
+export function serializeNotification(
+  row: NotificationRow,
+  encodeId: (id: number) => string,
+): NotificationForm {
   return {
     id: encodeId(row.id),
     source: row.source,
@@ -66,12 +69,12 @@ export function notificationForm(row: NotificationRow, encodeId: (id: number) =>
   };
 }
 
-export function userNotificationForm(
+export function serializeUserNotification(
   row: UserNotificationRow,
   encodeId: (id: number) => string,
 ): UserNotificationForm {
   return {
-    ...notificationForm(row, encodeId),
+    ...serializeNotification(row, encodeId),
     seen_time: isoOrNull(row.seen_time),
     deleted: toBoolean(row.deleted),
   };

@@ -1,14 +1,14 @@
 import type { Cursor, UserId } from '../core/events.js';
-import { formatSql, parseSql } from '../core/time.js';
+import { formatSql, parseSql } from '../lib/time.js';
 import { askedByUser, sinceInclusive } from './dialect.js';
 import {
   isActive,
   NOTIFICATION_FIELDS,
   type NotificationRow,
-  notificationForm,
+  serializeNotification,
+  serializeUserNotification,
   USER_NOTIFICATION_FIELDS,
   type UserNotificationRow,
-  userNotificationForm,
 } from './notification-forms.js';
 import { loadPreferences, wantsPush } from './notification-preferences.js';
 import type { NotificationDelivery, NotificationLog, OnUnreadable, Sql, SqlValue } from './port.js';
@@ -61,7 +61,7 @@ export class SqlNotificationLog implements NotificationLog {
         ORDER BY n.id`,
       [userId, this.db.list(ids)],
     );
-    return this.#readable(rows, (row) => JSON.stringify(userNotificationForm(row, this.encodeId)));
+    return this.#readable(rows, (row) => JSON.stringify(serializeUserNotification(row, this.encodeId)));
   }
 
   /** Two statements, so that a long text is not read once per recipient. */
@@ -114,24 +114,24 @@ export class SqlNotificationLog implements NotificationLog {
 
   /** One row that cannot be read must not hide the others. */
   #readable<Row extends NotificationRow, T>(rows: readonly Row[], read: (row: Row) => T): T[] {
-    const leftOut: number[] = [];
+    const skippedRows: number[] = [];
     let reason = '';
     const readable = rows.flatMap((row) => {
       try {
         return [read(row)];
       } catch (error) {
-        leftOut.push(row.id);
+        skippedRows.push(row.id);
         reason = (error as Error).message;
         return [];
       }
     });
-    if (leftOut.length > 0) this.onUnreadable('notification', leftOut, reason);
+    if (skippedRows.length > 0) this.onUnreadable('notification', skippedRows, reason);
     return readable;
   }
 
   #delivery(row: NotificationRow): NotificationDelivery {
     return {
-      payload: JSON.stringify(notificationForm(row, this.encodeId)),
+      payload: JSON.stringify(serializeNotification(row, this.encodeId)),
       // Set: an active notification has one.
       publicationTime: parseSql(row.publication_time!),
       userIds: [],
@@ -188,7 +188,7 @@ export class SqlNotificationLog implements NotificationLog {
     const byUser = new Map<UserId | undefined, Dated[]>();
     const readable = this.#readable(rows, (row) => ({
       userId: row.user_id,
-      dated: { latest: latest(row), form: userNotificationForm(row, this.encodeId) },
+      dated: { latest: latest(row), form: serializeUserNotification(row, this.encodeId) },
     }));
     for (const { userId, dated } of readable) {
       const all = byUser.get(userId);
@@ -207,7 +207,7 @@ export class SqlNotificationLog implements NotificationLog {
     );
     return this.#readable(rows, (row) => ({
       latest: latest(row),
-      form: notificationForm(row, this.encodeId),
+      form: serializeNotification(row, this.encodeId),
     }));
   }
 }

@@ -1,4 +1,4 @@
-import type { Micros } from '../core/time.js';
+import type { Micros } from '../lib/time.js';
 import type { Database, HintListener, HintSource, Sql } from './port.js';
 
 const CHANNEL = 'galaxy_history_update';

@@ -3,7 +3,7 @@
  * `sqlite/` know a driver. One contract suite runs against both (`test/contract/database.test.ts`).
  */
 import type { Cursor, HistoryChange, HistoryId, Micros, SessionId, UserId } from '../core/events.js';
-import type { Lifecycle } from '../core/lifecycle.js';
+import type { Lifecycle } from '../lib/lifecycle.js';
 
 export type Dialect = 'postgresql' | 'sqlite';
 

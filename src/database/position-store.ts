@@ -1,4 +1,4 @@
-import { formatSql, type Micros, parseSql } from '../core/time.js';
+import { formatSql, type Micros, parseSql } from '../lib/time.js';
 import type { Database, LogEnd, PositionStore } from './port.js';
 import { hasTable } from './schema.js';
 

@@ -1,5 +1,5 @@
 import type { Micros } from '../core/events.js';
-import { parseSql } from '../core/time.js';
+import { parseSql } from '../lib/time.js';
 import { utcNow, utcNowMinus } from './dialect.js';
 import type { Database, SqlRow, WorkerProcesses, WorkerProcessRow } from './port.js';
 

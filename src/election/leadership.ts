@@ -1,7 +1,7 @@
-import { Backoff } from '../core/backoff.js';
-import type { Clock } from '../core/clock.js';
-import type { Lifecycle } from '../core/lifecycle.js';
 import type { LeaderLock, WorkerProcesses, WorkerProcessRow } from '../database/port.js';
+import { Backoff } from '../lib/backoff.js';
+import type { Clock } from '../lib/clock.js';
+import type { Lifecycle } from '../lib/lifecycle.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { type AppType, betterThan } from './rank.js';

@@ -2,9 +2,10 @@
  * One tenure of the monitor's role: from the taken lock to its release. The role is kept only while the lock is, and while
  * the broker confirms what is published.
  */
-import { onEachBeat } from '../core/beat.js';
-import type { Clock } from '../core/clock.js';
+
 import type { LeaderLock } from '../database/port.js';
+import { setAlignedInterval } from '../lib/aligned-interval.js';
+import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 
 const WATCH_MS = 1_000;
@@ -25,7 +26,7 @@ export interface Role {
 
 export type End = 'stopped' | 'lock lost' | 'unconfirmed' | 'failed' | 'handed over';
 
-export interface TenureParts {
+export interface TenureOptions {
   self: { serverName: string };
   lock: LeaderLock;
   /** How long the lock is kept for a holder that says nothing. */
@@ -45,7 +46,7 @@ export class Tenure {
   released: Promise<void> = Promise.resolve();
   /** The role has come to its end as well. */
   done: Promise<unknown> = Promise.resolve();
-  readonly #parts: TenureParts;
+  readonly #parts: TenureOptions;
   readonly #onEnd: () => void;
   readonly #stopWatching: () => void;
   readonly #watchMs: number;
@@ -57,13 +58,13 @@ export class Tenure {
   #unconfirmedMs = 0;
 
   /** The lock is held. */
-  constructor(parts: TenureParts, onEnd: () => void) {
+  constructor(parts: TenureOptions, onEnd: () => void) {
     this.#parts = parts;
     this.#onEnd = onEnd;
     this.#renewedAt = parts.clock.monotonic();
     this.#lastConfirmed = parts.confirmedAt();
     this.#watchMs = Math.min(WATCH_MS, parts.silenceMs / 8);
-    this.#stopWatching = onEachBeat(this.#watchMs, parts.clock, () => this.#watch());
+    this.#stopWatching = setAlignedInterval(this.#watchMs, parts.clock, () => this.#watch());
     this.#begin();
   }
 

@@ -1,6 +1,6 @@
 /** Control tasks that are no events: they change what a worker does. */
 import type { HistoryViewerTask, PermissionsChangedTask, ReconfigureWatcherTask } from '../core/events.js';
-import { absent, encodedId, id, owner } from './fields.js';
+import { encodedId, id, isAbsent, owner } from './fields.js';
 import { historyFrames } from './history-update.js';
 import type { TaskKind } from './kind.js';
 import type { JsonValue } from './python-json.js';
@@ -48,8 +48,8 @@ export const permissionsChanged: TaskKind<PermissionsChangedTask> = {
     name: 'permissions_changed',
     read: (kwargs) => ({
       task: 'permissions_changed',
-      ...(absent(kwargs.session_id) ? {} : { sessionId: id('session_id', kwargs.session_id) }),
-      ...(absent(kwargs.history_id) ? {} : { historyId: encodedId(kwargs) }),
+      ...(isAbsent(kwargs.session_id) ? {} : { sessionId: id('session_id', kwargs.session_id) }),
+      ...(isAbsent(kwargs.history_id) ? {} : { historyId: encodedId(kwargs) }),
     }),
     write({ sessionId, historyId }) {
       const kwargs = new Map<string, JsonValue>();

@@ -1,5 +1,5 @@
 /** Checks of single fields of a message. Each returns the value with its type, or throws a FieldError that names the field. */
-import { type Micros, parseIso } from '../core/time.js';
+import { type Micros, parseIso } from '../lib/time.js';
 
 export class FieldError extends Error {}
 
@@ -9,7 +9,7 @@ export type JsonObject = { readonly [key: string]: unknown };
 export const isRecord = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-export const absent = (value: unknown): value is undefined | null => value === undefined || value === null;
+export const isAbsent = (value: unknown): value is undefined | null => value === undefined || value === null;
 
 /** Row ids are positive; what a double cannot hold exactly would be another row's id. */
 export function id(name: string, value: unknown): number {
@@ -22,7 +22,7 @@ export function optionalId<Key extends string>(
   name: string,
   value: unknown,
 ): { [K in Key]?: number } {
-  return absent(value) ? {} : ({ [key]: id(name, value) } as { [K in Key]?: number });
+  return isAbsent(value) ? {} : ({ [key]: id(name, value) } as { [K in Key]?: number });
 }
 
 export function idList(name: string, value: unknown): number[] {
@@ -35,7 +35,7 @@ const EMPTY: ReadonlyMap<number, number[]> = new Map();
 
 /** An object of decimal id → list of ids. Absent is empty; an id with an empty list says nothing and is left out. */
 export function idMap(name: string, value: unknown): ReadonlyMap<number, number[]> {
-  if (absent(value)) return EMPTY;
+  if (isAbsent(value)) return EMPTY;
   const map = new Map<number, number[]>();
   if (!isRecord(value)) throw new FieldError(`${name} is not an object`);
   for (const key of Object.keys(value)) {
@@ -74,13 +74,13 @@ export function moment(name: string, value: unknown): Micros {
 
 /** Missing, null and empty all mean that the event has no id. */
 export function optionalEventId<T extends { eventId?: string }>(task: T, { event_id }: JsonObject): T {
-  if (!absent(event_id) && event_id !== '') task.eventId = shortText('event_id', event_id);
+  if (!isAbsent(event_id) && event_id !== '') task.eventId = shortText('event_id', event_id);
   return task;
 }
 
 /** A missing payload counts as an empty object (contract section 3.4). */
 export const payload = (kwargs: JsonObject): string =>
-  absent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
+  isAbsent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
 
 /** Who a task concerns: a user, a session or both; neither is a mistake. */
 export function owner(kwargs: JsonObject): { userId?: number; sessionId?: number } {

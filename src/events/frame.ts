@@ -8,8 +8,8 @@
  *   is encoded but what goes out.
  */
 import type { Cursor } from '../core/events.js';
-import { formatIso } from '../core/time.js';
 import type { LogPosition } from '../database/port.js';
+import { formatIso } from '../lib/time.js';
 import { type SinceToken, sinceToken } from './since.js';
 
 /** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */

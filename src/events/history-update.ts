@@ -8,10 +8,10 @@ import type {
   SessionId,
   UserId,
 } from '../core/events.js';
-import { toTasks } from '../core/tasks.js';
-import { formatIso, MICROS_PER_SECOND } from '../core/time.js';
+import { toTasks } from '../core/history-tasks.js';
 import type { ChangeLog, ChangeScope, LogPosition, OwnerScope } from '../database/port.js';
-import { absent, FieldError, idMap, isRecord, moment, optionalEventId } from './fields.js';
+import { formatIso, MICROS_PER_SECOND } from '../lib/time.js';
+import { FieldError, idMap, isAbsent, isRecord, moment, optionalEventId } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
 import {
   type EventKind,
@@ -50,7 +50,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
     // Nearly all that a worker reads, and mostly for others' users: optional fields are set, because a spread costs more.
     read(kwargs) {
       const { user_updates, session_updates, update_time, update_times } = kwargs;
-      if (absent(user_updates) && absent(session_updates)) {
+      if (isAbsent(user_updates) && isAbsent(session_updates)) {
         throw new FieldError('user_updates and session_updates are both missing');
       }
       const task: HistoryUpdateTask = {
@@ -58,8 +58,8 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
         userUpdates: idMap('user_updates', user_updates),
         sessionUpdates: idMap('session_updates', session_updates),
       };
-      if (!absent(update_time)) task.updateTime = moment('update_time', update_time);
-      if (!absent(update_times)) task.earlier = earlierTimes(update_times);
+      if (!isAbsent(update_time)) task.updateTime = moment('update_time', update_time);
+      if (!isAbsent(update_times)) task.earlier = earlierTimes(update_times);
       return optionalEventId(task, kwargs);
     },
     write({ userUpdates, sessionUpdates, eventId, updateTime, earlier }) {
@@ -304,7 +304,7 @@ export function writeHistoryUpdate({ ids, updateTime, since }: HistoryUpdate): s
 export function readHistoryUpdate(data: string): HistoryUpdate {
   const value: unknown = JSON.parse(data);
   if (!isRecord(value) || !Array.isArray(value.history_ids)) throw new FieldError('history_ids is missing');
-  const updateTime = absent(value.update_time) ? undefined : moment('update_time', value.update_time);
+  const updateTime = isAbsent(value.update_time) ? undefined : moment('update_time', value.update_time);
   const since = isRecord(value.since)
     ? new Map(
         Object.entries(value.since).map(([id, token]) => [id, typeof token === 'string' ? token : null]),

@@ -3,8 +3,8 @@
  * stand in `registry.ts`; bus, dispatcher, catch-up, gap repair and the queue of a tab know no kind by name.
  */
 import type { Cursor, HistoryId, Micros, Principal, SessionId, Task, UserId } from '../core/events.js';
-import { MICROS_PER_SECOND } from '../core/time.js';
 import type { ChangeLog, LogEnd, LogPosition, NotificationLog, OwnerScope } from '../database/port.js';
+import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { JsonObject } from './fields.js';
 import type { Frame, Position } from './frame.js';
 import type { JsonValue } from './python-json.js';

@@ -20,12 +20,12 @@ import type { HttpConfig } from '../config/config.js';
 import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
+import { CrossOrigin } from './auth/cross-origin.js';
+import { limitHandshakes } from './auth/handshakes.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
-import { CrossOrigin } from './cross-origin.js';
 import { handleError } from './errors.js';
-import { limitHandshakes } from './handshakes.js';
 import { readJsonBodies } from './json-body.js';
-import { LateValidation } from './validation.js';
+import { LazyValidator } from './validation.js';
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -64,7 +64,7 @@ const SERVER_OPTIONS = {
 } satisfies ServerOptions;
 
 /**
- * Stands where Fastify would load compilers of schemas, a hundred modules that nothing here uses: `LateValidation` takes the
+ * Stands where Fastify would load compilers of schemas, a hundred modules that nothing here uses: `LazyValidator` takes the
  * place of the one, and no route has a schema of its answers.
  */
 const NO_COMPILERS = { buildValidator: unused, buildSerializer: () => () => JSON.stringify };
@@ -102,7 +102,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitReque
     schemaController: { compilersFactory: NO_COMPILERS },
     frameworkErrors: handleError,
   });
-  const validation = new LateValidation();
+  const validation = new LazyValidator();
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);
   readJsonBodies(app);

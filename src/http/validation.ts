@@ -7,7 +7,7 @@ import type { TSchema } from 'typebox';
 
 type Compiler = FastifySchemaCompiler<TSchema>;
 
-export class LateValidation {
+export class LazyValidator {
   private compile: Compiler | undefined;
 
   /** Hook that has to run before the validation of a request. */

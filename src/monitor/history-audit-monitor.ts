@@ -9,7 +9,7 @@
  * A failed publish keeps nothing in memory: the log is read again from the position that was confirmed.
  */
 import type { Cursor } from '../core/events.js';
-import type { MonitorParts } from './parts.js';
+import type { MonitorOptions } from './parts.js';
 import { Term } from './term.js';
 
 /** The role of the elected process: `gain` begins it, `lose` ends it; both may be called again and again. */
@@ -17,14 +17,14 @@ export class HistoryAuditMonitor {
   private term: Term | undefined;
   private terms = 0;
 
-  constructor(private readonly parts: MonitorParts) {}
+  constructor(private readonly options: MonitorOptions) {}
 
   async gain(): Promise<void> {
     if (this.term) return;
     this.terms += 1;
     // Each term counts its ticks from one: under the name of the term before, lost ones would not be missed.
-    const leaderName = `${this.parts.leaderName}#${this.terms}`;
-    this.term = new Term({ ...this.parts, leaderName });
+    const leaderName = `${this.options.leaderName}#${this.terms}`;
+    this.term = new Term({ ...this.options, leaderName });
     await this.term.start();
   }
 

@@ -1,5 +1,5 @@
 import { LightconeError } from '../core/errors.js';
-import { withDeadline } from '../core/lifecycle.js';
+import { withDeadline } from '../lib/lifecycle.js';
 
 /** For statements that are quick on every database that answers: on a silent connection they would hold everything up. */
 const DEADLINE_MS = 2_500;

@@ -9,12 +9,13 @@
  *   any ──the bus is away──► paused ──it is back──► following, from the position that was confirmed
  * ```
  */
-import { Backoff } from '../core/backoff.js';
-import type { Clock } from '../core/clock.js';
+
 import type { HistoryChange, HistoryId } from '../core/events.js';
-import { sleep } from '../core/lifecycle.js';
-import { MICROS_PER_SECOND } from '../core/time.js';
 import type { ChangeLog, LogEnd, LogPosition, PositionStore } from '../database/port.js';
+import { Backoff } from '../lib/backoff.js';
+import type { Clock } from '../lib/clock.js';
+import { sleep } from '../lib/lifecycle.js';
+import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { inTime } from './in-time.js';
@@ -30,7 +31,7 @@ const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
 /** Named by hints and not yet read; more are not kept, the log has them. */
 const MOST_HINTED = 10_000;
 
-export interface ReaderParts {
+export interface ReaderOptions {
   changeLog: ChangeLog;
   positions: PositionStore;
   /** False while nothing can be published: then nothing is read either. */
@@ -61,11 +62,11 @@ export class LogReader {
   private wakeLoop: (() => void) | undefined;
 
   constructor(
-    private readonly parts: ReaderParts,
+    private readonly options: ReaderOptions,
     private readonly over: AbortSignal,
   ) {
-    this.lookUp = new LookUp(parts.changeLog, (changes) => {
-      if (!over.aborted) parts.onLookedUp(changes);
+    this.lookUp = new LookUp(options.changeLog, (changes) => {
+      if (!over.aborted) options.onLookedUp(changes);
     });
     over.addEventListener('abort', () => this.wakeLoop?.());
   }
@@ -85,13 +86,13 @@ export class LogReader {
 
   /** Called now and then: reads, if the last read is so long ago. */
   readAfter(ms: number): void {
-    if (this.parts.clock.monotonic() - this.readAt >= ms) this.wake();
+    if (this.options.clock.monotonic() - this.readAt >= ms) this.wake();
   }
 
   /** Publishing failed, or the bus is back: reads again from the position that was confirmed. */
   restart(cause: string, from: LogPosition | undefined): void {
     this.restarts += 1;
-    this.state = this.parts.canPublish() ? 'starting' : 'paused';
+    this.state = this.options.canPublish() ? 'starting' : 'paused';
     this.cause = cause;
     this.position = from;
     this.wake();
@@ -101,7 +102,7 @@ export class LogReader {
     const backoff = new Backoff(50, 1_000);
     let complained = false;
     while (!this.over.aborted) {
-      if (!this.woken || !this.parts.canPublish()) {
+      if (!this.woken || !this.options.canPublish()) {
         await this.pause();
         continue;
       }
@@ -127,7 +128,7 @@ export class LogReader {
   }
 
   private complain(error: unknown): void {
-    this.parts.logger.warn(
+    this.options.logger.warn(
       { cause: this.cause, err: error },
       'the log of changes cannot be read; trying again until it can',
     );
@@ -135,7 +136,7 @@ export class LogReader {
 
   /** One piece. @returns milliseconds until the next may follow */
   private async readOnce(): Promise<number> {
-    const { clock, metrics, logger } = this.parts;
+    const { clock, metrics, logger } = this.options;
     const { restarts } = this;
     this.woken = false;
     this.reading = true;
@@ -165,7 +166,7 @@ export class LogReader {
         this.woken = true;
         this.fallBehind('there is much to read', before);
       }
-      this.parts.onRead(read.changes, read);
+      this.options.onRead(read.changes, read);
       return paceAfter(read.changes.length);
     } catch (error) {
       this.woken = true;
@@ -189,13 +190,13 @@ export class LogReader {
   }
 
   private lookUpHinted(): void {
-    if (!this.parts.canPublish()) return;
+    if (!this.options.canPublish()) return;
     this.lookUp.add(this.hinted);
     this.hinted = new Set();
   }
 
   private async piece(): Promise<LogEnd & { changes: HistoryChange[]; complete: boolean }> {
-    const { changeLog } = this.parts;
+    const { changeLog } = this.options;
     const from = this.position ?? (await this.stored());
     const read = from && (await inTime(changeLog.since(from, { kind: 'all' }, this.size.now)));
     if (read) return read;
@@ -207,7 +208,7 @@ export class LogReader {
   }
 
   private async stored(): Promise<LogPosition | undefined> {
-    const { changeLog, positions } = this.parts;
+    const { changeLog, positions } = this.options;
     const log = await inTime(changeLog.identify());
     return (await inTime(positions.newest(log)))?.position;
   }

@@ -1,11 +1,11 @@
 /** What the monitor is made of; `app/` puts it together. */
 import type { Publisher } from '../bus/port.js';
-import type { Clock } from '../core/clock.js';
 import type { ChangeLog, HintListener, HintSource, PositionStore } from '../database/port.js';
+import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
-export interface MonitorParts {
+export interface MonitorOptions {
   changeLog: ChangeLog;
   positions: PositionStore;
   bus: Publisher;

@@ -1,14 +1,14 @@
 /** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
 
-import { untilBeat } from '../core/beat.js';
 import type { Cursor, HistoryChange, HistoryId } from '../core/events.js';
-import { sleep } from '../core/lifecycle.js';
-import { toTasks } from '../core/tasks.js';
+import { toTasks } from '../core/history-tasks.js';
 import type { HintListener, HintSource, LogEnd } from '../database/port.js';
+import { msUntilAligned } from '../lib/aligned-interval.js';
+import { sleep } from '../lib/lifecycle.js';
 import { Coalescer } from './coalescer.js';
 import { inTime } from './in-time.js';
 import { LogReader } from './log-reader.js';
-import type { MonitorParts } from './parts.js';
+import type { MonitorOptions } from './parts.js';
 
 const TICK_MS = 1_000;
 /** Every second tick carries a new moment: with the heartbeats that keeps an idle leader under one statement a second. */
@@ -57,10 +57,10 @@ export class Term implements HintListener {
   private sequence = 0;
   private removeBusListener: () => void = () => {};
 
-  constructor(private readonly parts: MonitorParts) {
-    const { changeLog, positions, bus, clock, logger, metrics } = parts;
-    this.coalescer = new Coalescer(parts.debounceMs);
-    this.source = parts.createHintSource(this);
+  constructor(private readonly options: MonitorOptions) {
+    const { changeLog, positions, bus, clock, logger, metrics } = options;
+    this.coalescer = new Coalescer(options.debounceMs);
+    this.source = options.createHintSource(this);
     this.reader = new LogReader(
       {
         changeLog,
@@ -92,7 +92,7 @@ export class Term implements HintListener {
   }
 
   async start(): Promise<void> {
-    this.removeBusListener = this.parts.bus.onAvailable(() => this.reader.wake());
+    this.removeBusListener = this.options.bus.onAvailable(() => this.reader.wake());
     await this.source.start(this.over.signal);
     void this.reader.run();
     void this.run();
@@ -120,14 +120,14 @@ export class Term implements HintListener {
 
   private onRead(changes: readonly HistoryChange[], { position, moment }: LogEnd): void {
     this.reads += 1;
-    this.checkpoints.push({ read: this.reads, position, moment, at: this.parts.clock.monotonic() });
+    this.checkpoints.push({ read: this.reads, position, moment, at: this.options.clock.monotonic() });
     if (changes.length > 0) this.changedSinceStored = true;
     this.keep(changes, this.reads);
   }
 
   private keep(changes: readonly HistoryChange[], read: number): void {
     if (changes.length === 0) return;
-    const { clock, metrics } = this.parts;
+    const { clock, metrics } = this.options;
     metrics.increment('galaxy.sse.changes.seen', changes.length);
     const now = clock.monotonic();
     for (const change of changes) this.coalescer.add(change, read, now);
@@ -139,7 +139,7 @@ export class Term implements HintListener {
     const due = this.coalescer.nextDue();
     if (due === undefined) return;
     clearTimeout(this.flushTimer);
-    const wait = due - this.parts.clock.monotonic();
+    const wait = due - this.options.clock.monotonic();
     if (wait > 0) this.flushTimer = setTimeout(() => this.scheduleFlush(), Math.ceil(wait));
     else {
       this.flushing = this.flush().finally(() => {
@@ -150,7 +150,7 @@ export class Term implements HintListener {
   }
 
   private async flush(): Promise<void> {
-    const { bus, clock } = this.parts;
+    const { bus, clock } = this.options;
     const { changes, read } = this.coalescer.take(clock.monotonic(), FLUSH_LIMIT);
     this.inFlight = read;
     try {
@@ -166,7 +166,7 @@ export class Term implements HintListener {
   private fallBack(error: unknown): void {
     if (this.over.signal.aborted) return;
     if (this.reader.state === 'following') {
-      this.parts.logger.warn(
+      this.options.logger.warn(
         { err: error },
         'publishing failed: the log is read again from the confirmed position',
       );
@@ -180,7 +180,7 @@ export class Term implements HintListener {
   // --- ticks -------------------------------------------------------------------------------------------------------
 
   private async run(): Promise<void> {
-    const { clock } = this.parts;
+    const { clock } = this.options;
     const { signal } = this.over;
     for (let round = 0; !signal.aborted; round += 1) {
       this.reader.readAfter(this.hearing ? READ_ANYWAY_MS : READ_BLIND_MS);
@@ -189,13 +189,13 @@ export class Term implements HintListener {
       await this.tick(andStore);
       // The first one follows the first read: until then nobody knows a position.
       const first = this.sequence === 0 && round < 20;
-      await sleep(first ? 50 : untilBeat(TICK_MS, clock), signal).catch(() => {});
+      await sleep(first ? 50 : msUntilAligned(TICK_MS, clock), signal).catch(() => {});
     }
   }
 
   /** However long publishing takes, each second says what is confirmed by then. */
   private async tick(andStore: boolean): Promise<void> {
-    const { bus, positions, leaderName, logger, metrics, clock } = this.parts;
+    const { bus, positions, leaderName, logger, metrics, clock } = this.options;
     try {
       const confirmed = this.moveConfirmed();
       if (confirmed === undefined || this.over.signal.aborted) return;
@@ -226,18 +226,18 @@ export class Term implements HintListener {
   }
 
   private async store({ position, moment }: Checkpoint): Promise<void> {
-    const now = this.parts.clock.monotonic();
+    const now = this.options.clock.monotonic();
     if (position === this.stored?.position) return;
     if (!this.changedSinceStored && now - this.storedAt < STORE_ANYWAY_MS) return;
     const changed = this.changedSinceStored;
     this.changedSinceStored = this.checkpoints.length > 0;
     try {
-      await inTime(this.parts.positions.add({ position, moment }));
+      await inTime(this.options.positions.add({ position, moment }));
       this.stored = { position, moment };
       this.storedAt = now;
     } catch (error) {
       this.changedSinceStored ||= changed;
-      this.parts.logger.debug({ err: error }, 'the position is not stored: the database did not answer');
+      this.options.logger.debug({ err: error }, 'the position is not stored: the database did not answer');
     }
   }
 
@@ -254,11 +254,11 @@ export class Term implements HintListener {
       this.hearing = true;
       if (!reader.idle || reader.position === undefined || this.over.signal.aborted) return;
       this.reads += 1;
-      const at = this.parts.clock.monotonic();
+      const at = this.options.clock.monotonic();
       this.checkpoints.push({ read: this.reads, position: reader.position, moment, at });
     } catch (error) {
       this.hearing = false;
-      this.parts.logger.debug(
+      this.options.logger.debug(
         { err: error },
         'the source of hints does not answer; the log is read each second',
       );

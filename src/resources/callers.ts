@@ -1,9 +1,9 @@
 /** Who may do what, and ids on their way in: the same words for every resource. */
 import { LightconeError } from '../core/errors.js';
 import type { Principal, SessionId, UserId } from '../core/events.js';
-import { type Micros, parseIso } from '../core/time.js';
-import type { Authenticator } from '../http/authentication.js';
-import type { IdCodec } from '../http/id-codec.js';
+import type { Authenticator } from '../http/auth/authentication.js';
+import type { IdCodec } from '../http/auth/id-codec.js';
+import { type Micros, parseIso } from '../lib/time.js';
 
 /** What the routes of every resource need. */
 export interface RouteContext {

@@ -23,7 +23,7 @@ export const paging = (limit: number, most: number) => ({
 export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
 /** Groups the routes of a resource in the OpenAPI document. */
-export const about = (tag: string, summary: string) => ({ tags: [tag], summary });
+export const describeRoute = (tag: string, summary: string) => ({ tags: [tag], summary });
 
 /** A resource that is switched off is not a route that is missing: 403/403004, whatever is asked. */
 export function switchedOff(app: App, url: string, setting: string): void {

@@ -8,7 +8,7 @@ const MOST_WAITING = 1_048_576;
  * nothing waits for it. Lines that do not fit are left out, and how many is said as soon as it reads again.
  */
 export class LogPipe {
-  private leftOut = 0;
+  private skippedRows = 0;
 
   /** @param sayLeftOut logs a line, here */
   constructor(
@@ -22,14 +22,14 @@ export class LogPipe {
 
   write(line: string): void {
     if (this.out.destroyed) return;
-    if (this.out.writableLength > MOST_WAITING) this.leftOut += 1;
+    if (this.out.writableLength > MOST_WAITING) this.skippedRows += 1;
     else this.out.write(line);
   }
 
   private makeUp(): void {
-    const { leftOut } = this;
-    if (leftOut === 0) return;
-    this.leftOut = 0;
-    this.sayLeftOut(leftOut);
+    const { skippedRows } = this;
+    if (skippedRows === 0) return;
+    this.skippedRows = 0;
+    this.sayLeftOut(skippedRows);
   }
 }

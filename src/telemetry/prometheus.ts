@@ -1,4 +1,4 @@
-import type { Total } from './memory.js';
+import type { Total } from './counting-metrics.js';
 import { METRICS } from './metrics.js';
 
 export const PROMETHEUS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';

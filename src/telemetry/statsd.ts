@@ -1,11 +1,11 @@
 import { StatsD } from 'hot-shots';
 import type { StatsdConfig } from '../config/config.js';
-import type { Clock } from '../core/clock.js';
+import type { Clock } from '../lib/clock.js';
 import type { Logger } from './logger.js';
 import type { MetricName, MetricSink, Tags } from './metrics.js';
-import { OncePerInterval } from './once-per-interval.js';
 import { SeriesMap } from './series.js';
-import { wireSeries, wireTiming } from './statsd-form.js';
+import { wireSeries, wireTiming } from './statsd-format.js';
+import { ThrottledLogger } from './throttled-logger.js';
 
 const FLUSH_MS = 1_000;
 /** Timings of one series that are sent per flush; beyond it a fair sample of them (counters tell how many there were). */
@@ -35,7 +35,7 @@ export class StatsdMetrics implements MetricSink {
     clock: Clock,
     private readonly random: () => number = Math.random,
   ) {
-    const complain = new OncePerInterval(logger, clock);
+    const complain = new ThrottledLogger(logger, clock);
     this.#client = new StatsD({
       protocol: 'udp',
       host: config.host,

@@ -1,7 +1,7 @@
 /** Publishes control tasks as a Galaxy process does: no confirms, and nobody waits. */
 import { connect } from 'amqplib';
 import { CONTROL_EXCHANGE, CONTROL_KEY, declareExchange } from '../../src/bus/amqp/topology.js';
-import { encodeTask } from '../../src/bus/codec.js';
+import { encodeTask } from '../../src/bus/wire/codec.js';
 import type { ControlTask } from '../../src/core/events.js';
 
 export interface AmqpPublisher {

@@ -1,6 +1,6 @@
 /** The standalone monitor, as `sse-monitor` composes it, answering `{ ask: 'usage' }`. */
-import { StandaloneMonitor } from '../../src/app/monitor.js';
-import { systemClock } from '../../src/core/clock.js';
+import { StandaloneMonitor } from '../../src/app/processes/standalone-monitor.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { boundYoungGeneration } from '../../src/node-internals/young-generation.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { configFromBenchEnvironment } from './settings.js';

@@ -3,10 +3,10 @@
  *
  *     node seed.js USERS
  */
-import { createDatabase } from '../../src/app/parts.js';
-import { systemClock } from '../../src/core/clock.js';
+import { createDatabase } from '../../src/app/wiring/infrastructure.js';
 import type { Database } from '../../src/database/port.js';
 import { migrate } from '../../src/database/schema.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger, type Logger } from '../../src/telemetry/logger.js';
 import { configFromBenchEnvironment } from './settings.js';
 

@@ -14,10 +14,10 @@ import { execFileSync } from 'node:child_process';
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { supervise } from '../../src/app/supervisor.js';
-import { Worker } from '../../src/app/worker.js';
+import { supervise } from '../../src/app/processes/supervisor.js';
+import { Worker } from '../../src/app/processes/worker.js';
 import type { Bus } from '../../src/bus/port.js';
-import { systemClock } from '../../src/core/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { boundYoungGeneration } from '../../src/node-internals/young-generation.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { now, stampReceipt } from './payload.js';
@@ -30,7 +30,7 @@ const config = configFromBenchEnvironment(port);
 const logger = createLogger(config.logLevel);
 /** Control tasks so far. */
 let received = 0;
-const surroundings = { logger, clock: systemClock, random: Math.random };
+const runtime = { logger, clock: systemClock, random: Math.random };
 
 if (cluster.isPrimary) {
   // In a process of its own, so that its garbage is not in the server's memory.
@@ -48,7 +48,7 @@ if (config.sse.workers > 1) {
     serverName: 'bench',
     demo: false,
     supervised: false,
-    surroundings,
+    runtime,
   });
   await worker.start();
   process.on('SIGTERM', () => void worker.stop().then(() => process.exit(0)));

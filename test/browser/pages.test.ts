@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Worker } from '../../src/app/worker.js';
+import { Worker } from '../../src/app/processes/worker.js';
 import { loadConfig } from '../../src/config/load.js';
-import { systemClock } from '../../src/core/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { launchChromium } from '../support/chromium.js';
 
@@ -29,8 +29,8 @@ function createWorker(listen: string, demo = true): Promise<Worker> {
     flags: {},
     cwd: directory,
   });
-  const surroundings = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
-  return Worker.create({ config, serverName: 'main', demo, supervised: false, surroundings });
+  const runtime = { logger: createLogger('silent'), clock: systemClock, random: Math.random };
+  return Worker.create({ config, serverName: 'main', demo, supervised: false, runtime });
 }
 
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { formatSql } from '../../src/core/time.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import { addUser, type DemoData, seedDemo } from '../../src/database/demo.js';
+import { formatSql } from '../../src/lib/time.js';
 import { type AnyDatabase, type DatabaseFixture, FIXTURES, openMigrated } from '../support/databases.js';
 
 describe.each(FIXTURES)('accounts on %s', (_kind, makeFixture) => {

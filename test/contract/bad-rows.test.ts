@@ -1,9 +1,9 @@
 /** Rows that no clock and no program of ours would write: what stands beside them is read all the same. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseSql } from '../../src/core/time.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { seedDemo } from '../../src/database/demo.js';
 import { SqlNotificationLog } from '../../src/database/notification-log.js';
+import { parseSql } from '../../src/lib/time.js';
 import { type AnyDatabase, type DatabaseFixture, FIXTURES, openMigrated } from '../support/databases.js';
 
 const FUTURE = Date.UTC(2027, 0, 1) * 1000;
@@ -12,13 +12,13 @@ const encodeId = (id: number): string => `n${id}`;
 describe.each(FIXTURES)('on %s', (kind, open) => {
   let fixture: DatabaseFixture;
   let db: AnyDatabase;
-  let leftOut: [table: string, ids: readonly number[]][];
-  const onUnreadable = (table: string, ids: readonly number[]): void => void leftOut.push([table, ids]);
+  let skippedRows: [table: string, ids: readonly number[]][];
+  const onUnreadable = (table: string, ids: readonly number[]): void => void skippedRows.push([table, ids]);
   beforeEach(async () => {
     fixture = await open();
     db = await openMigrated(fixture);
     await seedDemo(db);
-    leftOut = [];
+    skippedRows = [];
   });
   afterEach(() => fixture.close());
 
@@ -47,7 +47,7 @@ describe.each(FIXTURES)('on %s', (kind, open) => {
       const before = await log.changesSince(floor, { kind: 'all' });
       expect(before.map(({ historyId }) => historyId)).toEqual([other]);
       expect(before[0]!.newest).toBeLessThan(FUTURE);
-      expect(leftOut).toEqual([['history_audit', [one]]]);
+      expect(skippedRows).toEqual([['history_audit', [one]]]);
       await db.run(`UPDATE history SET name = 'again' WHERE id = ${one}`);
       const after = await log.changesSince(floor, { kind: 'all' });
       expect(after.map(({ historyId }) => historyId)).toEqual([one, other]);
@@ -65,7 +65,7 @@ describe.each(FIXTURES)('on %s', (kind, open) => {
         expect(newest).toBeGreaterThan((await now()) - 60_000_000);
         expect(newest).toBeLessThan(FUTURE);
       }
-      expect(leftOut).toEqual([['history_audit', [one]]]);
+      expect(skippedRows).toEqual([['history_audit', [one]]]);
     });
   });
 

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { AmqpBus } from '../../src/bus/amqp.js';
-import { InProcessBus } from '../../src/bus/in-process.js';
+import { AmqpBus } from '../../src/bus/amqp/bus.js';
+import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import type { Bus, BusHandler } from '../../src/bus/port.js';
-import { systemClock } from '../../src/core/clock.js';
 import type { ControlTask } from '../../src/core/events.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
-import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { broadcast, Recorder, tick } from '../support/bus.js';
 import { createVhost, type Vhost } from '../support/rabbitmq.js';
 import { sharedService } from '../support/services.js';

@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
 import { LightconeError } from '../../src/core/errors.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { eventually, silent } from '../support/databases.js';
 import { createTestDatabase, startPostgres, type TestDatabase } from '../support/postgres.js';
 

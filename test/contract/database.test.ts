@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { formatSql, MICROS_PER_SECOND, parseSql } from '../../src/core/time.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { addUser, type DemoData, seedDemo } from '../../src/database/demo.js';
 import { MIGRATIONS } from '../../src/database/migrations/index.js';
@@ -7,6 +6,7 @@ import { SqlNotificationLog } from '../../src/database/notification-log.js';
 import { SqlPositionStore } from '../../src/database/position-store.js';
 import { checkSchema, migrate } from '../../src/database/schema.js';
 import { SqlWorkerProcesses } from '../../src/database/worker-processes.js';
+import { formatSql, MICROS_PER_SECOND, parseSql } from '../../src/lib/time.js';
 import {
   type AnyDatabase,
   type DatabaseFixture,

@@ -5,9 +5,9 @@ import { connect as connectTls } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { endBody } from '../../src/connections/body.js';
-import { Outlet } from '../../src/connections/outlet.js';
-import { Tab } from '../../src/connections/tab.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
+import { endBody } from '../../src/connections/writing/body.js';
+import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
 import { findDirectWrites } from '../../src/node-internals/direct-writes.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
@@ -82,14 +82,14 @@ const collectGarbage = (): void => {
 };
 
 describe.each(['past its stream', 'through its stream'])('a socket that is written to %s', (way) => {
-  let outlet: Outlet;
+  let writer: TabWriter;
   let resumable: Tab[];
   let peer: Peer;
   let tab: Tab;
 
   beforeEach(async () => {
     resumable = [];
-    outlet = new Outlet(
+    writer = new TabWriter(
       QUEUE,
       noMetrics,
       (it) => resumable.push(it),
@@ -110,9 +110,9 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
       credential: { kind: 'none' },
     } as const;
     const opened = new Tab(socket, true, principal, new Position(0), undefined);
-    outlet.begin(opened, FIRST);
+    writer.begin(opened, FIRST);
     expect(opened.handle !== undefined).toBe(way === 'past its stream');
-    socket.on('drain', () => outlet.drained(opened));
+    socket.on('drain', () => writer.drained(opened));
     return opened;
   };
 
@@ -120,7 +120,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
   const putUntilBlocked = async (it = tab): Promise<number> => {
     let put = 0;
     while (it.state === 'live' && put < 10_000) {
-      outlet.put(it, frame(put++));
+      writer.put(it, frame(put++));
       await turn();
     }
     expect(it.state).toBe('blocked');
@@ -131,12 +131,12 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
     let put = await putUntilBlocked();
     // Nobody but Node holds the bytes that are on their way.
     collectGarbage();
-    for (const end = put + 10; put < end; ) outlet.put(tab, frame(put++));
+    for (const end = put + 10; put < end; ) writer.put(tab, frame(put++));
     peer.client.resume();
     await peer.gets(put);
     expect(peer.text.startsWith(FIRST)).toBe(true);
     expect(tab.state).toBe('live');
-    outlet.put(tab, frame(put));
+    writer.put(tab, frame(put));
     await peer.gets(put + 1);
     expect(peer.errors).toEqual([]);
   });
@@ -159,11 +159,11 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
     const total = 3000;
     const { client } = peer;
     for (let put = 0; put < total; put += 1) {
-      outlet.put(tab, frame(put));
+      writer.put(tab, frame(put));
       if (put % 10 === 0) await turn();
       if (put % 300 === 0) client.resume();
       if (put % 300 === 150) client.pause();
-      if (tab.state === 'blocked' && (tab.outbox?.size ?? 0) > QUEUE / 2) {
+      if (tab.state === 'blocked' && (tab.queue?.size ?? 0) > QUEUE / 2) {
         client.resume();
         await eventually(() => tab.state === 'live', { what: 'room' });
       }
@@ -186,7 +186,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
 
   it('is caught up once it takes bytes, when more came than can wait', async () => {
     const put = await putUntilBlocked();
-    for (let more = put; tab.state === 'blocked'; more += 1) outlet.put(tab, frame(more));
+    for (let more = put; tab.state === 'blocked'; more += 1) writer.put(tab, frame(more));
     expect(tab.state).toBe('lagging');
     peer.client.resume();
     await eventually(() => resumable.length > 0, { what: 'a call to catch it up' });
@@ -210,7 +210,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
     stopReading(peer);
     peer.client.resetAndDestroy();
     for (let put = 0; !peer.socket.destroyed && put < 10_000; put += 1) {
-      outlet.put(tab, frame(put));
+      writer.put(tab, frame(put));
       await turn();
     }
     expect(peer.socket.destroyed).toBe(true);
@@ -219,7 +219,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
   it('takes no harm from a write after its end', async () => {
     peer.socket.destroy();
     for (let put = 0; put < 3; put += 1) {
-      outlet.put(tab, frame(put));
+      writer.put(tab, frame(put));
       await turn();
     }
     expect(peer.errors).toEqual([]);

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
-import { formatSql } from '../../src/core/time.js';
 import { SqlWorkerProcesses } from '../../src/database/worker-processes.js';
 import { Leadership, lockLabel, silenceMs } from '../../src/election/leadership.js';
 import type { AppType } from '../../src/election/rank.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { formatSql } from '../../src/lib/time.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import {
   type AnyDatabase,

@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
-import { secondsToMicros } from '../../src/core/time.js';
 import { type DemoData, seedDemo } from '../../src/database/demo.js';
 import { hasNotifyTriggers, PollSource } from '../../src/database/poll-source.js';
 import type { HintSource, Sql, SqlValue } from '../../src/database/port.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { ListenSource } from '../../src/database/postgres/listen-source.js';
 import { migrate } from '../../src/database/schema.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { secondsToMicros } from '../../src/lib/time.js';
 import {
   type AnyDatabase,
   type DatabaseFixture,

@@ -1,14 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { formatSql, secondsToMicros } from '../../src/core/time.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { type DemoData, seedDemo } from '../../src/database/demo.js';
 import { SqlPositionStore } from '../../src/database/position-store.js';
-import {
-  pruneAudit,
-  removeDeadProcesses,
-  removeExpiredNotifications,
-} from '../../src/resources/housekeeping/chores.js';
-import { Housekeeper } from '../../src/resources/housekeeping/housekeeper.js';
+import { formatSql, secondsToMicros } from '../../src/lib/time.js';
+import { pruneAudit, removeDeadProcesses, removeExpiredNotifications } from '../../src/maintenance/jobs.js';
+import { MaintenanceScheduler } from '../../src/maintenance/scheduler.js';
 import {
   type AnyDatabase,
   type DatabaseFixture,
@@ -143,10 +139,13 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
 describe('the housekeeper', () => {
   it('does a chore again and again while it leads, also after a failure, and stops when it no longer does', async () => {
     const run = vi.fn().mockRejectedValueOnce(new Error('not now')).mockResolvedValue(0);
-    const housekeeper = new Housekeeper([{ name: 'test', everySeconds: 0.01, run }], silent);
-    await housekeeper.gain();
+    const maintenanceScheduler = new MaintenanceScheduler(
+      [{ name: 'test', everySeconds: 0.01, run }],
+      silent,
+    );
+    await maintenanceScheduler.gain();
     await vi.waitFor(() => expect(run.mock.calls.length).toBeGreaterThan(2));
-    await housekeeper.lose();
+    await maintenanceScheduler.lose();
     const times = run.mock.calls.length;
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(run.mock.calls.length).toBe(times);
@@ -159,14 +158,17 @@ describe('the housekeeper', () => {
       await new Promise((resolve) => setTimeout(resolve, 300));
       return 0;
     });
-    const housekeeper = new Housekeeper([{ name: 'long', everySeconds: 0.01, run }], silent);
-    await housekeeper.gain();
+    const maintenanceScheduler = new MaintenanceScheduler(
+      [{ name: 'long', everySeconds: 0.01, run }],
+      silent,
+    );
+    await maintenanceScheduler.gain();
     await vi.waitFor(() => expect(run).toHaveBeenCalledTimes(1));
     const before = performance.now();
-    await housekeeper.lose();
+    await maintenanceScheduler.lose();
     expect(performance.now() - before).toBeLessThan(100);
     expect(told?.aborted).toBe(true);
-    await housekeeper.stop();
+    await maintenanceScheduler.stop();
     expect(performance.now() - before).toBeGreaterThan(150);
     expect(run).toHaveBeenCalledTimes(1);
   });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { IdCodec } from '../../src/http/id-codec.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
 import { DEMO, ID_SECRET, type Installation } from '../support/installation.js';
 import {
   type Ask,

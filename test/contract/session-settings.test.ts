@@ -1,11 +1,11 @@
 /** Settings of role, database or server that change how a session reads and writes: none of them changes what we say. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
-import { MICROS_PER_SECOND } from '../../src/core/time.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { addUser } from '../../src/database/demo.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { migrate } from '../../src/database/schema.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { MICROS_PER_SECOND } from '../../src/lib/time.js';
 import { silent } from '../support/databases.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 

@@ -1,12 +1,12 @@
 /** *What became visible since* a position, on each kind of log: exact whatever order transactions begin and end in. */
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import type { LogPosition, LogRead } from '../../src/database/port.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { clientOptions } from '../../src/database/postgres/options.js';
 import { migrate } from '../../src/database/schema.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { openMigrated, silent, sqliteFixture } from '../support/databases.js';
 import { GALAXY_TABLES } from '../support/galaxy-tables.js';
 import { createTestDatabase, type Postgres, startPostgres, type TestDatabase } from '../support/postgres.js';

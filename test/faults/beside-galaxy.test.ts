@@ -1,6 +1,6 @@
 /** Workers beside a Galaxy whose own monitor publishes: nobody ticks, and Lightcone's own monitor does not run. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseIso } from '../../src/core/time.js';
+import { parseIso } from '../../src/lib/time.js';
 import { publishAsGalaxy } from '../support/kombu.js';
 import { sharedService } from '../support/services.js';
 import { Cluster, type SharedServices } from './cluster.js';

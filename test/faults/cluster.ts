@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { IdCodec } from '../../src/http/id-codec.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
 import { eventually } from '../support/databases.js';
 import { createTestDatabase, type Postgres, type TestDatabase } from '../support/postgres.js';
 import { ServiceProcess } from '../support/processes.js';

@@ -1,12 +1,12 @@
 /** What others met who choose a leader by a lock in PostgreSQL. Each test names its report. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
 import { AdvisoryLock } from '../../src/database/postgres/advisory-lock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqlWorkerProcesses } from '../../src/database/worker-processes.js';
 import { Leadership } from '../../src/election/leadership.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { silent } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';

@@ -1,7 +1,7 @@
 /** What other people's programs met with node-postgres (pg, pg-pool) and PgBouncer. Each test names its report. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { recordingLogger } from '../support/bus.js';
 import { eventually } from '../support/eventually.js';
 import { startPgBouncer } from '../support/pgbouncer.js';

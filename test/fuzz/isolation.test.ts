@@ -8,20 +8,20 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { InProcessBus } from '../../src/bus/in-process.js';
+import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import { ConnectionManager } from '../../src/connections/manager.js';
-import type { PermissionCheck } from '../../src/connections/permissions.js';
-import type { Tab } from '../../src/connections/tab.js';
-import { systemClock } from '../../src/core/clock.js';
+import type { PermissionCheck } from '../../src/connections/tabs/permissions.js';
+import type { Tab } from '../../src/connections/tabs/tab.js';
 import type { Cursor, Principal } from '../../src/core/events.js';
-import { toTasks } from '../../src/core/tasks.js';
+import { toTasks } from '../../src/core/history-tasks.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { EVENTS } from '../../src/events/registry.js';
-import { Authenticator } from '../../src/http/authentication.js';
-import { IdCodec } from '../../src/http/id-codec.js';
+import { Authenticator } from '../../src/http/auth/authentication.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { fuzz, inputs, type Random, report, TIMEOUT_MS } from './fuzz.js';
@@ -73,7 +73,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** As `app/worker.ts` puts it together; permissions are checked when a scenario says so. */
+/** As `app/processes/worker.ts` puts it together; permissions are checked when a scenario says so. */
 function newWorker(): ConnectionManager {
   const authenticator = newAuthenticator();
   return new ConnectionManager({

@@ -4,8 +4,8 @@
  */
 import { type ConfirmChannel, connect } from 'amqplib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeTask, encodeTick } from '../../src/bus/codec.js';
-import { parseIso } from '../../src/core/time.js';
+import { encodeTask, encodeTick } from '../../src/bus/wire/codec.js';
+import { parseIso } from '../../src/lib/time.js';
 import { seeded } from '../faults/random.js';
 import { amqpBus, broadcast } from '../support/bus.js';
 import { eventually } from '../support/eventually.js';

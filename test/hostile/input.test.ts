@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
-import { limitHandshakes } from '../../src/http/handshakes.js';
+import { limitHandshakes } from '../../src/http/auth/handshakes.js';
 import { isDeeperThan } from '../../src/http/json-body.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
 import { rawConnection } from '../support/raw-http.js';

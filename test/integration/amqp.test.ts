@@ -1,6 +1,6 @@
 import { type ChannelModel, type ConsumeMessage, connect } from 'amqplib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../src/core/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
 import { publishAsGalaxy, receiveAsGalaxy } from '../support/kombu.js';
 import { createVhost, type Vhost } from '../support/rabbitmq.js';

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer, type Server } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Link } from '../../src/bus/amqp/link.js';
+import { BrokerConnection } from '../../src/bus/amqp/connection.js';
 import { parseAmqpUrl } from '../../src/config/urls.js';
 import { type Certificates, makeCertificates } from '../support/certificates.js';
 import { silent } from '../support/databases.js';
@@ -70,7 +70,7 @@ afterAll(async () => {
 async function ours(text: string): Promise<Answer> {
   try {
     const { url } = parseAmqpUrl(text).address;
-    const link = new Link({
+    const link = new BrokerConnection({
       url,
       name: 'parity',
       logger: silent,

@@ -5,7 +5,7 @@
  */
 import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Worker } from '../../src/app/worker.js';
+import type { Worker } from '../../src/app/processes/worker.js';
 import { clientOptions } from '../../src/database/postgres/options.js';
 import { eventually } from '../support/eventually.js';
 import { DEMO, Installation } from '../support/installation.js';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { InProcessBus } from '../../src/bus/in-process.js';
+import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import type { StatsdConfig } from '../../src/config/config.js';
-import { systemClock } from '../../src/core/clock.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import type { MetricName, Tags } from '../../src/telemetry/metrics.js';
 import { StatsdMetrics } from '../../src/telemetry/statsd.js';

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Tab } from '../../src/connections/tab.js';
+import type { Tab } from '../../src/connections/tabs/tab.js';
 import { commentFrame } from '../../src/events/frame.js';
 import { eventually } from '../support/databases.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
@@ -25,7 +25,7 @@ async function fill(way: string): Promise<void> {
   expect(tab.handle).toBeDefined();
   if (way === 'through its stream') tab.handle = undefined;
   const { batch } = commentFrame('x'.repeat(4000), tab.position);
-  while (tab.state === 'live' && tab.out.writableLength === 0) manager.outlet.write(tab, batch);
+  while (tab.state === 'live' && tab.out.writableLength === 0) manager.writer.write(tab, batch);
   expect(tab.state).toBe(way === 'past its stream' ? 'blocked' : 'live');
   expect(tab.out.writableNeedDrain).toBe(false);
 }

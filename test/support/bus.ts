@@ -1,10 +1,10 @@
 import { Writable } from 'node:stream';
-import { AmqpBus, type AmqpBusOptions } from '../../src/bus/amqp.js';
+import { AmqpBus, type AmqpBusOptions } from '../../src/bus/amqp/bus.js';
 import type { BusHandler, GapCause } from '../../src/bus/port.js';
-import { systemClock } from '../../src/core/clock.js';
 import type { ControlTask, Tick } from '../../src/core/events.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger, type Logger } from '../../src/telemetry/logger.js';
-import { CountingMetrics } from '../../src/telemetry/memory.js';
 
 /** What came in, in order: tasks, ticks and gaps. */
 export class Recorder implements BusHandler {

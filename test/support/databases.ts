@@ -3,11 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
-import { systemClock } from '../../src/core/clock.js';
 import type { Database, HintListener, HintSource, LeaderLock } from '../../src/database/port.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger, type Logger } from '../../src/telemetry/logger.js';
 import { createTestDatabase } from './postgres.js';
 

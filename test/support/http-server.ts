@@ -2,27 +2,27 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { InProcessBus } from '../../src/bus/in-process.js';
+import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import type { AuthConfig, HttpConfig } from '../../src/config/config.js';
-import { type Clock, systemClock } from '../../src/core/clock.js';
 import type { ControlTask } from '../../src/core/events.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { type App, buildHttpApp, type RouteModule } from '../../src/http/app.js';
-import { Authenticator } from '../../src/http/authentication.js';
-import { IdCodec } from '../../src/http/id-codec.js';
-import { countFlow, type StatusSource } from '../../src/http/status-source.js';
-import { registerSubscriptions } from '../../src/http/subscription-routes.js';
-import { registerSystem } from '../../src/http/system-routes.js';
-import { registerWeb } from '../../src/http/web-routes.js';
+import { Authenticator } from '../../src/http/auth/authentication.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
+import { countFlow, type StatusSource } from '../../src/http/routes/status-source.js';
+import { registerSubscriptions } from '../../src/http/routes/subscriptions.js';
+import { registerSystem } from '../../src/http/routes/system.js';
+import { registerWeb } from '../../src/http/routes/web.js';
+import { type Clock, systemClock } from '../../src/lib/clock.js';
+import { noOutbox } from '../../src/outbox/writer.js';
 import { HistoryAccess } from '../../src/resources/histories/access.js';
 import { HistoryContents } from '../../src/resources/histories/contents.js';
 import { registerHistoryRoutes } from '../../src/resources/histories/index.js';
 import { HistoryManager } from '../../src/resources/histories/manager.js';
-import { silentAnnouncer } from '../../src/resources/outbox/announcer.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
-import { CountingMetrics } from '../../src/telemetry/memory.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
 
 export const SECRET = 'USING THE DEFAULT IS NOT SECURE!';
@@ -167,7 +167,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
         registerHistoryRoutes(scope, {
           authenticator,
           idCodec,
-          histories: new HistoryManager(database, access, silentAnnouncer),
+          histories: new HistoryManager(database, access, noOutbox),
           contents: new HistoryContents(database, access, {
             at: () => undefined,
             newest: () => undefined,

@@ -7,10 +7,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Worker } from '../../src/app/worker.js';
+import { Worker } from '../../src/app/processes/worker.js';
 import { loadConfig } from '../../src/config/load.js';
-import { systemClock } from '../../src/core/clock.js';
-import { IdCodec } from '../../src/http/id-codec.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { recordingLogger } from './bus.js';
 import { eventually } from './eventually.js';
 import { createTestDatabase } from './postgres.js';
@@ -108,7 +108,7 @@ export class Installation {
       serverName: `main.${this.inProcess.length + 1}`,
       demo: true,
       supervised: false,
-      surroundings: { logger, clock: systemClock, random: Math.random },
+      runtime: { logger, clock: systemClock, random: Math.random },
     });
     this.inProcess.push(worker);
     const abort = new AbortController();

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 
 export interface Import {
-  /** Relative to `src`, such as `bus/amqp.ts`. */
+  /** Relative to `src`, such as `bus/amqp/bus.ts`. */
   from: string;
   /** The same, or the name of a package or of a part of Node.js. */
   to: string;

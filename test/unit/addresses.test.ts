@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isProxy } from '../../src/config/proxies.js';
-import { Addresses } from '../../src/http/addresses.js';
+import { Addresses } from '../../src/http/auth/addresses.js';
 
 const from = (remoteAddress: string | undefined, headers: Record<string, string> = {}) => ({
   headers,

@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { AuthConfig } from '../../src/config/config.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
-import { Authenticator } from '../../src/http/authentication.js';
-import { readCookie } from '../../src/http/credentials.js';
-import { IdCodec } from '../../src/http/id-codec.js';
+import { Authenticator } from '../../src/http/auth/authentication.js';
+import { readCookie } from '../../src/http/auth/credentials.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
 import {
   ADMIN,
   ALICE,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Batcher, NotWanted } from '../../src/core/batcher.js';
+import { Batcher, NotWanted } from '../../src/lib/batcher.js';
 
 const clock = { monotonic: () => performance.now() };
 

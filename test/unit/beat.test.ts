@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { onEachBeat, untilBeat } from '../../src/core/beat.js';
+import { msUntilAligned, setAlignedInterval } from '../../src/lib/aligned-interval.js';
 
 const at = (ms: number) => ({ now: () => 0, monotonic: () => ms });
 
@@ -8,7 +8,7 @@ describe('the beat', () => {
   it('is at whole multiples of the period, never closer than half of one', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 1e9 }), fc.constantFrom(500, 1000), (now, period) => {
-        const wait = untilBeat(period, at(now));
+        const wait = msUntilAligned(period, at(now));
         expect((now + wait) % period).toBe(0);
         expect(wait).toBeGreaterThanOrEqual(period / 2);
         expect(wait).toBeLessThanOrEqual(1.5 * period);
@@ -17,9 +17,9 @@ describe('the beat', () => {
   });
 
   it('does not come twice when a timer fires a little early', () => {
-    expect(untilBeat(1000, at(6999.2))).toBeCloseTo(1000.8);
-    expect(untilBeat(1000, at(7000))).toBe(1000);
-    expect(untilBeat(1000, at(7003))).toBe(997);
+    expect(msUntilAligned(1000, at(6999.2))).toBeCloseTo(1000.8);
+    expect(msUntilAligned(1000, at(7000))).toBe(1000);
+    expect(msUntilAligned(1000, at(7003))).toBe(997);
   });
 
   it('is the same for all who work on it, whenever they began, until they end', () => {
@@ -27,7 +27,7 @@ describe('the beat', () => {
     try {
       const clock = { now: () => Date.now(), monotonic: () => Date.now() };
       const moments: number[][] = [[], []];
-      const begin = (list: number[]) => onEachBeat(40, clock, () => list.push(clock.monotonic()));
+      const begin = (list: number[]) => setAlignedInterval(40, clock, () => list.push(clock.monotonic()));
       vi.advanceTimersByTime(100);
       const first = begin(moments[0]!);
       vi.advanceTimersByTime(15);

@@ -1,8 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CatchUp, type StatusBatcher } from '../../src/connections/catch-up.js';
-import { RecentLog } from '../../src/connections/recent-log.js';
-import { NotWanted } from '../../src/core/batcher.js';
-import { systemClock } from '../../src/core/clock.js';
+import { CatchUp, type StatusBatcher } from '../../src/connections/resume/catch-up.js';
+import { RecentLog } from '../../src/connections/resume/recent-log.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { HistoryChange, Principal } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
@@ -11,9 +9,11 @@ import { readHistoryUpdate } from '../../src/events/history-update.js';
 import type { FrameMaker } from '../../src/events/kind.js';
 import { MARGIN } from '../../src/events/kind.js';
 import { EVENTS } from '../../src/events/registry.js';
-import { LeftOut } from '../../src/telemetry/left-out.js';
+import { NotWanted } from '../../src/lib/batcher.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
+import { SkippedRows } from '../../src/telemetry/skipped-rows.js';
 
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
 const change = (historyId: number): HistoryChange => ({
@@ -49,7 +49,7 @@ beforeEach(() => {
     statuses: undefined,
     positions: { at: () => undefined },
     now: () => NOW,
-    leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
+    skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,
   };
   catchUp = new CatchUp(parts);

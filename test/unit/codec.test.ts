@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeTask, decodeTick, encodeTask, encodeTick, MAX_BODY_BYTES } from '../../src/bus/codec.js';
+import { decodeTask, decodeTick, encodeTask, encodeTick, MAX_BODY_BYTES } from '../../src/bus/wire/codec.js';
 import type { ControlTask } from '../../src/core/events.js';
 
 const decode = (body: unknown) =>

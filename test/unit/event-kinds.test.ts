@@ -1,16 +1,16 @@
 /** A sixth kind of event, defined here and nowhere else, on its way from the bus to a tab. */
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { decodeTask, encodeTask } from '../../src/bus/codec.js';
+import { decodeTask, encodeTask } from '../../src/bus/wire/codec.js';
 import type { SseConfig } from '../../src/config/config.js';
 import { ConnectionManager } from '../../src/connections/manager.js';
-import { systemClock } from '../../src/core/clock.js';
 import type { Principal, Task, UserId } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
 import { id } from '../../src/events/fields.js';
 import { Frame, frameText, type MergeRule, type Position } from '../../src/events/frame.js';
 import type { EventKind } from '../../src/events/kind.js';
 import { EventRegistry, KINDS } from '../../src/events/registry.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { SseParser } from '../support/sse-parser.js';
@@ -184,7 +184,7 @@ describe('a kind of event that only this file knows', () => {
         return jobsIn(text);
       })
       .toEqual(['{"jobs":0}']);
-    expect(manager.outlet.counts.dropped).toBeGreaterThan(0);
+    expect(manager.writer.counts.dropped).toBeGreaterThan(0);
   });
 
   it('is told to a tab that comes back: from memory', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { preamble } from '../../src/connections/body.js';
+import { preamble } from '../../src/connections/writing/body.js';
 import { type Batch, commentFrame, eventFrame, frameText, Position } from '../../src/events/frame.js';
 import { historyUpdateFrame } from '../../src/events/history-update.js';
 import { SseParser } from '../support/sse-parser.js';

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import type { DatabaseClock } from '../../src/connections/database-clock.js';
-import type { Dispatcher } from '../../src/connections/dispatcher.js';
-import { GapRepair } from '../../src/connections/gap-repair.js';
-import type { Watermark } from '../../src/connections/watermark.js';
-import { systemClock } from '../../src/core/clock.js';
+import type { DatabaseClock } from '../../src/connections/resume/database-clock.js';
+import { GapRepair } from '../../src/connections/resume/gap-repair.js';
+import type { Watermark } from '../../src/connections/resume/watermark.js';
+import type { Dispatcher } from '../../src/connections/routing/dispatcher.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
 import { Position } from '../../src/events/frame.js';
 import { EVENTS } from '../../src/events/registry.js';
-import { LeftOut } from '../../src/telemetry/left-out.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
-import { CountingMetrics } from '../../src/telemetry/memory.js';
+import { SkippedRows } from '../../src/telemetry/skipped-rows.js';
 import { eventually } from '../support/eventually.js';
 
 const away = new LightconeError('DATABASE_UNAVAILABLE', 'away');
@@ -58,7 +58,7 @@ function stage(failing: Map<string, Error>) {
       },
     } as unknown as Watermark,
     databaseClock: { check: async () => {} } as unknown as DatabaseClock,
-    leftOut: new LeftOut({ logger: createLogger('silent'), clock: systemClock, metrics }),
+    skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics }),
     logger: createLogger('silent'),
     metrics,
   });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LightconeError } from '../../src/core/errors.js';
-import { IdCodec } from '../../src/http/id-codec.js';
+import { IdCodec } from '../../src/http/auth/id-codec.js';
 
 const SECRETS = [
   'USING THE DEFAULT IS NOT SECURE!',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Outbox } from '../../src/connections/outbox.js';
+import { PendingQueue } from '../../src/connections/writing/pending-queue.js';
 import { entryPointFrame } from '../../src/events/entry-point-update.js';
 import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
 import { type HistoryUpdate, historyUpdateFrame } from '../../src/events/history-update.js';
@@ -11,10 +11,10 @@ const histories = (n: number, ...ids: string[]): Frame =>
 const message = (n: number): Frame => eventFrame('notification_update', String(n), at(n));
 const entryPoints = (n: number): Frame => entryPointFrame(at(n));
 const updateOf = (frame: Frame | undefined) => frame?.content as HistoryUpdate | undefined;
-const filled = (frames: readonly Frame[], limit = 64): Outbox => {
-  const outbox = new Outbox();
-  for (const frame of frames) outbox.push(frame, limit);
-  return outbox;
+const filled = (frames: readonly Frame[], limit = 64): PendingQueue => {
+  const queue = new PendingQueue();
+  for (const frame of frames) queue.push(frame, limit);
+  return queue;
 };
 
 describe('what waits for a tab', () => {
@@ -39,21 +39,21 @@ describe('what waits for a tab', () => {
   });
 
   it('holds one entry_point_update at most, and never merges messages', () => {
-    const outbox = filled([entryPoints(1), entryPoints(2), message(3), message(3)]);
-    expect(outbox.size).toBe(3);
+    const queue = filled([entryPoints(1), entryPoints(2), message(3), message(3)]);
+    expect(queue.size).toBe(3);
   });
 
   it('is full at its limit, but what merges still fits', () => {
-    const outbox = filled([message(1), histories(1, 'a')], 2);
-    expect(outbox.push(message(2), 2)).toBe('overflow');
-    expect(outbox.push(histories(2, 'b'), 2)).toBe('merged');
-    expect(outbox.push(entryPoints(2), 2)).toBe('overflow');
+    const queue = filled([message(1), histories(1, 'a')], 2);
+    expect(queue.push(message(2), 2)).toBe('overflow');
+    expect(queue.push(histories(2, 'b'), 2)).toBe('merged');
+    expect(queue.push(entryPoints(2), 2)).toBe('overflow');
   });
 
   it('gives up when a merged event would name more than 500 histories', () => {
-    const outbox = filled([histories(1, ...Array.from({ length: 500 }, (_, i) => `h${i}`))]);
-    expect(outbox.push(histories(2, 'h1'), 64)).toBe('merged');
-    expect(outbox.push(histories(2, 'one more'), 64)).toBe('overflow');
+    const queue = filled([histories(1, ...Array.from({ length: 500 }, (_, i) => `h${i}`))]);
+    expect(queue.push(histories(2, 'h1'), 64)).toBe('merged');
+    expect(queue.push(histories(2, 'one more'), 64)).toBe('overflow');
   });
 
   it('never loses a history, a message or a kind of event unless it says overflow, and cursors never run ahead', () => {
@@ -64,7 +64,7 @@ describe('what waits for a tab', () => {
     );
     fc.assert(
       fc.property(fc.array(anyFrame, { maxLength: 40 }), fc.integer({ min: 1, max: 20 }), (events, limit) => {
-        const outbox = new Outbox();
+        const queue = new PendingQueue();
         const ids = new Set<string>();
         let messages = 0;
         let entries = false;
@@ -75,12 +75,12 @@ describe('what waits for a tab', () => {
               : event === 'entry points'
                 ? entryPoints(n)
                 : histories(n, ...event.ids);
-          if (outbox.push(frame, limit) === 'overflow') continue;
+          if (queue.push(frame, limit) === 'overflow') continue;
           if (event === 'message') messages += 1;
           else if (event === 'entry points') entries = true;
           else for (const id of event.ids) ids.add(id);
         }
-        const frames = outbox.frames();
+        const frames = queue.frames();
         expect(frames.length).toBeLessThanOrEqual(limit);
         expect(new Set(frames.flatMap((frame) => updateOf(frame)?.ids ?? []))).toEqual(ids);
         expect(frames.filter((frame) => frame.kind === 'notification_update')).toHaveLength(messages);

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { expect, it, vi } from 'vitest';
-import { Outlet } from '../../src/connections/outlet.js';
-import { Tab } from '../../src/connections/tab.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
+import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import { eventFrame, Position } from '../../src/events/frame.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 
@@ -11,7 +11,7 @@ const position = new Position(1);
 it('an error on the way to one tab ends that one, and the others get what is theirs', async () => {
   const got: string[] = [];
   const failed = vi.fn();
-  const outlet = new Outlet(10, noMetrics, () => {}, failed);
+  const writer = new TabWriter(10, noMetrics, () => {}, failed);
   const tabs = [0, 1, 2].map((number) => {
     const out = new Writable({
       write: (bytes: Buffer, _encoding, done) => {
@@ -20,7 +20,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
       },
     });
     const tab = new Tab(out, false, PRINCIPAL, position, undefined);
-    outlet.begin(tab, '');
+    writer.begin(tab, '');
     return tab;
   });
   const error = new Error('a fault of ours');
@@ -28,7 +28,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
     throw error;
   };
   got.length = 0;
-  for (const tab of tabs) outlet.put(tab, eventFrame('broadcast_update', '{}', position));
+  for (const tab of tabs) writer.put(tab, eventFrame('broadcast_update', '{}', position));
   await new Promise((resolve) => setImmediate(resolve));
   expect(got).toEqual(['0: event: broadcast_update', '2: event: broadcast_update']);
   expect(failed.mock.calls).toEqual([[tabs[1], error]]);

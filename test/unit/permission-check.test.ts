@@ -1,12 +1,12 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { PermissionCheck } from '../../src/connections/permissions.js';
-import { TabRegistry } from '../../src/connections/registry.js';
-import { Tab } from '../../src/connections/tab.js';
-import { ViewerRegistry } from '../../src/connections/viewers.js';
-import { systemClock } from '../../src/core/clock.js';
+import { ViewerRegistry } from '../../src/connections/routing/viewers.js';
+import { PermissionCheck } from '../../src/connections/tabs/permissions.js';
+import { TabRegistry } from '../../src/connections/tabs/registry.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
 import type { Credential, Principal } from '../../src/core/events.js';
 import { Position } from '../../src/events/frame.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
 const tabFor = (principal: Principal): Tab =>

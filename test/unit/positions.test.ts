@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Positions } from '../../src/connections/positions.js';
+import { Positions } from '../../src/connections/resume/positions.js';
 
 const SECOND = 1_000_000;
 const entry = (seconds: number) => ({ moment: seconds * SECOND, position: `log.${seconds}` });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type RecentChanges, RecentLog } from '../../src/connections/recent-log.js';
+import { type RecentChanges, RecentLog } from '../../src/connections/resume/recent-log.js';
 
 /** A subject that is no history. */
 const ENTRY_POINTS = 0;

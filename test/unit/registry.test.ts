@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TabRegistry } from '../../src/connections/registry.js';
-import { Tab } from '../../src/connections/tab.js';
+import { TabRegistry } from '../../src/connections/tabs/registry.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
 import { Position } from '../../src/events/frame.js';
 
 const out = new PassThrough();

@@ -1,7 +1,7 @@
 /** On SQLite a moment is text, and the clock is coarser than what is written. */
 import BetterSqlite from 'better-sqlite3';
 import { expect, it } from 'vitest';
-import { hasCome } from '../../src/database/dialect.js';
+import { isDue } from '../../src/database/dialect.js';
 
 // Within one statement SQLite's clock stands still.
 it.each([
@@ -11,7 +11,7 @@ it.each([
   ['two milliseconds from now', `strftime('%Y-%m-%d %H:%M:%f','now','+0.002 seconds') || '000'`, 0],
 ])('has come or not: %s', (_, moment, expected) => {
   const db = new BetterSqlite(':memory:');
-  const [row] = db.prepare(`SELECT ${hasCome('sqlite', 'm')} AS come FROM (SELECT ${moment} AS m)`).all();
+  const [row] = db.prepare(`SELECT ${isDue('sqlite', 'm')} AS come FROM (SELECT ${moment} AS m)`).all();
   db.close();
   expect(row).toEqual({ come: expected });
 });

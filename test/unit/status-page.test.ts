@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { WorkerStatus } from '../../src/http/status-source.js';
+import type { WorkerStatus } from '../../src/http/routes/status-source.js';
 // @ts-expect-error plain JavaScript for the browser, without types
 import { findings, hops } from '../../src/web/explain.js';
 

@@ -1,7 +1,7 @@
 /** What `/readyz` (new streams may come) and `/wellz` (an alarm asks) say in each state of a worker. */
 import { describe, expect, it } from 'vitest';
-import { type StatusParts, WorkerStatusSource } from '../../src/app/status.js';
-import { MICROS_PER_SECOND } from '../../src/core/time.js';
+import { type StatusOptions, WorkerStatusSource } from '../../src/app/status.js';
+import { MICROS_PER_SECOND } from '../../src/lib/time.js';
 
 interface State {
   prepared?: boolean;
@@ -41,7 +41,7 @@ function source(state: State = {}): WorkerStatusSource {
     }),
     leaderName: () => state.leader,
     installation: () => undefined,
-  } as unknown as StatusParts);
+  } as unknown as StatusOptions);
 }
 
 const said = (state: State) => {

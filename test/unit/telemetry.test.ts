@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { LightconeError } from '../../src/core/errors.js';
-import { CountingMetrics } from '../../src/telemetry/memory.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { METRICS, type MetricName, type MetricSink } from '../../src/telemetry/metrics.js';
-import { OncePerInterval } from '../../src/telemetry/once-per-interval.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
+import { ThrottledLogger } from '../../src/telemetry/throttled-logger.js';
 import { recordingLogger } from '../support/bus.js';
 
 describe('counting metrics', () => {
@@ -70,7 +70,7 @@ describe('a warning that may come a thousand times a second', () => {
   it('is logged once a minute, with how many were left out', () => {
     let now = 0;
     const { logger, lines } = recordingLogger();
-    const complain = new OncePerInterval(logger, { now: () => 0, monotonic: () => now });
+    const complain = new ThrottledLogger(logger, { now: () => 0, monotonic: () => now });
     for (let i = 0; i < 5; i += 1) complain.warn({ i }, 'again');
     now = 59_999;
     complain.warn({ i: 5 }, 'again');

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { InProcessBus } from '../../src/bus/in-process.js';
-import { systemClock } from '../../src/core/clock.js';
+import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { HistoryChange, HistoryId, Tick } from '../../src/core/events.js';
-import { sleep } from '../../src/core/lifecycle.js';
 import type { ChangeLog, HintListener, LogEnd, LogRead, PositionStore } from '../../src/database/port.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { sleep } from '../../src/lib/lifecycle.js';
 import { Term } from '../../src/monitor/term.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatIso, formatSql, parseIso, parseSql, secondsToMicros } from '../../src/core/time.js';
+import { formatIso, formatSql, parseIso, parseSql, secondsToMicros } from '../../src/lib/time.js';
 
 const moment = Date.UTC(2026, 6, 1, 12, 34, 56) * 1000 + 789_012;
 const anyMoment = fc.integer({ min: 0, max: Date.UTC(9999, 11, 31) * 1000 });

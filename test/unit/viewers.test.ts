@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Tab } from '../../src/connections/tab.js';
-import { MOST_VIEWED, type ViewerHolder, ViewerRegistry } from '../../src/connections/viewers.js';
+import { MOST_VIEWED, type ViewerHolder, ViewerRegistry } from '../../src/connections/routing/viewers.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
 import { Position } from '../../src/events/frame.js';
 
 const tab = new Tab(

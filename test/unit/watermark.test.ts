@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { DatabaseClock } from '../../src/connections/database-clock.js';
-import { Watermark } from '../../src/connections/watermark.js';
+import { DatabaseClock } from '../../src/connections/resume/database-clock.js';
+import { Watermark } from '../../src/connections/resume/watermark.js';
 
 const SECOND = 1_000_000;
 

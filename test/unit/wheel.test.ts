@@ -1,12 +1,12 @@
 import { PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Tab } from '../../src/connections/tab.js';
-import { Wheel } from '../../src/connections/wheel.js';
+import { Tab } from '../../src/connections/tabs/tab.js';
+import { TimerWheel } from '../../src/connections/tabs/timer-wheel.js';
 import { Position } from '../../src/events/frame.js';
 
 const KEEPALIVE = 30;
 const WRITE_TIMEOUT = 60;
-let wheel: Wheel;
+let wheel: TimerWheel;
 let kept: { second: number; tab: Tab }[];
 let stalled: { second: number; tab: Tab }[];
 
@@ -25,7 +25,7 @@ const run = (seconds: number): void => {
 beforeEach(() => {
   kept = [];
   stalled = [];
-  wheel = new Wheel(KEEPALIVE, WRITE_TIMEOUT, {
+  wheel = new TimerWheel(KEEPALIVE, WRITE_TIMEOUT, {
     keepalive: (it) => {
       kept.push({ second: wheel.second, tab: it });
       it.lastWrite = wheel.second;
@@ -156,7 +156,7 @@ describe('a tab that closes', () => {
   it('while its own turn runs is not looked for in the next one', () => {
     const [first, second] = [tab(), tab()];
     let looked = 0;
-    const own = new Wheel(1, WRITE_TIMEOUT, {
+    const own = new TimerWheel(1, WRITE_TIMEOUT, {
       keepalive: () => {
         looked += 1;
         for (const it of [first, second]) {

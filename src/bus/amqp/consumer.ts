@@ -1,10 +1,10 @@
 import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib';
-import type { Clock } from '../../core/clock.js';
+import type { Clock } from '../../lib/clock.js';
 import type { Metrics } from '../../telemetry/metrics.js';
-import type { OncePerInterval } from '../../telemetry/once-per-interval.js';
-import { decodeTask, decodeTick } from '../codec.js';
+import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { Delivery } from '../delivery.js';
-import { SilenceWatch } from './silence-watch.js';
+import { decodeTask, decodeTick } from '../wire/codec.js';
+import { SilenceDetector } from './silence-watch.js';
 import { CONTROL_EXCHANGE, PROBE_KEY, TICK_KEY } from './topology.js';
 
 /**
@@ -27,7 +27,7 @@ export interface ConsumerOptions {
   delivery: Delivery;
   metrics: Metrics;
   /** One for each reason: a flood of one kind must not hide another. */
-  complain: (reason: string) => OncePerInterval;
+  complain: (reason: string) => ThrottledLogger;
   clock: Clock;
   /** Called before the first message is handed on, and by the bus once the subscription stands. */
   beforeFirst: () => void;
@@ -44,7 +44,7 @@ export class Consumer {
   #newest: ConsumeMessage | undefined;
   #unacknowledged = 0;
   #timer: NodeJS.Timeout | undefined;
-  readonly #silence: SilenceWatch;
+  readonly #silence: SilenceDetector;
   #proved = () => {};
   /** Resolves when the first message has come through the exchange. */
   readonly proved = new Promise<void>((resolve) => {
@@ -55,7 +55,7 @@ export class Consumer {
     private readonly channel: Channel,
     private readonly options: ConsumerOptions,
   ) {
-    this.#silence = new SilenceWatch(options.clock, options.probe, options.onDead);
+    this.#silence = new SilenceDetector(options.clock, options.probe, options.onDead);
   }
 
   async start(queue: string): Promise<void> {

@@ -1,5 +1,5 @@
-import { onEachBeat } from '../../core/beat.js';
-import type { Clock } from '../../core/clock.js';
+import { setAlignedInterval } from '../../lib/aligned-interval.js';
+import type { Clock } from '../../lib/clock.js';
 
 const LOOK_MS = 1_000;
 
@@ -7,7 +7,7 @@ const LOOK_MS = 1_000;
  * Notices that this process was stopped (SIGSTOP, a suspended machine, a blocked event loop) for so long that messages may
  * have expired meanwhile: its own timer then comes late.
  */
-export class FreezeWatch {
+export class PauseDetector {
   #end: (() => void) | undefined;
   #lastLook = 0;
 
@@ -20,7 +20,7 @@ export class FreezeWatch {
   start(): void {
     this.stop();
     this.#lastLook = this.clock.monotonic();
-    this.#end = onEachBeat(LOOK_MS, this.clock, () => this.look());
+    this.#end = setAlignedInterval(LOOK_MS, this.clock, () => this.look());
   }
 
   stop(): void {

@@ -1,6 +1,6 @@
 import type { ConfirmChannel, Message, Options } from 'amqplib';
 import { LightconeError } from '../../core/errors.js';
-import { withDeadline } from '../../core/lifecycle.js';
+import { withDeadline } from '../../lib/lifecycle.js';
 import { explainBrokerError } from './broker-error.js';
 
 /** A broker that takes longer to confirm is as good as dead: the caller has to keep its cursor. */

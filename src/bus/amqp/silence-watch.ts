@@ -1,5 +1,5 @@
-import { onEachBeat } from '../../core/beat.js';
-import type { Clock } from '../../core/clock.js';
+import { setAlignedInterval } from '../../lib/aligned-interval.js';
+import type { Clock } from '../../lib/clock.js';
 
 const LOOK_MS = 500;
 /** Ticks come every second. */
@@ -11,7 +11,7 @@ const ANSWER_DEADLINE_MS = 1_500;
  * When nothing was heard for a while, something is published that has to come back the same way. Without a leader there
  * are no ticks and it does: nothing happens then.
  */
-export class SilenceWatch {
+export class SilenceDetector {
   #end: (() => void) | undefined;
   #heardAt = 0;
   #askedAt: number | undefined;
@@ -25,7 +25,7 @@ export class SilenceWatch {
 
   start(): void {
     this.heard();
-    this.#end ??= onEachBeat(LOOK_MS, this.clock, () => this.#look());
+    this.#end ??= setAlignedInterval(LOOK_MS, this.clock, () => this.#look());
   }
 
   stop(): void {

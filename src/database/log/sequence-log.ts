@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { parseSql } from '../../core/time.js';
+import { parseSql } from '../../lib/time.js';
 import { utcNow } from '../dialect.js';
 import type { ChangeScope, Sql } from '../port.js';
 import { scopeCondition } from './scope.js';

@@ -3,7 +3,7 @@
  * What became visible since is what the snapshot does not see: numbers from its xmax on, and those that were open in it.
  * Written as one OR, or as `NOT pg_visible_in_snapshot`, it would read every row since the oldest open transaction.
  */
-import { parseSql } from '../../core/time.js';
+import { parseSql } from '../../lib/time.js';
 import { utcNow } from '../dialect.js';
 import type { ChangeScope, Sql } from '../port.js';
 import { identifyPostgres, TIMELINE } from './identity.js';

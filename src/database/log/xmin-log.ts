@@ -7,7 +7,7 @@
  * A look first asks what is open, then reads the rows of the time in question, and keeps those whose writer was open at the
  * last look. Who is open at the read is open at the question before it, or younger: numbers do not come to life again.
  */
-import { formatSql, MICROS_PER_SECOND, type Micros, parseSql } from '../../core/time.js';
+import { formatSql, MICROS_PER_SECOND, type Micros, parseSql } from '../../lib/time.js';
 import { utcNow } from '../dialect.js';
 import type { ChangeScope, Sql } from '../port.js';
 import { identifyPostgres, TIMELINE } from './identity.js';

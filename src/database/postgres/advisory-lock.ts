@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
-import { withDeadline } from '../../core/lifecycle.js';
+import { withDeadline } from '../../lib/lifecycle.js';
 import type { LeaderLock, LockHolder, Sql } from '../port.js';
 import { translateError } from './errors.js';
 import { clientOptions, Sockets } from './options.js';

@@ -1,9 +1,9 @@
 import type { PoolClient } from 'pg';
-import { Backoff } from '../../core/backoff.js';
-import type { Clock } from '../../core/clock.js';
 import { LightconeError } from '../../core/errors.js';
-import { sleep } from '../../core/lifecycle.js';
-import { type Micros, parseSql } from '../../core/time.js';
+import { Backoff } from '../../lib/backoff.js';
+import type { Clock } from '../../lib/clock.js';
+import { sleep } from '../../lib/lifecycle.js';
+import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
 import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlValue } from '../port.js';

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import pgListen, { type Subscriber } from 'pg-listen';
-import { Backoff } from '../../core/backoff.js';
 import { LightconeError } from '../../core/errors.js';
-import { sleep, withDeadline } from '../../core/lifecycle.js';
-import { type Micros, parseSql } from '../../core/time.js';
+import { Backoff } from '../../lib/backoff.js';
+import { sleep, withDeadline } from '../../lib/lifecycle.js';
+import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { OUTBOX_CHANNEL, utcNow } from '../dialect.js';
 import type { HintListener, HintSource, Sql } from '../port.js';

@@ -1,7 +1,7 @@
 import BetterSqlite from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
 import { LightconeError } from '../../core/errors.js';
-import { sleep } from '../../core/lifecycle.js';
+import { sleep } from '../../lib/lifecycle.js';
 import type { SqlRow, SqlValue } from '../port.js';
 
 /** How long another process may hold the file before an error is given. */

@@ -1,12 +1,12 @@
-import { untilBeat } from '../../core/beat.js';
-import { systemClock } from '../../core/clock.js';
 import { LightconeError } from '../../core/errors.js';
-import { type Micros, parseSql } from '../../core/time.js';
+import { msUntilAligned } from '../../lib/aligned-interval.js';
+import { systemClock } from '../../lib/clock.js';
+import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
 import type { HintListener, HintSource } from '../port.js';
 import { isBusy, SqliteConnection } from './connection.js';
-import { WriteWatch } from './write-watch.js';
+import { FileChangeNotifier } from './write-watch.js';
 
 /** Between two looks where writes are not announced. */
 const LOOK_EVERY_MS = 50;
@@ -156,7 +156,7 @@ export class DataVersionSource implements HintSource {
     const sinceWrite = performance.now() - this.#writtenAt;
     this.#lookIn(
       this.#watch
-        ? Math.min(Math.max(sinceWrite, LOOK_AGAIN_MS), untilBeat(LOOK_ANYWAY_MS, systemClock))
+        ? Math.min(Math.max(sinceWrite, LOOK_AGAIN_MS), msUntilAligned(LOOK_ANYWAY_MS, systemClock))
         : LOOK_EVERY_MS,
     );
   }
@@ -198,7 +198,7 @@ export class DataVersionSource implements HintSource {
   }
 }
 
-const watchWrites: Watch = (file, onWrite, onError) => new WriteWatch(file, onWrite, onError);
+const watchWrites: Watch = (file, onWrite, onError) => new FileChangeNotifier(file, onWrite, onError);
 
 function openLook(file: string): Look {
   const connection = new SqliteConnection(file, { readonly: true });

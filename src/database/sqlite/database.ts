@@ -1,7 +1,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { LightconeError } from '../../core/errors.js';
-import { type Micros, parseSql } from '../../core/time.js';
+import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
 import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlRow, SqlValue } from '../port.js';

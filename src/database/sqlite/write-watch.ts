@@ -6,7 +6,7 @@ import { type FSWatcher, watch } from 'node:fs';
  *
  * On Linux only: elsewhere watching a file opens it, and to close it again would drop the locks of this process on it.
  */
-export class WriteWatch {
+export class FileChangeNotifier {
   readonly #watchers: FSWatcher[] = [];
 
   /** @param onError from then on nothing is heard any more */

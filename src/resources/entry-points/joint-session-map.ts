@@ -2,7 +2,7 @@ import type { Database, Sql } from '../../database/port.js';
 import { active } from './repository.js';
 import { differences, MapTable, type SessionMap, toMapRow } from './session-map.js';
 
-export interface JointSessionMapParts {
+export interface SameDatabaseSessionMapOptions {
   /** The database of the entry points, in which the map can be reached too. */
   database: Database;
   /** Its name there. */
@@ -15,26 +15,26 @@ export interface JointSessionMapParts {
 }
 
 /** The map in the same database as the table, or in a file attached to it: one transaction changes both. */
-export class JointSessionMap implements SessionMap {
+export class SameDatabaseSessionMap implements SessionMap {
   readonly #map: MapTable;
 
-  constructor(private readonly parts: JointSessionMapParts) {
-    this.#map = new MapTable(parts.table);
+  constructor(private readonly options: SameDatabaseSessionMapOptions) {
+    this.#map = new MapTable(options.table);
   }
 
   async start(): Promise<void> {
-    const { database, prepare } = this.parts;
+    const { database, prepare } = this.options;
     await prepare?.();
     await this.#map.create(database);
     await this.reconcile();
   }
 
   async stop(): Promise<void> {
-    await this.parts.release?.();
+    await this.options.release?.();
   }
 
   async write(tx: Sql, ids: readonly number[]): Promise<void> {
-    const { encodeId } = this.parts;
+    const { encodeId } = this.options;
     const rows = await active(tx, ids);
     await this.#map.replace(
       tx,
@@ -46,7 +46,7 @@ export class JointSessionMap implements SessionMap {
   async settle(): Promise<void> {}
 
   reconcile(): Promise<number> {
-    const { database, encodeId, decodeId } = this.parts;
+    const { database, encodeId, decodeId } = this.options;
     return database.transaction(async (tx) => {
       const wanted = (await active(tx)).map((row) => toMapRow(row, encodeId));
       const { ids, foreign } = differences(await this.#map.all(tx), wanted, decodeId);

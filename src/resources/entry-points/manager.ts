@@ -4,8 +4,8 @@ import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
 import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql, SqlValue } from '../../database/port.js';
+import type { OutboxWriter } from '../../outbox/writer.js';
 import type { Owner } from '../callers.js';
-import type { Announcer } from '../outbox/announcer.js';
 import type { EntryPointRow } from './repository.js';
 import * as repository from './repository.js';
 import type { SessionMap } from './session-map.js';
@@ -35,7 +35,7 @@ export class EntryPointManager {
   constructor(
     private readonly db: Database,
     private readonly map: SessionMap,
-    private readonly announcer: Announcer,
+    private readonly outboxWriter: OutboxWriter,
     private readonly rules: TargetRules,
   ) {}
 
@@ -117,8 +117,8 @@ export class EntryPointManager {
   }
 
   #tell(tx: Sql, { user_id: userId, session_id: sessionId }: EntryPointRow): Promise<void> {
-    if (userId !== null) return this.announcer.add(tx, { kind: 'entry_points', userId });
-    if (sessionId !== null) return this.announcer.add(tx, { kind: 'entry_points', sessionId });
+    if (userId !== null) return this.outboxWriter.add(tx, { kind: 'entry_points', userId });
+    if (sessionId !== null) return this.outboxWriter.add(tx, { kind: 'entry_points', sessionId });
     return Promise.resolve();
   }
 
@@ -127,7 +127,7 @@ export class EntryPointManager {
     try {
       await this.map.settle(ids);
     } finally {
-      this.announcer.wake();
+      this.outboxWriter.wake();
     }
   }
 }

@@ -8,8 +8,8 @@ import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
-import { about, encodedId, idParams, nullable, switchedOff, text } from '../schemas.js';
-import { schemeOf } from '../scheme.js';
+import { schemeOf } from '../forwarded-proto.js';
+import { describeRoute, encodedId, idParams, nullable, switchedOff, text } from '../schemas.js';
 import type { EntryPointManager, JobChoice } from './manager.js';
 import type { EntryPointRow } from './repository.js';
 import { type TargetSettings, targetOf } from './target.js';
@@ -106,7 +106,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.get(
     '/api/entry_points',
-    { schema: { querystring: listQuery, ...about(TAG, 'Those that run, or those of one job') } },
+    { schema: { querystring: listQuery, ...describeRoute(TAG, 'Those that run, or those of one job') } },
     async (request, reply) => {
       const { running, job_id: jobId } = request.query;
       if ((running === true) === (jobId !== undefined)) {
@@ -130,7 +130,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.post(
     '/api/entry_points',
-    { schema: { body: createBody, ...about(TAG, 'Announce one (its owner or an administrator)') } },
+    { schema: { body: createBody, ...describeRoute(TAG, 'Announce one (its owner or an administrator)') } },
     async (request) => {
       const principal = await authenticator.authenticate(request);
       const { job_id: jobId, tool_id: toolId, user_id, session_id, ...values } = request.body;
@@ -157,7 +157,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
       schema: {
         params: idParams,
         body: configureBody,
-        ...about(TAG, 'Rename it (owner), say where it leads (administrator)'),
+        ...describeRoute(TAG, 'Rename it (owner), say where it leads (administrator)'),
       },
     },
     async (request) => {
@@ -168,7 +168,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.get(
     '/api/entry_points/:id/access',
-    { schema: { params: idParams, ...about(TAG, 'Where a browser finds it') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'Where a browser finds it') } },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const row = await entryPoints.byId(principal, decode(request.params.id));
@@ -182,7 +182,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.delete(
     '/api/entry_points/:id',
-    { schema: { params: idParams, ...about(TAG, 'Stop it and its job (owner or administrator)') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'Stop it and its job (owner or administrator)') } },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       await entryPoints.remove(principal, decode(request.params.id));

@@ -2,9 +2,10 @@
  * The session map: the table from which the proxy for interactive tools learns where to route. It must never show what the
  * table of entry points does not: a visitor would be led to a port that has become somebody else's.
  */
-import type { Lifecycle } from '../../core/lifecycle.js';
+
 import type { Sql, SqlRow } from '../../database/port.js';
 import { toBoolean } from '../../database/port.js';
+import type { Lifecycle } from '../../lib/lifecycle.js';
 import type { EntryPointRow } from './repository.js';
 
 /** As the proxy knows them. */

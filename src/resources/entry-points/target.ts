@@ -9,13 +9,18 @@ export interface TargetSettings {
 }
 
 /** How the caller reached us. */
-export interface Seen {
+export interface RequestOrigin {
   scheme: string;
   host: string;
 }
 
 /** Where a browser finds the tool: a host name of its own, or a path. @param id in base 36 */
-export function targetOf(row: EntryPointRow, id: string, settings: TargetSettings, seen: Seen): string {
+export function targetOf(
+  row: EntryPointRow,
+  id: string,
+  settings: TargetSettings,
+  seen: RequestOrigin,
+): string {
   const entryUrl = (row.entry_url ?? '').replace(/^\/+/, '');
   if (toBoolean(row.requires_domain)) {
     const host = settings.proxyHost ?? seen.host;

@@ -1,8 +1,8 @@
 /** The filters, order and window of `contents`, as the polling client sends them: pairs of `q=<field>-<op>` and `qv=<value>`. */
 import { LightconeError } from '../../core/errors.js';
-import { formatSql, type Micros, parseIso } from '../../core/time.js';
 import { sinceInclusive } from '../../database/dialect.js';
 import type { SqlValue } from '../../database/port.js';
+import { formatSql, type Micros, parseIso } from '../../lib/time.js';
 
 export type ContentType = 'dataset' | 'dataset_collection';
 

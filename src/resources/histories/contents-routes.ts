@@ -5,7 +5,7 @@ import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { about, encodedId, idParams, paging, text } from '../schemas.js';
+import { describeRoute, encodedId, idParams, paging, text } from '../schemas.js';
 import type { ContentRow, HistoryContents } from './contents.js';
 import { type ContentType, readFilters, readOrder } from './contents-filter.js';
 
@@ -92,7 +92,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       schema: {
         params: idParams,
         querystring: listQuery,
-        ...about(TAG, 'List, with filters, order and window'),
+        ...describeRoute(TAG, 'List, with filters, order and window'),
       },
     },
     async (request, reply) => {
@@ -134,7 +134,11 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
   app.post(
     url,
     {
-      schema: { params: idParams, body: createBody, ...about(TAG, 'Add a dataset or a collection (owner)') },
+      schema: {
+        params: idParams,
+        body: createBody,
+        ...describeRoute(TAG, 'Add a dataset or a collection (owner)'),
+      },
     },
     async (request) => {
       const principal = await authenticator.authenticate(request);
@@ -145,7 +149,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
 
   app.get(
     `${url}/:type/:content`,
-    { schema: { params: contentParams, ...about(TAG, 'One item') } },
+    { schema: { params: contentParams, ...describeRoute(TAG, 'One item') } },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
@@ -157,7 +161,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
 
   app.put(
     `${url}/:type/:content`,
-    { schema: { params: contentParams, body: changeBody, ...about(TAG, 'Change one item (owner)') } },
+    { schema: { params: contentParams, body: changeBody, ...describeRoute(TAG, 'Change one item (owner)') } },
     async (request) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
@@ -177,7 +181,13 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
 
   app.delete(
     `${url}/:type/:content`,
-    { schema: { params: contentParams, querystring: deleteQuery, ...about(TAG, 'Delete one item (owner)') } },
+    {
+      schema: {
+        params: contentParams,
+        querystring: deleteQuery,
+        ...describeRoute(TAG, 'Delete one item (owner)'),
+      },
+    },
     async (request) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;

@@ -1,9 +1,9 @@
 /** Datasets and collections of a history: what the panel shows. */
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
-import { secondsToMicros } from '../../core/time.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
 import type { Database, Dialect, Sql, SqlRow, SqlValue } from '../../database/port.js';
+import { secondsToMicros } from '../../lib/time.js';
 import type { HistoryAccess } from './access.js';
 import type { Condition, ContentType } from './contents-filter.js';
 import { changedSince, type KnownPositions, readSince } from './contents-since.js';

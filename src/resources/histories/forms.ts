@@ -12,7 +12,7 @@ interface FormChoice {
 
 const EMPTY: Counters = { active: 0, deleted: 0, hidden: 0 };
 
-export class HistoryForms {
+export class HistorySerializer {
   constructor(
     private readonly histories: HistoryManager,
     private readonly encodeId: (id: number) => string,

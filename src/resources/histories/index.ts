@@ -1,6 +1,6 @@
 import type { App } from '../../http/app.js';
 import { type ContentsRouteDeps, registerContents } from './contents-routes.js';
-import { HistoryForms } from './forms.js';
+import { HistorySerializer } from './forms.js';
 import { type HistoryRouteDeps, registerHistories } from './routes.js';
 import { registerSharing } from './sharing-routes.js';
 
@@ -10,7 +10,7 @@ export function registerHistoryRoutes(
   deps: Omit<HistoryRouteDeps, 'forms'> & Omit<ContentsRouteDeps, 'forms'>,
 ): void {
   const { histories, idCodec } = deps;
-  const forms = new HistoryForms(histories, (id) => idCodec.encodeId(id), app.prefix);
+  const forms = new HistorySerializer(histories, (id) => idCodec.encodeId(id), app.prefix);
   registerHistories(app, { ...deps, forms });
   registerSharing(app, { ...deps, forms });
   registerContents(app, deps);

@@ -1,12 +1,12 @@
 /** The rules of histories. Changes are told by the audit triggers; nothing here publishes. */
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, UserId } from '../../core/events.js';
-import { type Micros, parseSql } from '../../core/time.js';
 import { columnValues } from '../../database/dialect.js';
 import type { Database, Sql } from '../../database/port.js';
+import { type Micros, parseSql } from '../../lib/time.js';
+import type { OutboxWriter } from '../../outbox/writer.js';
 import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
 import type { NotificationManager } from '../notifications/manager.js';
-import type { Announcer } from '../outbox/announcer.js';
 import type { HistoryAccess } from './access.js';
 import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
 import * as repository from './repository.js';
@@ -33,7 +33,7 @@ export class HistoryManager {
   constructor(
     private readonly db: Database,
     private readonly access: HistoryAccess,
-    private readonly announcer: Announcer,
+    private readonly outboxWriter: OutboxWriter,
     /** Tells users of what is shared with them from now on; undefined where notifications are off. */
     private readonly notifications?: Pick<NotificationManager, 'tellShared'>,
   ) {}
@@ -77,10 +77,10 @@ export class HistoryManager {
       const complete = completed(change, before);
       await repository.update(tx, id, columnValues(complete, CHANGEABLE));
       isNarrowed = complete.importable === false || complete.published === false;
-      if (isNarrowed) await this.announcer.add(tx, { kind: 'permissions', historyId: id });
+      if (isNarrowed) await this.outboxWriter.add(tx, { kind: 'permissions', historyId: id });
       return (await repository.find(tx, id))!;
     });
-    if (isNarrowed) this.announcer.wake();
+    if (isNarrowed) this.outboxWriter.wake();
     return row;
   }
 
@@ -131,7 +131,7 @@ export class HistoryManager {
       const slug = before.slug || users.length === 0 ? [] : [['slug', slugOf(before.name ?? '')] as const];
       await repository.update(tx, id, slug);
       // Somebody it was shared with may look at it.
-      await this.announcer.add(tx, { kind: 'permissions', historyId: id });
+      await this.outboxWriter.add(tx, { kind: 'permissions', historyId: id });
       const row = (await repository.find(tx, id))!;
       await this.#tellShared(
         tx,
@@ -140,7 +140,7 @@ export class HistoryManager {
       );
       return { row, users };
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return sharing;
   }
 

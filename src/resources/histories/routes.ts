@@ -3,13 +3,13 @@ import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { about, idParams, paging, text } from '../schemas.js';
-import type { HistoryForms } from './forms.js';
+import { describeRoute, idParams, paging, text } from '../schemas.js';
+import type { HistorySerializer } from './forms.js';
 import { type HistoryManager, UNNAMED } from './manager.js';
 
 export interface HistoryRouteDeps extends RouteContext {
   histories: HistoryManager;
-  forms: HistoryForms;
+  forms: HistorySerializer;
 }
 
 const TAG = 'histories';
@@ -38,7 +38,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
 
   app.get(
     '/api/histories',
-    { schema: { querystring: listQuery, ...about(TAG, 'The own histories, newest first') } },
+    { schema: { querystring: listQuery, ...describeRoute(TAG, 'The own histories, newest first') } },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { limit = 500, offset = 0, deleted = false, keys, view = 'summary' } = request.query;
@@ -50,7 +50,12 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
 
   app.post(
     '/api/histories',
-    { schema: { body: createBody, ...about(TAG, 'Make one; it becomes the current one of a session') } },
+    {
+      schema: {
+        body: createBody,
+        ...describeRoute(TAG, 'Make one; it becomes the current one of a session'),
+      },
+    },
     async (request) => {
       const principal = await authenticator.authenticate(request);
       return forms.detailed(await histories.create(principal, request.body.name ?? UNNAMED));
@@ -60,7 +65,11 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   app.get(
     '/api/histories/:id',
     {
-      schema: { params: idParams, querystring: formQuery, ...about(TAG, 'One history, or some keys of it') },
+      schema: {
+        params: idParams,
+        querystring: formQuery,
+        ...describeRoute(TAG, 'One history, or some keys of it'),
+      },
     },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
@@ -75,7 +84,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       schema: {
         params: idParams,
         body: changeBody,
-        ...about(TAG, 'Rename, delete, undelete, publish (owner)'),
+        ...describeRoute(TAG, 'Rename, delete, undelete, publish (owner)'),
       },
     },
     async (request) => {
@@ -87,7 +96,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
 
   app.delete(
     '/api/histories/:id',
-    { schema: { params: idParams, querystring: deleteQuery, ...about(TAG, 'Delete (owner)') } },
+    { schema: { params: idParams, querystring: deleteQuery, ...describeRoute(TAG, 'Delete (owner)') } },
     async (request) => {
       const principal = await authenticator.authenticate(request);
       const change = request.query.purge ? { deleted: true, purged: true } : { deleted: true };

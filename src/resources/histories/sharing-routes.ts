@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { decodeId, requireUser } from '../callers.js';
-import { about, idParams, paging, text } from '../schemas.js';
+import { describeRoute, idParams, paging, text } from '../schemas.js';
 import type { HistoryChange } from './manager.js';
 import type { HistoryRouteDeps } from './routes.js';
 
@@ -30,7 +30,7 @@ export function registerSharing(
 
   app.get(
     '/api/histories/published',
-    { schema: { querystring: query, ...about(TAG, 'What everybody may see') } },
+    { schema: { querystring: query, ...describeRoute(TAG, 'What everybody may see') } },
     async (request) => {
       await authenticator.authenticate(request);
       const { limit = 100, offset = 0 } = request.query;
@@ -40,7 +40,7 @@ export function registerSharing(
 
   app.get(
     '/api/histories/shared_with_me',
-    { schema: { querystring: query, ...about(TAG, 'What others share with the caller') } },
+    { schema: { querystring: query, ...describeRoute(TAG, 'What others share with the caller') } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const { limit = 100, offset = 0 } = request.query;
@@ -51,7 +51,7 @@ export function registerSharing(
 
   app.get(
     '/api/histories/:id/sharing',
-    { schema: { params: idParams, ...about(TAG, 'Who may see it (owner)') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'Who may see it (owner)') } },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       reply.header('cache-control', 'no-store');
@@ -65,7 +65,7 @@ export function registerSharing(
       schema: {
         params: idParams,
         body: shareBody,
-        ...about(TAG, 'Share with these users and no others (owner)'),
+        ...describeRoute(TAG, 'Share with these users and no others (owner)'),
       },
     },
     async (request) => {
@@ -80,7 +80,7 @@ export function registerSharing(
   for (const [name, [change, summary]] of Object.entries(SWITCHES)) {
     app.put(
       `/api/histories/:id/${name}`,
-      { schema: { params: idParams, ...about(TAG, `${summary} (owner)`) } },
+      { schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`) } },
       async (request) => {
         const principal = await authenticator.authenticate(request);
         const id = decode(request.params.id);

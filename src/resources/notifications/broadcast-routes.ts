@@ -1,7 +1,7 @@
 /** `/api/notifications/broadcast`: what everybody is told, visitors too. */
 import type { App } from '../../http/app.js';
 import { decodeId, requireAdmin } from '../callers.js';
-import { about, idParams } from '../schemas.js';
+import { describeRoute, idParams } from '../schemas.js';
 import { type NotificationRouteDeps, toTimes } from './routes.js';
 import { createBroadcastBody, updateBroadcastBody } from './schemas.js';
 
@@ -15,7 +15,12 @@ export function registerBroadcasts(
 
   app.get(
     url,
-    { schema: about(TAG, 'What is announced now; administrators also see what is to come and what is over') },
+    {
+      schema: describeRoute(
+        TAG,
+        'What is announced now; administrators also see what is to come and what is over',
+      ),
+    },
     async (request, reply) => {
       const { isAdmin } = await authenticator.authenticate(request);
       reply.header('cache-control', 'no-store');
@@ -25,7 +30,9 @@ export function registerBroadcasts(
 
   app.post(
     url,
-    { schema: { body: createBroadcastBody, ...about(TAG, 'Announce, now or later (administrators)') } },
+    {
+      schema: { body: createBroadcastBody, ...describeRoute(TAG, 'Announce, now or later (administrators)') },
+    },
     async (request) => {
       requireAdmin(await authenticator.authenticate(request));
       const { source, variant, content } = request.body;
@@ -41,7 +48,7 @@ export function registerBroadcasts(
 
   app.get(
     `${url}/:id`,
-    { schema: { params: idParams, ...about(TAG, 'One broadcast') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'One broadcast') } },
     async (request, reply) => {
       const { isAdmin } = await authenticator.authenticate(request);
       reply.header('cache-control', 'no-store');
@@ -51,7 +58,13 @@ export function registerBroadcasts(
 
   app.put(
     `${url}/:id`,
-    { schema: { params: idParams, body: updateBroadcastBody, ...about(TAG, 'Change (administrators)') } },
+    {
+      schema: {
+        params: idParams,
+        body: updateBroadcastBody,
+        ...describeRoute(TAG, 'Change (administrators)'),
+      },
+    },
     async (request, reply) => {
       requireAdmin(await authenticator.authenticate(request));
       const { source, variant, content } = request.body;

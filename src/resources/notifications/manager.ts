@@ -1,14 +1,13 @@
 /** The rules of notifications: who gets them, when they are told, and when they are over. */
 import { LightconeError } from '../../core/errors.js';
 import type { UserId } from '../../core/events.js';
-import { formatIso, type Micros, parseSql, secondsToMicros } from '../../core/time.js';
 import { utcNow } from '../../database/dialect.js';
 import {
   type NotificationForm,
   type NotificationRow,
-  notificationForm,
+  serializeNotification,
+  serializeUserNotification,
   type UserNotificationForm,
-  userNotificationForm,
 } from '../../database/notification-forms.js';
 import {
   loadPreferences,
@@ -16,7 +15,8 @@ import {
   PREFERENCE_NAME,
 } from '../../database/notification-preferences.js';
 import type { Database, NotificationLog, Sql } from '../../database/port.js';
-import type { Announcer } from '../outbox/announcer.js';
+import { formatIso, type Micros, parseSql, secondsToMicros } from '../../lib/time.js';
+import type { OutboxWriter } from '../../outbox/writer.js';
 import * as repository from './repository.js';
 import { USER_CATEGORIES } from './schemas.js';
 
@@ -59,7 +59,7 @@ export class NotificationManager {
   constructor(
     private readonly db: Database,
     private readonly log: Pick<NotificationLog, 'statuses'>,
-    private readonly announcer: Announcer,
+    private readonly outboxWriter: OutboxWriter,
     private readonly encodeId: (id: number) => string,
   ) {}
 
@@ -83,11 +83,11 @@ export class NotificationManager {
       for (const row of rows) {
         const { made, given } = await this.#give(tx, row, userIds, now);
         sent += given;
-        notifications.push(notificationForm(made, this.encodeId));
+        notifications.push(serializeNotification(made, this.encodeId));
       }
       return { sent, notifications };
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return result;
   }
 
@@ -110,8 +110,8 @@ export class NotificationManager {
       await this.#announce(tx, inserted, now);
       return inserted;
     });
-    this.announcer.wake();
-    return notificationForm(made, this.encodeId);
+    this.outboxWriter.wake();
+    return serializeNotification(made, this.encodeId);
   }
 
   /** What has changed is told again, at the (perhaps new) time of its publication. @throws LightconeError NOT_FOUND, PARAMETER_INVALID */
@@ -130,31 +130,31 @@ export class NotificationManager {
       const after = await repository.findBroadcast(tx, id, true);
       await this.#announce(tx, after!, now);
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
   }
 
   async broadcasts(everything: boolean): Promise<NotificationForm[]> {
     const rows = await repository.listBroadcasts(this.db, everything);
-    return rows.map((row) => notificationForm(row, this.encodeId));
+    return rows.map((row) => serializeNotification(row, this.encodeId));
   }
 
   /** @throws LightconeError NOT_FOUND */
   async broadcastById(id: number, everything: boolean): Promise<NotificationForm> {
     const row = await repository.findBroadcast(this.db, id, everything);
     if (!row) throw notFound('broadcast');
-    return notificationForm(row, this.encodeId);
+    return serializeNotification(row, this.encodeId);
   }
 
   async list(userId: UserId, window: { limit: number; offset: number }): Promise<UserNotificationForm[]> {
     const rows = await repository.listOwn(this.db, userId, window);
-    return rows.map((row) => userNotificationForm(row, this.encodeId));
+    return rows.map((row) => serializeUserNotification(row, this.encodeId));
   }
 
   /** @throws LightconeError NOT_FOUND */
   async byId(userId: UserId, id: number): Promise<UserNotificationForm> {
     const row = await repository.findOwn(this.db, userId, id);
     if (!row) throw notFound('notification');
-    return userNotificationForm(row, this.encodeId);
+    return serializeUserNotification(row, this.encodeId);
   }
 
   /** The status object of section 4.3, as JSON text; for `undefined` broadcasts only. */
@@ -176,11 +176,11 @@ export class NotificationManager {
     const marked = await this.db.transaction(async (tx) => {
       const found = await repository.markOwn(tx, userId, ids, marks);
       if (found.length > 0) {
-        await this.announcer.add(tx, { kind: 'own_notifications', userId, ids: found });
+        await this.outboxWriter.add(tx, { kind: 'own_notifications', userId, ids: found });
       }
       return found;
     });
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return marked.length;
   }
 
@@ -222,7 +222,7 @@ export class NotificationManager {
   /** One entry per notification: an edit that comes before its publication takes the place of what waits. */
   #announce(tx: Sql, row: NotificationRow, now: Micros): Promise<void> {
     const publication = momentOf(row.publication_time) ?? now;
-    return this.announcer.add(
+    return this.outboxWriter.add(
       tx,
       { kind: 'notification', id: row.id },
       { subject: `notification:${row.id}`, ...(publication > now && { due: publication }) },

@@ -2,7 +2,7 @@
 import type { FastifyReply } from 'fastify';
 import type { App } from '../../http/app.js';
 import { requireUser } from '../callers.js';
-import { about } from '../schemas.js';
+import { describeRoute } from '../schemas.js';
 import type { NotificationRouteDeps } from './routes.js';
 import { preferencesBody } from './schemas.js';
 
@@ -14,7 +14,7 @@ export function registerPreferences(app: App, { authenticator, notifications }: 
   const sayChannels = (reply: FastifyReply) =>
     reply.headers({ 'supported-channels': 'push', 'cache-control': 'no-store' });
 
-  app.get(url, { schema: about(TAG, 'The own choice') }, async (request, reply) => {
+  app.get(url, { schema: describeRoute(TAG, 'The own choice') }, async (request, reply) => {
     const userId = requireUser(await authenticator.authenticate(request));
     sayChannels(reply);
     return { preferences: await notifications.preferences(userId) };
@@ -22,7 +22,7 @@ export function registerPreferences(app: App, { authenticator, notifications }: 
 
   app.put(
     url,
-    { schema: { body: preferencesBody, ...about(TAG, 'Choose; what is not named stays as it is') } },
+    { schema: { body: preferencesBody, ...describeRoute(TAG, 'Choose; what is not named stays as it is') } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const choice = Object.fromEntries(

@@ -1,6 +1,5 @@
 /** Statements over notifications; rules stand in the manager. */
 import type { UserId } from '../../core/events.js';
-import { formatSql, type Micros } from '../../core/time.js';
 import { utcNow } from '../../database/dialect.js';
 import {
   isActive,
@@ -11,6 +10,7 @@ import {
 } from '../../database/notification-forms.js';
 import { loadPreferences, wants } from '../../database/notification-preferences.js';
 import type { Sql, SqlValue } from '../../database/port.js';
+import { formatSql, type Micros } from '../../lib/time.js';
 
 /** Recipients per statement. */
 const RECIPIENTS_PER_INSERT = 1_000;

@@ -10,7 +10,7 @@ import {
   requireAdmin,
   requireUser,
 } from '../callers.js';
-import { about, idParams, paging } from '../schemas.js';
+import { describeRoute, idParams, paging } from '../schemas.js';
 import { ContentCheck } from './content.js';
 import type { Draft, Marks, NotificationManager } from './manager.js';
 import {
@@ -38,7 +38,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.get(
     '/api/notifications',
-    { schema: { querystring: listQuery, ...about(TAG, 'The own notifications, newest first') } },
+    { schema: { querystring: listQuery, ...describeRoute(TAG, 'The own notifications, newest first') } },
     async (request, reply) => {
       const { userId } = await authenticator.authenticate(request);
       const { limit = 20, offset = 0 } = request.query;
@@ -49,7 +49,9 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.post(
     '/api/notifications',
-    { schema: { body: createBody, ...about(TAG, 'Send to users, groups and roles (administrators)') } },
+    {
+      schema: { body: createBody, ...describeRoute(TAG, 'Send to users, groups and roles (administrators)') },
+    },
     async (request) => {
       requireAdmin(await authenticator.authenticate(request));
       const { recipients, notification, notifications: several } = request.body;
@@ -78,7 +80,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.put(
     '/api/notifications',
-    { schema: { body: changeManyBody, ...about(TAG, 'Mark several as seen or deleted') } },
+    { schema: { body: changeManyBody, ...describeRoute(TAG, 'Mark several as seen or deleted') } },
     async (request) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
@@ -88,7 +90,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.delete(
     '/api/notifications',
-    { schema: { body: deleteManyBody, ...about(TAG, 'Delete several') } },
+    { schema: { body: deleteManyBody, ...describeRoute(TAG, 'Delete several') } },
     async (request) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
@@ -98,7 +100,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.get(
     '/api/notifications/status',
-    { schema: { querystring: statusQuery, ...about(TAG, 'What is new since a moment') } },
+    { schema: { querystring: statusQuery, ...describeRoute(TAG, 'What is new since a moment') } },
     async (request, reply) => {
       const since = parseMoment(request.query.since, 'since');
       const { userId } = await authenticator.authenticate(request);
@@ -109,7 +111,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.get(
     '/api/notifications/:id',
-    { schema: { params: idParams, ...about(TAG, 'One of the own notifications') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'One of the own notifications') } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       reply.header('cache-control', 'no-store');
@@ -119,7 +121,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.put(
     '/api/notifications/:id',
-    { schema: { params: idParams, body: changes, ...about(TAG, 'Mark as seen or deleted') } },
+    { schema: { params: idParams, body: changes, ...describeRoute(TAG, 'Mark as seen or deleted') } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const id = decodeId(idCodec, request.params.id, 'notification');
@@ -130,7 +132,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.delete(
     '/api/notifications/:id',
-    { schema: { params: idParams, ...about(TAG, 'Delete') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'Delete') } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const id = decodeId(idCodec, request.params.id, 'notification');

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { SESSION_COOKIE } from '../../http/credentials.js';
-import { schemeOf } from '../scheme.js';
+import { SESSION_COOKIE } from '../../http/auth/credentials.js';
+import { schemeOf } from '../forwarded-proto.js';
 
 const MAX_AGE_SECONDS = 90 * 86_400;
 

@@ -7,9 +7,9 @@ import { LIMITS } from '../../core/limits.js';
 import { utcNow } from '../../database/dialect.js';
 import { verifyPassword } from '../../database/passwords.js';
 import type { Database, Sql } from '../../database/port.js';
+import type { OutboxWriter } from '../../outbox/writer.js';
 import { UNNAMED } from '../histories/manager.js';
 import { insert as insertHistory, makeCurrent, newestOf } from '../histories/repository.js';
-import type { Announcer } from '../outbox/announcer.js';
 
 export interface NewSession {
   sessionId: SessionId;
@@ -40,7 +40,7 @@ export class SessionManager {
 
   constructor(
     private readonly db: Database,
-    private readonly announcer: Announcer,
+    private readonly outboxWriter: OutboxWriter,
     private readonly forget: ForgetSession,
   ) {}
 
@@ -95,7 +95,7 @@ export class SessionManager {
       return insertSession(tx, { userId, historyId, previous, visitor });
     });
     if (previous !== null) this.forget(previous);
-    this.announcer.wake();
+    this.outboxWriter.wake();
     return { ...session, userId };
   }
 
@@ -105,7 +105,7 @@ export class SessionManager {
     const { sessionId } = caller.credential;
     await this.db.transaction((tx) => this.#end(tx, sessionId));
     this.forget(sessionId);
-    this.announcer.wake();
+    this.outboxWriter.wake();
   }
 
   /** Its streams end with it, on whatever worker they are. */
@@ -114,7 +114,7 @@ export class SessionManager {
       `UPDATE galaxy_session SET is_valid = false, update_time = ${utcNow(tx.dialect)} WHERE id = $1`,
       [sessionId],
     );
-    await this.announcer.add(tx, { kind: 'permissions', sessionId });
+    await this.outboxWriter.add(tx, { kind: 'permissions', sessionId });
   }
 
   /** Histories and interactive tools of the anonymous session. @returns its current history, if that was among them */
@@ -131,7 +131,7 @@ export class SessionManager {
       `UPDATE job SET user_id = $1, update_time = ${now} WHERE user_id IS NULL AND session_id = $2`,
       [userId, sessionId],
     );
-    if (jobs > 0) await this.announcer.add(tx, { kind: 'entry_points', userId });
+    if (jobs > 0) await this.outboxWriter.add(tx, { kind: 'entry_points', userId });
     const [session] = await tx.all<{ current_history_id: number | null }>(
       'SELECT current_history_id FROM galaxy_session WHERE id = $1',
       [sessionId],

@@ -5,14 +5,14 @@ import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
 import { LIMITS } from '../../core/limits.js';
-import type { Addresses } from '../../http/addresses.js';
 import type { App } from '../../http/app.js';
-import { isPublicAbroad } from '../../http/authentication.js';
-import type { RequestLimits, TokenBuckets } from '../../http/rate-limit.js';
+import type { Addresses } from '../../http/auth/addresses.js';
+import { isPublicAbroad } from '../../http/auth/authentication.js';
+import type { RequestLimits, TokenBuckets } from '../../http/auth/rate-limit.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
-import { HistoryForms } from '../histories/forms.js';
+import { HistorySerializer } from '../histories/forms.js';
 import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
-import { about, text } from '../schemas.js';
+import { describeRoute, text } from '../schemas.js';
 import { type CookieSettings, setSessionCookie } from './cookie.js';
 import { normalLogin, type SessionManager } from './manager.js';
 
@@ -34,7 +34,7 @@ const currentQuery = Type.Object({
 
 export function registerSessions(app: App, deps: SessionRouteDeps): void {
   const { authenticator, idCodec, sessions, histories, cookie, addresses, limits, attempts } = deps;
-  const forms = new HistoryForms(histories, (id) => idCodec.encodeId(id), app.prefix);
+  const forms = new HistorySerializer(histories, (id) => idCodec.encodeId(id), app.prefix);
   const visitorOf = (request: FastifyRequest) => ({ address: addresses.of(request) });
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
     setSessionCookie(request, reply, cookie, idCodec.encodeSessionKey(sessionKey));
@@ -49,7 +49,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
   app.post(
     '/api/sessions',
     {
-      schema: about(TAG, 'A new anonymous session, with a history'),
+      schema: describeRoute(TAG, 'A new anonymous session, with a history'),
       config: { cost: LIMITS.newSessionCost.value },
     },
     async (request, reply) => {
@@ -63,7 +63,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         body: loginBody,
-        ...about(TAG, 'Sign in with e-mail or name; takes anonymous histories over'),
+        ...describeRoute(TAG, 'Sign in with e-mail or name; takes anonymous histories over'),
       },
       config: { cost: LIMITS.loginCost.value },
     },
@@ -86,7 +86,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     },
   );
 
-  app.post('/api/logout', { schema: about(TAG, 'End the session') }, async (request, reply) => {
+  app.post('/api/logout', { schema: describeRoute(TAG, 'End the session') }, async (request, reply) => {
     await sessions.logout(await authenticator.authenticate(request));
     setSessionCookie(request, reply, cookie, undefined);
     return reply.code(204).send();
@@ -97,7 +97,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         querystring: currentQuery,
-        ...about('histories', 'The current history, or null when it has not changed since'),
+        ...describeRoute('histories', 'The current history, or null when it has not changed since'),
       },
     },
     async (request, reply) => {

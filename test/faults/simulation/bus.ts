@@ -2,7 +2,7 @@
  * The simulated broker. What one connection publishes stays in order; between connections and on the way to each worker
  * everything may be late. A connection that is cut loses what was on its way, in both directions.
  */
-import { FreezeWatch } from '../../../src/bus/amqp/freeze-watch.js';
+import { PauseDetector } from '../../../src/bus/amqp/freeze-watch.js';
 import { Availability } from '../../../src/bus/availability.js';
 import { Delivery } from '../../../src/bus/delivery.js';
 import type { Bus, BusHandler } from '../../../src/bus/port.js';
@@ -40,7 +40,7 @@ interface OnItsWay {
 export class SimBus implements Bus {
   private delivery: Delivery | undefined;
   private readonly availability = new Availability(logger);
-  private readonly freeze: FreezeWatch;
+  private readonly freeze: PauseDetector;
   private readonly onItsWay = new Set<OnItsWay>();
   private queue: Queue | undefined;
   private epoch = 0;
@@ -56,7 +56,7 @@ export class SimBus implements Bus {
     private readonly broker: SimBroker,
     private readonly process: SimProcess,
   ) {
-    this.freeze = new FreezeWatch(broker.time, TASK_TTL_MS / 2, () => {
+    this.freeze = new PauseDetector(broker.time, TASK_TTL_MS / 2, () => {
       if (this.subscribed) this.delivery?.gap('frozen');
     });
   }

@@ -1,7 +1,7 @@
 /** A simulated tab: it reconnects as EventSource does, to any worker, with the last id it saw. */
 import { Writable } from 'node:stream';
 import type { HistoryId, Principal } from '../../../src/core/events.js';
-import { parseIso } from '../../../src/core/time.js';
+import { parseIso } from '../../../src/lib/time.js';
 import { SseParser } from '../../support/sse-parser.js';
 import type { SimProcess, SimulatedTime } from './time.js';
 import type { SimWorker } from './world.js';

@@ -2,7 +2,7 @@
  * Simulated time: every timer of the code under test fires in its order, as fast as it can, and the same seed gives the same
  * run. Each timer belongs to the process whose code set it, so that a process can be frozen or killed.
  */
-import type { Clock } from '../../../src/core/clock.js';
+import type { Clock } from '../../../src/lib/clock.js';
 
 /** A simulated process: nothing of it runs while it is frozen, nothing more after its death. */
 export class SimProcess {

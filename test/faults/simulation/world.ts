@@ -141,7 +141,7 @@ export class SimWorker {
     this.bus.subscribe(this.manager);
   }
 
-  /** In the order of `app/worker.ts`: first the bus, then what it may have missed. */
+  /** In the order of `app/processes/worker.ts`: first the bus, then what it may have missed. */
   async start(): Promise<void> {
     await this.bus.start();
     await this.manager.start();

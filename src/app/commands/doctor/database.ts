@@ -1,0 +1,97 @@
+/** What `lightcone doctor` asks of the database itself. */
+import type { Config } from '../../../config/config.js';
+import { checkSchema, hasTable, pendingMigrations } from '../../../database/schema.js';
+import type { Clock } from '../../../lib/clock.js';
+import { MICROS_PER_SECOND } from '../../../lib/time.js';
+import type { WatchedDatabase } from '../../wiring/infrastructure.js';
+import { type Finding, note, ok, problem } from './finding.js';
+
+export const PATIENCE_MS = 5_000;
+const CLOCK_TOLERANCE_SECONDS = 1;
+
+export async function schemaFinding(config: Config, db: WatchedDatabase): Promise<Finding> {
+  if (!config.sse.attachToGalaxy) {
+    const pending = await pendingMigrations(db);
+    if (pending.length > 0) {
+      return problem(
+        `not applied yet: ${pending.join(', ')}; run "lightcone migrate" (a start of "lightcone serve" does it, too)`,
+      );
+    }
+    return ok('every migration is applied');
+  }
+  await checkSchema(db);
+  if (await hasTable(db, 'lightcone_migration')) {
+    return note(
+      'attach_to_galaxy is set, but Lightcone itself made these tables; check that database_connection is that of Galaxy',
+    );
+  }
+  if (!(await hasTable(db, 'lightcone_position'))) {
+    return note(
+      'table lightcone_position is missing: the first start of sse-monitor creates it if the database user may; ' +
+        'without it, what is changed while no monitor runs is not told (docs/beside-a-galaxy.md has the statement)',
+    );
+  }
+  return ok("Galaxy's tables and columns are there");
+}
+
+/** The triggers are what sees a change; without NOTIFY in them PostgreSQL must be polled. */
+export async function triggerFinding(db: WatchedDatabase): Promise<Finding> {
+  const tables = ['history', 'history_dataset_association', 'history_dataset_collection_association'];
+  const rows = await db.all<{ name: string; notifies: unknown }>(
+    db.dialect === 'sqlite'
+      ? `SELECT tbl_name AS name, 1 AS notifies FROM sqlite_master
+          WHERE type = 'trigger' AND sql LIKE '%history_audit%' AND ${db.isOneOf('tbl_name', 1)}`
+      : `SELECT c.relname AS name, p.prosrc LIKE '%galaxy_history_update%' AS notifies
+           FROM pg_trigger t
+           JOIN pg_class c ON c.oid = t.tgrelid
+           JOIN pg_proc p ON p.oid = t.tgfoid
+          WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND p.prosrc LIKE '%history_audit%'
+            AND ${db.isOneOf('c.relname', 1)}`,
+    [db.list(tables)],
+  );
+  const incomplete = tables.filter((table) => rows.filter(({ name }) => name === table).length < 2);
+  if (incomplete.length > 0) {
+    return problem(
+      `no triggers for INSERT and UPDATE on ${incomplete.join(', ')}: changes there are not seen; ` +
+        "they were dropped or disabled: create or enable them again (beside a Galaxy: upgrade its database with Galaxy's manage_db.sh)",
+    );
+  }
+  if (rows.some(({ notifies }) => !notifies)) {
+    return note(
+      'they send no NOTIFY, so the audit table is polled every history_audit_monitor_poll_interval; upgrade the database to that of Galaxy 26.1',
+    );
+  }
+  return ok('all six are there');
+}
+
+/** A NOTIFY to itself: behind a pooler in transaction mode LISTEN is accepted, but nothing ever arrives. */
+export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
+  const source = db.createHintSource({ onHistories() {}, onGap() {} });
+  try {
+    await source.start(AbortSignal.timeout(PATIENCE_MS));
+    await source.barrier();
+    return ok('a NOTIFY comes back');
+  } catch (error) {
+    const seen = (error as Error).message;
+    // Accepted, connected, and silent: what a pooler in transaction mode does.
+    return problem(
+      /has been silent/.test(seen)
+        ? 'LISTEN is accepted, and a NOTIFY does not come back; if a pooler such as PgBouncer stands between, give database_connection the direct address'
+        : `a NOTIFY cannot be tried: ${seen}`,
+    );
+  } finally {
+    await source.stop();
+  }
+}
+
+export async function clockFinding(db: WatchedDatabase, clock: Clock): Promise<Finding> {
+  const before = clock.now();
+  const theirs = await db.now();
+  const middle = (before + clock.now()) / 2;
+  const seconds = (theirs - middle) / MICROS_PER_SECOND;
+  const apart = Math.abs(seconds);
+  if (apart <= CLOCK_TOLERANCE_SECONDS) return ok(`the database's differs by ${apart.toFixed(3)} s`);
+  return problem(
+    `the database's is ${apart.toFixed(1)} s ${seconds > 0 ? 'ahead of' : 'behind'} this host's; set both by NTP`,
+  );
+}

@@ -1,0 +1,78 @@
+/** `lightcone doctor`: looks at every neighbour and says, one line each, whether it is as it must be and what to do. */
+import { existsSync } from 'node:fs';
+import type { Config } from '../../../config/config.js';
+import { systemClock } from '../../../lib/clock.js';
+import { CountingMetrics } from '../../../telemetry/counting-metrics.js';
+import { noMetrics } from '../../../telemetry/metrics.js';
+import { startSoon } from '../../processes/start-soon.js';
+import { createBus, createDatabase } from '../../wiring/infrastructure.js';
+import { installationOf } from '../../wiring/installation.js';
+import { type AdminOptions, runtime } from '../admin.js';
+import { clockFinding, listenFinding, PATIENCE_MS, schemaFinding, triggerFinding } from './database.js';
+import { electionFinding } from './election.js';
+import { type Finding, note, ok, problem } from './finding.js';
+import { workerFinding } from './worker.js';
+
+/**
+ * @param settingsFile undefined for the embedded default
+ * @returns true when there is no problem
+ */
+export async function doctor(
+  config: Config,
+  settingsFile: string | undefined,
+  { logger, print }: AdminOptions,
+): Promise<boolean> {
+  let healthy = true;
+  let installation: string | undefined;
+  const quiet = logger.child({}, { level: 'silent' });
+  const check = async (name: string, look: () => Promise<Finding>): Promise<boolean> => {
+    const { state, text } = await look().catch((error: Error) => problem(error.message));
+    print(`${state.padEnd(8)} ${name.padEnd(9)} ${text}`);
+    if (state === 'problem') healthy = false;
+    return state !== 'problem';
+  };
+
+  await check('settings', async () => settingsFinding(config, settingsFile));
+  const db = await createDatabase(config.database, runtime(quiet));
+  try {
+    const reached = await check('database', async () => {
+      if (config.database.kind === 'sqlite' && !existsSync(config.database.file)) {
+        return problem(
+          `${config.database.display} does not exist yet; run "lightcone migrate" or "lightcone serve", or name the settings file with --config`,
+        );
+      }
+      await startSoon(db, 'DATABASE_UNAVAILABLE', PATIENCE_MS);
+      installation = await installationOf(db);
+      return ok(config.database.display);
+    });
+    if (reached && (await check('schema', () => schemaFinding(config, db)))) {
+      await check('triggers', () => triggerFinding(db));
+      if (db.dialect === 'postgresql') await check('listen', () => listenFinding(db));
+      await check('election', () => electionFinding(config, db));
+      await check('clock', () => clockFinding(db, systemClock));
+    }
+  } finally {
+    await db.stop();
+  }
+  await check('broker', () => brokerFinding(config));
+  await check('worker', () => workerFinding(config.http, installation));
+  return healthy;
+
+  async function brokerFinding({ bus: { kind, display }, serverName }: Config): Promise<Finding> {
+    if (kind === 'in-process') return ok('none; the bus lives inside the one process');
+    const name = `${serverName}.doctor.${process.pid}`;
+    const bus = await createBus(config, name, new CountingMetrics(noMetrics), runtime(quiet));
+    await startSoon(bus, 'BUS_UNAVAILABLE', PATIENCE_MS);
+    await bus.stop();
+    return ok(display);
+  }
+}
+
+function settingsFinding(config: Config, file: string | undefined): Finding {
+  const from = file ?? 'no settings file: the embedded default';
+  if (config.warnings.length > 0) return note(config.warnings.join('; '));
+  if (!config.sse.enabled) {
+    return note(`${from}; enable_sse_updates is off: the stream answers 403 and no monitor runs`);
+  }
+  return ok(from);
+}

@@ -1,0 +1,41 @@
+/** Who is the monitor: whoever holds the lock. The heartbeat rows tell who else could be. */
+import type { Config } from '../../../config/config.js';
+import type { WorkerProcessRow } from '../../../database/port.js';
+import { SqlWorkerProcesses } from '../../../database/worker-processes.js';
+import { MICROS_PER_SECOND } from '../../../lib/time.js';
+import type { WatchedDatabase } from '../../wiring/infrastructure.js';
+import { type Finding, note, ok, problem } from './finding.js';
+
+/** The contract's window: a heartbeat older than this counts as dead. */
+const ACTIVE_MS = 61_000;
+/** So many late heartbeats, and the process is dead, frozen or cut off. */
+const MISSED = 3;
+
+export async function electionFinding(config: Config, db: WatchedDatabase): Promise<Finding> {
+  const { attachToGalaxy, heartbeatSeconds, enabled } = config.sse;
+  const { now, active } = await new SqlWorkerProcesses(db).active(ACTIVE_MS);
+  const secondsSilent = (row: WorkerProcessRow): number => (now - row.updateTime) / MICROS_PER_SECOND;
+  const isSilent = (row: WorkerProcessRow): boolean => secondsSilent(row) > MISSED * heartbeatSeconds;
+  const describe = (row: WorkerProcessRow): string =>
+    `${row.serverName}@${row.hostname}${isSilent(row) ? ` (silent for ${Math.round(secondsSilent(row))} s)` : ''}`;
+  const candidates = active.filter(({ appType }) => appType === 'webapp' || appType === 'sse_monitor');
+  const seen =
+    candidates.length === 0
+      ? 'no process that could be the monitor has sent a heartbeat in the last 61 s'
+      : `heartbeats: ${candidates.map(describe).join(', ')}`;
+
+  const lock = await db.createLeaderLock('monitor', '').holder();
+  if (lock.held) return ok(`monitor: process ${lock.label ?? 'unknown (an older version)'}; ${seen}`);
+  if (candidates.every(isSilent)) {
+    return enabled ? note(`nobody is the monitor; ${seen}; start "lightcone serve"`) : note(seen);
+  }
+  if (attachToGalaxy) {
+    const names = candidates.filter((row) => !isSilent(row)).map(describe);
+    return note(
+      `monitor: Galaxy's own, by its heartbeat (one of ${names.join(', ')}), or nobody: no sse-monitor of Lightcone leads; start one, or look into its log for "election"`,
+    );
+  }
+  return problem(
+    `nobody is the monitor, so no change is told; ${seen}; ask again in a few seconds, then look into /readyz and the logs of these processes for "election"`,
+  );
+}

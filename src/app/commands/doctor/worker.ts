@@ -1,0 +1,63 @@
+/** Whether a worker answers where the settings say, and what its `/readyz` says. */
+import { request } from 'node:http';
+import type { HttpConfig } from '../../../config/config.js';
+import { PATIENCE_MS } from './database.js';
+import { type Finding, note, ok, problem } from './finding.js';
+
+/** @param installation what our own database is known by; undefined where it was not reached */
+export async function workerFinding(
+  { listen, prefix }: HttpConfig,
+  installation: string | undefined,
+): Promise<Finding> {
+  const where = listen.kind === 'unix' ? `unix:${listen.path}` : `${listen.host}:${listen.port}`;
+  try {
+    const answer = await readiness(listen, `${prefix}/wellz`);
+    const { well, problems = [] } = answer;
+    if (well === undefined) return problem(`what listens on ${where} does not answer as Lightcone does`);
+    if (installation && answer.installation && answer.installation !== installation) {
+      return problem(
+        `the one at ${where} is another installation: it serves another database than these settings name; choose another address in sse.listen, or stop that one`,
+      );
+    }
+    if (well) return ok(`the one at ${where} is ready, and all is well`);
+    return problem(`the one at ${where} is not well: ${problems.join('; ') || 'it does not say why'}`);
+  } catch (error) {
+    const { code, message, name } = error as NodeJS.ErrnoException;
+    if (name === 'AbortError') {
+      return problem(`what listens on ${where} does not answer: it is frozen, or too busy; restart it`);
+    }
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') {
+      return note(`none listens on ${where} of this host; start "lightcone serve" where it should run`);
+    }
+    return problem(`what listens on ${where} does not answer as Lightcone does: ${message}`);
+  }
+}
+
+function readiness(
+  listen: HttpConfig['listen'],
+  path: string,
+): Promise<{ well?: boolean; problems?: string[]; installation?: string | null }> {
+  const address =
+    listen.kind === 'unix'
+      ? { socketPath: listen.path }
+      : { host: reachable(listen.host), port: listen.port };
+  return new Promise((resolve, reject) => {
+    const asked = request({ ...address, path, signal: AbortSignal.timeout(PATIENCE_MS) }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (part: string) => {
+        text += part;
+      });
+      answer.on('error', reject).on('end', () => {
+        try {
+          resolve(JSON.parse(text));
+        } catch {
+          reject(new Error(`HTTP ${answer.statusCode} without JSON`));
+        }
+      });
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+/** Addresses that mean "all of this host's" cannot be called everywhere. */
+const reachable = (host: string): string => (host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host);

@@ -1,0 +1,43 @@
+/** `lightcone serve`: one worker from start to signal. */
+import type { Config } from '../../config/config.js';
+import { systemClock } from '../../lib/clock.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { runUntilStopped } from '../processes/until-stopped.js';
+import { Worker } from '../processes/worker.js';
+import { demoBanner } from './demo-banner.js';
+
+export interface ServeOptions {
+  demo: boolean;
+  logger: Logger;
+  /** Set by the supervisor: number of this worker. */
+  workerNumber?: number;
+}
+
+/** Resolves after a graceful stop. */
+export async function serve(config: Config, options: ServeOptions): Promise<void> {
+  const { demo, workerNumber } = options;
+  const serverName = serverNameOf(config, workerNumber);
+  // Several workers may write to one log.
+  const logger = options.logger.child({ server: serverName });
+  const worker = await Worker.create({
+    config,
+    serverName,
+    demo,
+    supervised: workerNumber !== undefined,
+    runtime: { logger, clock: systemClock, random: Math.random },
+  });
+  await runUntilStopped(worker, {
+    logger,
+    stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
+    onStarted: () => {
+      process.send?.({ lightcone: 'ready' });
+      if (demo) process.stdout.write(demoBanner(config, worker.address));
+    },
+  });
+}
+
+/** Processes that share a database must have different names: the supervisor numbers its workers, others carry their pid. */
+function serverNameOf(config: Config, workerNumber: number | undefined): string {
+  if (workerNumber !== undefined) return `${config.serverName}.${workerNumber}`;
+  return config.bus.kind === 'amqp' ? `${config.serverName}.${process.pid}` : config.serverName;
+}

@@ -1,0 +1,97 @@
+/** The standalone monitor: watches, publishes, serves nobody. It goes before every worker in the election. */
+import type { Config } from '../../config/config.js';
+import { LightconeError } from '../../core/errors.js';
+import { noPositionStore, SqlPositionStore } from '../../database/position-store.js';
+import { migrateAttached } from '../../database/schema.js';
+import { IdCodec } from '../../http/auth/id-codec.js';
+import { systemClock } from '../../lib/clock.js';
+import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { createDuties } from '../wiring/background-jobs.js';
+import { createCandidate } from '../wiring/candidate.js';
+import {
+  chooseHintSource,
+  createBus,
+  createDatabase,
+  createMetrics,
+  MONITOR_CONNECTIONS,
+  prepareSchema,
+  type RuntimeContext,
+  thisHost,
+} from '../wiring/infrastructure.js';
+import { runUntilStopped } from './until-stopped.js';
+
+export async function runMonitor(config: Config, { logger }: { logger: Logger }): Promise<void> {
+  if (!config.sse.enabled) {
+    throw new LightconeError(
+      'CONFIG_INVALID',
+      'enable_sse_updates is false: there is nothing for a monitor to do; set it to true, or do not start the monitor',
+    );
+  }
+  const serverName = `sse_monitor.${thisHost()}.${process.pid}`;
+  const named = logger.child({ server: serverName });
+  const runtime = { logger: named, clock: systemClock, random: Math.random };
+  await runUntilStopped(new StandaloneMonitor(config, serverName, runtime), {
+    logger: named,
+    stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
+  });
+}
+
+export class StandaloneMonitor implements Lifecycle {
+  private readonly releasers = new Releasers();
+
+  constructor(
+    private readonly config: Config,
+    private readonly serverName: string,
+    private readonly runtime: RuntimeContext,
+  ) {}
+
+  async start(signal?: AbortSignal): Promise<void> {
+    const { config, runtime, releasers, serverName } = this;
+    const { logger } = runtime;
+    const { metrics, close } = await createMetrics(config, runtime);
+    releasers.add('metrics', close);
+    const database = await createDatabase(config.database, runtime);
+    releasers.add('database', () => database.stop());
+    await database.start(signal);
+    await prepareSchema(database, config.sse.attachToGalaxy, logger);
+    const bus = await createBus(config, serverName, metrics, runtime);
+    releasers.add('bus', () => bus.stop());
+    await bus.start(signal);
+    const idCodec = new IdCodec(config.auth.idSecret);
+    const backgroundJobs = config.sse.attachToGalaxy
+      ? undefined
+      : await createDuties({ config, database, bus, idCodec, runtime });
+    releasers.add('duties', () => backgroundJobs?.stop());
+    await backgroundJobs?.start();
+    const positions =
+      !config.sse.attachToGalaxy || (await migrateAttached(database, logger))
+        ? new SqlPositionStore(database)
+        : noPositionStore;
+    const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
+    const createHintSource = await chooseHintSource(monitorDatabase, config.sse.pollIntervalSeconds, logger);
+    const { leadership } = createCandidate(
+      {
+        serverName,
+        appType: 'sse_monitor',
+        config: config.sse,
+        database: monitorDatabase,
+        positions,
+        createHintSource,
+        bus,
+        metrics,
+        backgroundJobs: backgroundJobs?.role,
+      },
+      runtime,
+    );
+    releasers.add('election', () => leadership.stop());
+    await leadership.start();
+    logger.info('monitor started');
+  }
+
+  async stop(): Promise<void> {
+    await this.releasers.release((name, error) =>
+      this.runtime.logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
+    );
+  }
+}

@@ -1,0 +1,33 @@
+import { LightconeError } from '../../core/errors.js';
+import type { Lifecycle } from '../../lib/lifecycle.js';
+
+const PATIENCE_MS = 10_000;
+const LOOK_EVERY_MS = 20;
+
+/**
+ * For commands that end: a neighbour that says no is not asked again, one that says nothing is waited for only so long. A
+ * service waits for ever.
+ *
+ * @throws LightconeError `code`, with what `part` says is wrong, when it has not started in time
+ */
+export async function startSoon(
+  part: Lifecycle & { problem(): string | undefined },
+  code: 'DATABASE_UNAVAILABLE' | 'BUS_UNAVAILABLE',
+  patienceMs = PATIENCE_MS,
+): Promise<void> {
+  const abort = new AbortController();
+  const giveUp = (): void => abort.abort(new LightconeError(code, part.problem() ?? 'no answer'));
+  const patience = setTimeout(giveUp, patienceMs);
+  const started = part.start(abort.signal);
+  // It begins with words of its own; what comes after them is the answer to a first attempt.
+  const before = part.problem();
+  const looks = setInterval(() => {
+    if (part.problem() !== undefined && part.problem() !== before) giveUp();
+  }, LOOK_EVERY_MS);
+  try {
+    await started;
+  } finally {
+    clearTimeout(patience);
+    clearInterval(looks);
+  }
+}

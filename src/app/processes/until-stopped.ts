@@ -1,0 +1,50 @@
+/** Runs a process from its start to its signal. */
+import type { Lifecycle } from '../../lib/lifecycle.js';
+import type { Logger } from '../../telemetry/logger.js';
+
+/**
+ * Starts `service`, waits for SIGTERM or SIGINT (also while it is still starting), and stops it. A second signal, or a
+ * stop that takes longer than `stopWithinMs`, ends the process at once.
+ */
+export async function runUntilStopped(
+  service: Lifecycle,
+  options: { logger: Logger; stopWithinMs: number; onStarted?: () => void },
+): Promise<void> {
+  const { logger, stopWithinMs, onStarted } = options;
+  const stopping = new AbortController();
+  const signalled = new Promise<string>((resolve) => {
+    const onSignal = (name: string): void => {
+      if (stopping.signal.aborted) {
+        logger.warn({ signal: name }, 'second signal: ending at once');
+        process.exit(1);
+      }
+      stopping.abort(new Error(`stopped by ${name}`));
+      resolve(name);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+    process.on('SIGHUP', (name) => {
+      // A terminal that is closed ends what runs in it; a service manager means "reload", which takes a supervisor.
+      if (process.stdout.isTTY) onSignal(name);
+      else
+        logger.warn(
+          'SIGHUP ignored: only `serve --workers N` can replace its workers; restart this process instead',
+        );
+    });
+  });
+  try {
+    await service.start(stopping.signal);
+    onStarted?.();
+  } catch (error) {
+    await service.stop();
+    if (!stopping.signal.aborted) throw error;
+  }
+  logger.info({ signal: await signalled }, 'stopping');
+  const limit = setTimeout(() => {
+    logger.error({ stopWithinMs }, 'the stop took longer than drain_timeout; ending at once');
+    process.exit(1);
+  }, stopWithinMs);
+  await service.stop();
+  clearTimeout(limit);
+  logger.info('stopped');
+}

@@ -1,0 +1,126 @@
+/**
+ * What a process does for the standalone API besides answering requests: it announces what was committed, and as the leader
+ * it looks after what others left behind and keeps house. The same in a worker and in a standalone monitor.
+ */
+
+import { randomBytes } from 'node:crypto';
+import type { Bus } from '../../bus/port.js';
+import type { Config } from '../../config/config.js';
+import { SqlNotificationLog } from '../../database/notification-log.js';
+import { Roles } from '../../election/roles.js';
+import type { Role } from '../../election/tenure.js';
+import { MARGIN } from '../../events/kind.js';
+import type { IdCodec } from '../../http/auth/id-codec.js';
+import type { Lifecycle } from '../../lib/lifecycle.js';
+import { MICROS_PER_SECOND } from '../../lib/time.js';
+import { pruneAudit, removeDeadProcesses, removeExpiredNotifications } from '../../maintenance/jobs.js';
+import { type MaintenanceJob, MaintenanceScheduler } from '../../maintenance/scheduler.js';
+import { Outbox } from '../../outbox/outbox.js';
+import { OutboxPublisher } from '../../outbox/publisher.js';
+import { noOutbox, type OutboxWriter } from '../../outbox/writer.js';
+import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
+import { createSessionMap, type SessionMapSetup } from './session-map.js';
+
+const DEAD_PROCESS_SWEEP_SECONDS = 600;
+const MAP_RECONCILE_SECONDS = 300;
+
+export interface BackgroundJobsOptions {
+  config: Config;
+  database: WatchedDatabase;
+  bus: Bus;
+  idCodec: IdCodec;
+  runtime: RuntimeContext;
+}
+
+export async function createDuties(options: BackgroundJobsOptions): Promise<BackgroundJobs> {
+  const { config, database, idCodec, runtime } = options;
+  return new BackgroundJobs(options, await createSessionMap(config, database, idCodec, runtime));
+}
+
+export interface LeaderJobs extends Role {
+  /** Another connection to the database has committed something. */
+  onCommit(): void;
+}
+
+export class BackgroundJobs implements Lifecycle {
+  readonly outboxWriter: OutboxWriter;
+  /** To be held by the leader, beside the monitor. */
+  readonly role: LeaderJobs;
+  private readonly outboxPublisher: OutboxPublisher | undefined;
+  private readonly maintenanceScheduler: MaintenanceScheduler;
+
+  constructor(
+    private readonly options: BackgroundJobsOptions,
+    readonly sessionMap: SessionMapSetup,
+  ) {
+    const { config, database, bus, idCodec, runtime } = options;
+    const { logger, random } = runtime;
+    this.maintenanceScheduler = new MaintenanceScheduler(
+      this.chores(),
+      logger.child({ component: 'housekeeping' }),
+    );
+    if (config.sse.enabled) {
+      this.outboxPublisher = new OutboxPublisher({
+        outbox: new Outbox(database, randomBytes(12).toString('hex')),
+        bus,
+        notifications: new SqlNotificationLog(database, (id) => idCodec.encodeId(id)),
+        encodeId: (id) => idCodec.encodeId(id),
+        logger: logger.child({ component: 'outbox' }),
+        random,
+      });
+    }
+    this.outboxWriter = this.outboxPublisher ?? noOutbox;
+    const roles = new Roles(
+      this.outboxPublisher ? [this.outboxPublisher, this.maintenanceScheduler] : [this.maintenanceScheduler],
+    );
+    this.role = {
+      gain: () => roles.gain(),
+      lose: (reason) => roles.lose(reason),
+      onCommit: () => void this.outboxPublisher?.look(),
+    };
+  }
+
+  /** After the database and the bus. */
+  async start(signal?: AbortSignal): Promise<void> {
+    await this.sessionMap.map.start(signal);
+    this.outboxPublisher?.start();
+    // Without live updates nobody is elected; what keeps house does no harm twice.
+    if (!this.options.config.sse.enabled) await this.maintenanceScheduler.gain();
+  }
+
+  /** Before the bus and the database. */
+  async stop(): Promise<void> {
+    await this.maintenanceScheduler.stop();
+    await this.outboxPublisher?.stop();
+    await this.sessionMap.map.stop();
+  }
+
+  private chores(): MaintenanceJob[] {
+    const { config, database } = this.options;
+    const { auditPruneSeconds, expiredNotificationsSeconds } = config.housekeeping;
+    const keepSeconds = config.sse.recentWindowSeconds + MARGIN / MICROS_PER_SECOND;
+    const chores: MaintenanceJob[] = [
+      {
+        name: 'audit rows',
+        everySeconds: auditPruneSeconds,
+        run: (over) => pruneAudit(database, keepSeconds, over),
+      },
+      {
+        name: 'expired notifications',
+        everySeconds: expiredNotificationsSeconds,
+        run: (over) => removeExpiredNotifications(database, over),
+      },
+      {
+        name: 'dead processes',
+        everySeconds: DEAD_PROCESS_SWEEP_SECONDS,
+        run: () => removeDeadProcesses(database),
+      },
+      {
+        name: 'session map',
+        everySeconds: config.features.interactiveTools ? MAP_RECONCILE_SECONDS : 0,
+        run: () => this.sessionMap.map.reconcile(),
+      },
+    ];
+    return chores.filter(({ everySeconds }) => everySeconds > 0);
+  }
+}

@@ -1,0 +1,10 @@
+import { createHash } from 'node:crypto';
+import type { Database } from '../../database/port.js';
+
+/** Tells installations apart, without saying anything of theirs. */
+export async function installationOf(db: Database): Promise<string> {
+  return createHash('sha256')
+    .update(await db.identity())
+    .digest('hex')
+    .slice(0, 16);
+}

@@ -1,0 +1,257 @@
+import type { ChannelModel, Options } from 'amqplib';
+import type { ControlTask, Tick } from '../../core/events.js';
+import type { Clock } from '../../lib/clock.js';
+import { withDeadline } from '../../lib/lifecycle.js';
+import type { Logger } from '../../telemetry/logger.js';
+import type { Metrics } from '../../telemetry/metrics.js';
+import { ThrottledLogger } from '../../telemetry/throttled-logger.js';
+import { Availability } from '../availability.js';
+import { Delivery } from '../delivery.js';
+import { DispatchMeter } from '../dispatch-meter.js';
+import type { Bus, BusHandler } from '../port.js';
+import { TickSequence } from '../tick-sequence.js';
+import { encodeTask, encodeTick } from '../wire/codec.js';
+import { BrokerConnection } from './connection.js';
+import { Consumer } from './consumer.js';
+import { PauseDetector } from './freeze-watch.js';
+import { ConfirmPublisher, type Outcome, unavailable, WRITE_BUFFER_FRAMES } from './publisher.js';
+import {
+  CONTROL_EXCHANGE,
+  CONTROL_KEY,
+  declareExchange,
+  declareQueue,
+  PROBE_KEY,
+  TICK_KEY,
+} from './topology.js';
+
+/** A subscription that carries nothing is replaced, with all that belongs to it: there is one way back only. */
+const NOTHING_COMES_BACK =
+  'what is published does not come back: the exchange, its binding or the queue is gone, or a policy drops messages';
+const UNROUTED = "what is published reaches no queue, not even this worker's own: its binding is gone";
+/** Connecting as a whole has 5 s. */
+const PROOF_DEADLINE_MS = 3_000;
+
+export interface AmqpBusOptions {
+  /** `amqp://` or `amqps://`, with the password. */
+  url: string;
+  /** This process's own, with worker number: tasks marked `noop` for it are not run here. */
+  serverName: string;
+  /** `id_secret`, which all processes of an installation share: ticks are signed with it. */
+  secret: string;
+  logger: Logger;
+  metrics: Metrics;
+  clock: Clock;
+  /** 0 to 1. */
+  random: () => number;
+  /** How long a task lives in a queue; 10 s on Galaxy's side. */
+  messageTtlMs?: number;
+}
+
+/** The bus on a broker: Galaxy's exchange and message form, a queue of its own per worker. */
+export class AmqpBus implements Bus {
+  readonly #options: Required<AmqpBusOptions>;
+  readonly #link: BrokerConnection;
+  readonly #meter: DispatchMeter;
+  readonly #availability: Availability;
+  readonly #freeze: PauseDetector;
+  /** By reason. */
+  readonly #complaints = new Map<string, ThrottledLogger>();
+  #delivery: Delivery | undefined;
+  #publisher: ConfirmPublisher | undefined;
+  #connectedBefore = false;
+
+  constructor(options: AmqpBusOptions) {
+    this.#options = { messageTtlMs: 10_000, ...options };
+    const { url, serverName, logger, metrics, clock, random, messageTtlMs } = this.#options;
+    this.#meter = new DispatchMeter(metrics, clock);
+    this.#availability = new Availability(logger);
+    this.#freeze = new PauseDetector(clock, messageTtlMs / 2, () => {
+      // Otherwise the reconnect tells of the gap.
+      if (this.subscribed) this.#delivery?.gap('frozen');
+    });
+    this.#link = new BrokerConnection({
+      url,
+      name: `lightcone ${serverName}`,
+      logger,
+      random,
+      setUp: (connection) => this.#setUp(connection),
+      onUp: () => this.#updateAvailability(),
+      onDown: () => this.#updateAvailability(),
+    });
+  }
+
+  subscribe(handler: BusHandler): void {
+    if (this.#delivery) throw new Error('a bus takes one handler');
+    const { clock, messageTtlMs, metrics, logger } = this.#options;
+    this.#delivery = new Delivery(handler, new TickSequence(clock, messageTtlMs / 2), metrics, logger);
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    if (this.#delivery) this.#freeze.start();
+    try {
+      await this.#link.start(signal);
+    } catch (error) {
+      this.#freeze.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#freeze.stop();
+    await this.#link.stop();
+    this.#connectedBefore = false;
+  }
+
+  get available(): boolean {
+    return this.#availability.available;
+  }
+
+  get subscribed(): boolean {
+    return this.#link.up && this.#delivery !== undefined;
+  }
+
+  problem(): string | undefined {
+    return this.#link.problem ?? this.#publisher?.problem;
+  }
+
+  onAvailable(listener: () => void): () => void {
+    return this.#availability.onAvailable(listener);
+  }
+
+  publish(task: ControlTask): Promise<void> {
+    const { serverName, messageTtlMs } = this.#options;
+    // "Elect again" is not for its sender, and must reach whoever was busy for longer than an event is of interest.
+    const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
+    const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
+    return this.#meter.measure(task.task, () =>
+      this.#send(CONTROL_KEY, body, {
+        contentType: 'application/json',
+        contentEncoding: 'utf-8',
+        deliveryMode: 2,
+        priority: 0,
+        // Named as a double: amqplib would write a whole second as an integer.
+        headers: { epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 } },
+        ...lifetime,
+      }),
+    );
+  }
+
+  /**
+   * A tick lives half as long as a task. So a tick that arrives vouches for the tasks before it: none of them can have
+   * expired while it did not (ticks come every second), and the missing ticks before it show as a gap.
+   */
+  async publishTick(tick: Tick): Promise<void> {
+    await this.#send(TICK_KEY, encodeTick(tick, this.#options.secret), {
+      contentType: 'application/json',
+      deliveryMode: 1,
+      expiration: String(this.#options.messageTtlMs / 2),
+    });
+  }
+
+  async #send(key: string, body: Buffer, properties: Options.Publish): Promise<Outcome> {
+    if (!this.#link.up || !this.#publisher) throw unavailable(this.problem());
+    const outcome = await this.#publisher.publish(CONTROL_EXCHANGE, key, body, properties);
+    if (outcome === 'routed') return outcome;
+    if (this.#delivery) {
+      // This worker at least should have got it.
+      this.#link.cut(UNROUTED);
+      throw unavailable(UNROUTED);
+    }
+    // No worker is subscribed. Each begins with reading what it missed: the cursor may pass.
+    this.#complain('unrouted').warn(
+      {},
+      'no queue takes what is published: no worker is connected to this broker and virtual host',
+    );
+    return outcome;
+  }
+
+  async #setUp(connection: ChannelModel): Promise<void> {
+    const channel = await connection.createConfirmChannel({ highWaterMark: WRITE_BUFFER_FRAMES });
+    this.#cutWhenItFails(channel);
+    await declareExchange(channel);
+    const publisher = new ConfirmPublisher(channel, {
+      onSilence: () => this.#link.cut('it does not confirm what is published'),
+      onUsableChange: () => this.#updateAvailability(),
+    });
+    connection.on('blocked', () => publisher.setBlocked(true));
+    connection.on('unblocked', () => publisher.setBlocked(false));
+    this.#publisher = publisher;
+    if (this.#delivery) await this.#consume(connection, publisher, this.#delivery);
+    this.#connectedBefore = true;
+  }
+
+  async #consume(connection: ChannelModel, publisher: ConfirmPublisher, delivery: Delivery): Promise<void> {
+    const { serverName, secret, metrics, clock, random, messageTtlMs } = this.#options;
+    const channel = await connection.createChannel();
+    this.#cutWhenItFails(channel);
+    const queue = `lightcone.${serverName.slice(0, 200)}.${random().toString(36).slice(2, 12)}`;
+    await declareQueue(channel, queue, messageTtlMs);
+    // The gap has to be told before the first message of the new queue: a tick would move the watermark across it. Messages
+    // can come before `start` returns, hence twice.
+    let toldGap = !this.#connectedBefore;
+    const tellGap = () => {
+      if (toldGap) return;
+      toldGap = true;
+      delivery.gap('reconnected');
+    };
+    const consumer = new Consumer(channel, {
+      serverName,
+      secret,
+      delivery,
+      metrics,
+      complain: (reason) => this.#complain(reason),
+      clock,
+      beforeFirst: tellGap,
+      probe: () => {
+        if (!publisher.usable) return false;
+        probe(publisher).then((outcome) => outcome === 'unrouted' && this.#link.cut(UNROUTED), ignore);
+        return true;
+      },
+      onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
+      onDead: () => this.#link.cut(NOTHING_COMES_BACK),
+    });
+    delivery.begin();
+    await consumer.start(queue);
+    await prove(publisher, consumer);
+    tellGap();
+  }
+
+  #complain(reason: string): ThrottledLogger {
+    const { logger, clock } = this.#options;
+    const complaint = this.#complaints.get(reason) ?? new ThrottledLogger(logger, clock);
+    this.#complaints.set(reason, complaint);
+    return complaint;
+  }
+
+  #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {
+    channel.on('error', (error) => this.#link.cut(error.message));
+  }
+
+  #updateAvailability(): void {
+    this.#availability.set(this.#link.up && this.#publisher?.usable === true);
+  }
+}
+
+const ignore = (): void => {};
+
+/** Goes the way that tasks take. */
+function probe(publisher: ConfirmPublisher): Promise<Outcome> {
+  return publisher.publish(CONTROL_EXCHANGE, PROBE_KEY, Buffer.alloc(0), {
+    deliveryMode: 1,
+    expiration: '5000',
+  });
+}
+
+/** A subscription stands when something has come through it. While the broker takes no messages, that cannot be asked. */
+async function prove(publisher: ConfirmPublisher, consumer: Consumer): Promise<void> {
+  const came = probe(publisher).then(
+    (outcome) => {
+      if (outcome === 'unrouted') throw new Error(UNROUTED);
+      return consumer.proved;
+    },
+    (error) => {
+      if (!publisher.blocked) throw error;
+    },
+  );
+  await withDeadline(came, PROOF_DEADLINE_MS, () => new Error(NOTHING_COMES_BACK));
+}

@@ -1,0 +1,129 @@
+/**
+ * Message bodies from the bus into control tasks and ticks. Anybody may write to the exchange, so nothing here trusts a
+ * type, and nothing throws. Checks are written by hand: every worker decodes every task of the installation.
+ */
+import type { Task, Tick } from '../../core/events.js';
+import { FieldError, id, isAbsent, isRecord, type JsonObject, shortText, text } from '../../events/fields.js';
+import { EVENTS, type EventRegistry } from '../../events/registry.js';
+import { hasSignature, MAX_TICK_BYTES } from './tick-signature.js';
+
+export type DecodeFailure = 'not_json' | 'not_object' | 'unknown_task' | 'malformed' | 'foreign';
+
+export type DecodedTask =
+  /** `noop`: the server name of the process that must not run the task. */
+  | { ok: true; task: Task; noop?: string }
+  /** `detail` names the field and never quotes the message. `foreign`: one of Galaxy's own tasks, which is no error. */
+  | { ok: false; reason: DecodeFailure; detail: string };
+
+/** A history_update for 100,000 users has 2 MiB; anything much larger is not a control task. */
+export const MAX_BODY_BYTES = 8 * 1024 * 1024;
+
+/** A task has five levels. V8 takes half a second for 5 MB of `[`; what is small is parsed as it is. */
+const DEEPEST = 32;
+const SMALL_BYTES = 64 * 1024;
+
+/** Galaxy's tasks that share the exchange and are none of ours (contract section 3.3), and a fork's `chat_event`. */
+const FOREIGN_TASKS: ReadonlySet<unknown> = new Set([
+  'create_panel_section',
+  'reload_tool',
+  'reload_toolbox',
+  'reload_data_managers',
+  'reload_display_application',
+  'reload_tool_data_tables',
+  'reload_job_rules',
+  'admin_job_lock',
+  'reload_sanitize_allowlist',
+  'recalculate_user_disk_usage',
+  'rebuild_toolbox_search_index',
+  'reload_tour',
+  'reload_core_config',
+  'reload_tool_source_cache',
+  'chat_event',
+]);
+
+export function decodeTask(body: Buffer, kinds: EventRegistry = EVENTS): DecodedTask {
+  if (body.length > MAX_BODY_BYTES) return failure('malformed', `a body of ${body.length} bytes`);
+  if (body.length > SMALL_BYTES && isDeep(body)) {
+    return failure('malformed', `a body with more than ${DEEPEST} levels`);
+  }
+  const envelope = parse(body);
+  if (envelope === undefined) return failure('not_json', `a body of ${body.length} bytes that is not JSON`);
+  if (!isRecord(envelope)) return failure('not_object', 'the body is JSON, but not an object');
+  try {
+    return decodeEnvelope(envelope, kinds);
+  } catch (error) {
+    if (error instanceof FieldError) return failure('malformed', error.message);
+    throw error;
+  }
+}
+
+function decodeEnvelope(envelope: JsonObject, kinds: EventRegistry): DecodedTask {
+  const name = envelope.task;
+  if (FOREIGN_TASKS.has(name)) return failure('foreign', String(name));
+  if (typeof name !== 'string') throw new FieldError('task is missing or not a string');
+  const kwargs = isAbsent(envelope.kwargs) ? {} : envelope.kwargs;
+  if (!isRecord(kwargs)) throw new FieldError('kwargs is not an object');
+  const task = kinds.ofTask(name)?.task.read(kwargs);
+  if (!task) return failure('unknown_task', 'the task is none that Galaxy or Lightcone sends');
+  if (isAbsent(envelope.noop)) return { ok: true, task };
+  return { ok: true, task, noop: text('noop', envelope.noop) };
+}
+
+export type DecodedTick =
+  | { ok: true; tick: Tick }
+  | { ok: false; reason: 'malformed_tick' | 'forged_tick'; detail: string };
+
+/** @param secret of the installation: a tick vouches for what was published before it, so not everybody may send one */
+export function decodeTick(body: Buffer, secret: string): DecodedTick {
+  const malformed = (detail: string): DecodedTick => ({ ok: false, reason: 'malformed_tick', detail });
+  if (body.length > MAX_TICK_BYTES) return malformed(`a tick of ${body.length} bytes`);
+  const value = parse(body);
+  if (!isRecord(value)) return malformed('a tick that is not a JSON object');
+  try {
+    const sequence = value.sequence;
+    if (sequence !== 0) id('sequence', sequence);
+    const tick: Tick = {
+      leader: shortText('leader', value.leader),
+      sequence: sequence as number,
+      until: id('until', value.until),
+      ...(!isAbsent(value.position) && { position: text('position', value.position) }),
+    };
+    if (hasSignature(tick, value.signature, secret)) return { ok: true, tick };
+    const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all need the same one`;
+    return { ok: false, reason: 'forged_tick', detail };
+  } catch (error) {
+    if (error instanceof FieldError) return malformed(error.message);
+    throw error;
+  }
+}
+
+/** Whether lists and objects lie in each other deeper than any task has them; looks at brackets outside of strings only. */
+function isDeep(body: Buffer): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < body.length; i += 1) {
+    const byte = body[i];
+    if (inString) {
+      if (byte === BACKSLASH) i += 1;
+      else if (byte === QUOTE) inString = false;
+    } else if (byte === QUOTE) inString = true;
+    else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+      depth += 1;
+      if (depth > DEEPEST) return true;
+    } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) depth -= 1;
+  }
+  return false;
+}
+
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+function parse(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+const failure = (reason: DecodeFailure, detail: string): DecodedTask => ({ ok: false, reason, detail });

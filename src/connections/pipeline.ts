@@ -1,0 +1,166 @@
+/** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
+
+import type { Cursor } from '../core/events.js';
+import { type Before, MARGIN, type PermissionConcern, type Sources } from '../events/kind.js';
+import type { EventRegistry } from '../events/registry.js';
+import { Batcher } from '../lib/batcher.js';
+import { formatIso } from '../lib/time.js';
+import { SkippedRows } from '../telemetry/skipped-rows.js';
+import { ThrottledLogger } from '../telemetry/throttled-logger.js';
+import type { ConnectionManagerOptions } from './manager-options.js';
+import { CatchUp, type StatusBatcher } from './resume/catch-up.js';
+import { DatabaseClock } from './resume/database-clock.js';
+import { GapRepair } from './resume/gap-repair.js';
+import type { Positions } from './resume/positions.js';
+import type { RecentLog } from './resume/recent-log.js';
+import { Resume } from './resume/resume.js';
+import { Watermark } from './resume/watermark.js';
+import { Dispatcher } from './routing/dispatcher.js';
+import type { ViewerRegistry } from './routing/viewers.js';
+import type { TabRegistry } from './tabs/registry.js';
+import type { TabWriter } from './writing/tab-writer.js';
+
+/** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
+const TASK_EXPIRY_SECONDS = 10;
+
+export interface DeliveryPipeline {
+  watermark: Watermark;
+  databaseClock: DatabaseClock;
+  dispatcher: Dispatcher;
+  resume: Resume;
+  gapRepair: GapRepair;
+  skippedRows: SkippedRows;
+}
+
+export function createPipeline(
+  {
+    kinds,
+    config,
+    changeLog,
+    notifications,
+    returning,
+    clock,
+    encodeId,
+    decodeId,
+    logger,
+    metrics,
+  }: ConnectionManagerOptions,
+  {
+    registry,
+    viewers,
+    writer,
+    recent,
+    positions,
+  }: {
+    registry: TabRegistry;
+    viewers: ViewerRegistry;
+    writer: TabWriter;
+    recent: RecentLog;
+    positions: Positions;
+  },
+  /** The database clock. */
+  now: Cursor,
+  recheck: (concern: PermissionConcern) => void,
+): DeliveryPipeline {
+  const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
+  databaseClock.onStepBack((to, from) => {
+    logger.warn(
+      { to: formatIso(to), from: formatIso(from) },
+      'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
+    );
+  });
+  const watermark = new Watermark(
+    clock,
+    databaseClock,
+    now - MARGIN,
+    config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
+    positions.at(now - MARGIN) ?? undefined,
+  );
+  const dispatcher = new Dispatcher({
+    kinds,
+    registry,
+    viewers,
+    recent,
+    watermark,
+    writer,
+    encodeId,
+    decodeId,
+    recheck,
+  });
+  // Three statements each: a storm of reconnects must not become one of statements.
+  const statuses: StatusBatcher | undefined =
+    returning.notifications &&
+    new Batcher({
+      ask: (requests) => returning.notifications!.statuses(requests),
+      burst: 4,
+      perSecond: 3,
+      maxBatch: 1000,
+      worthwhile: 500,
+      clock,
+    });
+  const skippedRows = new SkippedRows({ logger, clock, metrics });
+  const gapRepair = new GapRepair({
+    kinds,
+    sources: { changeLog, notifications },
+    dispatcher,
+    watermark,
+    databaseClock,
+    skippedRows,
+    logger,
+    metrics,
+  });
+  // Tabs that came back before it was noticed were caught up from a moment that was to come again.
+  databaseClock.onStepBack(() => gapRepair.request('clock_set_back'));
+  return {
+    skippedRows,
+    watermark,
+    databaseClock,
+    dispatcher,
+    resume: new Resume({
+      catchUp: new CatchUp({
+        kinds,
+        changeLog: returning.changeLog,
+        recent,
+        statuses,
+        positions,
+        now: () => databaseClock.now(),
+        skippedRows,
+        metrics,
+      }),
+      writer,
+      viewers,
+      positions,
+      watermark,
+      databaseClock,
+      encodeId,
+      complain: new ThrottledLogger(logger, clock),
+    }),
+    gapRepair,
+  };
+}
+
+/**
+ * Fills the recent log from the database, so that tabs from other workers can be caught up from memory at once. Tasks
+ * that arrive meanwhile must be recorded as well: the bus comes first, this read second, tabs third.
+ *
+ * @throws LightconeError DATABASE_UNAVAILABLE
+ */
+export async function preload(
+  kinds: EventRegistry,
+  sources: Sources,
+  skippedRows: SkippedRows,
+  recent: RecentLog,
+  before: Before,
+): Promise<void> {
+  const read = await Promise.all(
+    kinds.events.map(({ event, preload }) =>
+      preload === 'never' ? [] : skippedRows.unlessBroken(event, preload(sources, before), []),
+    ),
+  );
+  for (const { owner, subject, at, updateTime } of read.flat().sort((a, b) => a.at - b.at)) {
+    if (owner.userId !== undefined) recent.recordUser(owner.userId, subject, at, updateTime);
+    if (owner.sessionId !== undefined) recent.recordSession(owner.sessionId, subject, at, updateTime);
+  }
+  // What became visible before the first step is not in the answer.
+  recent.startCovering(Math.max(before.floor, before.steps[0]?.moment ?? 0));
+}

@@ -1,0 +1,146 @@
+/**
+ * What a tab missed since its cursor: answered from the recent log where that covers the cursor, else from the database,
+ * one question of each caller at a time and few of all.
+ */
+
+import type { Cursor, HistoryId, Principal, UserId } from '../../core/events.js';
+import { Limiter } from '../../core/limiter.js';
+import type { ChangeLog } from '../../database/port.js';
+import { commentFrame, type Frame, type Position } from '../../events/frame.js';
+import {
+  type CatchUpReads,
+  type FrameMaker,
+  type JointQuestion,
+  MARGIN,
+  MEMORY_MARGIN,
+  type Question,
+  type Remembered,
+  START_OVER,
+} from '../../events/kind.js';
+import type { EventRegistry } from '../../events/registry.js';
+import type { SinceToken } from '../../events/since.js';
+import type { Batcher } from '../../lib/batcher.js';
+import { secondsToMicros } from '../../lib/time.js';
+import type { Metrics } from '../../telemetry/metrics.js';
+import type { SkippedRows } from '../../telemetry/skipped-rows.js';
+import { CallerReads } from './caller-reads.js';
+import type { Positions } from './positions.js';
+import type { RecentChanges, RecentLog } from './recent-log.js';
+
+/** As many as the database has connections for it. */
+const CONCURRENT_READS = 2;
+/**
+ * The log is asked for no more than the last thirty days. A tab with an older cursor starts over: it is told that any of
+ * its histories may have changed.
+ */
+const OLDEST_CURSOR = secondsToMicros(30 * 86_400);
+
+/** Asks for notification status objects (JSON text): many at once when a crowd reconnects. */
+export type StatusBatcher = Batcher<{ userId: UserId | undefined; since: Cursor }, string>;
+
+export class CatchUp {
+  private readonly callers = new CallerReads<JointQuestion>(new Limiter(CONCURRENT_READS), join);
+  private readonly reads: CatchUpReads;
+
+  constructor(
+    private readonly options: {
+      kinds: EventRegistry;
+      changeLog: ChangeLog;
+      recent: RecentLog;
+      /** Undefined where the notification system is off. */
+      statuses: StatusBatcher | undefined;
+      positions: Pick<Positions, 'at'>;
+      /** The database's clock, as far as it is known. */
+      now: () => Cursor;
+      skippedRows: SkippedRows;
+      metrics: Metrics;
+    },
+  ) {
+    this.reads = {
+      changeLog: options.changeLog,
+      jointly: (kind, question, read) => {
+        const { principal, viewed, since, position, isWanted } = question;
+        const { userId, sessionId } = principal;
+        const caller =
+          userId !== undefined ? `u${userId}` : sessionId !== undefined ? `s${sessionId}` : 'anybody';
+        const sessionIds = new Set(sessionId === undefined ? [] : [sessionId]);
+        const joint = { since, position, userId, sessionIds, viewed: new Set(viewed) };
+        return this.callers.ask(`${kind} ${caller}`, joint, isWanted, read);
+      },
+      status: ({ principal: { userId }, since, isWanted }) =>
+        options.statuses?.get({ userId, since: Math.max(since, options.now() - OLDEST_CURSOR) }, isWanted),
+    };
+  }
+
+  /**
+   * @param viewed histories that the tab looks at without owning them
+   * @param isWanted false once the tab is closed: what has not been asked by then is not asked any more
+   * @returns what makes the frames, in the order in which they are sent
+   * @throws LightconeError DATABASE_UNAVAILABLE when the cursor is beyond the memory and the database cannot be asked
+   * @throws NotWanted
+   */
+  async missed(
+    principal: Principal,
+    viewed: readonly HistoryId[],
+    since: Cursor,
+    cause: 'reconnect' | 'overflow',
+    isWanted: () => boolean,
+  ): Promise<FrameMaker[]> {
+    const { kinds, recent, positions, now, skippedRows, metrics } = this.options;
+    const floor = since - MARGIN;
+    const question = {
+      principal,
+      viewed,
+      since: floor < now() - OLDEST_CURSOR ? START_OVER : floor,
+      position: positions.at(since),
+      isWanted,
+    };
+    const remembered = since - MEMORY_MARGIN;
+    const covered = remembered >= recent.coveredSince;
+    metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
+    const found = covered ? this.remembered(question, remembered) : undefined;
+    const options = kinds.catchUps.map(({ event, catchUp }) =>
+      found !== undefined && catchUp.fromMemory !== 'never'
+        ? catchUp.fromMemory(found)
+        : skippedRows.unlessBroken(event, catchUp.fromDatabase(question, this.reads), []),
+    );
+    return (await Promise.all(options)).flat();
+  }
+
+  private remembered({ principal: { userId, sessionId }, viewed }: Question, since: Cursor): Remembered {
+    const { recent } = this.options;
+    const found: RecentChanges = { subjects: new Set(), updateTime: 0 };
+    recent.collect(
+      { ...(userId !== undefined && { userId }), ...(sessionId !== undefined && { sessionId }) },
+      since,
+      found,
+    );
+    for (const historyId of viewed) {
+      if ((recent.lastDelivery(historyId) ?? 0) >= since) found.subjects.add(historyId);
+    }
+    return found;
+  }
+}
+
+const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
+  since: Math.min(one.since, other.since),
+  position: one.since <= other.since ? one.position : other.position,
+  userId: one.userId,
+  sessionIds: new Set([...one.sessionIds, ...other.sessionIds]),
+  viewed: new Set([...one.viewed, ...other.viewed]),
+});
+
+/**
+ * The frames of a catch-up. All but the last carry the cursor that the tab came with: if the connection breaks between
+ * two of them the tab must ask for everything again. The last one carries `reached`.
+ */
+export function catchUpFrames(
+  missed: readonly FrameMaker[],
+  cameWith: Position,
+  reached: Position,
+  encodeId: (id: HistoryId) => string,
+  since?: SinceToken,
+): Frame[] {
+  if (missed.length === 0) return [commentFrame('nothing missed', reached)];
+  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
+}

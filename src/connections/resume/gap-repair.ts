@@ -1,0 +1,123 @@
+/**
+ * After a gap (the bus was away, a tick was lost, this process was frozen) the worker reads the changes since its
+ * watermark and delivers them to its own tabs as if they had been received. Until that is done the watermark stands still.
+ */
+
+import { MARGIN, type Sources } from '../../events/kind.js';
+import type { EventRegistry } from '../../events/registry.js';
+import { Backoff } from '../../lib/backoff.js';
+import { sleep } from '../../lib/lifecycle.js';
+import type { Logger } from '../../telemetry/logger.js';
+import type { Metrics } from '../../telemetry/metrics.js';
+import type { SkippedRows } from '../../telemetry/skipped-rows.js';
+import type { Dispatcher } from '../routing/dispatcher.js';
+import type { DatabaseClock } from './database-clock.js';
+import type { Watermark } from './watermark.js';
+
+/** Between two repairs: whoever replays old ticks brings about one read a second, and ids go on. */
+const PAUSE_MS = 1_000;
+
+export interface GapRepairOptions {
+  kinds: EventRegistry;
+  sources: Sources;
+  dispatcher: Dispatcher;
+  watermark: Watermark;
+  databaseClock: DatabaseClock;
+  skippedRows: SkippedRows;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+type RepairedKind = EventRegistry['events'][number];
+
+export class GapRepair {
+  private readonly abort = new AbortController();
+  private running = false;
+  /** Why a repair is wanted that has not begun. */
+  private wanted: string | undefined;
+  /** Lets the watermark go on. */
+  private release: (() => void) | undefined;
+
+  constructor(private readonly options: GapRepairOptions) {}
+
+  /** Starts a repair, or has the running one go round once more. Never rejects. */
+  request(cause: string): void {
+    this.options.metrics.increment('galaxy.sse.gap.count', 1, { cause });
+    this.wanted = cause;
+    this.release ??= this.options.watermark.hold();
+    if (!this.running) void this.run();
+  }
+
+  stop(): void {
+    this.abort.abort();
+  }
+
+  private async run(): Promise<void> {
+    const { logger } = this.options;
+    const { signal } = this.abort;
+    this.running = true;
+    const backoff = new Backoff(50, 1000);
+    let missing = new Set<RepairedKind>();
+    let heldBack = 0;
+    let cause = '';
+    let complained = false;
+    while ((this.wanted !== undefined || missing.size > 0) && !signal.aborted) {
+      if (this.wanted !== undefined) {
+        // What was read before this gap says nothing of it.
+        cause = this.wanted;
+        this.wanted = undefined;
+        missing = this.everything();
+        // What is read from now on covers all that was published before this tick.
+        heldBack = this.options.watermark.heldBack;
+      }
+      try {
+        const tasks = await this.deliver(missing);
+        logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
+        if (this.wanted === undefined) this.goOn();
+        else this.options.watermark.reach(heldBack);
+        backoff.reset();
+        complained = false;
+        await sleep(PAUSE_MS, signal).catch(() => {});
+      } catch (error) {
+        if (!complained) {
+          logger.warn(
+            { cause, missing: [...missing].map(({ event }) => event), err: error },
+            'gap not repaired yet: the database cannot be read; trying again until it can',
+          );
+        }
+        complained = true;
+        await sleep(backoff.next(), signal).catch(() => {});
+      }
+    }
+    if (signal.aborted) this.goOn();
+    this.running = false;
+  }
+
+  private goOn(): void {
+    this.release?.();
+    this.release = undefined;
+  }
+
+  private everything(): Set<RepairedKind> {
+    return new Set(this.options.kinds.events.filter(({ repair }) => repair !== 'never'));
+  }
+
+  /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
+  private async deliver(missing: Set<RepairedKind>): Promise<number> {
+    const { sources, dispatcher, watermark, databaseClock, skippedRows } = this.options;
+    // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
+    await databaseClock.check();
+    const since = { floor: watermark.cursor - MARGIN, position: watermark.position.log };
+    let delivered = 0;
+    const attempts = [...missing].map(async (kind) => {
+      if (kind.repair === 'never') return;
+      const tasks = await skippedRows.unlessBroken(kind.event, kind.repair(sources, since), []);
+      for (const task of tasks) dispatcher.run(task);
+      delivered += tasks.length;
+      missing.delete(kind);
+    });
+    const failed = (await Promise.allSettled(attempts)).find(({ status }) => status === 'rejected');
+    if (failed) throw (failed as PromiseRejectedResult).reason;
+    return delivered;
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Catches one tab up from its cursor. From the moment it begins, events for the tab wait in its outbox; then what was
+ * missed goes out, what waited follows, and the tab is live: nothing falls between.
+ */
+
+import type { Cursor, HistoryId } from '../../core/events.js';
+import { Position } from '../../events/frame.js';
+import { sinceToken } from '../../events/since.js';
+import { Backoff } from '../../lib/backoff.js';
+import { NotWanted } from '../../lib/batcher.js';
+import { sleep } from '../../lib/lifecycle.js';
+import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
+import type { ViewerRegistry } from '../routing/viewers.js';
+import type { Tab } from '../tabs/tab.js';
+import type { TabWriter } from '../writing/tab-writer.js';
+import { type CatchUp, catchUpFrames } from './catch-up.js';
+import type { DatabaseClock } from './database-clock.js';
+import type { Positions } from './positions.js';
+import type { Watermark } from './watermark.js';
+
+export interface ResumeOptions {
+  catchUp: CatchUp;
+  writer: TabWriter;
+  viewers: ViewerRegistry;
+  watermark: Watermark;
+  positions: Pick<Positions, 'at'>;
+  databaseClock: DatabaseClock;
+  encodeId: (id: HistoryId) => string;
+  /** While the database is away, thousands of tabs wait for it. */
+  complain: ThrottledLogger;
+}
+
+export class Resume {
+  constructor(private readonly options: ResumeOptions) {}
+
+  /**
+   * Resolves when the tab is live, or closed. While the database cannot answer, it is asked again.
+   *
+   * @param signal aborted when the worker stops: the tab is then left as it is
+   */
+  async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
+    const { catchUp, writer, watermark, positions, databaseClock, encodeId, complain } = this.options;
+    const backoff = new Backoff(100, 2000);
+    const isOpen = (): boolean => !isClosed(tab);
+    while (!isClosed(tab) && !signal.aborted) {
+      tab.state = 'catching_up';
+      tab.queue = undefined;
+      const reached = watermark.position;
+      try {
+        const from = databaseClock.judge(since);
+        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
+        // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
+        if (tab.state !== 'catching_up') continue;
+        const waiting = tab.queue as Tab['queue'];
+        tab.queue = undefined;
+        const known = positions.at(from);
+        const token = known ? sinceToken(known, from) : known;
+        const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
+        writer.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
+        return;
+      } catch (error) {
+        if (error instanceof NotWanted) return;
+        complain.warn({ err: error }, 'a tab cannot be caught up from the database yet; trying again');
+        await sleep(backoff.next(), signal).catch(() => {});
+      }
+    }
+  }
+
+  /** Foreign histories that this tab, its user or its session looks at. */
+  private viewedBy(tab: Tab): HistoryId[] {
+    const { viewers } = this.options;
+    if (viewers.size === 0) return [];
+    const { userId, sessionId } = tab.principal;
+    return [
+      ...new Set([
+        ...viewers.of({ tab }),
+        ...(userId === undefined ? [] : viewers.of({ userId })),
+        ...(sessionId === undefined ? [] : viewers.of({ sessionId })),
+      ]),
+    ];
+  }
+}
+
+// A function, because the compiler believes that a state it saw before an `await` still holds after it.
+const isClosed = (tab: Tab): boolean => tab.state === 'closed';

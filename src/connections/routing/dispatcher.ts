@@ -1,0 +1,152 @@
+/**
+ * From a control task to the tabs concerned. A task for users without a tab here costs a map look-up and a line in the
+ * recent log.
+ */
+import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../../core/events.js';
+import type { Frame, Position } from '../../events/frame.js';
+import {
+  MEMORY_MARGIN,
+  type OpenStreams,
+  type PermissionConcern,
+  type Subject,
+  type Viewer,
+} from '../../events/kind.js';
+import type { EventRegistry } from '../../events/registry.js';
+import type { RecentLog } from '../resume/recent-log.js';
+import type { Watermark } from '../resume/watermark.js';
+import type { TabRegistry } from '../tabs/registry.js';
+import type { Tab } from '../tabs/tab.js';
+import type { TabWriter } from '../writing/tab-writer.js';
+import type { ViewerHolder, ViewerRegistry } from './viewers.js';
+
+export interface DispatcherOptions {
+  kinds: EventRegistry;
+  registry: TabRegistry;
+  viewers: ViewerRegistry;
+  recent: RecentLog;
+  watermark: Watermark;
+  writer: TabWriter;
+  encodeId: (id: HistoryId) => string;
+  decodeId: (text: string) => HistoryId | undefined;
+  recheck: (concern: PermissionConcern) => void;
+}
+
+export class Dispatcher implements OpenStreams {
+  readonly encodeId: (id: HistoryId) => string;
+  readonly decodeId: (text: string) => HistoryId | undefined;
+  readonly recheck: (concern: PermissionConcern) => void;
+  /** Nobody is told anything but broadcasts; it is remembered all the same. */
+  isMuted = false;
+
+  constructor(private readonly options: DispatcherOptions) {
+    this.encodeId = options.encodeId;
+    this.decodeId = options.decodeId;
+    this.recheck = options.recheck;
+  }
+
+  /** @returns the audit time of what somebody here was told, where it is known */
+  run(task: Task): Micros | undefined {
+    return this.options.kinds.ofTask(task.task)?.deliver(task, this);
+  }
+
+  // --- what a kind of event sees ---------------------------------------------------------------------------------------
+
+  get position(): Position {
+    return this.options.watermark.position;
+  }
+
+  hasUser(userId: UserId): boolean {
+    return this.options.registry.firstOfUser(userId) !== undefined;
+  }
+
+  hasSession(sessionId: SessionId): boolean {
+    return this.options.registry.firstOfSession(sessionId) !== undefined;
+  }
+
+  toUser(userId: UserId, frames: readonly Frame[]): void {
+    for (let tab = this.options.registry.firstOfUser(userId); tab; tab = tab.nextOfUser) this.to(tab, frames);
+  }
+
+  toSession(sessionId: SessionId, frames: readonly Frame[]): void {
+    for (let tab = this.options.registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) {
+      this.to(tab, frames);
+    }
+  }
+
+  toAll(frame: Frame): void {
+    const { registry, writer } = this.options;
+    const { all } = registry;
+    for (let i = 0; i < all.length; i += 1) writer.put(all[i]!, frame);
+  }
+
+  to(tab: Tab, frames: readonly Frame[]): void {
+    if (this.isMuted) return;
+    for (const frame of frames) this.options.writer.put(tab, frame);
+  }
+
+  get hasViewers(): boolean {
+    return this.options.viewers.size > 0;
+  }
+
+  *viewersOf(historyId: HistoryId): Iterable<Tab> {
+    const viewers = this.options.viewers.get(historyId);
+    if (viewers === undefined) return;
+    const { registry } = this.options;
+    for (const userId of viewers.users) {
+      for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) yield tab;
+    }
+    for (const sessionId of viewers.sessions) {
+      for (let tab = registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) yield tab;
+    }
+    yield* viewers.tabs;
+  }
+
+  /**
+   * A browser that comes back sends its subscriptions again only after its stream is open, so what changed in between is
+   * not in the tab's catch-up.
+   */
+  subscribe(viewer: Viewer, historyId: HistoryId): readonly Tab[] {
+    const { viewers, recent } = this.options;
+    const holder = this.holderOf(viewer);
+    if (holder === undefined || !viewers.subscribe(holder, historyId)) return [];
+    const delivered = recent.lastDelivery(historyId) ?? 0;
+    return this.tabsOf(holder).filter(({ resumedFrom }) => {
+      if (resumedFrom === undefined) return false;
+      const floor = resumedFrom - MEMORY_MARGIN;
+      return delivered >= floor || floor < recent.coveredSince;
+    });
+  }
+
+  unsubscribe(viewer: Viewer, historyId: HistoryId): void {
+    const holder = this.holderOf(viewer);
+    if (holder !== undefined) this.options.viewers.unsubscribe(holder, historyId);
+  }
+
+  /** A signed-in browser names its user and its session: the user covers both. Undefined when neither has a tab here. */
+  private holderOf({ userId, sessionId }: Viewer): Exclude<ViewerHolder, { tab: Tab }> | undefined {
+    if (userId !== undefined && this.hasUser(userId)) return { userId };
+    if (sessionId !== undefined && this.hasSession(sessionId)) return { sessionId };
+    return undefined;
+  }
+
+  private tabsOf(holder: Exclude<ViewerHolder, { tab: Tab }>): Tab[] {
+    const { registry } = this.options;
+    const byUser = 'userId' in holder;
+    const tabs: Tab[] = [];
+    let tab = byUser ? registry.firstOfUser(holder.userId) : registry.firstOfSession(holder.sessionId);
+    for (; tab; tab = byUser ? tab.nextOfUser : tab.nextOfSession) tabs.push(tab);
+    return tabs;
+  }
+
+  recordingTime(updateTime?: Micros): Cursor {
+    return this.options.watermark.latestFor(updateTime);
+  }
+
+  rememberUser(userId: UserId, subject: Subject, at: Cursor, updateTime: Micros): void {
+    this.options.recent.recordUser(userId, subject, at, updateTime);
+  }
+
+  rememberSession(sessionId: SessionId, subject: Subject, at: Cursor, updateTime: Micros): void {
+    this.options.recent.recordSession(sessionId, subject, at, updateTime);
+  }
+}

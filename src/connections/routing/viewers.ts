@@ -1,0 +1,85 @@
+/**
+ * Who looks at a history that is not its own. A subscription belongs to a user, to a session, or (made with the stream's
+ * own URL) to one tab; it is forgotten when the last tab of its holder closes here. Browsers send theirs again after each
+ * open.
+ */
+import type { HistoryId, SessionId, UserId } from '../../core/events.js';
+import type { Tab } from '../tabs/tab.js';
+
+/** So many at a time for one holder, far more than anybody has in view: the oldest goes when one more comes. */
+export const MOST_VIEWED = 1000;
+
+interface Viewers {
+  users: Set<UserId>;
+  sessions: Set<SessionId>;
+  tabs: Set<Tab>;
+}
+
+export type ViewerHolder = { userId: UserId } | { sessionId: SessionId } | { tab: Tab };
+
+export class ViewerRegistry {
+  private readonly histories = new Map<HistoryId, Viewers>();
+  /** What each holder looks at, so that forgetting it needs no search. */
+  private readonly held = new Map<string | Tab, Set<HistoryId>>();
+
+  get size(): number {
+    return this.histories.size;
+  }
+
+  get(historyId: HistoryId): Viewers | undefined {
+    return this.histories.get(historyId);
+  }
+
+  /** @returns false when it was there already */
+  subscribe(holder: ViewerHolder, historyId: HistoryId): boolean {
+    const key = keyOf(holder);
+    let held = this.held.get(key);
+    if (held?.has(historyId)) return false;
+    if (!held) {
+      held = new Set();
+      this.held.set(key, held);
+    }
+    if (held.size >= MOST_VIEWED) {
+      const [oldest] = held;
+      this.unsubscribe(holder, oldest!);
+      this.held.set(key, held);
+    }
+    held.add(historyId);
+    let viewers = this.histories.get(historyId);
+    if (!viewers) {
+      viewers = { users: new Set(), sessions: new Set(), tabs: new Set() };
+      this.histories.set(historyId, viewers);
+    }
+    if ('userId' in holder) viewers.users.add(holder.userId);
+    else if ('sessionId' in holder) viewers.sessions.add(holder.sessionId);
+    else viewers.tabs.add(holder.tab);
+    return true;
+  }
+
+  unsubscribe(holder: ViewerHolder, historyId: HistoryId): void {
+    const key = keyOf(holder);
+    const held = this.held.get(key);
+    if (!held?.delete(historyId)) return;
+    if (held.size === 0) this.held.delete(key);
+    const viewers = this.histories.get(historyId)!;
+    if ('userId' in holder) viewers.users.delete(holder.userId);
+    else if ('sessionId' in holder) viewers.sessions.delete(holder.sessionId);
+    else viewers.tabs.delete(holder.tab);
+    if (viewers.users.size + viewers.sessions.size + viewers.tabs.size === 0)
+      this.histories.delete(historyId);
+  }
+
+  forget(holder: ViewerHolder): void {
+    for (const historyId of [...(this.held.get(keyOf(holder)) ?? [])]) this.unsubscribe(holder, historyId);
+  }
+
+  /** What the holder looks at. */
+  of(holder: ViewerHolder): ReadonlySet<HistoryId> {
+    return this.held.get(keyOf(holder)) ?? NONE;
+  }
+}
+
+const NONE: ReadonlySet<HistoryId> = new Set();
+
+const keyOf = (holder: ViewerHolder): string | Tab =>
+  'tab' in holder ? holder.tab : 'userId' in holder ? `u${holder.userId}` : `s${holder.sessionId}`;

@@ -1,0 +1,61 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { LightconeError } from '../../core/errors.js';
+import type { Arrival } from './addresses.js';
+
+/** What a caller shows, as text and unverified. An empty value counts as absent. */
+export interface Credentials {
+  key: string | undefined;
+  /** Value of the `galaxysession` cookie. */
+  cookie: string | undefined;
+  /** Encoded id of the user to act for. */
+  runAs: string | undefined;
+}
+
+/** The part of a request that tells who calls; Fastify's request fits. */
+export interface CallerRequest extends Arrival {
+  headers: IncomingHttpHeaders;
+  query: unknown;
+}
+
+export const SESSION_COOKIE = 'galaxysession';
+
+/** The query goes before the header, as in Galaxy: EventSource cannot set headers. */
+export function readCredentials(request: CallerRequest): Credentials {
+  const query = request.query as Record<string, unknown> | null | undefined;
+  return {
+    key: parameter(query, 'key') ?? header(request.headers, 'x-api-key'),
+    cookie: readCookie(request.headers.cookie, SESSION_COOKIE),
+    runAs: parameter(query, 'run-as') ?? header(request.headers, 'run-as'),
+  };
+}
+
+/**
+ * One cookie of a `Cookie` header. The first of several with the name wins, because browsers send the one with the most
+ * specific path first; quotes around the value are removed.
+ */
+export function readCookie(cookies: string | undefined, name: string): string | undefined {
+  if (!cookies) return undefined;
+  for (const pair of cookies.split(';')) {
+    const equals = pair.indexOf('=');
+    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
+    const value = pair.slice(equals + 1).trim();
+    const unquoted =
+      value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+    return unquoted === '' ? undefined : unquoted;
+  }
+  return undefined;
+}
+
+function parameter(query: Record<string, unknown> | null | undefined, name: string): string | undefined {
+  const value = query?.[name];
+  if (Array.isArray(value)) {
+    // Two answers to "who are you" are a mistake, and guessing could pick the wrong person.
+    throw new LightconeError('PARAMETER_INVALID', `the query parameter ${name} is given more than once`);
+  }
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function header(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

@@ -1,0 +1,116 @@
+/**
+ * How much one caller may ask for: a bucket of tokens that fills again at a steady pace. A request costs a token, what is
+ * dear costs more (`LIMITS.costs`). A user is counted as that user; everybody else, whatever they show, by their address.
+ */
+import { LRUCache } from 'lru-cache';
+import { LightconeError } from '../../core/errors.js';
+import type { Principal } from '../../core/events.js';
+import { LIMITS } from '../../core/limits.js';
+import type { Clock } from '../../lib/clock.js';
+import type { Addresses, Arrival } from './addresses.js';
+
+const REMEMBERED_CALLERS = 20_000;
+/** An address whose callers are told apart by a proxy that is not trusted gets as much as two callers. */
+const OF_SEVERAL = 2;
+interface Bucket {
+  tokens: number;
+  at: number;
+}
+
+export class TokenBuckets {
+  readonly #buckets = new LRUCache<string, Bucket>({ max: REMEMBERED_CALLERS });
+
+  constructor(
+    private readonly perSecond: number,
+    private readonly burst: number,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Takes from the caller's own bucket; from that of the whole address too where a proxy tells several callers of it apart.
+   *
+   * @param suffix makes a bucket of its own for something else that the same address asks for
+   * @throws LightconeError RATE_LIMITED, with the time until there is enough again; then nothing was taken
+   */
+  takeOf(addresses: Addresses, arrival: Arrival, cost: number, message: string, suffix = ''): void {
+    const { network, claimed } = addresses.forLimits(arrival);
+    const whole = `a${network} ${suffix}`;
+    if (claimed === undefined) {
+      this.take(whole, cost, message);
+      return;
+    }
+    this.#refuse(whole, cost, message, OF_SEVERAL);
+    this.take(`${whole} ${claimed}`, cost, message);
+    this.spend(whole, cost, OF_SEVERAL);
+  }
+
+  /** @throws LightconeError RATE_LIMITED, with the time until there is enough again */
+  take(name: string, cost: number, message: string): void {
+    this.#refuse(name, cost, message, 1);
+    this.spend(name, cost);
+  }
+
+  /** What costs more than a bucket holds needs a full one, and leaves a debt. */
+  spend(name: string, cost: number, scale = 1): void {
+    this.#buckets.set(name, { tokens: this.#tokens(name, scale) - cost, at: this.clock.monotonic() });
+  }
+
+  isEmpty(name: string): boolean {
+    return this.#tokens(name, 1) < 1;
+  }
+
+  #refuse(name: string, cost: number, message: string, scale: number): void {
+    const missing = Math.min(cost, this.burst * scale) - this.#tokens(name, scale);
+    if (missing <= 0) return;
+    throw new LightconeError('RATE_LIMITED', message, {
+      retryAfterSeconds: missing / (this.perSecond * scale),
+    });
+  }
+
+  #tokens(name: string, scale: number): number {
+    const bucket = this.#buckets.get(name);
+    if (bucket === undefined) return this.burst * scale;
+    const filled = bucket.tokens + ((this.clock.monotonic() - bucket.at) / 1000) * this.perSecond * scale;
+    return Math.min(this.burst * scale, filled);
+  }
+}
+
+export class RequestLimits {
+  readonly #buckets: TokenBuckets | undefined;
+  readonly #message: string;
+
+  /** @param perSecond tokens per second and caller; 0 = no limit */
+  constructor(
+    perSecond: number,
+    readonly addresses: Addresses,
+    clock: Clock,
+  ) {
+    this.#buckets =
+      perSecond > 0
+        ? new TokenBuckets(perSecond, Math.max(1, perSecond * LIMITS.burstSeconds.value), clock)
+        : undefined;
+    this.#message = `more than ${perSecond} requests a second, or too many dear ones (api_rate_limit); slow down`;
+  }
+
+  /** @throws LightconeError RATE_LIMITED */
+  take(arrival: Arrival, { userId, credential }: Principal, cost = 1): void {
+    if (userId !== undefined) this.#buckets?.take(`u${userId}`, cost, this.#message);
+    else if (credential.kind === 'bootstrap_key') this.#buckets?.take('bootstrap', cost, this.#message);
+    else this.#buckets?.takeOf(this.addresses, arrival, cost, this.#message);
+  }
+
+  /** Whether this address has lately shown many credentials that were wrong. */
+  isGuessing(arrival: Arrival): boolean {
+    return this.#buckets?.isEmpty(this.#guesses(arrival)) ?? false;
+  }
+
+  /** To be called for each look-up that found nothing. */
+  noteWrongCredential(arrival: Arrival): void {
+    this.#buckets?.spend(this.#guesses(arrival), LIMITS.wrongCredentialCost.value);
+  }
+
+  #guesses(arrival: Arrival): string {
+    const { network, claimed = '' } = this.addresses.forLimits(arrival);
+    return `a${network} wrong ${claimed}`;
+  }
+}

@@ -1,0 +1,98 @@
+/** A request for the stream that is granted becomes a tab: its socket goes to the connection manager. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { CloseReason, ConnectionManager, OpenRequest } from '../../connections/manager.js';
+import type { Tab } from '../../connections/tabs/tab.js';
+import type { TakeOver } from '../../node-internals/take-over.js';
+import { forgetRequests } from '../broken-requests.js';
+
+type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address'>;
+export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
+
+export const STREAM_HEADERS = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-cache',
+  'X-Accel-Buffering': 'no',
+};
+
+const HEAD = `HTTP/1.1 200 OK\r\n${Object.entries(STREAM_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')}Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n`;
+
+/** Where a socket or response keeps its tab, so that its listeners need no closure. */
+const TAB = Symbol('tab');
+type Output = (Socket | ServerResponse) & { [TAB]?: Tab };
+
+export class StreamOpener {
+  private date = '';
+  private dateSecond = 0;
+  // One set of listeners for all tabs.
+  private readonly onDrain: (this: Output) => void;
+  private readonly onClose: (this: Output) => void;
+  private readonly onError: (this: Output) => void;
+
+  constructor(
+    private readonly manager: ConnectionManager,
+    private readonly takeOver: TakeOver | undefined,
+  ) {
+    const gone = (output: Output, reason: CloseReason): void => {
+      if (output[TAB] !== undefined) manager.gone(output[TAB], reason);
+    };
+    this.onDrain = function () {
+      if (this[TAB] !== undefined) manager.drained(this[TAB]);
+    };
+    this.onClose = function () {
+      gone(this, 'client');
+    };
+    this.onError = function () {
+      gone(this, 'error');
+      this.destroy();
+    };
+  }
+
+  /**
+   * Writes head and first bytes. The response must be first in line on its connection, and nobody else's business any more;
+   * to be called with nothing of Node's HTTP on the stack (`TakeOver`).
+   *
+   * @param headers of this answer, beside those that every stream has
+   */
+  open(request: IncomingMessage, response: ServerResponse, caller: Caller, headers: AnswerHeaders): void {
+    const socket = this.takeOver?.(request, response);
+    if (socket === undefined) {
+      response.writeHead(200, { ...headers, ...STREAM_HEADERS });
+      this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
+    } else {
+      forgetRequests(socket);
+      const head = this.headText(headers);
+      this.attach(socket, this.manager.open({ out: socket, chunked: true, head, ...caller }));
+      // What a client says on an open stream is read and forgotten.
+      socket.resume();
+    }
+  }
+
+  /** The head as bytes on a socket of our own. */
+  private headText(headers: AnswerHeaders): string {
+    const second = Math.floor(Date.now() / 1000);
+    if (second !== this.dateSecond) {
+      this.dateSecond = second;
+      this.date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`;
+    }
+    let head = HEAD + this.date;
+    for (const name in headers) {
+      for (const value of [headers[name]].flat()) if (value !== undefined) head += `${name}: ${value}\r\n`;
+    }
+    return `${head}\r\n`;
+  }
+
+  private attach(output: Output, tab: Tab): void {
+    output[TAB] = tab;
+    output.on('drain', this.onDrain).on('close', this.onClose).on('error', this.onError).on('end', onEnd);
+    // It may have closed while its first bytes were written, before anybody listened.
+    if (output.destroyed) this.manager.gone(tab, 'client');
+  }
+}
+
+/** A client that ends its side of an event stream has nothing more to say and nothing more to hear. */
+function onEnd(this: Output): void {
+  this.destroy();
+}

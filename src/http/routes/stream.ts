@@ -1,0 +1,142 @@
+/**
+ * `GET /api/events/stream`: who asks, whether there is room, from which cursor; then the socket goes to the connection
+ * manager and HTTP has nothing more to do with it.
+ */
+
+import type { IncomingHttpHeaders } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { ConnectionManager } from '../../connections/manager.js';
+import { type ErrorCode, LightconeError } from '../../core/errors.js';
+import type { Cursor, HistoryId, Principal } from '../../core/events.js';
+import { LIMITS } from '../../core/limits.js';
+import type { Accounts } from '../../database/port.js';
+import { retryText } from '../../events/frame.js';
+import { parseIso } from '../../lib/time.js';
+import type { App } from '../app.js';
+import type { Addresses, Arrival } from '../auth/addresses.js';
+import type { Authenticator } from '../auth/authentication.js';
+import { toErrorReply } from '../errors.js';
+import { STREAM_HEADERS, type StreamOpener } from './stream-opening.js';
+
+const STREAM_PATH = '/api/events/stream';
+/** A caller that cannot be served now asks again after so long. */
+const RETRY_MS = 3000;
+
+export interface StreamDeps {
+  enabled: boolean;
+  manager: ConnectionManager;
+  authenticator: Pick<Authenticator, 'tryCached' | 'authenticate'>;
+  accounts: Pick<Accounts, 'accessibleHistories'>;
+  decodeId: (text: string) => HistoryId | undefined;
+  opening: StreamOpener;
+  addresses: Addresses;
+}
+
+export function registerStream(app: App, deps: StreamDeps): void {
+  const { manager, authenticator, opening } = deps;
+
+  app.get(STREAM_PATH, { exposeHeadRoute: false }, async (request, reply) => {
+    if (!deps.enabled) {
+      throw new LightconeError(
+        'SWITCHED_OFF',
+        'Real-time updates are off on this server (enable_sse_updates: false).',
+      );
+    }
+    if (!manager.ready) return comeBack(reply, notReady(manager));
+    let principal: Principal;
+    let viewed: HistoryId[];
+    try {
+      principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
+      viewed = await viewedHistories(request, principal, deps);
+    } catch (error) {
+      if (error instanceof LightconeError && PASSES.has(error.code))
+        return comeBack(reply, toErrorReply(error).body.err_msg);
+      throw error;
+    }
+    // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
+    await nextTurn();
+    // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
+    if (request.raw.socket.destroyed) return reply.hijack();
+    if (!manager.ready) return comeBack(reply, notReady(manager));
+    // Behind another answer on the same connection, which may itself be a stream: its turn need never come.
+    if (reply.raw.socket === null) {
+      throw new LightconeError(
+        'PARAMETER_INVALID',
+        'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
+      );
+    }
+    const address = strangersAddress(request, principal, deps);
+    manager.admission.admit(principal, address);
+    const since = requestedCursor(request.headers, request.query as Query, manager);
+    reply.hijack();
+    opening.open(request.raw, reply.raw, { principal, since, viewed, address }, reply.getHeaders());
+  });
+}
+
+/** @returns undefined for users, and where streams are not counted by address */
+const strangersAddress = (
+  arrival: Arrival,
+  { userId }: Principal,
+  { manager, addresses }: StreamDeps,
+): string | undefined =>
+  userId === undefined && manager.admission.countsAddresses
+    ? addresses.forLimits(arrival).network
+    : undefined;
+
+/** What mends itself: the caller is not at fault and should ask again. */
+const PASSES: ReadonlySet<string> = new Set<ErrorCode>(['DATABASE_UNAVAILABLE', 'RATE_LIMITED']);
+
+const notReady = (manager: ConnectionManager): string =>
+  manager.draining
+    ? 'this worker is being stopped'
+    : 'this worker is starting: it waits for its database or its broker';
+
+/**
+ * A stream that says why in a comment and ends. Any 5xx makes an EventSource give up for good; after this it comes back,
+ * to another worker or to this one when it is well again.
+ */
+function comeBack(reply: FastifyReply, why: string): FastifyReply {
+  const retry = retryText(RETRY_MS);
+  return reply.headers({ ...STREAM_HEADERS, Connection: 'close' }).send(`: ${why}\n${retry}`);
+}
+
+type Query = { last_event_id?: string | string[]; history_id?: string | string[] };
+
+function requestedCursor(
+  headers: IncomingHttpHeaders,
+  query: Query,
+  manager: ConnectionManager,
+): Cursor | undefined {
+  // On its own reconnects a browser sends the header, which is newer than what stands in the URL.
+  const given = headers['last-event-id'] ?? query.last_event_id;
+  const text = Array.isArray(given) ? given[0] : given;
+  if (text === undefined || text === '') return undefined;
+  return manager.acceptCursor(parseIso(String(text)));
+}
+
+async function viewedHistories(
+  request: FastifyRequest,
+  principal: Principal,
+  { decodeId, accounts }: StreamDeps,
+): Promise<HistoryId[]> {
+  const given = (request.query as Query).history_id;
+  if (given === undefined) return [];
+  const texts = [...new Set([given].flat())];
+  if (texts.length > LIMITS.subscriptionIds.value) {
+    throw new LightconeError(
+      'PARAMETER_INVALID',
+      `history_id may be given at most ${LIMITS.subscriptionIds.value} times.`,
+    );
+  }
+  const ids = texts.map((text) => {
+    const id = decodeId(text);
+    if (id === undefined) throw new LightconeError('MALFORMED_ID', 'history_id is not an encoded id.');
+    return id;
+  });
+  const accessible = await accounts.accessibleHistories(principal, ids);
+  if (ids.some((id) => !accessible.has(id))) {
+    throw new LightconeError('NOT_ACCESSIBLE', 'You may not see one of the histories in history_id.');
+  }
+  return ids;
+}

@@ -1,0 +1,116 @@
+/**
+ * Viewer subscriptions (contract, section 4.2): a user or session that looks at a history of somebody else asks to be told
+ * of its changes. The streams may be on any worker, so that each id goes out as one control task to all of them.
+ *
+ * Unlike Galaxy, only for histories that the caller may see: an event says that something happened, and when.
+ */
+import { Type } from 'typebox';
+import type { Publisher } from '../../bus/port.js';
+import { LightconeError } from '../../core/errors.js';
+import type { HistoryViewerTask, Principal } from '../../core/events.js';
+import { Limiter } from '../../core/limiter.js';
+import { LIMITS } from '../../core/limits.js';
+import type { Accounts } from '../../database/port.js';
+import type { App } from '../app.js';
+import type { Arrival } from '../auth/addresses.js';
+import type { Authenticator } from '../auth/authentication.js';
+import type { IdCodec } from '../auth/id-codec.js';
+import type { RequestLimits } from '../auth/rate-limit.js';
+
+const MAX_WAITING = 10_000;
+
+const body = Type.Object({
+  history_ids: Type.Array(Type.String({ maxLength: 64 }), { maxItems: LIMITS.subscriptionIds.value }),
+});
+
+export interface SubscriptionRouteDeps {
+  authenticator: Authenticator;
+  accounts: Pick<Accounts, 'accessibleHistories'>;
+  publisher: Pick<Publisher, 'publish'>;
+  idCodec: IdCodec;
+  limits?: Pick<RequestLimits, 'take'>;
+  /** `enable_sse_updates` */
+  enabled: boolean;
+}
+
+export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): void {
+  const { authenticator, accounts, publisher, idCodec, limits, enabled } = deps;
+  const url = '/api/events/history-subscriptions';
+
+  // What one caller has to say here takes its turn, so that the changes of others are told in between.
+  const lane = new Limiter(LIMITS.subscriptionsAtOnce.value, MAX_WAITING);
+
+  const publishAll = async (
+    task: HistoryViewerTask['task'],
+    principal: Principal,
+    historyIds: number[],
+  ): Promise<void> => {
+    const { userId, sessionId } = principal;
+    const viewer = { ...(userId !== undefined && { userId }), ...(sessionId !== undefined && { sessionId }) };
+    await Promise.all(
+      historyIds.map((id) =>
+        lane.run(
+          () => publisher.publish({ task, historyId: idCodec.encodeId(id), ...viewer }),
+          userId === undefined ? 'stranger' : 'user',
+        ),
+      ),
+    );
+  };
+
+  const prepare = async (
+    request: Parameters<Authenticator['authenticate']>[0] & Arrival & { body: { history_ids: string[] } },
+  ): Promise<{ principal: Principal; historyIds: number[] }> => {
+    if (!enabled)
+      throw new LightconeError('SWITCHED_OFF', 'live updates are switched off (enable_sse_updates)');
+    const principal = await authenticator.authenticate(request);
+    const historyIds = decodeAll(idCodec, request.body.history_ids);
+    // Each becomes a message to all workers.
+    if (isSomebody(principal))
+      limits?.take(request, principal, historyIds.length * LIMITS.subscriptionCost.value);
+    return { principal, historyIds };
+  };
+
+  app.post(url, { schema: { body } }, async (request, reply) => {
+    const { principal, historyIds } = await prepare(request);
+    if (isSomebody(principal) && historyIds.length > 0) {
+      const visible = await accounts.accessibleHistories(principal, historyIds);
+      const hidden = historyIds.filter((id) => !visible.has(id));
+      // All or nothing: a client that is told "no" must not have to find out which half was taken.
+      if (hidden.length > 0) {
+        const named = hidden.slice(0, 3).map((id) => idCodec.encodeId(id));
+        throw new LightconeError(
+          'NOT_ACCESSIBLE',
+          `no access to the history ${named.join(', ')}; nothing was subscribed`,
+        );
+      }
+      await publishAll('subscribe_history_viewer', principal, historyIds);
+    }
+    return reply.code(204).send();
+  });
+
+  // No question of access here: who has lost it must still be able to let go.
+  app.delete(url, { schema: { body } }, async (request, reply) => {
+    const { principal, historyIds } = await prepare(request);
+    if (isSomebody(principal)) await publishAll('unsubscribe_history_viewer', principal, historyIds);
+    return reply.code(204).send();
+  });
+}
+
+/** Without user and session there is no stream that could be told. */
+const isSomebody = ({ userId, sessionId }: Principal): boolean =>
+  userId !== undefined || sessionId !== undefined;
+
+function decodeAll(idCodec: IdCodec, texts: readonly string[]): number[] {
+  const ids = new Set<number>();
+  for (const text of texts) {
+    const id = idCodec.decodeId(text);
+    if (id === undefined) {
+      throw new LightconeError(
+        'MALFORMED_ID',
+        `${JSON.stringify(text)} in history_ids is not an encoded history id`,
+      );
+    }
+    ids.add(id);
+  }
+  return [...ids];
+}

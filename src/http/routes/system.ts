@@ -1,0 +1,126 @@
+/** What is asked about the server itself: health, version, configuration, status, metrics, and who the caller is. */
+
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { LightconeError } from '../../core/errors.js';
+import type { Accounts } from '../../database/port.js';
+import { PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
+import type { App } from '../app.js';
+import { isDirectlyLocal } from '../auth/addresses.js';
+import type { Authenticator } from '../auth/authentication.js';
+import type { IdCodec } from '../auth/id-codec.js';
+import type { StatusSource } from './status-source.js';
+
+/** The Galaxy release whose contract is spoken; clients compare it. */
+const VERSION_MAJOR = '26.1';
+const VERSION_MINOR = '0';
+
+export interface SystemRouteDeps {
+  authenticator: Authenticator;
+  accounts: Pick<Accounts, 'emailsOf'>;
+  idCodec: IdCodec;
+  source: StatusSource;
+  /** Lightcone's own version. */
+  version: string;
+  settings: { sseUpdates: boolean; notifications: boolean; interactiveTools: boolean };
+}
+
+export function registerSystem(app: App, deps: SystemRouteDeps): void {
+  const { authenticator, accounts, idCodec, source, version, settings } = deps;
+
+  const requireAdmin = async (request: FastifyRequest): Promise<void> => {
+    const { isAdmin } = await authenticator.authenticate(request);
+    if (!isAdmin)
+      throw new LightconeError('ADMIN_REQUIRED', 'only administrators may see this (admin_users)');
+  };
+
+  /** Hosts, accounts and files are named in problems: others learn that there are some. */
+  const shownTo = async (request: FastifyRequest, problems: string[]): Promise<string[]> => {
+    if (problems.length === 0 || isDirectlyLocal(request)) return problems;
+    const caller = await authenticator.authenticate(request).catch(() => undefined);
+    return caller?.isAdmin === true
+      ? problems
+      : ['what is wrong is told to administrators, and on this machine'];
+  };
+
+  app.get('/healthz', async (request, reply) => {
+    const problems = source.liveProblems();
+    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+    return { live: problems.length === 0, problems: await shownTo(request, problems) };
+  });
+
+  /** For a proxy: whether new streams may be sent here. */
+  app.get('/readyz', async (request, reply) => {
+    const ready = source.readyProblems().length === 0;
+    const problems = source.problems();
+    reply.code(ready ? 200 : 503).header('cache-control', 'no-store');
+    return {
+      ready,
+      well: problems.length === 0,
+      problems: await shownTo(request, problems),
+      installation: source.installation(),
+    };
+  });
+
+  /** For an alarm: whether everything is as it should be. */
+  app.get('/wellz', async (request, reply) => {
+    const problems = source.problems();
+    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+    return {
+      well: problems.length === 0,
+      problems: await shownTo(request, problems),
+      installation: source.installation(),
+    };
+  });
+
+  app.get('/api/version', async () => ({
+    version_major: VERSION_MAJOR,
+    version_minor: VERSION_MINOR,
+    extra: { lightcone_version: version },
+  }));
+
+  const configuration: Record<string, unknown> = {
+    version_major: VERSION_MAJOR,
+    version_minor: VERSION_MINOR,
+    enable_sse_updates: settings.sseUpdates,
+    enable_notification_system: settings.notifications,
+    interactivetools_enable: settings.interactiveTools,
+  };
+  // `view` is Galaxy's; here every view shows the same few fields.
+  const query = Type.Object({
+    keys: Type.Optional(Type.String({ maxLength: 1000 })),
+    view: Type.Optional(Type.String()),
+  });
+  app.get('/api/configuration', { schema: { querystring: query } }, async ({ query: { keys } }) => {
+    if (!keys) return configuration;
+    const wanted = keys.split(',').map((key) => key.trim());
+    return Object.fromEntries(
+      wanted.filter((key) => Object.hasOwn(configuration, key)).map((key) => [key, configuration[key]]),
+    );
+  });
+
+  /** The user, or `null` for an anonymous caller and for the bootstrap key. */
+  app.get('/api/whoami', async (request, reply) => {
+    const { userId, isAdmin } = await authenticator.authenticate(request);
+    const email = userId === undefined ? undefined : (await accounts.emailsOf([userId])).get(userId);
+    const user =
+      userId === undefined || email === undefined
+        ? null
+        : { model_class: 'User', id: idCodec.encodeId(userId), email, is_admin: isAdmin };
+    // Said outright: `null` alone would go out as an empty body.
+    reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+    return JSON.stringify(user);
+  });
+
+  app.get('/api/status', async (request, reply) => {
+    await requireAdmin(request);
+    reply.header('cache-control', 'no-store');
+    return source.status();
+  });
+
+  app.get('/metrics', async (request, reply) => {
+    if (!isDirectlyLocal(request)) await requireAdmin(request);
+    reply.type(PROMETHEUS_CONTENT_TYPE);
+    return source.prometheus();
+  });
+}

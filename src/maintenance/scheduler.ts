@@ -1,0 +1,73 @@
+import type { Logger } from '../telemetry/logger.js';
+
+export interface MaintenanceJob {
+  name: string;
+  everySeconds: number;
+  /** Ends soon after `over` is aborted. @returns how much was done */
+  run(over: AbortSignal): Promise<number>;
+}
+
+/** After it became the leader: there is more urgent work then, and a role that changes hands often still gets the chores done. */
+const FIRST_AFTER_SECONDS = 20;
+/** A timer that is set for longer would ring at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Does each chore in its rhythm while this process leads; one at a time. A chore that fails is tried again in its next turn. */
+export class MaintenanceScheduler {
+  private timers: NodeJS.Timeout[] = [];
+  private work: Promise<void> = Promise.resolve();
+  private over: AbortController | undefined;
+
+  constructor(
+    private readonly chores: readonly MaintenanceJob[],
+    private readonly logger: Logger,
+  ) {}
+
+  async gain(): Promise<void> {
+    if (this.over) return;
+    this.over = new AbortController();
+    const { signal } = this.over;
+    this.timers = this.chores.map((chore) => {
+      const first = Math.min(chore.everySeconds, FIRST_AFTER_SECONDS);
+      return setTimeout(() => this.turn(chore, signal), first * 1000);
+    });
+  }
+
+  /** Nobody waits for what is under way: a chore does no harm beside that of a successor. */
+  async lose(): Promise<void> {
+    this.over?.abort();
+    this.over = undefined;
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers = [];
+  }
+
+  async stop(): Promise<void> {
+    await this.lose();
+    await this.work;
+  }
+
+  private turn(chore: MaintenanceJob, over: AbortSignal): void {
+    this.work = this.work.then(() => this.run(chore, over));
+    const timer = setTimeout(
+      () => {
+        this.timers = this.timers.filter((one) => one !== timer);
+        this.turn(chore, over);
+      },
+      Math.min(chore.everySeconds * 1000, LONGEST_TIMER_MS),
+    );
+    this.timers.push(timer);
+  }
+
+  private async run({ name, run }: MaintenanceJob, over: AbortSignal): Promise<void> {
+    if (over.aborted) return;
+    try {
+      const count = await run(over);
+      if (count > 0) this.logger.info({ chore: name, count }, 'housekeeping done');
+    } catch (error) {
+      this.logger.warn(
+        { chore: name, err: error },
+        'housekeeping failed; it is tried again in its next turn',
+      );
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * What has to be told after a commit, as rows that the changing transaction itself writes: a rollback takes them along, a
+ * crash leaves them. Whoever claims a row publishes it and removes it; a claim that was not honoured runs out.
+ */
+import type { HistoryId, SessionId, UserId } from '../core/events.js';
+import { isDue, OUTBOX_CHANNEL, utcNow } from '../database/dialect.js';
+import type { Database, Sql } from '../database/port.js';
+import { formatSql, type Micros, parseSql } from '../lib/time.js';
+
+/** Ids, not payloads: what is told is what the database says when it is told. */
+export type OutboxEntry =
+  /** A notification for users, or a broadcast. */
+  | { kind: 'notification'; id: number }
+  /** For the user's other tabs: these were seen or deleted. */
+  | { kind: 'own_notifications'; userId: UserId; ids: number[] }
+  | { kind: 'entry_points'; userId?: UserId; sessionId?: SessionId }
+  /** A session has ended or changed hands, or fewer may see a history than before. */
+  | { kind: 'permissions'; sessionId?: SessionId; historyId?: HistoryId };
+
+export interface ClaimedEntry {
+  id: number;
+  /** The text itself where it is no entry. */
+  entry: OutboxEntry | { kind: 'unreadable'; text: string };
+}
+
+/** Longer than a batch can take with a broker that confirms late; a crash in the middle costs this much delay. */
+const CLAIM_SECONDS = 15;
+const BATCH = 20;
+
+export interface AddOptions {
+  /** Not before this moment; left out: at once. */
+  due?: Micros;
+  /** Takes the place of a waiting entry of the same subject. */
+  subject?: string;
+}
+
+export class Outbox {
+  /** @param owner tells this process's claims apart */
+  constructor(
+    private readonly db: Database,
+    private readonly owner: string,
+  ) {}
+
+  /** Inside the transaction that makes the change. */
+  async add(tx: Sql, entry: OutboxEntry, { due, subject }: AddOptions = {}): Promise<void> {
+    if (subject !== undefined) await tx.run('DELETE FROM lightcone_outbox WHERE subject = $1', [subject]);
+    const params = [subject ?? null, JSON.stringify(entry), ...(due === undefined ? [] : [formatSql(due)])];
+    await tx.run(
+      `INSERT INTO lightcone_outbox (subject, entry, due_time)
+       VALUES ($1, $2, ${due === undefined ? utcNow(tx.dialect) : '$3'})`,
+      params,
+    );
+  }
+
+  /** Inside the same transaction, where this process publishes nothing itself: whoever leads looks as soon as it commits. */
+  async ring(tx: Sql): Promise<void> {
+    // On SQLite every commit is seen.
+    if (tx.dialect === 'postgresql') await tx.all('SELECT pg_notify($1, $2)', [OUTBOX_CHANNEL, '']);
+  }
+
+  /** Entries that are due and that nobody else holds, oldest first; at most `BATCH`, fewer means there are no more. */
+  async claim(): Promise<{ claimed: ClaimedEntry[]; more: boolean }> {
+    const { dialect } = this.db;
+    const now = utcNow(dialect);
+    const until =
+      dialect === 'postgresql'
+        ? `${now} + interval '${CLAIM_SECONDS} seconds'`
+        : `strftime('%Y-%m-%d %H:%M:%f', 'now', '+${CLAIM_SECONDS} seconds')`;
+    const rows = await this.db.all<{ id: number; entry: string }>(
+      `UPDATE lightcone_outbox SET claimed_by = $1, claimed_until = ${until}
+        WHERE id IN (SELECT id FROM lightcone_outbox
+                      WHERE ${isDue(dialect, 'due_time')} AND (claimed_until IS NULL OR claimed_until < ${now})
+                      ORDER BY id LIMIT ${BATCH} ${dialect === 'postgresql' ? 'FOR UPDATE SKIP LOCKED' : ''})
+        RETURNING id, entry`,
+      [this.owner],
+    );
+    const claimed = rows
+      .map(({ id, entry }) => ({ id, entry: readEntry(entry) }))
+      .sort((a, b) => a.id - b.id);
+    return { claimed, more: rows.length === BATCH };
+  }
+
+  /** They were published, or there is nothing to say any more. */
+  async remove(ids: readonly number[]): Promise<void> {
+    await this.#own('DELETE FROM lightcone_outbox', ids);
+  }
+
+  /** They could not be published: anybody may try again at once. */
+  async release(ids: readonly number[]): Promise<void> {
+    await this.#own('UPDATE lightcone_outbox SET claimed_by = NULL, claimed_until = NULL', ids);
+  }
+
+  /** Milliseconds until the next entry is due or its claim runs out; undefined when nothing waits. */
+  async nextInMs(): Promise<number | undefined> {
+    const [row] = await this.db.all<{ next: string | null; now: string }>(
+      `SELECT min(CASE WHEN claimed_until > due_time THEN claimed_until ELSE due_time END) AS next,
+              ${utcNow(this.db.dialect)} AS now
+         FROM lightcone_outbox`,
+    );
+    if (!row || row.next === null) return undefined;
+    return Math.max(0, Math.ceil((parseSql(row.next) - parseSql(row.now)) / 1000));
+  }
+
+  async #own(change: string, ids: readonly number[]): Promise<void> {
+    if (ids.length === 0) return;
+    await this.db.run(`${change} WHERE claimed_by = $1 AND ${this.db.isOneOf('id', 2)}`, [
+      this.owner,
+      this.db.list(ids),
+    ]);
+  }
+}
+
+function readEntry(text: string): ClaimedEntry['entry'] {
+  try {
+    return JSON.parse(text) as OutboxEntry;
+  } catch {
+    return { kind: 'unreadable', text };
+  }
+}

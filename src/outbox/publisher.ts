@@ -1,0 +1,173 @@
+/**
+ * Carries the outbox to the bus. Every process does so right after its own commits; the leader also looks after what others
+ * left behind: entries of a process that died, and scheduled ones whose creator is gone.
+ *
+ * ```
+ *   wake (own commit, a look after a foreign one, bus back, gained the role, timer) ──► claim ──► publish, confirmed ──► remove
+ *                                                         └─ failed ──► release, try again when the bus is back
+ * ```
+ */
+import type { Publisher } from '../bus/port.js';
+import { LightconeError } from '../core/errors.js';
+import type { Sql } from '../database/port.js';
+import { Backoff } from '../lib/backoff.js';
+import type { Logger } from '../telemetry/logger.js';
+import { type NotificationSource, tasksOf } from './entry-tasks.js';
+import type { AddOptions, ClaimedEntry, Outbox, OutboxEntry } from './outbox.js';
+import type { OutboxWriter } from './writer.js';
+
+/** How often the leader looks although nothing woke it. */
+const SWEEP_MS = 30_000;
+/** A timer that is set for longer would ring at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+export interface OutboxPublisherOptions {
+  outbox: Outbox;
+  bus: Publisher;
+  notifications: NotificationSource;
+  encodeId: (id: number) => string;
+  logger: Logger;
+  random: () => number;
+}
+
+export class OutboxPublisher implements OutboxWriter {
+  private readonly backoff: Backoff;
+  private timer: NodeJS.Timeout | undefined;
+  private running: Promise<void> | undefined;
+  private again = false;
+  private leading = false;
+  private looking = false;
+  private stopped = true;
+  private failing = false;
+  private removeBusListener: () => void = () => {};
+
+  constructor(private readonly parts: OutboxPublisherOptions) {
+    this.backoff = new Backoff(100, 10_000, parts.random);
+  }
+
+  start(): void {
+    if (!this.stopped) return;
+    this.stopped = false;
+    this.removeBusListener = this.parts.bus.onAvailable(() => this.wake());
+    // What this process itself left behind when it was last stopped.
+    this.wake();
+  }
+
+  /** What is being published is finished; the rest stays in the database. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.removeBusListener();
+    clearTimeout(this.timer);
+    await this.running;
+  }
+
+  async gain(): Promise<void> {
+    this.leading = true;
+    this.wake();
+  }
+
+  async lose(): Promise<void> {
+    this.leading = false;
+  }
+
+  add(tx: Sql, entry: OutboxEntry, options?: AddOptions): Promise<void> {
+    return this.parts.outbox.add(tx, entry, options);
+  }
+
+  wake(): void {
+    if (this.stopped) return;
+    this.again = true;
+    this.running ??= this.run();
+  }
+
+  /** Another process may have added something. Only reads unless it did, so that it costs other writers nothing. */
+  async look(): Promise<void> {
+    if (this.stopped || this.looking) return;
+    this.looking = true;
+    try {
+      if ((await this.parts.outbox.nextInMs()) === 0) this.wake();
+    } catch {
+      // What is there is found by the next look, or by the sweep.
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  /** Resolves when everything that is due has been published, or could not be. */
+  async idle(): Promise<void> {
+    while (this.running) await this.running;
+  }
+
+  private async run(): Promise<void> {
+    clearTimeout(this.timer);
+    let nextMs: number | undefined;
+    while (this.again && !this.stopped) {
+      this.again = false;
+      try {
+        nextMs = await this.carry();
+        this.backoff.reset();
+        if (this.failing) this.parts.logger.info('what was left unsaid has been published');
+        this.failing = false;
+      } catch (error) {
+        nextMs = this.backoff.next();
+        if (!this.failing) {
+          this.parts.logger.warn(
+            { err: error },
+            'what was changed cannot be announced yet: it is kept in the database and tried again',
+          );
+        }
+        this.failing = true;
+      }
+    }
+    // In one step with the last look at `again`: who wakes it from here on starts a new run.
+    this.running = undefined;
+    this.schedule(nextMs);
+  }
+
+  /** @returns milliseconds until something else is due */
+  private async carry(): Promise<number | undefined> {
+    const { outbox, bus } = this.parts;
+    // The bus says when it is back.
+    if (!bus.available) return undefined;
+    for (let more = true; more && !this.stopped; ) {
+      const batch = await outbox.claim();
+      more = batch.more;
+      await this.publish(batch.claimed);
+    }
+    return outbox.nextInMs();
+  }
+
+  private async publish(claimed: readonly ClaimedEntry[]): Promise<void> {
+    const { outbox, bus, notifications, encodeId, logger } = this.parts;
+    const done: number[] = [];
+    try {
+      for (const { id, entry } of claimed) {
+        try {
+          const tasks = await tasksOf(entry, notifications, encodeId);
+          await Promise.all(tasks.map((task) => bus.publish(task)));
+        } catch (error) {
+          if (isTransient(error)) throw error;
+          // It would fail the same way for ever, and everything behind it with it.
+          logger.error({ err: error, entry }, 'an entry of the outbox cannot be announced and is left out');
+        }
+        done.push(id);
+      }
+      await outbox.remove(done);
+    } catch (error) {
+      const left = claimed.map(({ id }) => id).filter((id) => !done.includes(id));
+      // If the database is away as well, the claim runs out by itself.
+      await outbox.remove(done).catch(() => {});
+      await outbox.release(left).catch(() => {});
+      throw error;
+    }
+  }
+
+  private schedule(nextMs: number | undefined): void {
+    if (this.stopped) return;
+    const waits = [nextMs, this.leading ? SWEEP_MS : undefined].filter((ms) => ms !== undefined);
+    if (waits.length === 0) return;
+    this.timer = setTimeout(() => this.wake(), Math.min(...waits, LONGEST_TIMER_MS));
+  }
+}
+
+const isTransient = (error: unknown): boolean => error instanceof LightconeError && error.entry.retryable;
