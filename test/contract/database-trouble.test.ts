@@ -1,8 +1,10 @@
 /** A PostgreSQL that is slow, locked, read-only or full, and administrators who cut in. */
+import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LightconeError } from '../../src/core/errors.js';
+import { identifyPostgres } from '../../src/database/log/identity.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { eventually, silent } from '../support/databases.js';
@@ -269,6 +271,58 @@ it('a hot standby is read, and what cannot be written says what to do', async ()
   }
   await connect();
 }, 60_000);
+
+describe('a user with no right but to log in, on a server that hides its system identifier', () => {
+  const role = `least_${randomUUID().slice(0, 8)}`;
+  const opened: PostgresDatabase[] = [];
+  const openAs = async (url: string): Promise<PostgresDatabase> => {
+    const asRole = new URL(url);
+    asRole.username = role;
+    asRole.password = 'least';
+    const least = new PostgresDatabase({ url: asRole.href, poolSize: 2, logger: silent, clock: systemClock });
+    opened.push(least);
+    await least.start();
+    return least;
+  };
+  const hide = (one: TestDatabase) =>
+    one.psql('REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC, CURRENT_USER');
+  beforeEach(async () => {
+    await connect();
+    await database.psql(`CREATE ROLE ${role} LOGIN PASSWORD 'least'`);
+    await hide(database);
+  });
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((one) => one.stop()));
+    await db.run(`DROP ROLE ${role}`);
+  });
+
+  it('knows its installation: the same for every process on the database, another for another one', async () => {
+    const least = await openAs(database.url);
+    await expect(least.all('SELECT * FROM pg_control_system()')).rejects.toThrow(/permission denied/);
+    expect(await least.identity()).toBe(await (await openAs(database.url)).identity());
+    const other = await createTestDatabase();
+    try {
+      await hide(other);
+      const elsewhere = await openAs(other.url);
+      expect(await elsewhere.identity()).not.toBe(await least.identity());
+      await elsewhere.stop();
+    } finally {
+      await other.drop();
+    }
+  });
+
+  it('is not known by another name because the server did not answer once', async () => {
+    const asked: string[] = [];
+    const silentOnce: Pick<PostgresDatabase, 'all'> = {
+      all: async (sql: string) => {
+        asked.push(sql);
+        throw new LightconeError('DATABASE_UNAVAILABLE', 'no answer');
+      },
+    };
+    await expect(identifyPostgres(silentOnce as PostgresDatabase)).rejects.toThrow('no answer');
+    expect(asked).toHaveLength(1);
+  });
+});
 
 it('a transaction in which a failure was overlooked is not called committed', async () => {
   await connect();

@@ -173,16 +173,17 @@ describe.each(FIXTURES)('the election on %s', (_kind, makeFixture) => {
         VALUES ('sse_monitor.galaxy', 'host', 2, 'sse_monitor', '${now}')
         ON CONFLICT (server_name, hostname) DO UPDATE SET update_time = excluded.update_time`);
     };
-    for (let i = 0; i < 15; i += 1) {
-      await beat();
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    expect(ours.events).toEqual(['gain', 'lose: sse_monitor.galaxy takes over']);
+    let beats = true;
+    const beating = (async () => {
+      for (; beats; await new Promise((resolve) => setTimeout(resolve, 100))) await beat();
+    })();
+    await eventually(() => ours.events.length > 1);
+    expect(ours.events[1]).toBe('lose: sse_monitor.galaxy takes over');
     // It never takes the lock, and goes on beating: that was in vain, and is not done again.
-    const beating = setInterval(() => void beat(), 100);
     await leads(ours, 5_000);
     await new Promise((resolve) => setTimeout(resolve, 1_500));
-    clearInterval(beating);
+    beats = false;
+    await beating;
     expect(ours.events.slice(2)).toEqual(['gain']);
     await fixture.foreign('DELETE FROM worker_process WHERE pid = 2');
   });

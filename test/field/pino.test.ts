@@ -34,7 +34,7 @@ const numbers = (text: string): number[] =>
     .map((line) => JSON.parse(line).n);
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-// pinojs/pino#1705, #2002: lines before process.exit() are missing. pinojs/pino#2326: "sonic boom is not ready yet".
+// pinojs/pino#1705: lines before process.exit() are missing. pinojs/pino#2326: "sonic boom is not ready yet".
 it.each(['a pipe', 'a file'])('what is logged right before process.exit() is in %s', async (where) => {
   const program = 'for (let n = 0; n < 100; n += 1) logger.info({ n });\nprocess.exit(3);';
   let text = '';

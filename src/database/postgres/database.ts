@@ -6,6 +6,7 @@ import { sleep } from '../../lib/lifecycle.js';
 import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { utcNow } from '../dialect.js';
+import { systemIdentifier } from '../log/identity.js';
 import type { Database, HintListener, HintSource, LeaderLock, Sql, SqlValue } from '../port.js';
 import { AdvisoryLock } from './advisory-lock.js';
 import { isDown, reasonOf, translateError } from './errors.js';
@@ -153,11 +154,11 @@ export class PostgresDatabase extends PostgresSql implements Database {
   }
 
   async identity(): Promise<string> {
-    const [row] = await this.all<{ id: string }>(
-      `SELECT s.system_identifier || '/' || d.oid AS id FROM pg_control_system() s, pg_database d
-        WHERE d.datname = current_database()`,
+    const server = await systemIdentifier(this);
+    const [database] = await this.all<{ name: string; oid: string }>(
+      'SELECT datname AS name, oid::text FROM pg_database WHERE datname = current_database()',
     );
-    return `postgresql:${row!.id}`;
+    return `postgresql:${server || database!.name}/${database!.oid}`;
   }
 
   async now(): Promise<Micros> {
