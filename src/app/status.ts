@@ -41,13 +41,16 @@ export class WorkerStatusSource implements StatusSource {
     this.startedAt = options.clock.monotonic();
   }
 
-  /** A process that can answer is alive; what it waits for is the business of the others. */
+  /** A process that can answer is alive, unless only a restart helps; what it waits for is the business of the others. */
   liveProblems(): string[] {
-    return [];
+    const reason = this.options.database.mustRestart?.();
+    return reason === undefined ? [] : [reason];
   }
 
   readyProblems(): string[] {
     const { config, manager, prepared } = this.options;
+    const reason = this.options.database.mustRestart?.();
+    if (reason !== undefined) return [reason];
     if (!prepared()) return ['this worker is starting: the tables are not prepared yet'];
     if (!config.sse.enabled) return [];
     if (manager.draining) return ['this worker is draining: it is being stopped'];
@@ -56,7 +59,7 @@ export class WorkerStatusSource implements StatusSource {
 
   problems(): string[] {
     const { config, database, bus, manager } = this.options;
-    const problems = [database.problem(), ...this.readyProblems()];
+    const problems: (string | undefined)[] = [...new Set([database.problem(), ...this.readyProblems()])];
     if (!config.sse.enabled) {
       problems.push('enable_sse_updates is off: the stream answers 403, and nobody is told of changes');
     } else {

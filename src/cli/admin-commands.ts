@@ -1,5 +1,6 @@
 /** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
 import { Command } from 'commander';
+import type { UserAction } from '../app/commands/admin.js';
 import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
 
 const print = (line: string): void => {
@@ -26,6 +27,27 @@ export function createUserCommand(): Command {
       const { addAccount } = await import('../app/commands/admin.js');
       await addAccount(config, { email, admin: options.admin === true }, { logger, print });
     });
+  const list = withConfigFlag(user.command('list'))
+    .description('List users, administrators, and how old their API keys are')
+    .action(async () => {
+      const { config, logger } = await prepare(list, { quiet: true });
+      const { listAccounts } = await import('../app/commands/admin.js');
+      await listAccounts(config, { logger, print });
+    });
+  const actions = {
+    key: 'Give a user a new API key instead of the old one; it is the last word printed',
+    revoke: 'End all API keys and sessions of a user',
+    remove: 'Remove a user; "user add" brings the user back',
+  };
+  for (const [action, description] of Object.entries(actions)) {
+    const command = withConfigFlag(user.command(`${action} <email>`))
+      .description(description)
+      .action(async (email: string) => {
+        const { config, logger } = await prepare(command, { quiet: true });
+        const { changeAccount } = await import('../app/commands/admin.js');
+        await changeAccount(config, action as UserAction, email, { logger, print });
+      });
+  }
   return user;
 }
 

@@ -3,8 +3,19 @@ import { LightconeError } from '../core/errors.js';
 import { boundYoungGeneration } from '../node-internals/young-generation.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
+/** It serves nobody. What else stands in `sse:` of the settings file is for the workers, and no mistake. */
+const FLAGS = [
+  'attach_to_galaxy',
+  'debounce',
+  'heartbeat_interval',
+  'resume_overlap',
+  'drain_timeout',
+  'node_internals',
+  'log_level',
+] as const;
+
 export function createMonitorCommand(name: string): Command {
-  return withSettingFlags(new Command(name).exitOverride())
+  return withSettingFlags(new Command(name).exitOverride(), FLAGS)
     .description('Run the standalone monitor: it takes the role of the history monitor from the workers')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);

@@ -27,6 +27,9 @@ const ignore = (): void => {};
 function report(error: unknown, name: string): number {
   if (error instanceof CommanderError) {
     // Commander has printed the help or the mistake already.
+    if (error.code === 'commander.unknownCommand' && !error.message.includes('Did you mean')) {
+      process.stderr.write(`(${name} --help lists the commands)\n`);
+    }
     return error.exitCode === 0 ? 0 : EXIT.wronglyAsked;
   }
   if (error instanceof LightconeError) {

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Config } from '../config/config.js';
 import { SSE_SETTINGS, type SseKey } from '../config/schema.js';
 import type { Setting } from '../config/setting.js';
-import type { Flags, LoadOptions } from '../config/sources.js';
+import { type Flags, flagName, type LoadOptions } from '../config/sources.js';
 import type { Logger } from '../telemetry/logger.js';
 
 const KEYS = Object.keys(SSE_SETTINGS) as SseKey[];
@@ -12,16 +12,28 @@ export function withConfigFlag(command: Command): Command {
   return command.option('-c, --config <file>', 'settings file (galaxy.yml); else GALAXY_CONFIG_FILE');
 }
 
-/** Adds `--config` and the flags of the `sse:` section. */
-export function withSettingFlags(command: Command): Command {
+/** Adds `--config` and the flags of the `sse:` section. @param only those that mean something for this command */
+export function withSettingFlags(command: Command, only: readonly SseKey[] = KEYS): Command {
   withConfigFlag(command);
-  for (const key of KEYS) {
+  for (const key of only) {
     const setting: Setting<unknown> = SSE_SETTINGS[key];
-    const value = setting.type === 'bool' ? '[bool]' : `<${setting.unit ?? setting.type}>`;
-    const flag = new Option(`--${key.replaceAll('_', '-')} ${value}`, setting.doc);
+    const value = setting.type === 'bool' ? '[true|false]' : `<${setting.unit ?? setting.type}>`;
+    const flag = new Option(
+      `${flagName(key)} ${value}`,
+      `${setting.doc} (default: ${shownDefault(setting)})`,
+    );
     command.addOption(setting.type === 'bool' ? flag.preset('true') : flag);
   }
-  return command;
+  // Not what a flag without a value would mean: it reads as if that were the default.
+  return command.configureHelp({ optionDescription: ({ description }) => description });
+}
+
+function shownDefault({ default: value, attached, unit }: Setting<unknown>): string {
+  const shown = (one: unknown): string =>
+    Array.isArray(one) && one.length === 0
+      ? 'none'
+      : `${one ?? 'unset'}${unit === undefined ? '' : ` ${unit}`}`;
+  return attached === undefined ? shown(value) : `${shown(value)}; beside a Galaxy ${shown(attached)}`;
 }
 
 /** What `loadConfig` takes, from this command's flags and this process's environment. */
@@ -43,8 +55,8 @@ export const settingsFile = (command: Command): string | undefined =>
 /**
  * Settings and logger of a command; warnings about the settings are logged.
  *
- * @param quiet for commands that end: their answer is on standard output, so only what goes wrong is logged unless the
- * settings ask for more or less than usual
+ * @param quiet for commands that end: their answer is on standard output, and what goes wrong is one sentence; nothing is
+ * logged unless the settings ask for another level than usual
  */
 export async function prepare(
   command: Command,
@@ -55,7 +67,10 @@ export async function prepare(
     import('../telemetry/logger.js'),
   ]);
   const config = loadConfig(loadOptions(command));
-  const logger = createLogger(quiet && config.logLevel === 'info' ? 'warn' : config.logLevel);
-  for (const warning of config.warnings) logger.warn({ component: 'settings' }, warning);
+  const logger = createLogger(quiet && config.logLevel === 'info' ? 'silent' : config.logLevel);
+  for (const warning of config.warnings) {
+    if (quiet) process.stderr.write(`warning: ${warning}\n`);
+    else logger.warn({ component: 'settings' }, warning);
+  }
   return { config, logger };
 }

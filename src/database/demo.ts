@@ -3,7 +3,7 @@ import { LightconeError } from '../core/errors.js';
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
 import { utcNow } from './dialect.js';
 import { hashPassword } from './passwords.js';
-import type { Database, Sql, SqlValue } from './port.js';
+import { type Database, type Sql, type SqlValue, toBoolean } from './port.js';
 
 interface DemoUser {
   email: string;
@@ -70,7 +70,7 @@ export function seedDemo(db: Database): Promise<DemoData | undefined> {
 }
 
 /**
- * Adds a user who can sign in by API key only.
+ * Adds a user who can sign in by API key only. One that was removed comes back, with all that was theirs.
  *
  * @returns the new API key, 32 hex characters
  * @throws LightconeError PARAMETER_INVALID or CONFLICT; then nothing is changed
@@ -83,11 +83,16 @@ export function addUser(db: Database, email: string, options: { admin?: boolean 
     );
   }
   return db.transaction(async (tx) => {
-    if ((await tx.all('SELECT 1 FROM galaxy_user WHERE lower(email) = $1', [address])).length > 0) {
+    const [there] = await tx.all<{ id: number; deleted: unknown }>(
+      'SELECT id, deleted FROM galaxy_user WHERE lower(email) = $1',
+      [address],
+    );
+    if (there && !toBoolean(there.deleted)) {
       throw new LightconeError('CONFLICT', `there is a user ${address} already`);
     }
     const apiKey = randomBytes(16).toString('hex');
-    await insertUser(tx, address, options.admin === true, apiKey, NO_PASSWORD);
+    if (there) await restoreUser(tx, there.id, options.admin === true, apiKey);
+    else await insertUser(tx, address, options.admin === true, apiKey, NO_PASSWORD);
     return apiKey;
   });
 }
@@ -106,12 +111,25 @@ async function insertUser(
      VALUES (${now}, ${now}, $1, $2, $3, false, false, false, true)`,
     [email, await freeUsername(tx, email), passwordHash],
   );
-  await tx.run(`INSERT INTO api_keys (create_time, user_id, key, deleted) VALUES (${now}, $1, $2, false)`, [
-    userId,
-    apiKey,
-  ]);
-  if (admin) await tx.run('INSERT INTO lightcone_admin (user_id) VALUES ($1)', [userId]);
+  await grant(tx, userId, admin, apiKey);
   return userId;
+}
+
+async function restoreUser(tx: Sql, userId: UserId, admin: boolean, apiKey: string): Promise<void> {
+  await tx.run(
+    `UPDATE galaxy_user SET deleted = false, purged = false, active = true, password = $2, update_time = ${utcNow(tx.dialect)}
+      WHERE id = $1`,
+    [userId, NO_PASSWORD],
+  );
+  await grant(tx, userId, admin, apiKey);
+}
+
+async function grant(tx: Sql, userId: UserId, admin: boolean, apiKey: string): Promise<void> {
+  await tx.run(
+    `INSERT INTO api_keys (create_time, user_id, key, deleted) VALUES (${utcNow(tx.dialect)}, $1, $2, false)`,
+    [userId, apiKey],
+  );
+  if (admin) await tx.run('INSERT INTO lightcone_admin (user_id) VALUES ($1)', [userId]);
 }
 
 /** What others see of a user: the part of the address before the `@`, as Galaxy takes it, with a number if somebody has it. */

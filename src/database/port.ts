@@ -42,6 +42,8 @@ export interface Database extends Sql, Lifecycle {
   identity(): Promise<string>;
   /** For `/wellz`: one line of what is wrong, or undefined. Asks nothing of the database. */
   problem(): string | undefined;
+  /** What only a restart of this process cures, or undefined: for `/healthz` and `/readyz`. */
+  mustRestart?(): string | undefined;
   /** Statements sent since the start, for tests and the status page. */
   readonly statements: number;
 }

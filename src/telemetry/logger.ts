@@ -1,16 +1,19 @@
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { isatty } from 'node:tty';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { LogLevel } from '../config/config.js';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
 import { LogPipe } from './log-pipe.js';
+import { textLine } from './text-lines.js';
 
 export type { Logger } from 'pino';
 
 const STDERR = 2;
 
 /**
- * One JSON line per message on standard error: standard output belongs to what a command was asked to print.
+ * One line per message on standard error, JSON unless that is a terminal: standard output belongs to what a command was
+ * asked to print.
  * Each component takes a child (`logger.child({ component: 'monitor' })`).
  */
 export function createLogger(
@@ -30,6 +33,7 @@ export function createLogger(
 
 /** A file or a terminal takes every line at once. */
 function standardError(sayLeftOut: (lines: number) => void): DestinationStream {
+  if (isatty(STDERR)) return { write: (line) => process.stderr.write(textLine(line)) };
   const kind = fstatSync(STDERR);
   if (!kind.isFIFO() && !kind.isSocket()) return pino.destination({ dest: STDERR, sync: true });
   const out = new Socket({ fd: STDERR, readable: false, writable: true });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import { addUser, type DemoData, seedDemo } from '../../src/database/demo.js';
+import { listUsers, removeUser, renewKey, revokeAccess } from '../../src/database/users.js';
 import { formatSql } from '../../src/lib/time.js';
 import { type AnyDatabase, type DatabaseFixture, FIXTURES, openMigrated } from '../support/databases.js';
 
@@ -55,6 +56,32 @@ describe.each(FIXTURES)('accounts on %s', (_kind, makeFixture) => {
     expect(await accounts().emailsOf([alice().userId, carol.userId, 98_765])).toEqual(
       new Map([[alice().userId, 'alice@example.org']]),
     );
+  });
+
+  it('are listed without keys, and get a new key, lose access and come back as an administrator says', async () => {
+    const listed = async () => (await listUsers(db)).find(({ email }) => email === 'dora@example.org');
+    const first = await addUser(db, 'dora@example.org', { admin: true });
+    const dora = (await userByApiKey(first))!.userId;
+    expect(await listed()).toMatchObject({ isAdmin: true, keySince: expect.stringMatching(/^20\d\d-/) });
+    const second = await renewKey(db, ' Dora@Example.org');
+    expect(await accounts().validApiKeys([first, second])).toEqual(new Set([second]));
+    const now = formatSql(await db.now());
+    await fixture.foreign(
+      `INSERT INTO galaxy_session (create_time, update_time, session_key, is_valid, user_id) VALUES ('${now}', '${now}', 'd0', true, ${dora})`,
+    );
+    expect(await sessionByKey('d0')).toMatchObject({ userId: dora });
+    await revokeAccess(db, 'dora@example.org');
+    expect(await accounts().validApiKeys([first, second])).toEqual(new Set());
+    expect(await sessionByKey('d0')).toBeUndefined();
+    expect(await listed()).toMatchObject({ keySince: undefined });
+    await removeUser(db, 'dora@example.org');
+    expect(await listed()).toBeUndefined();
+    await expect(renewKey(db, 'dora@example.org')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const third = await addUser(db, 'dora@example.org');
+    expect(await userByApiKey(third)).toEqual({ userId: dora, email: 'dora@example.org', isAdmin: false });
+    expect(await accounts().validApiKeys([first, second])).toEqual(new Set());
+    // For the tests after this one.
+    await removeUser(db, 'dora@example.org');
   });
 
   it('refuse a second user with the same address, and what is no address', async () => {

@@ -40,6 +40,12 @@ describe('asking wrongly', () => {
     expect(code).toBe(2);
   });
 
+  it('a command that is near to none gets one line and a hint', async () => {
+    const { code, stderr } = await lightcone('frobnicate');
+    expect(stderr).toBe("error: unknown command 'frobnicate'\n(lightcone --help lists the commands)\n");
+    expect(code).toBe(2);
+  });
+
   it('an unknown flag ends with 2', async () => {
     const { code, stderr } = await lightcone('serve', '--lisen', 'x');
     expect(stderr).toContain("unknown option '--lisen'");
@@ -97,6 +103,14 @@ describe('help and version', () => {
     expect(code).toBe(0);
   });
 
+  it('help of a command tells defaults, and a monitor offers nothing that serves', async () => {
+    const serve = (await lightcone('serve', '--help')).stdout;
+    expect(serve).toMatch(/--queue-size <int>[^-]*\(default:\s+64\)/);
+    expect(serve).toMatch(/--attach-to-galaxy \[true\|false\][^-]*\(default:\s+false\)/);
+    expect(serve).not.toContain('preset');
+    expect((await lightcone('monitor', '--help')).stdout).not.toMatch(/--(listen|workers|max-connections)\b/);
+  });
+
   it('prints the version', async () => {
     expect((await lightcone('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
@@ -121,10 +135,34 @@ describe('config', () => {
   it('--check says that the settings are valid, and warns', async () => {
     writeFileSync(join(cwd, 'galaxy.yml'), 'galaxy:\n  enable_sse_history_updates: true\n');
     const { stdout, stderr } = await lightcone('config', '--check', '-c', 'galaxy.yml');
-    expect(stdout).toBe('the settings are valid\n');
+    expect(stdout).toBe('the settings are valid, with a warning\n');
     expect(stderr).toBe(
       'warning: galaxy.yml: galaxy.enable_sse_history_updates: this key was removed and has no effect; use enable_sse_updates\n',
     );
+  });
+
+  it('--strict ends with 2 where a key is nearly one of ours', async () => {
+    writeFileSync(join(cwd, 'galaxy.yml'), 'galaxy:\n  database_conection: postgresql://h/d\n');
+    const { code, stderr } = await lightcone('config', '--check', '--strict', '-c', 'galaxy.yml');
+    expect(stderr).toContain('did you mean database_connection?');
+    expect(code).toBe(2);
+    writeFileSync(join(cwd, 'galaxy.yml'), 'galaxy:\n  server_name: main\n');
+    expect(await lightcone('config', '--check', '--strict', '-c', 'galaxy.yml')).toEqual({
+      code: 0,
+      stdout: 'the settings are valid\n',
+      stderr: '',
+    });
+  });
+});
+
+describe('what a command that ends says', () => {
+  it('is one sentence on standard error when it fails, without log lines', async () => {
+    const { code, stdout, stderr } = await run('cli', ['migrate'], {
+      GALAXY_CONFIG_OVERRIDE_DATABASE_CONNECTION: 'postgresql://u@127.0.0.1:9/d',
+    });
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr).toMatch(/^lightcone: .*127\.0\.0\.1:9/);
+    expect([code, stdout]).toEqual([1, '']);
   });
 });
 
@@ -139,6 +177,20 @@ describe('on a SQLite file', () => {
     expect(stdout).toMatch(/^administrator alice@example\.org added, API key: [0-9a-f]{32}\n$/);
     expect(stderr).toBe('');
     expect(code).toBe(0);
+  });
+
+  it('users are listed, get a new key, lose it, and are removed', async () => {
+    await lightcone('user', 'add', 'a@example.org', '--admin');
+    expect((await lightcone('user', 'list')).stdout).toMatch(
+      /^a@example\.org {2}administrator {2}key of 20\S+\n$/,
+    );
+    expect((await lightcone('user', 'key', 'A@example.org')).stdout).toMatch(/ [0-9a-f]{32}\n$/);
+    expect((await lightcone('user', 'revoke', 'a@example.org')).code).toBe(0);
+    expect((await lightcone('user', 'list')).stdout).toMatch(/ no key\n$/);
+    expect((await lightcone('user', 'remove', 'a@example.org')).code).toBe(0);
+    expect((await lightcone('user', 'list')).stdout).toContain('there is no user');
+    const { code, stderr } = await lightcone('user', 'remove', 'a@example.org');
+    expect([code, stderr]).toEqual([1, 'lightcone: there is no user a@example.org\n']);
   });
 
   it('a user who is there already is not changed', async () => {

@@ -31,6 +31,7 @@ describe('doctor', () => {
 
   it('finds everything well, who is the monitor, and the worker at the address of the settings', async () => {
     const { url, stop } = await here.worker();
+    await expect.poll(async () => (await fetch(`${url}/wellz`)).status, { timeout: 5_000 }).toBe(200);
     const { code, said } = await doctor({ sse: { listen: url.replace('http://', '') } });
     expect(said).toMatchObject({
       schema: 'ok every migration is applied',

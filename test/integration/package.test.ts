@@ -1,4 +1,4 @@
-/** The package as `npm publish` would send it, installed as a user does: globally, with nothing but Node.js and npm. */
+/** The packages as `npm publish` would send them; the server's installed as a user does: globally, with nothing but Node.js and npm. */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,11 +13,16 @@ import { SseClient } from '../support/sse-client.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
-const { name, version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+const { name, version, repository } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
 let home: string;
-let tarball: Buffer;
-let files: string[];
+/** What `npm pack` makes of one package. */
+interface Packed {
+  tarball: Buffer;
+  files: string[];
+}
+let server: Packed;
+let client: Packed;
 
 /** The machine's, without what the clone adds to it: settings of its npm, and the Node.js that it brings. */
 const env = () => ({
@@ -36,18 +41,25 @@ const env = () => ({
 });
 const npm = (cwd: string, ...args: string[]) => run('npm', args, { cwd, env: env(), timeout: 240_000 });
 
+async function pack(folder: string): Promise<Packed> {
+  const { stdout } = await npm(folder, 'pack', '--json', '--pack-destination', home);
+  const packed = JSON.parse(stdout)[0] as { filename: string; files: { path: string }[] };
+  return {
+    tarball: readFileSync(join(home, packed.filename)),
+    files: packed.files.map(({ path }) => path),
+  };
+}
+
 beforeAll(async () => {
   home = mkdtempSync(join(tmpdir(), 'lightcone-package-'));
-  const { stdout } = await npm(ROOT, 'pack', '--json', '--pack-destination', home);
-  const packed = JSON.parse(stdout)[0] as { filename: string; files: { path: string }[] };
-  tarball = readFileSync(join(home, packed.filename));
-  files = packed.files.map(({ path }) => path);
+  server = await pack(ROOT);
+  client = await pack(join(ROOT, 'packages/client'));
 });
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 describe('the package', () => {
   it('holds what it needs to run, and the pages of an administrator', () => {
-    expect(files).toEqual(
+    expect(server.files).toEqual(
       expect.arrayContaining([
         'package.json',
         'README.md',
@@ -65,6 +77,7 @@ describe('the package', () => {
   });
 
   it('holds no tests, no runtime, no map without its source, and nothing that an older build left', () => {
+    const { files } = server;
     expect(files.filter((file) => /^(test|src|packages|scripts|node_modules)\/|\.map$/.test(file))).toEqual(
       [],
     );
@@ -73,27 +86,39 @@ describe('the package', () => {
       .filter((file) => file.startsWith('dist/'))
       .filter((file) => !existsSync(join(ROOT, sourceOf(file))))
       .filter((file) => !existsSync(join(ROOT, sourceOf(file).replace(/\.(js|d\.ts)$/, '.ts'))));
-    expect(orphans).toEqual([]);
+    // The browser client comes from its own package.
+    expect(orphans).toEqual(['dist/client/lightcone.js', 'dist/client/worker.js']);
   });
 
-  it('can be published: publint finds nothing', async () => {
+  it('the client holds what it is built of, and its page', () => {
+    const built = (file: string) => file.startsWith('dist/');
+    expect(client.files.filter((file) => !built(file)).sort()).toEqual([
+      'LICENSE',
+      'README.md',
+      'package.json',
+    ]);
+    expect(client.files.filter((file) => built(file) && !/\.(js|d\.ts)$/.test(file))).toEqual([]);
+  });
+
+  it.each(['server', 'client'])('the %s can be published: publint finds nothing', async (which) => {
+    const { tarball } = which === 'server' ? server : client;
     const { messages, pkg } = await publint({
       strict: true,
       pack: { tarball: new Uint8Array(tarball).buffer },
     });
     expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
     expect(pkg).not.toHaveProperty('private');
-    expect(pkg).toMatchObject({ repository: { type: 'git' }, license: 'MIT' });
+    expect(pkg).toMatchObject({ repository: { type: 'git', url: repository.url }, license: 'MIT', version });
   });
 
   it('has the types that it says: attw finds nothing for importers of modules', async () => {
-    const result = await checkPackage(createPackageFromTarballData(new Uint8Array(tarball)));
+    const result = await checkPackage(createPackageFromTarballData(new Uint8Array(client.tarball)));
     if (!result.types) throw new Error('it has no types');
     const problems = result.problems.filter(
       (problem) =>
         !('resolutionKind' in problem && ['node10', 'node16-cjs'].includes(problem.resolutionKind)),
     );
-    expect(Object.keys(result.entrypoints)).toContain('./client');
+    expect(Object.keys(result.entrypoints)).toEqual(['.', './worker', './react', './vue']);
     expect(problems).toEqual([]);
   });
 });

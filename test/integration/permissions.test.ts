@@ -27,13 +27,19 @@ const subscriptions = async (
   });
   return status;
 };
-const publish = (yes: boolean) => here.sql(`UPDATE history SET published = ${yes} WHERE id = ${bob}`);
+/** Changes bob's history, and resolves when its owner was told: whoever else is concerned was told with him. */
+async function changeBobs(change: () => Promise<unknown>): Promise<void> {
+  const owner = await here.stream(worker.url, 'key=demo-bob');
+  await change();
+  await owner.waitForHistory(here.encode(bob));
+  owner.close();
+}
+const publish = (yes: boolean) =>
+  changeBobs(() => here.sql(`UPDATE history SET published = ${yes} WHERE id = ${bob}`));
 /** Whether the stream was told of bob's history, once it was told of a later change of its own. */
 async function toldOfBobs(stream: SseClient, own: number = alice): Promise<number> {
   const from = stream.frames.length;
-  await here.change(bob);
-  // If bob's history changed just before, its event waits for the end of the window and the next one would overtake it.
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  await changeBobs(() => here.change(bob));
   await here.change(own);
   await stream.waitForHistory(here.encode(own), { from });
   return stream.frames.slice(from).filter((frame) => frame.data?.includes(here.encode(bob))).length;

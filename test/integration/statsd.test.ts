@@ -5,7 +5,7 @@ import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import type { MetricName, Tags } from '../../src/telemetry/metrics.js';
 import { StatsdMetrics } from '../../src/telemetry/statsd.js';
-import { recordingLogger } from '../support/bus.js';
+import { Recorder, recordingLogger } from '../support/bus.js';
 import { StatsdReceiver } from '../support/statsd.js';
 
 const logger = createLogger('silent');
@@ -132,6 +132,7 @@ describe('what is counted often', () => {
 it('a publish on a bus sends the metrics of the contract', async () => {
   const metrics = connect('galaxy-plain');
   const bus = new InProcessBus({ logger, metrics, clock: systemClock });
+  bus.subscribe(new Recorder());
   await expect(bus.publish({ task: 'notify_broadcast', payload: '{}' })).rejects.toThrow();
   await bus.start();
   await bus.publish({ task: 'notify_broadcast', payload: '{}' });

@@ -4,6 +4,7 @@ import { LightconeError } from '../../core/errors.js';
 import { addUser } from '../../database/demo.js';
 import type { Database } from '../../database/port.js';
 import { migrate } from '../../database/schema.js';
+import { listUsers, removeUser, renewKey, revokeAccess } from '../../database/users.js';
 import { systemClock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { startSoon } from '../processes/start-soon.js';
@@ -38,6 +39,52 @@ export async function addAccount(
     await migrate(db, logger);
     const apiKey = await addUser(db, email, { admin });
     print(`${admin ? 'administrator' : 'user'} ${email.trim().toLowerCase()} added, API key: ${apiKey}`);
+  });
+}
+
+/** A line per user; keys are not told. */
+export async function listAccounts(config: Config, { logger, print }: AdminOptions): Promise<void> {
+  refuseAttached(config, 'user list', 'users are seen in Galaxy');
+  await withDatabase(config, logger, async (db) => {
+    await migrate(db, logger);
+    const users = await listUsers(db);
+    if (users.length === 0) print('there is no user; "lightcone user add EMAIL" makes one');
+    const width = Math.max(0, ...users.map(({ email }) => email.length));
+    for (const { email, isAdmin, keySince } of users) {
+      const role = isAdmin || config.auth.adminUsers.includes(email.toLowerCase()) ? 'administrator' : 'user';
+      print(
+        `${email.padEnd(width)}  ${role.padEnd(13)}  ${keySince ? `key of ${keySince.slice(0, 10)}` : 'no key'}`,
+      );
+    }
+  });
+}
+
+/** What is done to one user, and the sentence that says so. */
+const ACTIONS = {
+  key: async (db: Database, email: string) =>
+    `new API key of ${email}, the one before is not valid any more: ${await renewKey(db, email)}`,
+  revoke: async (db: Database, email: string) => {
+    await revokeAccess(db, email);
+    return `no key and no session of ${email} is valid any more; open streams end within a minute`;
+  },
+  remove: async (db: Database, email: string) => {
+    await removeUser(db, email);
+    return `user ${email} removed; open streams end within a minute ("lightcone user add" brings the user back)`;
+  },
+};
+export type UserAction = keyof typeof ACTIONS;
+
+/** @throws LightconeError NOT_FOUND; then nothing is changed */
+export async function changeAccount(
+  config: Config,
+  action: UserAction,
+  email: string,
+  { logger, print }: AdminOptions,
+): Promise<void> {
+  refuseAttached(config, `user ${action}`, 'users are managed in Galaxy');
+  await withDatabase(config, logger, async (db) => {
+    await migrate(db, logger);
+    print(await ACTIONS[action](db, email.trim().toLowerCase()));
   });
 }
 

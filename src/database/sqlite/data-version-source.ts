@@ -37,6 +37,8 @@ export interface DataVersionOptions {
   file: string;
   listener: HintListener;
   logger: Logger;
+  /** Before each look. @throws when the file must not be read any more */
+  check?: () => void;
   watch?: Watch;
 }
 
@@ -187,6 +189,7 @@ export class DataVersionSource implements HintSource {
 
   #lookNow(look: Look): void {
     this.#lookedAt = performance.now();
+    this.options.check?.();
     const version = look.dataVersion();
     if (version === this.#seenVersion) return;
     if (this.#watch && this.#unannounced) this.#expectAnnouncement(this.#watch);

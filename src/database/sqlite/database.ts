@@ -9,6 +9,7 @@ import { SqliteConnection } from './connection.js';
 import { DataVersionSource } from './data-version-source.js';
 import { FileLock } from './file-lock.js';
 import { Mutex } from './mutex.js';
+import { OpenFile } from './open-file.js';
 import { makePrivate } from './private-file.js';
 
 export interface SqliteOptions {
@@ -32,6 +33,9 @@ export class SqliteDatabase implements Database {
   readonly #journalMode: 'WAL' | 'DELETE';
   readonly #writing = new Mutex();
   #connections: Connections | undefined;
+  #openFile: OpenFile | undefined;
+  /** Why nothing is read or written any more until the process is started again. */
+  #replaced: string | undefined;
   #starting: Promise<void> | undefined;
   #problem: string | undefined = 'the database has not been opened yet';
   #statements = 0;
@@ -47,7 +51,19 @@ export class SqliteDatabase implements Database {
   }
 
   problem(): string | undefined {
-    return this.#problem;
+    return this.mustRestart() ?? this.#problem;
+  }
+
+  /**
+   * What was read of the old file (ids, how far the log was told) is not true of the new one, so that one is not opened by
+   * the way: who starts anew reads all of it.
+   */
+  mustRestart(): string | undefined {
+    if (this.#replaced === undefined && this.#openFile?.isInPlace === false) {
+      this.#replaced = `database file ${this.#file} (or its -wal or -shm) was replaced or deleted while it was open: nothing is read or written until this process is restarted; stop it before the next restore`;
+      this.#logger.error({ database: this.#file }, this.#replaced);
+    }
+    return this.#replaced;
   }
 
   /** @throws LightconeError DATABASE_UNAVAILABLE when the file cannot be opened or is no database: waiting would not help */
@@ -65,6 +81,8 @@ export class SqliteDatabase implements Database {
       this.#connections?.read.close();
       this.#connections?.write.close();
       this.#connections = undefined;
+      this.#openFile = undefined;
+      this.#replaced = undefined;
       this.#starting = undefined;
       this.#problem = 'the database has been closed';
     });
@@ -74,13 +92,13 @@ export class SqliteDatabase implements Database {
     return this.#watched(async () => {
       const { read, write } = this.#opened();
       const reads = await read.patiently(() => read.isReadOnly(text));
-      const rows = reads ? read.all(text, params) : this.#writing.run(() => write.all(text, params));
+      const rows = reads ? read.all(text, params) : this.#write(() => write.all(text, params));
       return (await rows) as Row[];
     });
   }
 
   run(text: string, params?: readonly SqlValue[]): Promise<number> {
-    return this.#watched(() => this.#writing.run(() => this.#opened().write.run(text, params)));
+    return this.#watched(() => this.#write(() => this.#opened().write.run(text, params)));
   }
 
   isOneOf(column: string, position: number): string {
@@ -92,7 +110,7 @@ export class SqliteDatabase implements Database {
   }
 
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
-    return this.#writing.run(async () => {
+    return this.#write(async () => {
       const { write } = this.#opened();
       await this.#watched(() => write.run('BEGIN IMMEDIATE'));
       try {
@@ -125,12 +143,28 @@ export class SqliteDatabase implements Database {
     return new DataVersionSource({
       file: this.#file,
       listener,
+      check: () => this.#refuseReplaced(),
       logger: this.#logger.child({ source: 'data_version' }),
     });
   }
 
   createLeaderLock(name: string, label: string): LeaderLock {
     return new FileLock(`${this.#file}.${name}.lock`, label);
+  }
+
+  /** Nothing is acknowledged that went into a file which was replaced meanwhile. */
+  #write<T>(work: () => Promise<T>): Promise<T> {
+    return this.#writing.run(async () => {
+      this.#refuseReplaced();
+      const result = await work();
+      this.#refuseReplaced();
+      return result;
+    });
+  }
+
+  #refuseReplaced(): void {
+    const reason = this.mustRestart();
+    if (reason !== undefined) throw new LightconeError('DATABASE_UNAVAILABLE', reason);
   }
 
   #inside(write: SqliteConnection): Sql {
@@ -152,6 +186,8 @@ export class SqliteDatabase implements Database {
       write = opened;
       await opened.patiently(() => opened.exec(`PRAGMA journal_mode = ${this.#journalMode}`));
       opened.exec('PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON');
+      await opened.all('SELECT 1 FROM sqlite_schema');
+      this.#openFile = new OpenFile(this.#file);
       this.#connections = { write: opened, read: new SqliteConnection(this.#file, { readonly: true }) };
       this.#problem = undefined;
       this.#logger.info({ database: this.#file }, 'database opened');
@@ -176,6 +212,7 @@ export class SqliteDatabase implements Database {
   }
 
   #opened(): Connections {
+    if (this.#replaced !== undefined) throw new LightconeError('DATABASE_UNAVAILABLE', this.#replaced);
     if (!this.#connections) {
       throw new LightconeError('DATABASE_UNAVAILABLE', `database file ${this.#file} is not open`);
     }
