@@ -4,7 +4,13 @@
  */
 import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../../core/events.js';
 import type { Frame, Position } from '../../events/frame.js';
-import type { OpenStreams, PermissionConcern, Subject, Viewer } from '../../events/kind.js';
+import {
+  MEMORY_MARGIN,
+  type OpenStreams,
+  type PermissionConcern,
+  type Subject,
+  type Viewer,
+} from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
 import type { RecentLog } from '../resume/recent-log.js';
 import type { Watermark } from '../resume/watermark.js';
@@ -21,7 +27,6 @@ export interface DispatcherOptions {
   recent: RecentLog;
   watermark: Watermark;
   writer: TabWriter;
-  overlapMicros: number;
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
   recheck: (concern: PermissionConcern) => void;
@@ -105,13 +110,13 @@ export class Dispatcher implements OpenStreams {
    * not in the tab's catch-up.
    */
   subscribe(viewer: Viewer, historyId: HistoryId): readonly Tab[] {
-    const { viewers, recent, overlapMicros } = this.options;
+    const { viewers, recent } = this.options;
     const holder = this.holderOf(viewer);
     if (holder === undefined || !viewers.subscribe(holder, historyId)) return [];
     const delivered = recent.lastDelivery(historyId) ?? 0;
     return this.tabsOf(holder).filter(({ resumedFrom }) => {
       if (resumedFrom === undefined) return false;
-      const floor = resumedFrom - overlapMicros;
+      const floor = resumedFrom - MEMORY_MARGIN;
       return delivered >= floor || floor < recent.coveredSince;
     });
   }
