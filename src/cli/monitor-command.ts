@@ -8,7 +8,6 @@ const FLAGS = [
   'attach_to_galaxy',
   'debounce',
   'heartbeat_interval',
-  'resume_overlap',
   'drain_timeout',
   'node_internals',
   'log_level',

@@ -49,7 +49,6 @@ export interface SseConfig {
   readonly debounceMs: number;
   readonly heartbeatSeconds: number;
   readonly pollIntervalSeconds: number;
-  readonly resumeOverlapSeconds: number;
   readonly recentWindowSeconds: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerUser: number;

@@ -66,7 +66,6 @@ class ConfigBuilder {
         debounceMs: sse.debounce * 1000,
         heartbeatSeconds: sse.heartbeat_interval,
         pollIntervalSeconds: galaxy.history_audit_monitor_poll_interval,
-        resumeOverlapSeconds: sse.resume_overlap,
         recentWindowSeconds: sse.recent_window,
         maxConnections: sse.max_connections,
         maxConnectionsPerUser: sse.max_connections_per_user,

@@ -174,12 +174,6 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'Time between two heartbeats in `worker_process`.',
   }),
-  resume_overlap: number(10, {
-    min: 0,
-    max: 3600,
-    unit: 's',
-    doc: 'How far before a cursor a reader starts, for transactions that were open for long.',
-  }),
   recent_window: number(900, {
     min: 0,
     max: 86_400,

@@ -79,10 +79,19 @@ function defaultOf(setting: Setting<unknown>, file: string | undefined, attached
 const settingOf = (section: Section, key: string): Setting<unknown> =>
   (SETTINGS[section] as Record<string, Setting<unknown>>)[key]!;
 
+/** Lightcone's own settings of before, and why they are not needed. */
+const REMOVED_SSE_KEYS: Readonly<Record<string, string>> = {
+  resume_overlap: 'nothing depends on how long transactions last any more',
+};
+
 function remarkOnUnknown({ section, key }: RawValue): string | undefined {
   const known = Object.keys(SETTINGS[section]);
   const nearest = known.find((name) => name.startsWith(key)) ?? closest(key, known);
-  if (section === 'sse') return `there is no such setting; did you mean ${nearest}?`;
+  if (section === 'sse') {
+    if (Object.hasOwn(REMOVED_SSE_KEYS, key))
+      return `this setting is gone: ${REMOVED_SSE_KEYS[key]}; remove the line`;
+    return `there is no such setting; did you mean ${nearest}?`;
+  }
   const successor = Object.hasOwn(REMOVED_KEYS, key) ? REMOVED_KEYS[key] : undefined;
   if (successor) return `this key was removed and has no effect; use ${successor}`;
   if (OTHER_GALAXY_KEYS.has(key) || distance(key, nearest) > 2) return undefined;

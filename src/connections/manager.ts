@@ -14,6 +14,7 @@ import { formatIso, secondsToMicros } from '../lib/time.js';
 import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
+import { Positions } from './resume/positions.js';
 import { RecentLog } from './resume/recent-log.js';
 import { ViewerRegistry } from './routing/viewers.js';
 import { Admission } from './tabs/admission.js';
@@ -52,7 +53,18 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly writer: TabWriter;
   readonly recent: RecentLog;
+  readonly positions = new Positions();
   readonly admission: Admission;
+  /** What the REST API must know of the log. */
+  readonly log = {
+    at: (moment: Cursor) => this.positions.at(moment),
+    newest: () => this.positions.newest(),
+    oldest: () => this.positions.oldest(),
+    isWhole: (since: Cursor) =>
+      since >
+      (this.estimateNow() ?? Number.POSITIVE_INFINITY) -
+        secondsToMicros(this.parts.config.recentWindowSeconds),
+  };
   private readonly wheel: TimerWheel;
   private readonly closingTabs = new ClosingTabs();
   private readonly permissionCheck: PermissionCheck;
@@ -118,23 +130,23 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    */
   async start(signal?: AbortSignal): Promise<void> {
     if (this.pipeline) return;
-    const { kinds, changeLog, notifications, config, logger } = this.parts;
+    const { kinds, changeLog, positions, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
     while (!this.preloaded) {
       try {
+        const stored = await positions.entries(await changeLog.identify());
         const now = await changeLog.now();
+        if (this.pipeline === undefined) this.positions.begin(stored);
         this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
           this.permissionCheck.look(concern),
         );
         this.early = [];
-        await preload(
-          kinds,
-          { changeLog, notifications },
-          this.pipeline.skippedRows,
-          this.recent,
-          now - secondsToMicros(config.recentWindowSeconds),
+        const floor = now - secondsToMicros(config.recentWindowSeconds);
+        await preload(kinds, { changeLog, notifications }, this.pipeline.skippedRows, this.recent, {
+          floor,
           now,
-        );
+          steps: this.positions.steps(floor, now),
+        });
         this.preloaded = true;
         // Now, and not as they came: the recent log is kept in the order of time.
         for (const task of this.early) this.onTask(task);
@@ -160,8 +172,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (changedAt !== undefined) this.measureDelivery(changedAt);
   }
 
-  onTick({ leader, until }: Tick): void {
-    if (this.pipeline?.watermark.advance(until) !== false) return;
+  onTick({ leader, until, position }: Tick): void {
+    if (this.pipeline?.watermark.advance(until, position) !== false) {
+      if (position !== undefined) this.positions.add(until, position);
+      return;
+    }
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
     this.complain.warn(
       { leader, until: formatIso(until), databaseClock: formatIso(this.pipeline.watermark.estimateNow()) },
@@ -279,26 +294,24 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.reportWatermarkAge();
   }
 
-  /** While permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
+  /** Where permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
   private checkPermissions({ dispatcher, watermark, gapRepair }: DeliveryPipeline): void {
     const { permissionCheckSeconds } = this.parts.config;
-    const { isOverdue } = this.permissionCheck;
-    if (isOverdue) this.permissionCheck.begin(1);
-    else if (this.wheel.second % permissionCheckSeconds === 0) {
-      this.permissionCheck.begin(permissionCheckSeconds);
-    }
+    if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
-    if (isOverdue === dispatcher.isMuted) return;
-    dispatcher.isMuted = isOverdue;
-    if (isOverdue) {
-      this.endSilence = watermark.hold();
+    const before = dispatcher.muted;
+    const { overdue } = this.permissionCheck;
+    dispatcher.muted = overdue;
+    const kinds = [...overdue].filter((kind) => !before.has(kind));
+    if (kinds.length > 0) {
+      if (before.size === 0) this.endSilence = watermark.hold();
       this.parts.logger.warn(
-        'permissions of open streams could not be checked for a minute: they are told broadcasts only until they can',
+        { kinds },
+        'permissions of open streams could not be checked for a minute: those of these kinds are told broadcasts only until they can',
       );
-    } else {
-      gapRepair.request('unchecked');
-      this.endSilence?.();
     }
+    if ([...before].some((kind) => !overdue.has(kind))) gapRepair.request('unchecked');
+    if (overdue.size === 0) this.endSilence?.();
   }
 
   private keepalive(tab: Tab): void {

@@ -1,16 +1,17 @@
 /** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
 
 import type { Cursor } from '../core/events.js';
-import type { PermissionConcern, Sources } from '../events/kind.js';
+import { type Before, MARGIN, type PermissionConcern, type Sources } from '../events/kind.js';
 import type { EventRegistry } from '../events/registry.js';
 import { Batcher } from '../lib/batcher.js';
-import { formatIso, secondsToMicros } from '../lib/time.js';
+import { formatIso } from '../lib/time.js';
 import { SkippedRows } from '../telemetry/skipped-rows.js';
 import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { CatchUp, type StatusBatcher } from './resume/catch-up.js';
 import { DatabaseClock } from './resume/database-clock.js';
 import { GapRepair } from './resume/gap-repair.js';
+import type { Positions } from './resume/positions.js';
 import type { RecentLog } from './resume/recent-log.js';
 import { Resume } from './resume/resume.js';
 import { Watermark } from './resume/watermark.js';
@@ -49,12 +50,18 @@ export function createPipeline(
     viewers,
     writer,
     recent,
-  }: { registry: TabRegistry; viewers: ViewerRegistry; writer: TabWriter; recent: RecentLog },
+    positions,
+  }: {
+    registry: TabRegistry;
+    viewers: ViewerRegistry;
+    writer: TabWriter;
+    recent: RecentLog;
+    positions: Positions;
+  },
   /** The database clock. */
   now: Cursor,
   recheck: (concern: PermissionConcern) => void,
 ): DeliveryPipeline {
-  const overlapMicros = secondsToMicros(config.resumeOverlapSeconds);
   const databaseClock = new DatabaseClock(clock, () => changeLog.now(), now);
   databaseClock.onStepBack((to, from) => {
     logger.warn(
@@ -65,8 +72,9 @@ export function createPipeline(
   const watermark = new Watermark(
     clock,
     databaseClock,
-    now - overlapMicros,
+    now - MARGIN,
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
+    positions.at(now - MARGIN) ?? undefined,
   );
   const dispatcher = new Dispatcher({
     kinds,
@@ -75,7 +83,6 @@ export function createPipeline(
     recent,
     watermark,
     writer,
-    overlapMicros,
     encodeId,
     decodeId,
     recheck,
@@ -98,7 +105,6 @@ export function createPipeline(
     dispatcher,
     watermark,
     databaseClock,
-    overlapMicros,
     skippedRows,
     logger,
     metrics,
@@ -116,13 +122,14 @@ export function createPipeline(
         changeLog: returning.changeLog,
         recent,
         statuses,
-        overlapMicros,
+        positions,
         now: () => databaseClock.now(),
         skippedRows,
         metrics,
       }),
       writer,
       viewers,
+      positions,
       watermark,
       databaseClock,
       encodeId,
@@ -143,17 +150,17 @@ export async function preload(
   sources: Sources,
   skippedRows: SkippedRows,
   recent: RecentLog,
-  since: Cursor,
-  now: Cursor,
+  before: Before,
 ): Promise<void> {
   const read = await Promise.all(
     kinds.events.map(({ event, preload }) =>
-      preload === 'never' ? [] : skippedRows.unlessBroken(event, preload(sources, since, now), []),
+      preload === 'never' ? [] : skippedRows.unlessBroken(event, preload(sources, before), []),
     ),
   );
   for (const { owner, subject, at, updateTime } of read.flat().sort((a, b) => a.at - b.at)) {
     if (owner.userId !== undefined) recent.recordUser(owner.userId, subject, at, updateTime);
     if (owner.sessionId !== undefined) recent.recordSession(owner.sessionId, subject, at, updateTime);
   }
-  recent.startCovering(since);
+  // What became visible before the first step is not in the answer.
+  recent.startCovering(Math.max(before.floor, before.steps[0]?.moment ?? 0));
 }

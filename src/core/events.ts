@@ -8,7 +8,6 @@
  * **cursor**        a moment (database clock) up to which something was read, published or delivered.
  * **position**      where a reader of the log stands: which transactions it has seen. A cursor belongs to a position; a time
  *                   alone does not tell what was visible, because audit times are taken inside transactions.
- * **overlap**       how far before a cursor a reader of times starts (`resume_overlap`).
  * **monitor**       the one elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
  * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
@@ -61,6 +60,8 @@ export interface HistoryUpdateTask {
   userUpdates: ReadonlyMap<UserId, readonly HistoryId[]>;
   sessionUpdates: ReadonlyMap<SessionId, readonly HistoryId[]>;
   updateTime?: Micros;
+  /** By how much the newest audit time of a history is earlier than `updateTime`, where it is. */
+  earlier?: ReadonlyMap<HistoryId, Micros>;
   eventId?: string;
 }
 

@@ -17,11 +17,18 @@ export function toTasks(changes: readonly HistoryChange[]): HistoryUpdateTask[] 
       if (change.newest > updateTime) updateTime = change.newest;
     }
     if (userUpdates.size + sessionUpdates.size === 0) continue;
+    const earlier = new Map(
+      changes
+        .slice(start, start + MAX_HISTORIES_PER_TASK)
+        .filter(({ newest }) => newest < updateTime)
+        .map(({ historyId, newest }) => [historyId, updateTime - newest]),
+    );
     tasks.push({
       task: 'history_update',
       userUpdates,
       sessionUpdates,
       ...(updateTime > 0 && { updateTime }),
+      ...(earlier.size > 0 && { earlier }),
     });
   }
   return tasks;

@@ -134,6 +134,8 @@ export interface HintListener {
  * the numbers of transactions that wrote nothing are given out again when the database server crashes.
  */
 export interface PositionStore {
+  /** False where nothing can be stored: positions are then told to nobody, since a crash could make them untrue. */
+  readonly keeps: boolean;
   /** Of this log, in the order in which they were reached. */
   entries(log: string): Promise<LogEnd[]>;
   newest(log: string): Promise<LogEnd | undefined>;

@@ -1,5 +1,6 @@
 import { formatSql, type Micros, parseSql } from '../lib/time.js';
 import type { Database, LogEnd, PositionStore } from './port.js';
+import { hasTable } from './schema.js';
 
 interface Row {
   moment: string;
@@ -14,11 +15,14 @@ const KEPT_WHOLE_SECONDS = 900;
 const CLEAR_EACH = 30;
 
 export class SqlPositionStore implements PositionStore {
+  readonly keeps = true;
   private added = 0;
 
   constructor(private readonly db: Database) {}
 
   async entries(log: string): Promise<LogEnd[]> {
+    // Beside a Galaxy the monitor makes it, if it may.
+    if (!(await hasTable(this.db, 'lightcone_position'))) return [];
     const rows = await this.db.all<Row>(
       'SELECT moment, position FROM lightcone_position WHERE position LIKE $1 ORDER BY id',
       [`${log}.%`],
@@ -65,6 +69,7 @@ const entryOf = ({ moment, position }: Row): LogEnd => ({ position, moment: pars
 
 /** Beside a Galaxy whose database user may not write the table: a new leader looks back by the time. */
 export const noPositionStore: PositionStore = {
+  keeps: false,
   async entries() {
     return [];
   },

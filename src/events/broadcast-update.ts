@@ -29,7 +29,7 @@ export const broadcastUpdate: EventKind<NotifyBroadcastTask> = {
 
   /** `notification_status` tells a returning tab. */
   catchUp: 'never',
-  repair: async ({ notifications }, since) =>
+  repair: async ({ notifications }, { floor: since }) =>
     ((await notifications?.broadcastsSince(since)) ?? []).map(({ payload: text }) => ({
       task: TASK,
       payload: text,

@@ -23,7 +23,8 @@ const viewerTask = (name: HistoryViewerTask['task']): TaskKind<HistoryViewerTask
       streams.unsubscribe(viewer, id);
       return undefined;
     }
-    const frames = historyFrames([id], undefined, streams);
+    // What it missed before it subscribed is not known: it starts over with this history.
+    const frames = historyFrames([id], undefined, streams, null);
     for (const stream of streams.subscribe(viewer, id)) streams.to(stream, frames);
     return undefined;
   },

@@ -55,7 +55,7 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
     },
   },
 
-  async repair({ changeLog }, since) {
+  async repair({ changeLog }, { floor: since }) {
     const { userIds, sessionIds } = await changeLog.entryPointOwnersSince(since, { kind: 'all' });
     return [...userIds.map((userId) => ({ userId })), ...sessionIds.map((sessionId) => ({ sessionId }))].map(
       (who) => ({ task: EVENT, ...who }) as const,
@@ -63,7 +63,7 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
   },
 
   // When exactly they changed is not asked for: told too late is told too often, never too seldom.
-  async preload({ changeLog }, since, now) {
+  async preload({ changeLog }, { floor: since, now }) {
     const { userIds, sessionIds } = await changeLog.entryPointOwnersSince(since, { kind: 'all' });
     return [...userIds.map((userId) => ({ userId })), ...sessionIds.map((sessionId) => ({ sessionId }))].map(
       (who) => ({ owner: who, subject: SUBJECT, at: now, updateTime: 0 }),

@@ -8,13 +8,22 @@
  *   is encoded but what goes out.
  */
 import type { Cursor } from '../core/events.js';
+import type { LogPosition } from '../database/port.js';
 import { formatIso } from '../lib/time.js';
+import { type SinceToken, sinceToken } from './since.js';
 
 /** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
 export class Position {
   readonly text: string;
-  constructor(readonly cursor: Cursor) {
+  /** Since when a client that is told something now should ask. */
+  readonly since: SinceToken;
+  constructor(
+    readonly cursor: Cursor,
+    /** In the log: all that is visible there has been sent. Undefined where no tick tells. */
+    readonly log: LogPosition | undefined = undefined,
+  ) {
     this.text = formatIso(cursor);
+    this.since = log === undefined ? undefined : sinceToken(log, cursor);
   }
 }
 

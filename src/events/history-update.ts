@@ -1,5 +1,6 @@
 /** "These histories changed." From the monitor to the owner, the sessions of an anonymous history, and its viewers. */
 import type {
+  Cursor,
   HistoryChange,
   HistoryId,
   HistoryUpdateTask,
@@ -8,8 +9,8 @@ import type {
   UserId,
 } from '../core/events.js';
 import { toTasks } from '../core/history-tasks.js';
-import type { ChangeLog, OwnerScope } from '../database/port.js';
-import { formatIso } from '../lib/time.js';
+import type { ChangeLog, ChangeScope, LogPosition, OwnerScope } from '../database/port.js';
+import { formatIso, MICROS_PER_SECOND } from '../lib/time.js';
 import { FieldError, idMap, isAbsent, isRecord, moment, optionalEventId } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
 import {
@@ -23,6 +24,7 @@ import {
   START_OVER,
 } from './kind.js';
 import type { JsonValue } from './python-json.js';
+import { olderSince, type SinceToken } from './since.js';
 
 const EVENT = 'history_update';
 /** A frame names at most so many histories. */
@@ -34,18 +36,20 @@ export interface HistoryUpdate {
   /** Encoded ids. */
   readonly ids: readonly string[];
   readonly updateTime: Micros | undefined;
+  /** For all of them, or for each; undefined where nobody knows positions. */
+  readonly since?: SinceToken | ReadonlyMap<string, SinceToken>;
 }
 
 export const historyUpdate: EventKind<HistoryUpdateTask> = {
   event: EVENT,
   audience: 'the owner; the session of an anonymous history; viewers',
-  data: '`{"history_ids":["<encoded>",…],"update_time":"<newest audit time>"}`',
+  data: '`{"history_ids":["<encoded>",…],"update_time":"<newest audit time>","since":{"<encoded>":"<position>",…}}`',
 
   task: {
     name: EVENT,
     // Nearly all that a worker reads, and mostly for others' users: optional fields are set, because a spread costs more.
     read(kwargs) {
-      const { user_updates, session_updates, update_time } = kwargs;
+      const { user_updates, session_updates, update_time, update_times } = kwargs;
       if (isAbsent(user_updates) && isAbsent(session_updates)) {
         throw new FieldError('user_updates and session_updates are both missing');
       }
@@ -55,13 +59,16 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
         sessionUpdates: idMap('session_updates', session_updates),
       };
       if (!isAbsent(update_time)) task.updateTime = moment('update_time', update_time);
+      if (!isAbsent(update_times)) task.earlier = earlierTimes(update_times);
       return optionalEventId(task, kwargs);
     },
-    write({ userUpdates, sessionUpdates, eventId, updateTime }) {
+    write({ userUpdates, sessionUpdates, eventId, updateTime, earlier }) {
       const kwargs = new Map<string, JsonValue>([['user_updates', userUpdates]]);
       if (eventId !== undefined) kwargs.set('event_id', eventId);
       if (sessionUpdates.size > 0) kwargs.set('session_updates', sessionUpdates);
       if (updateTime !== undefined) kwargs.set('update_time', formatIso(updateTime));
+      if (earlier !== undefined)
+        kwargs.set('update_times', new Map([...earlier].map(([id, micros]) => [String(id), micros])));
       return kwargs;
     },
   },
@@ -71,15 +78,15 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
     let told = false;
     const at = streams.recordingTime(updateTime);
     for (const [userId, historyIds] of userUpdates) {
-      for (const id of historyIds) streams.rememberUser(userId, id, at, updateTime ?? 0);
+      for (const id of historyIds) streams.rememberUser(userId, id, at, timeOf(task, id));
       if (!streams.hasUser(userId)) continue;
-      streams.toUser(userId, historyFrames(historyIds, updateTime, streams));
+      streams.toUser(userId, historyFrames(historyIds, newestOf(task, historyIds), streams));
       told = true;
     }
     for (const [sessionId, historyIds] of sessionUpdates) {
-      for (const id of historyIds) streams.rememberSession(sessionId, id, at, updateTime ?? 0);
+      for (const id of historyIds) streams.rememberSession(sessionId, id, at, timeOf(task, id));
       if (!streams.hasSession(sessionId)) continue;
-      streams.toSession(sessionId, historyFrames(historyIds, updateTime, streams));
+      streams.toSession(sessionId, historyFrames(historyIds, newestOf(task, historyIds), streams));
       told = true;
     }
     if (streams.hasViewers && toViewers(task, streams)) told = true;
@@ -94,13 +101,14 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
       ),
 
     async fromDatabase(question, reads) {
-      const { principal, viewed, since } = question;
+      const { principal, viewed, since, position } = question;
       const { userId, sessionId } = principal;
       if (userId === undefined && sessionId === undefined && viewed.length === 0) return [];
       const found = await reads.jointly(EVENT, question, (joint) => changesOf(joint, reads.changeLog));
       const changes = found.filter(
         (change) =>
-          change.newest > since &&
+          // What was asked for another tab of this caller, from an older cursor.
+          (position !== undefined || change.newest > since) &&
           ((userId !== undefined && change.userId === userId) ||
             (sessionId !== undefined && change.sessionIds.includes(sessionId)) ||
             viewed.includes(change.historyId)),
@@ -112,24 +120,73 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
     },
   },
 
-  repair: async ({ changeLog }, since) => toTasks(await changeLog.changesSince(since, { kind: 'all' })),
+  async repair({ changeLog }, { floor, position }) {
+    const all = { kind: 'all' } as const;
+    if (position === undefined) return toTasks(await changeLog.changesSince(floor, all));
+    const changes = position === null ? undefined : await readFrom(changeLog, position, all);
+    return toTasks(changes ?? (await changeLog.changesSince(floor - UNKNOWN_LOOK_BACK, all)));
+  },
 
-  preload: async ({ changeLog }, since) =>
-    (await changeLog.changesSince(since, { kind: 'all' })).flatMap(memories),
+  /** A history that became visible between two steps is remembered under the later one. */
+  async preload({ changeLog }, { floor, now, steps }) {
+    const all = { kind: 'all' } as const;
+    if (steps.length === 0)
+      return (await changeLog.changesSince(floor, all)).flatMap((it) => memories(it, it.newest));
+    const found = new Map<HistoryId, Memory[]>();
+    let until = now;
+    for (const { moment, position } of steps.toReversed()) {
+      for (const change of (await readFrom(changeLog, position, all)) ?? []) {
+        if (!found.has(change.historyId)) found.set(change.historyId, memories(change, until));
+      }
+      until = moment;
+    }
+    return [...found.values()].flat();
+  },
 };
 
+/** Where the log is another one, or the position was never given: by the time, with more than any clock is off. */
+const UNKNOWN_LOOK_BACK = 3_600 * MICROS_PER_SECOND;
+
+/** To the end, in pieces. @returns undefined for a position that the log does not know */
+async function readFrom(
+  changeLog: ChangeLog,
+  from: LogPosition,
+  scope: ChangeScope,
+): Promise<HistoryChange[] | undefined> {
+  const changes: HistoryChange[] = [];
+  for (let position = from; ; ) {
+    const read = await changeLog.since(position, scope);
+    if (!read) return undefined;
+    changes.push(...read.changes);
+    if (read.complete) return changes;
+    ({ position } = read);
+  }
+}
+
 async function changesOf(joint: JointQuestion, changeLog: ChangeLog): Promise<HistoryChange[]> {
-  const { since } = joint;
+  const { since, position } = joint;
   const historyIds = [...joint.viewed];
-  if (since === START_OVER) {
+  const read = async (scope: ChangeScope): Promise<HistoryChange[] | undefined> =>
+    position === undefined
+      ? changeLog.changesSince(since, scope)
+      : position === null
+        ? undefined
+        : readFrom(changeLog, position, scope);
+  const startOver = async (): Promise<HistoryChange[]> => {
     const own = await readByOwner(joint, async (owner) =>
       (await changeLog.historiesOf(owner)).map((id) => maybeChanged(id, owner)),
     );
     return [...own, ...historyIds.map((id) => maybeChanged(id))];
-  }
-  const own = await readByOwner(joint, (owner) => changeLog.changesSince(since, owner));
-  if (historyIds.length === 0) return own;
-  return [...own, ...(await changeLog.changesSince(since, { kind: 'histories', historyIds }))];
+  };
+  if (since === START_OVER) return startOver();
+  let known = true;
+  const found = await readByOwner(joint, async (owner) => {
+    const changes = known ? await read(owner) : undefined;
+    known = changes !== undefined;
+    return changes ?? [];
+  });
+  const viewed = known && historyIds.length > 0 ? await read({ kind: 'histories', historyIds }) : [];
+  return known && viewed ? [...found, ...viewed] : startOver();
 }
 
 /** Newer than every cursor. */
@@ -140,19 +197,17 @@ const maybeChanged = (historyId: HistoryId, owner?: OwnerScope): HistoryChange =
   newest: Number.POSITIVE_INFINITY,
 });
 
-function memories({ historyId, userId, sessionIds, newest }: HistoryChange): Memory[] {
+function memories({ historyId, userId, sessionIds, newest }: HistoryChange, at: Cursor): Memory[] {
   const owners = [
     ...(userId === undefined ? [] : [{ userId }]),
     ...sessionIds.map((sessionId) => ({ sessionId })),
   ];
-  return owners.map((owner) => ({ owner, subject: historyId, at: newest, updateTime: newest }));
+  return owners.map((owner) => ({ owner, subject: historyId, at, updateTime: newest }));
 }
 
 /** Who looks at a history without owning it. A stream that was told as its owner's is not told twice. */
-function toViewers(
-  { userUpdates, sessionUpdates, updateTime }: HistoryUpdateTask,
-  streams: OpenStreams,
-): boolean {
+function toViewers(task: HistoryUpdateTask, streams: OpenStreams): boolean {
+  const { userUpdates, sessionUpdates } = task;
   const changed = new Set<HistoryId>();
   for (const ids of userUpdates.values()) for (const id of ids) changed.add(id);
   for (const ids of sessionUpdates.values()) for (const id of ids) changed.add(id);
@@ -168,7 +223,9 @@ function toViewers(
       else toTell.set(stream, new Set([historyId]));
     }
   }
-  for (const [stream, ids] of toTell) streams.to(stream, historyFrames([...ids], updateTime, streams));
+  for (const [stream, ids] of toTell) {
+    streams.to(stream, historyFrames([...ids], newestOf(task, [...ids]), streams));
+  }
   return toTell.size > 0;
 }
 
@@ -177,24 +234,50 @@ export function historyFrames(
   historyIds: readonly HistoryId[],
   updateTime: Micros | undefined,
   { position, encodeId }: Pick<OpenStreams, 'position' | 'encodeId'>,
+  since: SinceToken = position.since,
 ): Frame[] {
   const frames: Frame[] = [];
   for (let start = 0; start < historyIds.length; start += MAX_IDS_PER_FRAME) {
     const ids = historyIds.slice(start, start + MAX_IDS_PER_FRAME).map(encodeId);
-    frames.push(historyUpdateFrame({ ids, updateTime }, position));
+    frames.push(historyUpdateFrame({ ids, updateTime, since }, position));
   }
   return frames;
 }
 
 function makers(historyIds: HistoryId[], newest: Micros): FrameMaker[] {
-  const updateTime = newest === 0 || newest === Number.POSITIVE_INFINITY ? undefined : newest;
+  const startOver = newest === Number.POSITIVE_INFINITY;
+  const updateTime = newest === 0 || startOver ? undefined : newest;
   historyIds.sort((a, b) => a - b);
   const made: FrameMaker[] = [];
   for (let start = 0; start < historyIds.length; start += MAX_IDS_PER_FRAME) {
     const ids = historyIds.slice(start, start + MAX_IDS_PER_FRAME);
-    made.push((position, encodeId) => historyUpdateFrame({ ids: ids.map(encodeId), updateTime }, position));
+    made.push((position, encodeId, since) =>
+      historyUpdateFrame({ ids: ids.map(encodeId), updateTime, since: startOver ? null : since }, position),
+    );
   }
   return made;
+}
+
+const timeOf = ({ updateTime = 0, earlier }: HistoryUpdateTask, id: HistoryId): Micros =>
+  updateTime - (earlier?.get(id) ?? 0);
+
+/** Of these histories alone: others in the task may be other people's. */
+function newestOf(task: HistoryUpdateTask, historyIds: readonly HistoryId[]): Micros | undefined {
+  const { updateTime, earlier } = task;
+  if (updateTime === undefined || earlier === undefined) return updateTime;
+  return historyIds.reduce((newest, id) => Math.max(newest, timeOf(task, id)), 0);
+}
+
+function earlierTimes(value: unknown): ReadonlyMap<HistoryId, Micros> {
+  if (!isRecord(value)) throw new FieldError('update_times is not an object');
+  return new Map(
+    Object.entries(value).map(([id, micros]) => {
+      if (!/^\d{1,15}$/.test(id) || !Number.isSafeInteger(micros) || (micros as number) < 0) {
+        throw new FieldError('update_times holds something else than microseconds by history id');
+      }
+      return [Number(id), micros as number];
+    }),
+  );
 }
 
 // --- the wire form -----------------------------------------------------------------------------------------------------
@@ -203,9 +286,18 @@ export function historyUpdateFrame(update: HistoryUpdate, position: Position): F
   return new Frame(EVENT, frameText(EVENT, writeHistoryUpdate(update), position), position, MERGE, update);
 }
 
-export function writeHistoryUpdate({ ids, updateTime }: HistoryUpdate): string {
-  const list = `{"history_ids":${JSON.stringify(ids)}`;
-  return updateTime === undefined ? `${list}}` : `${list},"update_time":"${formatIso(updateTime)}"}`;
+export function writeHistoryUpdate({ ids, updateTime, since }: HistoryUpdate): string {
+  let text = `{"history_ids":${JSON.stringify(ids)}`;
+  if (updateTime !== undefined) text += `,"update_time":"${formatIso(updateTime)}"`;
+  if (since !== undefined) {
+    const tokenOf = (id: string) => (since instanceof Map ? since.get(id) : since);
+    const entries = ids.flatMap((id) => {
+      const token = tokenOf(id);
+      return token === undefined ? [] : `"${id}":${token === null ? 'null' : `"${token}"`}`;
+    });
+    text += `,"since":{${entries.join(',')}}`;
+  }
+  return `${text}}`;
 }
 
 /** As a client reads it. @throws FieldError, SyntaxError */
@@ -213,21 +305,40 @@ export function readHistoryUpdate(data: string): HistoryUpdate {
   const value: unknown = JSON.parse(data);
   if (!isRecord(value) || !Array.isArray(value.history_ids)) throw new FieldError('history_ids is missing');
   const updateTime = isAbsent(value.update_time) ? undefined : moment('update_time', value.update_time);
-  return { ids: value.history_ids, updateTime };
+  const since = isRecord(value.since)
+    ? new Map(
+        Object.entries(value.since).map(([id, token]) => [id, typeof token === 'string' ? token : null]),
+      )
+    : undefined;
+  return { ids: value.history_ids, updateTime, since };
 }
 
 interface Waiting {
-  ids: Set<string>;
+  /** With the older of the positions since which each was told. */
+  ids: Map<string, SinceToken>;
   updateTime: Micros | undefined;
 }
 
+const sinceOf = ({ since }: HistoryUpdate, id: string): SinceToken =>
+  since instanceof Map ? since.get(id) : (since as SinceToken);
+
 /** Two waiting events become one with the ids of both. */
 const MERGE: MergeRule<HistoryUpdate, Waiting> = {
-  begin: ({ ids, updateTime }) => ({ ids: new Set(ids), updateTime }),
-  add(waiting, { ids, updateTime }) {
-    for (const id of ids) waiting.ids.add(id);
+  begin: (update) => ({
+    ids: new Map(update.ids.map((id) => [id, sinceOf(update, id)])),
+    updateTime: update.updateTime,
+  }),
+  add(waiting, update) {
+    const { ids, updateTime } = update;
+    for (const id of ids) {
+      const since = sinceOf(update, id);
+      waiting.ids.set(id, waiting.ids.has(id) ? olderSince(waiting.ids.get(id), since) : since);
+    }
     if (updateTime !== undefined) waiting.updateTime = Math.max(waiting.updateTime ?? 0, updateTime);
     return waiting.ids.size <= MAX_MERGED_IDS;
   },
-  frame: ({ ids, updateTime }, position) => historyUpdateFrame({ ids: [...ids], updateTime }, position),
+  frame({ ids, updateTime }, position) {
+    const known = [...ids.values()].some((since) => since !== undefined);
+    return historyUpdateFrame({ ids: [...ids.keys()], updateTime, since: known ? ids : undefined }, position);
+  },
 };

@@ -3,10 +3,12 @@
  * stand in `registry.ts`; bus, dispatcher, catch-up, gap repair and the queue of a tab know no kind by name.
  */
 import type { Cursor, HistoryId, Micros, Principal, SessionId, Task, UserId } from '../core/events.js';
-import type { ChangeLog, NotificationLog, OwnerScope } from '../database/port.js';
+import type { ChangeLog, LogEnd, LogPosition, NotificationLog, OwnerScope } from '../database/port.js';
+import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { JsonObject } from './fields.js';
 import type { Frame, Position } from './frame.js';
 import type { JsonValue } from './python-json.js';
+import type { SinceToken } from './since.js';
 
 /** Both ends of a control task's form on the bus. */
 export interface TaskForm<T extends Task> {
@@ -33,15 +35,37 @@ export interface EventKind<T extends Task> extends TaskKind<T> {
   readonly data: string;
   readonly catchUp: CatchUpPart | 'never';
   /** Tasks that a worker may have missed since the cursor, as the database tells them. */
-  readonly repair: ((sources: Sources, since: Cursor) => Promise<readonly T[]>) | 'never';
+  readonly repair: ((sources: Sources, since: Since) => Promise<readonly T[]>) | 'never';
   /** What is remembered of the time before the worker started. */
-  readonly preload: ((sources: Sources, since: Cursor, now: Cursor) => Promise<readonly Memory[]>) | 'never';
+  readonly preload: ((sources: Sources, before: Before) => Promise<readonly Memory[]>) | 'never';
 }
 
 /** An event that exists in a catch-up only; nothing on the bus carries it. */
 export interface CatchUpKind extends Pick<EventKind<Task>, 'event' | 'audience' | 'data'> {
   readonly catchUp: CatchUpPart;
 }
+
+/** Where somebody left off. */
+export interface Since {
+  /** For what has no log but times, `MARGIN` before the cursor. */
+  readonly floor: Cursor;
+  /** In the log of histories. `null`: older than any that is known; `undefined`: nobody knows, and times are asked for. */
+  readonly position: LogPosition | null | undefined;
+}
+
+/** The time before a worker's start. */
+export interface Before {
+  readonly floor: Cursor;
+  readonly now: Cursor;
+  /** Positions from `floor` on, or a little before it; empty where none is known. */
+  readonly steps: readonly LogEnd[];
+}
+
+/** Times are taken inside transactions: what has no position is asked for from so much earlier on. */
+export const MARGIN: Cursor = 10 * MICROS_PER_SECOND;
+
+/** How far a worker's idea of the database's clock, under which it remembers what it is told, may trail that of others. */
+export const MEMORY_MARGIN: Cursor = 2 * MICROS_PER_SECOND;
 
 export interface Sources {
   readonly changeLog: ChangeLog;
@@ -119,8 +143,9 @@ export interface Question {
   readonly principal: Principal;
   /** Histories that the tab looks at without owning them. */
   readonly viewed: readonly HistoryId[];
-  /** Or `START_OVER`. */
+  /** `MARGIN` before its cursor, or `START_OVER`. */
   readonly since: Cursor;
+  readonly position: Since['position'];
   /** False once the tab is closed. */
   readonly isWanted: () => boolean;
 }
@@ -129,6 +154,7 @@ export interface Question {
 export interface JointQuestion {
   /** Or `START_OVER`. */
   readonly since: Cursor;
+  readonly position: Since['position'];
   readonly userId: UserId | undefined;
   readonly sessionIds: ReadonlySet<SessionId>;
   readonly viewed: ReadonlySet<HistoryId>;
@@ -156,7 +182,12 @@ export async function readByOwner<T>(
   return found;
 }
 
-export type FrameMaker = (position: Position, encodeId: (id: HistoryId) => string) => Frame;
+export type FrameMaker = (
+  position: Position,
+  encodeId: (id: HistoryId) => string,
+  /** Since when the tab should ask for what it missed. */
+  since?: SinceToken,
+) => Frame;
 
 export interface CatchUpPart {
   /** `never` where the database is always asked. */

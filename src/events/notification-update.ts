@@ -39,7 +39,7 @@ export const notificationUpdate: EventKind<NotifyUsersTask> = {
 
   /** `notification_status` tells a returning tab. */
   catchUp: 'never',
-  repair: async ({ notifications }, since) =>
+  repair: async ({ notifications }, { floor: since }) =>
     ((await notifications?.notificationsSince(since)) ?? []).map(({ payload: text, userIds }) => ({
       task: TASK,
       userIds,

@@ -10,8 +10,7 @@ const ROWS_AT_A_TIME = 1_000;
 const DEAD_PROCESS_SECONDS = 600;
 
 /**
- * Leaves each history its newest audit row, and every row younger than `keepSeconds`: whoever resumes from a cursor within
- * that time still finds all changes since. Walks along the primary key, so that a piece costs the same in a table of any size.
+ * Leaves each history its newest audit row, and every row that somebody may still have to read. Walks along the primary key, so that a piece costs the same in a table of any size.
  */
 export async function pruneAudit(db: Database, keepSeconds: number, over: AbortSignal): Promise<number> {
   let removed = 0;
@@ -41,6 +40,25 @@ async function endOfPiece(db: Sql, { history_id, update_time }: AuditKey): Promi
   return row;
 }
 
+/**
+ * A row goes only when nobody can still have to read it. It was visible to the monitor `keepSeconds` ago, so it was read by
+ * then, however late it was committed; and for who resumes from before that another row of the history stands for it: one of a
+ * later transaction, unless the row's own was open at a position that is still stored.
+ */
+const READ_ON_POSTGRES = `
+  EXISTS (SELECT 1 FROM history_audit n WHERE n.history_id = history_audit.history_id
+             AND (n.xid, n.update_time) > (history_audit.xid, history_audit.update_time))
+  AND (NOT EXISTS (SELECT 1 FROM lightcone_position) OR pg_visible_in_snapshot(xid, (
+        SELECT split_part(position, '.', 2)::pg_snapshot FROM lightcone_position
+         WHERE moment < ${utcNowMinus('postgresql', 1)} ORDER BY id DESC LIMIT 1)))
+  AND xid <> ALL (ARRAY(SELECT pg_snapshot_xip(split_part(position, '.', 2)::pg_snapshot) FROM lightcone_position))`;
+
+const READ_ON_SQLITE = `
+  EXISTS (SELECT 1 FROM history_audit n WHERE n.history_id = history_audit.history_id AND n.id > history_audit.id)
+  AND (NOT EXISTS (SELECT 1 FROM lightcone_position) OR id <= (
+        SELECT CAST(substr(position, instr(position, '.') + 1) AS INTEGER) FROM lightcone_position
+         WHERE moment < ${utcNowMinus('sqlite', 1)} ORDER BY id DESC LIMIT 1))`;
+
 function pruneBetween(
   db: Sql,
   keepSeconds: number,
@@ -52,7 +70,8 @@ function pruneBetween(
       WHERE (history_id, update_time) > ($2, $3) ${to ? 'AND (history_id, update_time) <= ($4, $5)' : ''}
         AND update_time < ${utcNowMinus(db.dialect, 1)}
         AND EXISTS (SELECT 1 FROM history_audit n
-                     WHERE n.history_id = history_audit.history_id AND n.update_time > history_audit.update_time)`,
+                     WHERE n.history_id = history_audit.history_id AND n.update_time > history_audit.update_time)
+        AND ${db.dialect === 'postgresql' ? READ_ON_POSTGRES : READ_ON_SQLITE}`,
     [keepSeconds, from.history_id, from.update_time, ...(to ? [to.history_id, to.update_time] : [])],
   );
 }

@@ -185,15 +185,17 @@ export class Term implements HintListener {
     for (let round = 0; !signal.aborted; round += 1) {
       this.reader.readAfter(this.hearing ? READ_ANYWAY_MS : READ_BLIND_MS);
       const andStore = round % TICKS_PER_BARRIER === 0;
-      if ((andStore || !this.hearing) && this.source.name !== POLL) void this.askSource();
+      if ((andStore || !this.hearing) && this.source.name !== POLL && round !== 0) void this.askSource();
       await this.tick(andStore);
-      await sleep(msUntilAligned(TICK_MS, clock), signal).catch(() => {});
+      // The first one follows the first read: until then nobody knows a position.
+      const first = this.sequence === 0 && round < 20;
+      await sleep(first ? 50 : msUntilAligned(TICK_MS, clock), signal).catch(() => {});
     }
   }
 
   /** However long publishing takes, each second says what is confirmed by then. */
   private async tick(andStore: boolean): Promise<void> {
-    const { bus, leaderName, logger, metrics, clock } = this.options;
+    const { bus, positions, leaderName, logger, metrics, clock } = this.options;
     try {
       const confirmed = this.moveConfirmed();
       if (confirmed === undefined || this.over.signal.aborted) return;
@@ -205,7 +207,7 @@ export class Term implements HintListener {
         leader: leaderName,
         sequence: this.sequence,
         until: confirmed.moment,
-        position: this.stored.position,
+        ...(positions.keeps && { position: this.stored.position }),
       });
       this.confirmedAt = clock.monotonic();
     } catch (error) {

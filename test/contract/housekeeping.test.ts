@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SqlChangeLog } from '../../src/database/change-log.js';
 import { type DemoData, seedDemo } from '../../src/database/demo.js';
+import { SqlPositionStore } from '../../src/database/position-store.js';
 import { formatSql, secondsToMicros } from '../../src/lib/time.js';
 import { pruneAudit, removeDeadProcesses, removeExpiredNotifications } from '../../src/maintenance/jobs.js';
 import { MaintenanceScheduler } from '../../src/maintenance/scheduler.js';
@@ -56,11 +57,32 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
       for (let i = 0; i < 2_500; i += 1) {
         await tx.run('INSERT INTO history_audit (history_id, update_time) VALUES ($1, $2)', [
           historyId,
-          ago(5_000 + i),
+          ago(9_000 - i),
         ]);
       }
     });
     expect(await pruneAudit(db, 910, unending)).toBe(2_499);
+  });
+
+  it('keeps what the monitor has not read, and what stands for it, however late it was committed', async () => {
+    const [late, plain] = [demo.users[0]!.historyId, demo.users[1]!.historyId];
+    const log = new SqlChangeLog(db);
+    const store = new SqlPositionStore(db);
+    // Both were written long ago by their times; `late` became visible after the position of 20 minutes ago.
+    await audit(plain, 9_000);
+    await audit(plain, 8_000);
+    const before = { ...(await log.end()), moment: now - secondsToMicros(1_200) };
+    await store.add(before);
+    await audit(late, 9_000);
+    await audit(late, 8_000);
+    expect(await pruneAudit(db, 910, unending)).toBe(1);
+    const read = async () =>
+      (await log.since(before.position, { kind: 'all' }))!.changes.map(({ historyId }) => historyId);
+    expect(await read()).toEqual([late]);
+    await store.add({ ...(await log.end()), moment: now - secondsToMicros(1_000) });
+    expect(await pruneAudit(db, 910, unending)).toBe(1);
+    expect(await read()).toEqual([late]);
+    await db.run('DELETE FROM lightcone_position');
   });
 
   it('begins no further piece once it is over', async () => {
@@ -69,7 +91,7 @@ describe.each(FIXTURES)('housekeeping on %s', (_, makeFixture) => {
       for (let i = 0; i < 3_000; i += 1) {
         await tx.run('INSERT INTO history_audit (history_id, update_time) VALUES ($1, $2)', [
           historyId,
-          ago(5_000 + i),
+          ago(9_000 - i),
         ]);
       }
     });

@@ -87,7 +87,6 @@ function newWorker(): ConnectionManager {
       debounceMs: 0,
       heartbeatSeconds: 5,
       pollIntervalSeconds: 2,
-      resumeOverlapSeconds: 0,
       recentWindowSeconds: 900,
       maxConnections: 1000,
       maxConnectionsPerUser: 1000,
@@ -98,6 +97,7 @@ function newWorker(): ConnectionManager {
       nodeInternals: true,
     },
     changeLog,
+    positions: { entries: async () => [] },
     notifications: undefined,
     returning: { changeLog, notifications: undefined },
     permissions: {

@@ -16,13 +16,13 @@ async function caughtUp(stream: SseClient): Promise<SseFrame[]> {
   return stream.frames.slice(ready, stream.frames.indexOf(last) + 1);
 }
 
-/** Until the worker has heard that all was published up to so many seconds after its present watermark. */
+/** Until the worker has heard that all was published up to so many seconds from now. */
 async function ticked({ worker }: RunningWorker, seconds = 0): Promise<void> {
-  const floor = worker.manager.watermark! + seconds * 1_000_000;
+  const floor = worker.manager.estimateNow()! + seconds * 1_000_000;
   await eventually(() => worker.manager.watermark! > floor, { within: 10_000, what: 'a later tick' });
 }
 
-/** A cursor so late that nothing from before it lies in the overlap, which is 1 s here. */
+/** A cursor so late that nothing from before it is remembered as of after it. */
 async function cursorOf(worker: RunningWorker): Promise<string> {
   await ticked(worker, 3);
   const stream = await here.stream(worker.url);
@@ -31,12 +31,10 @@ async function cursorOf(worker: RunningWorker): Promise<string> {
   return lastEventId!;
 }
 
-const SHORT = { resume_overlap: 1 };
-
 describe.each(['embedded', 'production'] as const)('a tab that comes back (%s)', (shape) => {
   const start = async (galaxy: Record<string, unknown> = {}): Promise<RunningWorker> => {
     here = shape === 'embedded' ? Installation.embedded() : await Installation.production();
-    return here.worker({ galaxy: { enable_notification_system: true, ...galaxy }, sse: SHORT });
+    return here.worker({ galaxy: { enable_notification_system: true, ...galaxy } });
   };
 
   it('is told what it missed: the notifications first, then the histories; only the last carries the new cursor', async () => {
@@ -125,7 +123,7 @@ describe.each(['embedded', 'production'] as const)('a tab that comes back (%s)',
 describe('a cursor', () => {
   it('never runs ahead: however a stream is cut, what came after its last id is told again', async () => {
     here = await Installation.production();
-    const { url } = await here.worker({ sse: SHORT });
+    const { url } = await here.worker({ sse: {} });
     const stream = await here.stream(url, 'key=demo-alice', { reconnect: true, reconnectAfterMs: 20 });
     for (let round = 0; round < 15; round += 1) {
       await eventually(() => stream.opened === round + 1, { what: 'the next connection' });
@@ -154,7 +152,7 @@ describe('a cursor', () => {
 describe('an entry point that changed', () => {
   it('is told to its user live and on the way back', async () => {
     here = await Installation.production();
-    const worker = await here.worker({ galaxy: { interactivetools_enable: true }, sse: SHORT });
+    const worker = await here.worker({ galaxy: { interactivetools_enable: true } });
     const lastEventId = await cursorOf(worker);
     const task = JSON.stringify({ task: 'entry_point_update', kwargs: { user_id: DEMO.users.alice } });
     const [live, other] = [await here.stream(worker.url), await here.stream(worker.url, 'key=demo-bob')];

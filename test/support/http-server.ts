@@ -168,7 +168,12 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
           authenticator,
           idCodec,
           histories: new HistoryManager(database, access, noOutbox),
-          contents: new HistoryContents(database, access),
+          contents: new HistoryContents(database, access, {
+            at: () => undefined,
+            newest: () => undefined,
+            oldest: () => undefined,
+            isWhole: () => false,
+          }),
         }),
       (scope) => registerWeb(scope, { demo: true }),
       ...(options.routes ?? []),

@@ -7,6 +7,7 @@ import type { ChangeLog } from '../../src/database/port.js';
 import { Position } from '../../src/events/frame.js';
 import { readHistoryUpdate } from '../../src/events/history-update.js';
 import type { FrameMaker } from '../../src/events/kind.js';
+import { MARGIN } from '../../src/events/kind.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { NotWanted } from '../../src/lib/batcher.js';
 import { systemClock } from '../../src/lib/clock.js';
@@ -46,7 +47,7 @@ beforeEach(() => {
     // Covers nothing: every question goes to the database.
     recent: new RecentLog(8, 1_000_000),
     statuses: undefined,
-    overlapMicros: 0,
+    positions: { at: () => undefined },
     now: () => NOW,
     skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,
@@ -120,12 +121,15 @@ describe('a caller with many tabs', () => {
     await turn();
     const others = [come(NOW - 30), come(NOW - 60), come(NOW - 4)];
     await turn();
-    expect(asked).toEqual([NOW - 50]);
+    expect(asked).toEqual([NOW - 50 - MARGIN]);
     reads[0]!.answer([]);
     await first;
     await turn();
-    expect(asked).toEqual([NOW - 50, NOW - 60]);
-    reads[1]!.answer([change(7), { ...change(8), newest: NOW - 40 }]);
+    expect(asked).toEqual([NOW - 50 - MARGIN, NOW - 60 - MARGIN]);
+    reads[1]!.answer([
+      { ...change(7), newest: NOW - MARGIN - 5 },
+      { ...change(8), newest: NOW - MARGIN - 40 },
+    ]);
     expect(await Promise.all(others)).toEqual([[7], [7, 8], []]);
   });
 
@@ -134,7 +138,7 @@ describe('a caller with many tabs', () => {
     await turn();
     const other = come(NOW - 7, () => true, of(2));
     await turn();
-    expect(asked).toEqual([NOW - 249, NOW - 7]);
+    expect(asked).toEqual([NOW - 249 - MARGIN, NOW - 7 - MARGIN]);
     reads[1]!.answer([{ ...change(9), userId: 2 }]);
     expect(await other).toEqual([9]);
   });
@@ -151,7 +155,7 @@ describe('a caller with many tabs', () => {
       expect.any(NotWanted),
       expect.any(NotWanted),
     ]);
-    expect(asked).toEqual([NOW - 50]);
+    expect(asked).toEqual([NOW - 50 - MARGIN]);
     // And its next tab is served.
     const next = come(NOW - 7);
     await turn();

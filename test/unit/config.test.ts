@@ -47,7 +47,6 @@ describe('without a settings file', () => {
       debounceMs: 200,
       heartbeatSeconds: 5,
       pollIntervalSeconds: 2,
-      resumeOverlapSeconds: 10,
       recentWindowSeconds: 900,
       maxConnections: 20_000,
       maxConnectionsPerAddress: 0,

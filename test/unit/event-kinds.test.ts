@@ -78,7 +78,8 @@ const jobUpdate: EventKind<JobUpdateTask> = {
 const registry = new EventRegistry([...KINDS, jobUpdate]);
 const NOW = Date.UTC(2026, 6, 1) * 1000;
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
-const nothing: Pick<ChangeLog, 'now' | 'changesSince' | 'entryPointOwnersSince'> = {
+const nothing: Pick<ChangeLog, 'identify' | 'now' | 'changesSince' | 'entryPointOwnersSince'> = {
+  identify: async () => 'log',
   now: async () => NOW,
   changesSince: async () => [],
   entryPointOwnersSince: async () => ({ userIds: [], sessionIds: [] }),
@@ -94,13 +95,13 @@ beforeEach(async () => {
       queueSize: 4,
       keepaliveSeconds: 30,
       recentWindowSeconds: 900,
-      resumeOverlapSeconds: 10,
       writeTimeoutSeconds: 60,
       permissionCheckSeconds: 30,
       maxConnections: 10,
       maxConnectionsPerUser: 10,
     } as SseConfig,
     changeLog: nothing as ChangeLog,
+    positions: { entries: async () => [] },
     notifications: undefined,
     returning: { changeLog: nothing as ChangeLog, notifications: undefined },
     permissions: { revoked: async () => [], accessible: async () => new Set<number>() } as never,

@@ -5,6 +5,7 @@ import type { Watermark } from '../../src/connections/resume/watermark.js';
 import type { Dispatcher } from '../../src/connections/routing/dispatcher.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
+import { Position } from '../../src/events/frame.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
@@ -36,8 +37,7 @@ function stage(failing: Map<string, Error>) {
     kinds: EVENTS,
     sources: {
       changeLog: {
-        changesSince: () =>
-          read('histories', [{ historyId: 1, userId: 1, sessionIds: [], newest: 5, rows: 1 }]),
+        changesSince: () => read('histories', [{ historyId: 1, userId: 1, sessionIds: [], newest: 5 }]),
         entryPointOwnersSince: () => read('entry points', { userIds: [1], sessionIds: [] }),
       } as unknown as ChangeLog,
       notifications: {
@@ -49,6 +49,7 @@ function stage(failing: Map<string, Error>) {
     dispatcher: { run: ({ task }) => void told.push(NAMES[task]!) } as Dispatcher,
     watermark: {
       cursor: 10,
+      position: new Position(10),
       hold: () => {
         held += 1;
         return () => {
@@ -57,7 +58,6 @@ function stage(failing: Map<string, Error>) {
       },
     } as unknown as Watermark,
     databaseClock: { check: async () => {} } as unknown as DatabaseClock,
-    overlapMicros: 0,
     skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics }),
     logger: createLogger('silent'),
     metrics,

@@ -52,12 +52,11 @@ const faults = (kinds: readonly FaultKind[], maxLength: number): fc.Arbitrary<Fa
 
 function scenarios(given: {
   busDelayMs: number;
-  overlapSeconds: number;
   longestOpenMs: number;
   attached: boolean;
   notifications: number;
 }): fc.Arbitrary<Scenario> {
-  const { overlapSeconds, longestOpenMs, attached, notifications } = given;
+  const { longestOpenMs, attached, notifications } = given;
   // Without ticks nothing tells a worker that messages grew too old in its queue.
   const others = attached
     ? workerFaults.filter((kind) => kind !== 'worker lags')
@@ -66,7 +65,6 @@ function scenarios(given: {
     seed: fc.nat(2 ** 31),
     workers: fc.integer({ min: 1, max: 3 }),
     busDelayMs: fc.integer({ min: 1, max: given.busDelayMs }),
-    overlapSeconds: fc.constant(overlapSeconds),
     recentWindowSeconds: fc.constantFrom(0, 5, 20, 900),
     queueSize: fc.constantFrom(1, 2, 64),
     attached: fc.constant(attached),
@@ -111,14 +109,13 @@ const SETTINGS = {
 
 describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
   it(
-    'nothing is lost, with transactions open for up to 8 s and a bus that is up to 5 s late',
+    'nothing is lost, with transactions open for up to an hour and a bus that is up to 5 s late',
     () =>
       fc.assert(
         fc.asyncProperty(
           scenarios({
             busDelayMs: 2_500,
-            overlapSeconds: 10,
-            longestOpenMs: 8_000,
+            longestOpenMs: 3_600_000,
             attached: false,
             notifications: 4,
           }),
@@ -130,13 +127,12 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
   );
 
   it(
-    'nothing is lost without any overlap, where a change is seen at its audit time: the cursors themselves are exact',
+    'nothing is lost where changes are quick and a bus is up to 5 s late',
     () =>
       fc.assert(
         fc.asyncProperty(
           scenarios({
             busDelayMs: 2_500,
-            overlapSeconds: 0,
             longestOpenMs: 0,
             attached: false,
             notifications: 0,
@@ -155,7 +151,6 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
         fc.asyncProperty(
           scenarios({
             busDelayMs: 2_500,
-            overlapSeconds: 10,
             longestOpenMs: 0,
             attached: true,
             notifications: 0,

@@ -22,6 +22,7 @@ const change = (historyId: number): HistoryChange => ({
 
 /** A log in memory; a test holds up what it needs to see held up. */
 class MemoryLog implements ChangeLog, PositionStore {
+  readonly keeps = true;
   readonly committed: HistoryId[] = [];
   readonly stored: LogEnd[] = [];
   /** What each read waits for before it answers, and before it is answered from what was there when it began. */

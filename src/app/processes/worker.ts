@@ -20,6 +20,7 @@ import { SqlChangeLog } from '../../database/change-log.js';
 import { seedDemo } from '../../database/demo.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
 import type { Database, HistoryCaller } from '../../database/port.js';
+import { SqlPositionStore } from '../../database/position-store.js';
 import { EVENTS } from '../../events/registry.js';
 import { type App, buildHttpApp } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
@@ -145,6 +146,7 @@ export class Worker implements Lifecycle {
     this.manager = new ConnectionManager({
       kinds: EVENTS,
       config: config.sse,
+      positions: new SqlPositionStore(this.database),
       ...logsOf(this.database),
       returning: logsOf(this.database.lane('catch-up', CATCH_UP_CONNECTIONS)),
       permissions: {
@@ -213,6 +215,7 @@ export class Worker implements Lifecycle {
         (app) => registerWeb(app, { demo: this.options.demo }),
         ...(backgroundJobs
           ? resourceRoutes({
+              positions: this.manager.log,
               config,
               database,
               accounts,

@@ -2,14 +2,17 @@
  * What a process does for the standalone API besides answering requests: it announces what was committed, and as the leader
  * it looks after what others left behind and keeps house. The same in a worker and in a standalone monitor.
  */
+
 import { randomBytes } from 'node:crypto';
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
 import { Roles } from '../../election/roles.js';
 import type { Role } from '../../election/tenure.js';
+import { MARGIN } from '../../events/kind.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
 import type { Lifecycle } from '../../lib/lifecycle.js';
+import { MICROS_PER_SECOND } from '../../lib/time.js';
 import { pruneAudit, removeDeadProcesses, removeExpiredNotifications } from '../../maintenance/jobs.js';
 import { type MaintenanceJob, MaintenanceScheduler } from '../../maintenance/scheduler.js';
 import { Outbox } from '../../outbox/outbox.js';
@@ -95,7 +98,7 @@ export class BackgroundJobs implements Lifecycle {
   private chores(): MaintenanceJob[] {
     const { config, database } = this.options;
     const { auditPruneSeconds, expiredNotificationsSeconds } = config.housekeeping;
-    const keepSeconds = config.sse.recentWindowSeconds + config.sse.resumeOverlapSeconds;
+    const keepSeconds = config.sse.recentWindowSeconds + MARGIN / MICROS_PER_SECOND;
     const chores: MaintenanceJob[] = [
       {
         name: 'audit rows',

@@ -1,4 +1,5 @@
 /** The routes of the standalone API, put together. */
+
 import type { Config } from '../../config/config.js';
 import { LIMITS } from '../../core/limits.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
@@ -13,6 +14,7 @@ import { registerEntryPoints } from '../../resources/entry-points/routes.js';
 import { TargetRules } from '../../resources/entry-points/target-rules.js';
 import { HistoryAccess } from '../../resources/histories/access.js';
 import { HistoryContents } from '../../resources/histories/contents.js';
+import type { KnownPositions } from '../../resources/histories/contents-since.js';
 import { registerHistoryRoutes } from '../../resources/histories/index.js';
 import { HistoryManager } from '../../resources/histories/manager.js';
 import { registerNotificationSystem } from '../../resources/notifications/index.js';
@@ -34,6 +36,7 @@ export interface ResourceOptions {
   limits: RequestLimits;
   clock: Clock;
   backgroundJobs: BackgroundJobs;
+  positions: KnownPositions;
 }
 
 export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
@@ -62,7 +65,7 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
   };
   const access = new HistoryAccess(accounts);
   const histories = new HistoryManager(database, access, outboxWriter, notifications);
-  const contents = new HistoryContents(database, access);
+  const contents = new HistoryContents(database, access, parts.positions);
   const sessions = new SessionManager(database, outboxWriter, (id) => authenticator.forgetSession(id));
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [

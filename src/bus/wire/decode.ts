@@ -5,7 +5,7 @@
 import type { Task, Tick } from '../../core/events.js';
 import { FieldError, id, isAbsent, isRecord, type JsonObject, shortText, text } from '../../events/fields.js';
 import { EVENTS, type EventRegistry } from '../../events/registry.js';
-import { hasSignature } from './tick-signature.js';
+import { hasSignature, MAX_TICK_BYTES } from './tick-signature.js';
 
 export type DecodeFailure = 'not_json' | 'not_object' | 'unknown_task' | 'malformed' | 'foreign';
 
@@ -76,7 +76,7 @@ export type DecodedTick =
 /** @param secret of the installation: a tick vouches for what was published before it, so not everybody may send one */
 export function decodeTick(body: Buffer, secret: string): DecodedTick {
   const malformed = (detail: string): DecodedTick => ({ ok: false, reason: 'malformed_tick', detail });
-  if (body.length > 4096) return malformed(`a tick of ${body.length} bytes`);
+  if (body.length > MAX_TICK_BYTES) return malformed(`a tick of ${body.length} bytes`);
   const value = parse(body);
   if (!isRecord(value)) return malformed('a tick that is not a JSON object');
   try {
@@ -86,6 +86,7 @@ export function decodeTick(body: Buffer, secret: string): DecodedTick {
       leader: shortText('leader', value.leader),
       sequence: sequence as number,
       until: id('until', value.until),
+      ...(!isAbsent(value.position) && { position: text('position', value.position) }),
     };
     if (hasSignature(tick, value.signature, secret)) return { ok: true, tick };
     const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all need the same one`;

@@ -2,7 +2,7 @@
 import type { Task, Tick } from '../../core/events.js';
 import { type JsonValue, pythonJson } from '../../events/python-json.js';
 import { EVENTS, type EventRegistry } from '../../events/registry.js';
-import { signatureOf } from './tick-signature.js';
+import { MAX_TICK_BYTES, signatureOf } from './tick-signature.js';
 
 /**
  * @param noop server name of the process that must not run the task
@@ -21,7 +21,11 @@ export function encodeTask<T extends Task>(task: T, noop?: string, kinds: EventR
 }
 
 /** A tick is Lightcone's own message: plain JSON, `until` in microseconds. */
-export function encodeTick({ leader, sequence, until }: Tick, secret: string): Buffer {
-  const signature = signatureOf({ leader, sequence, until }, secret);
-  return Buffer.from(JSON.stringify({ leader, sequence, until, signature }));
+export function encodeTick({ leader, sequence, until, position }: Tick, secret: string): Buffer {
+  const tick = { leader, sequence, until, ...(fits(position) && { position }) };
+  return Buffer.from(JSON.stringify({ ...tick, signature: signatureOf(tick, secret) }));
 }
+
+/** With thousands of open transactions a position is long: then the workers stay with the last one that was not. */
+const fits = (position: string | undefined): position is string =>
+  position !== undefined && position.length <= MAX_TICK_BYTES / 2;

@@ -1,10 +1,12 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Tick } from '../../core/events.js';
 
+export const MAX_TICK_BYTES = 64 * 1024;
+
 /** Of the installation's processes only: whoever else may publish on the broker cannot vouch for anything. */
-export const signatureOf = ({ leader, sequence, until }: Tick, secret: string): string =>
+export const signatureOf = ({ leader, sequence, until, position }: Tick, secret: string): string =>
   createHmac('sha256', secret)
-    .update(JSON.stringify(['tick', leader, sequence, until]))
+    .update(JSON.stringify(['tick', leader, sequence, until, position]))
     .digest('hex');
 
 export function hasSignature(tick: Tick, signature: unknown, secret: string): boolean {

@@ -11,16 +11,20 @@ import {
   type CatchUpReads,
   type FrameMaker,
   type JointQuestion,
+  MARGIN,
+  MEMORY_MARGIN,
   type Question,
   type Remembered,
   START_OVER,
 } from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
+import type { SinceToken } from '../../events/since.js';
 import type { Batcher } from '../../lib/batcher.js';
 import { secondsToMicros } from '../../lib/time.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 import type { SkippedRows } from '../../telemetry/skipped-rows.js';
 import { CallerReads } from './caller-reads.js';
+import type { Positions } from './positions.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
 
 /** As many as the database has connections for it. */
@@ -45,7 +49,7 @@ export class CatchUp {
       recent: RecentLog;
       /** Undefined where the notification system is off. */
       statuses: StatusBatcher | undefined;
-      overlapMicros: number;
+      positions: Pick<Positions, 'at'>;
       /** The database's clock, as far as it is known. */
       now: () => Cursor;
       skippedRows: SkippedRows;
@@ -55,12 +59,12 @@ export class CatchUp {
     this.reads = {
       changeLog: options.changeLog,
       jointly: (kind, question, read) => {
-        const { principal, viewed, since, isWanted } = question;
+        const { principal, viewed, since, position, isWanted } = question;
         const { userId, sessionId } = principal;
         const caller =
           userId !== undefined ? `u${userId}` : sessionId !== undefined ? `s${sessionId}` : 'anybody';
         const sessionIds = new Set(sessionId === undefined ? [] : [sessionId]);
-        const joint = { since, userId, sessionIds, viewed: new Set(viewed) };
+        const joint = { since, position, userId, sessionIds, viewed: new Set(viewed) };
         return this.callers.ask(`${kind} ${caller}`, joint, isWanted, read);
       },
       status: ({ principal: { userId }, since, isWanted }) =>
@@ -82,26 +86,28 @@ export class CatchUp {
     cause: 'reconnect' | 'overflow',
     isWanted: () => boolean,
   ): Promise<FrameMaker[]> {
-    const { kinds, recent, overlapMicros, now, skippedRows, metrics } = this.options;
-    const floor = since - overlapMicros;
+    const { kinds, recent, positions, now, skippedRows, metrics } = this.options;
+    const floor = since - MARGIN;
     const question = {
       principal,
       viewed,
       since: floor < now() - OLDEST_CURSOR ? START_OVER : floor,
+      position: positions.at(since),
       isWanted,
     };
-    const covered = floor >= recent.coveredSince;
+    const remembered = since - MEMORY_MARGIN;
+    const covered = remembered >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
-    const remembered = covered ? this.remembered(question) : undefined;
+    const found = covered ? this.remembered(question, remembered) : undefined;
     const options = kinds.catchUps.map(({ event, catchUp }) =>
-      remembered !== undefined && catchUp.fromMemory !== 'never'
-        ? catchUp.fromMemory(remembered)
+      found !== undefined && catchUp.fromMemory !== 'never'
+        ? catchUp.fromMemory(found)
         : skippedRows.unlessBroken(event, catchUp.fromDatabase(question, this.reads), []),
     );
     return (await Promise.all(options)).flat();
   }
 
-  private remembered({ principal: { userId, sessionId }, viewed, since }: Question): Remembered {
+  private remembered({ principal: { userId, sessionId }, viewed }: Question, since: Cursor): Remembered {
     const { recent } = this.options;
     const found: RecentChanges = { subjects: new Set(), updateTime: 0 };
     recent.collect(
@@ -118,6 +124,7 @@ export class CatchUp {
 
 const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
   since: Math.min(one.since, other.since),
+  position: one.since <= other.since ? one.position : other.position,
   userId: one.userId,
   sessionIds: new Set([...one.sessionIds, ...other.sessionIds]),
   viewed: new Set([...one.viewed, ...other.viewed]),
@@ -132,7 +139,8 @@ export function catchUpFrames(
   cameWith: Position,
   reached: Position,
   encodeId: (id: HistoryId) => string,
+  since?: SinceToken,
 ): Frame[] {
   if (missed.length === 0) return [commentFrame('nothing missed', reached)];
-  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId));
+  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
 }

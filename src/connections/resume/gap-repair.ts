@@ -3,7 +3,7 @@
  * watermark and delivers them to its own tabs as if they had been received. Until that is done the watermark stands still.
  */
 
-import type { Sources } from '../../events/kind.js';
+import { MARGIN, type Sources } from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
 import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
@@ -23,7 +23,6 @@ export interface GapRepairOptions {
   dispatcher: Dispatcher;
   watermark: Watermark;
   databaseClock: DatabaseClock;
-  overlapMicros: number;
   skippedRows: SkippedRows;
   logger: Logger;
   metrics: Metrics;
@@ -75,7 +74,8 @@ export class GapRepair {
         const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
-        else this.options.watermark.reach(heldBack);
+        // What is kept from a tab because its permission is unchecked is behind no cursor.
+        else if (this.options.dispatcher.muted.size === 0) this.options.watermark.reach(heldBack);
         backoff.reset();
         complained = false;
         await sleep(PAUSE_MS, signal).catch(() => {});
@@ -105,10 +105,10 @@ export class GapRepair {
 
   /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
-    const { sources, dispatcher, watermark, databaseClock, overlapMicros, skippedRows } = this.options;
+    const { sources, dispatcher, watermark, databaseClock, skippedRows } = this.options;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
-    const since = watermark.cursor - overlapMicros;
+    const since = { floor: watermark.cursor - MARGIN, position: watermark.position.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;

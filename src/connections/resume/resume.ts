@@ -5,6 +5,7 @@
 
 import type { Cursor, HistoryId } from '../../core/events.js';
 import { Position } from '../../events/frame.js';
+import { sinceToken } from '../../events/since.js';
 import { Backoff } from '../../lib/backoff.js';
 import { NotWanted } from '../../lib/batcher.js';
 import { sleep } from '../../lib/lifecycle.js';
@@ -14,6 +15,7 @@ import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
 import { type CatchUp, catchUpFrames } from './catch-up.js';
 import type { DatabaseClock } from './database-clock.js';
+import type { Positions } from './positions.js';
 import type { Watermark } from './watermark.js';
 
 export interface ResumeOptions {
@@ -21,6 +23,7 @@ export interface ResumeOptions {
   writer: TabWriter;
   viewers: ViewerRegistry;
   watermark: Watermark;
+  positions: Pick<Positions, 'at'>;
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
@@ -36,7 +39,7 @@ export class Resume {
    * @param signal aborted when the worker stops: the tab is then left as it is
    */
   async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
-    const { catchUp, writer, watermark, databaseClock, encodeId, complain } = this.options;
+    const { catchUp, writer, watermark, positions, databaseClock, encodeId, complain } = this.options;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);
     while (!isClosed(tab) && !signal.aborted) {
@@ -50,7 +53,9 @@ export class Resume {
         if (tab.state !== 'catching_up') continue;
         const waiting = tab.queue as Tab['queue'];
         tab.queue = undefined;
-        const frames = catchUpFrames(missed, new Position(since), reached, encodeId);
+        const known = positions.at(from);
+        const token = known ? sinceToken(known, from) : known;
+        const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
         writer.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
         return;
       } catch (error) {

@@ -7,6 +7,7 @@
  */
 
 import type { Cursor } from '../../core/events.js';
+import type { LogPosition } from '../../database/port.js';
 import { Position } from '../../events/frame.js';
 import type { Clock } from '../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
@@ -23,6 +24,7 @@ export class Watermark {
   private tickAt: number;
   private held = 0;
   private heldUntil: Cursor = 0;
+  private heldLog: LogPosition | undefined;
   private trailedAt: number;
 
   /** @param initial a cursor behind which nothing can be missed */
@@ -35,8 +37,9 @@ export class Watermark {
      * (the expiry of SSE tasks on the bus). Undefined where Lightcone's monitor is expected: then it waits for a tick.
      */
     private readonly trailSeconds: number | undefined,
+    log?: LogPosition,
   ) {
-    this.current = new Position(initial);
+    this.current = new Position(initial, log);
     this.tickAt = clock.monotonic();
     this.trailedAt = this.tickAt;
     database.onStepBack((to) => this.stepBack(to));
@@ -78,18 +81,20 @@ export class Watermark {
    *
    * @returns false when `until` is so far ahead of the database's clock that it is not believed
    */
-  advance(until: Cursor): boolean {
+  advance(until: Cursor, log?: LogPosition): boolean {
     if (!this.database.heard(until)) return false;
     this.tickAt = this.clock.monotonic();
     // An old leader that was frozen may send a tick that is behind: it is true, but says nothing new.
-    if (this.held > 0) this.heldUntil = Math.max(this.heldUntil, until);
-    else if (until > this.current.cursor) this.current = new Position(until);
+    if (this.held > 0) {
+      if (until >= this.heldUntil) this.heldLog = log;
+      this.heldUntil = Math.max(this.heldUntil, until);
+    } else if (until > this.current.cursor) this.current = new Position(until, log);
     return true;
   }
 
   /** The database's clock was set back: an id above `to` would count as one from before. */
   private stepBack(to: Cursor): void {
-    if (this.current.cursor > to) this.current = new Position(to);
+    if (this.current.cursor > to) this.current = new Position(to, this.current.log);
     this.heldUntil = 0;
   }
 
@@ -102,7 +107,7 @@ export class Watermark {
     if (this.trailSeconds === undefined || this.held > 0 || interrupted) return;
     if (now - this.tickAt < 2000 * this.trailSeconds) return;
     const trailing = this.estimateNow() - this.trailSeconds * MICROS_PER_SECOND;
-    if (trailing > this.current.cursor) this.current = new Position(trailing);
+    if (trailing > this.current.cursor) this.current = new Position(trailing, this.current.log);
   }
 
   /** The newest tick that was kept since `hold`. */
@@ -128,7 +133,7 @@ export class Watermark {
       if (this.held === 0 && this.heldUntil > 0) {
         const until = this.heldUntil;
         this.heldUntil = 0;
-        this.advance(until);
+        this.advance(until, this.heldLog);
       }
     };
   }

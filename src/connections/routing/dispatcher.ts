@@ -4,10 +4,17 @@
  */
 import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../../core/events.js';
 import type { Frame, Position } from '../../events/frame.js';
-import type { OpenStreams, PermissionConcern, Subject, Viewer } from '../../events/kind.js';
+import {
+  MEMORY_MARGIN,
+  type OpenStreams,
+  type PermissionConcern,
+  type Subject,
+  type Viewer,
+} from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
 import type { RecentLog } from '../resume/recent-log.js';
 import type { Watermark } from '../resume/watermark.js';
+import { kindOf, type PermissionKind } from '../tabs/permission-round.js';
 import type { TabRegistry } from '../tabs/registry.js';
 import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
@@ -20,7 +27,6 @@ export interface DispatcherOptions {
   recent: RecentLog;
   watermark: Watermark;
   writer: TabWriter;
-  overlapMicros: number;
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
   recheck: (concern: PermissionConcern) => void;
@@ -30,8 +36,8 @@ export class Dispatcher implements OpenStreams {
   readonly encodeId: (id: HistoryId) => string;
   readonly decodeId: (text: string) => HistoryId | undefined;
   readonly recheck: (concern: PermissionConcern) => void;
-  /** Nobody is told anything but broadcasts; it is remembered all the same. */
-  isMuted = false;
+  /** Who has shown such a credential is told broadcasts only; the rest is remembered all the same. */
+  muted: ReadonlySet<PermissionKind> = new Set();
 
   constructor(private readonly options: DispatcherOptions) {
     this.encodeId = options.encodeId;
@@ -75,7 +81,10 @@ export class Dispatcher implements OpenStreams {
   }
 
   to(tab: Tab, frames: readonly Frame[]): void {
-    if (this.isMuted) return;
+    if (this.muted.size > 0) {
+      const kind = kindOf(tab);
+      if (kind !== undefined && this.muted.has(kind)) return;
+    }
     for (const frame of frames) this.options.writer.put(tab, frame);
   }
 
@@ -85,7 +94,7 @@ export class Dispatcher implements OpenStreams {
 
   *viewersOf(historyId: HistoryId): Iterable<Tab> {
     const viewers = this.options.viewers.get(historyId);
-    if (viewers === undefined) return;
+    if (viewers === undefined || this.muted.has('viewed')) return;
     const { registry } = this.options;
     for (const userId of viewers.users) {
       for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) yield tab;
@@ -101,13 +110,13 @@ export class Dispatcher implements OpenStreams {
    * not in the tab's catch-up.
    */
   subscribe(viewer: Viewer, historyId: HistoryId): readonly Tab[] {
-    const { viewers, recent, overlapMicros } = this.options;
+    const { viewers, recent } = this.options;
     const holder = this.holderOf(viewer);
     if (holder === undefined || !viewers.subscribe(holder, historyId)) return [];
     const delivered = recent.lastDelivery(historyId) ?? 0;
     return this.tabsOf(holder).filter(({ resumedFrom }) => {
       if (resumedFrom === undefined) return false;
-      const floor = resumedFrom - overlapMicros;
+      const floor = resumedFrom - MEMORY_MARGIN;
       return delivered >= floor || floor < recent.coveredSince;
     });
   }

@@ -18,12 +18,14 @@ const onPostgres = (): string[] => [
   `ALTER TABLE history_audit ADD COLUMN xid xid8 NOT NULL DEFAULT '0'`,
   'ALTER TABLE history_audit ALTER COLUMN xid SET DEFAULT pg_current_xact_id()',
   'CREATE INDEX ix_history_audit_xid ON history_audit (xid)',
+  // Two transactions that change a history in one microsecond leave two rows.
+  'ALTER TABLE history_audit DROP CONSTRAINT history_audit_pkey, ADD PRIMARY KEY (history_id, update_time, xid)',
   positionTable('postgresql'),
 ];
 
 /**
- * No number is given twice, whatever is pruned. Two rows of one history in one millisecond are two; each names the dataset or
- * collection that it is about.
+ * No number is given twice, whatever is pruned: a second change in one millisecond takes the place of the first, under a new
+ * number. Each row names the dataset or collection that it is about.
  */
 const onSqlite = (): string[] => [
   ...auditTriggers('sqlite').map((statement) => `DROP TRIGGER ${/CREATE TRIGGER (\w+)/.exec(statement)![1]}`),
@@ -31,11 +33,12 @@ const onSqlite = (): string[] => [
   'DROP INDEX ix_history_audit_update_time',
   `CREATE TABLE history_audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT, history_id integer NOT NULL REFERENCES history (id),
-    update_time datetime NOT NULL, content_type varchar(32), content_id integer)`,
+    update_time datetime NOT NULL, content_type varchar(32) NOT NULL DEFAULT 'history',
+    content_id integer NOT NULL DEFAULT 0,
+    UNIQUE (history_id, update_time, content_type, content_id) ON CONFLICT REPLACE)`,
   `INSERT INTO history_audit (history_id, update_time)
    SELECT history_id, update_time FROM history_audit_before ORDER BY update_time`,
   'DROP TABLE history_audit_before',
-  'CREATE INDEX ix_history_audit_history_id_update_time ON history_audit (history_id, update_time)',
   'CREATE INDEX ix_history_audit_update_time ON history_audit (update_time)',
   'CREATE TABLE lightcone_log (id varchar(16) NOT NULL, place text NOT NULL)',
   positionTable('sqlite'),
@@ -46,7 +49,7 @@ const onSqlite = (): string[] => [
         FOR EACH ROW WHEN NEW.${column} IS NOT NULL
         BEGIN
           INSERT INTO history_audit (history_id, update_time, content_type, content_id)
-          VALUES (NEW.${column}, strftime('%Y-%m-%d %H:%M:%f', 'now'), ${type === null ? 'NULL, NULL' : `'${type}', NEW.id`});
+          VALUES (NEW.${column}, strftime('%Y-%m-%d %H:%M:%f', 'now'), '${type}', ${type === 'history' ? 0 : 'NEW.id'});
         END`,
     ),
   ),
@@ -55,5 +58,5 @@ const onSqlite = (): string[] => [
 const TRIGGERS = [
   { table: 'history_dataset_association', column: 'history_id', type: 'dataset' },
   { table: 'history_dataset_collection_association', column: 'history_id', type: 'dataset_collection' },
-  { table: 'history', column: 'id', type: null },
+  { table: 'history', column: 'id', type: 'history' },
 ] as const;

@@ -2,7 +2,9 @@
 import { LightconeError } from '../../core/errors.js';
 import { sinceInclusive } from '../../database/dialect.js';
 import type { SqlValue } from '../../database/port.js';
-import { formatSql, parseIso } from '../../lib/time.js';
+import { formatSql, type Micros, parseIso } from '../../lib/time.js';
+
+export type ContentType = 'dataset' | 'dataset_collection';
 
 type Kind = 'time' | 'number' | 'boolean' | 'text';
 
@@ -39,6 +41,8 @@ export interface Condition {
   /** SQL with `?` where its values go. */
   sql: string;
   values: SqlValue[];
+  /** The filter asks for what changed since then. */
+  changedSince?: Micros;
 }
 
 /** @throws LightconeError PARAMETER_INVALID */
@@ -68,7 +72,12 @@ function readFilter(name: string, value: string): Condition {
     const pattern = operator === 'like' ? whole(value) : `%${value.replace(/[\\%_]/g, '\\$&')}%`;
     return { sql: `lower(${sql}) LIKE lower(?) ESCAPE '\\'`, values: [pattern] };
   }
-  return { sql: `${sql} ${COMPARISONS[operator]} ?`, values: [readValue(kind, operator, value, name)] };
+  const condition = {
+    sql: `${sql} ${COMPARISONS[operator]} ?`,
+    values: [readValue(kind, operator, value, name)],
+  };
+  const asksForNew = fieldName === 'update_time' && (operator === 'ge' || operator === 'gt');
+  return asksForNew ? { ...condition, changedSince: parseIso(value)! } : condition;
 }
 
 /** A backslash that escapes nothing stands for itself: PostgreSQL refuses it, and SQLite finds nothing. */

@@ -6,8 +6,8 @@ import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type RouteContext } from '../callers.js';
 import { describeRoute, encodedId, idParams, paging, text } from '../schemas.js';
-import type { ContentRow, ContentType, HistoryContents } from './contents.js';
-import { readFilters, readOrder } from './contents-filter.js';
+import type { ContentRow, HistoryContents } from './contents.js';
+import { type ContentType, readFilters, readOrder } from './contents-filter.js';
 
 export interface ContentsRouteDeps extends RouteContext {
   contents: HistoryContents;
@@ -24,6 +24,7 @@ const listQuery = Type.Object({
   qv: several,
   order: Type.Optional(text(200)),
   details: Type.Optional(text(20_000)),
+  since: Type.Optional(text(100)),
 });
 const contentParams = Type.Object({
   id: encodedId,
@@ -95,8 +96,27 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       },
     },
     async (request, reply) => {
-      const { limit = 500, offset = 0, q, qv, order, details } = request.query;
+      const { limit = 500, offset = 0, q, qv, order, details, since } = request.query;
       const id = decode(request.params.id);
+      if (since !== undefined) {
+        if (q !== undefined || qv !== undefined || order !== undefined || offset !== 0) {
+          throw new LightconeError(
+            'PARAMETER_INVALID',
+            'since goes with limit and details only; leave out q, qv, order and offset',
+          );
+        }
+        const delta = await contents.since(await authenticator.authenticate(request), id, since, limit);
+        reply.header('cache-control', 'no-store');
+        const wanted = new Set(details?.split(','));
+        return {
+          since: delta.since,
+          up_to_date: delta.upToDate,
+          start_over: delta.startOver,
+          contents: delta.rows.map((row) =>
+            form(row, wanted.has('all') || wanted.has(idCodec.encodeId(row.id))),
+          ),
+        };
+      }
       const filters = readFilters(listOf(q), listOf(qv));
       const principal = await authenticator.authenticate(request);
       const rows = await contents.list(principal, id, { filters, order: readOrder(order), limit, offset });

@@ -2,12 +2,12 @@
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
-import type { Database, Sql, SqlRow, SqlValue } from '../../database/port.js';
+import type { Database, Dialect, Sql, SqlRow, SqlValue } from '../../database/port.js';
+import { secondsToMicros } from '../../lib/time.js';
 import type { HistoryAccess } from './access.js';
-import type { Condition } from './contents-filter.js';
+import type { Condition, ContentType } from './contents-filter.js';
+import { changedSince, type KnownPositions, readSince } from './contents-since.js';
 import { takeHid } from './repository.js';
-
-export type ContentType = 'dataset' | 'dataset_collection';
 
 export interface ContentRow extends SqlRow {
   type: ContentType;
@@ -35,15 +35,18 @@ const TABLES: Readonly<Record<ContentType, string>> = {
   dataset_collection: 'history_dataset_collection_association',
 };
 
-/** Both kinds in one list. */
-const ALL = `(
-  SELECT 'dataset' AS type, id, history_id, dataset_id, hid, name, state, extension, deleted, visible, purged,
+/** Both kinds in one list. `row_age`: of the transaction that wrote the row, where the database keeps it. */
+const allOf = (dialect: Dialect): string => {
+  const age = dialect === 'postgresql' ? 'age(xmin)' : 'NULL';
+  return `(
+  SELECT 'dataset' AS type, ${age} AS row_age, id, history_id, dataset_id, hid, name, state, extension, deleted, visible, purged,
          create_time, update_time, info, blurb, peek, validated_state, version
     FROM history_dataset_association WHERE history_id = $1
   UNION ALL
-  SELECT 'dataset_collection' AS type, id, history_id, NULL, hid, name, 'ok', NULL, deleted, visible, NULL,
+  SELECT 'dataset_collection' AS type, ${age} AS row_age, id, history_id, NULL, hid, name, 'ok', NULL, deleted, visible, NULL,
          create_time, update_time, NULL, NULL, NULL, NULL, NULL
     FROM history_dataset_collection_association WHERE history_id = $1) c`;
+};
 
 export interface ContentsQuery {
   filters: readonly Condition[];
@@ -52,6 +55,16 @@ export interface ContentsQuery {
   limit: number;
   offset: number;
 }
+
+export interface Delta {
+  rows: ContentRow[];
+  since: string | null;
+  upToDate: boolean;
+  startOver: boolean;
+}
+
+/** Rows may be stamped by the clock of whoever writes them. */
+const CLOCKS_DIFFER = secondsToMicros(10);
 
 export interface NewContent {
   type: ContentType;
@@ -78,24 +91,62 @@ export class HistoryContents {
   constructor(
     private readonly db: Database,
     private readonly access: HistoryAccess,
+    private readonly positions: KnownPositions,
   ) {}
 
   /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
   async list(caller: Principal, historyId: HistoryId, query: ContentsQuery): Promise<ContentRow[]> {
     await this.access.readable(this.db, caller, historyId);
-    const { where, params } = conditions(historyId, query.filters);
+    const { where, params } = conditions(historyId, this.withLate(query.filters));
     const { length } = params;
     return this.db.all(
-      `SELECT c.* FROM ${ALL} ${where} ORDER BY ${query.order} LIMIT $${length + 1} OFFSET $${length + 2}`,
+      `SELECT c.* FROM ${allOf(this.db.dialect)} ${where} ORDER BY ${query.order} LIMIT $${length + 1} OFFSET $${length + 2}`,
       [...params, query.limit, query.offset],
     );
   }
 
+  /**
+   * What became visible since, and since when to ask next time: that is read before the rows, so a row of just now may come
+   * twice, and none is left out.
+   *
+   * @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, PARAMETER_INVALID
+   */
+  async since(caller: Principal, historyId: HistoryId, token: string, limit: number): Promise<Delta> {
+    let asked = readSince(token, this.positions);
+    // What was pruned cannot be told from what did not change.
+    const isWhole = this.positions.isWhole(asked.moment);
+    if (asked.from && !isWhole && this.db.dialect === 'sqlite') asked = readSince('', this.positions);
+    const { from, startOver, next, after, pageAfter } = asked;
+    await this.access.readable(this.db, caller, historyId);
+    const filters: Condition[] = from === undefined ? [] : [changedSince(this.db.dialect, from, isWhole)];
+    if (after) filters.push({ sql: '(c.type, c.id) > (?, ?)', values: [after.type, after.id] });
+    const { where, params } = conditions(historyId, filters);
+    const rows = await this.db.all<ContentRow>(
+      `SELECT c.* FROM ${allOf(this.db.dialect)} ${where} ORDER BY c.type, c.id LIMIT $${params.length + 1}`,
+      [...params, limit + 1],
+    );
+    const page = rows.slice(0, limit);
+    const upToDate = rows.length <= limit;
+    return { rows: page, since: upToDate ? next : pageAfter(page.at(-1)!), upToDate, startOver };
+  }
+
+  /** Who asks for what changed since a time gets what became visible since as well: its own time may be long before. */
+  private withLate(filters: readonly Condition[]): readonly Condition[] {
+    return filters.map((filter) => {
+      if (filter.changedSince === undefined) return filter;
+      const since = filter.changedSince - CLOCKS_DIFFER;
+      const position = this.positions.at(since) ?? this.positions.oldest()?.position;
+      if (position === undefined) return filter;
+      const late = changedSince(this.db.dialect, position, this.positions.isWhole(since));
+      return { sql: `(${filter.sql} OR ${late.sql})`, values: [...filter.values, ...late.values] };
+    });
+  }
+
   /** How many the filters leave, regardless of the window. */
   async count(historyId: HistoryId, filters: readonly Condition[]): Promise<number> {
-    const { where, params } = conditions(historyId, filters);
+    const { where, params } = conditions(historyId, this.withLate(filters));
     const [row] = await this.db.all<{ total: number }>(
-      `SELECT count(*) AS total FROM ${ALL} ${where}`,
+      `SELECT count(*) AS total FROM ${allOf(this.db.dialect)} ${where}`,
       params,
     );
     return row!.total;
@@ -174,11 +225,10 @@ async function find(
   type: ContentType,
   id: number,
 ): Promise<ContentRow | undefined> {
-  const [row] = await sql.all<ContentRow>(`SELECT c.* FROM ${ALL} WHERE c.type = $2 AND c.id = $3`, [
-    historyId,
-    type,
-    id,
-  ]);
+  const [row] = await sql.all<ContentRow>(
+    `SELECT c.* FROM ${allOf(sql.dialect)} WHERE c.type = $2 AND c.id = $3`,
+    [historyId, type, id],
+  );
   return row;
 }
 

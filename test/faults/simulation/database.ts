@@ -29,6 +29,7 @@ const unavailable = (): LightconeError =>
   new LightconeError('DATABASE_UNAVAILABLE', 'the simulated database is away');
 
 export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
+  readonly keeps = true;
   private readonly rows: AuditRow[] = [];
   private readonly notifications: { id: number; userId: UserId; time: Cursor }[] = [];
   private readonly positions: LogEnd[] = [];

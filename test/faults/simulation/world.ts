@@ -44,7 +44,7 @@ export interface Fault {
 export interface Change {
   atMs: number;
   index: number;
-  /** How long its transaction was open; no longer than the overlap. */
+  /** How long its transaction was open. */
   openMs: number;
   /** When the same history is changed again, from the first change on. */
   againMs: readonly number[];
@@ -55,7 +55,6 @@ export interface Scenario {
   workers: number;
   /** Longest time on each way to and from the broker. */
   busDelayMs: number;
-  overlapSeconds: number;
   recentWindowSeconds: number;
   queueSize: number;
   /** Only Galaxy's own monitor runs: no tick is ever heard. */
@@ -114,7 +113,6 @@ export class SimWorker {
         debounceMs: 200,
         heartbeatSeconds: 5,
         pollIntervalSeconds: 2,
-        resumeOverlapSeconds: scenario.overlapSeconds,
         nodeInternals: false,
         recentWindowSeconds: scenario.recentWindowSeconds,
         maxConnections: 100,
@@ -125,6 +123,7 @@ export class SimWorker {
         permissionCheckSeconds: 30,
       },
       changeLog: database,
+      positions: database,
       notifications: database,
       returning: { changeLog: database, notifications: database },
       permissions: {

@@ -1,0 +1,72 @@
+/**
+ * Which position of the log belongs to which moment: from ticks, and for the time before this worker's start from the table
+ * where the leader stores them. A `Last-Event-ID` is a moment of a tick; all that was visible in its position had been sent.
+ */
+import type { Cursor } from '../../core/events.js';
+import type { LogEnd, LogPosition } from '../../database/port.js';
+
+/** A day of them, thinned as the table is. Half of the oldest go when there are more: an older one costs repeats only. */
+const MOST = 2_048;
+
+/** `null`: older than any that is known. `undefined`: none is known at all. */
+export type KnownPosition = LogPosition | null | undefined;
+
+export class Positions {
+  /** `moment` only grows, also where the database's clock was set back: a moment in between gets the position before. */
+  private entries: LogEnd[] = [];
+
+  /** What is stored, in the order in which it was reached. */
+  begin(stored: readonly LogEnd[]): void {
+    this.entries = [];
+    for (const { moment, position } of stored) this.add(moment, position);
+  }
+
+  add(moment: Cursor, position: LogPosition): void {
+    const last = this.entries.at(-1);
+    if (last?.position === position) return;
+    // Another log: of the moments before it nothing can be said.
+    if (last && logOf(last.position) !== logOf(position)) this.entries = [];
+    this.entries.push({ moment: Math.max(moment, this.entries.at(-1)?.moment ?? 0), position });
+    if (this.entries.length > MOST) this.entries = this.entries.filter((_, i) => i % 2 === 0 || i > MOST / 2);
+  }
+
+  /** The newest that is not newer than the moment. */
+  at(moment: Cursor): KnownPosition {
+    if (this.entries.length === 0) return undefined;
+    let [low, high] = [0, this.entries.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.entries[middle]!.moment <= moment) low = middle + 1;
+      else high = middle;
+    }
+    return this.entries[low - 1]?.position ?? null;
+  }
+
+  oldest(): LogEnd | undefined {
+    return this.entries[0];
+  }
+
+  newest(): LogEnd | undefined {
+    return this.entries.at(-1);
+  }
+
+  /** Some of those since a moment, the oldest at or before it, fewer the older they are; oldest first. */
+  steps(since: Cursor, now: Cursor): LogEnd[] {
+    const from = Math.max(
+      0,
+      this.entries.findLastIndex(({ moment }) => moment <= since),
+    );
+    const chosen: LogEnd[] = [];
+    let age = 0;
+    for (let i = this.entries.length - 1; i >= from; i -= 1) {
+      const entry = this.entries[i]!;
+      if (i > from && now - entry.moment < age) continue;
+      chosen.unshift(entry);
+      age = 3 * Math.max(1_000_000, now - entry.moment);
+    }
+    return chosen;
+  }
+}
+
+/** The name of a position's log. */
+export const logOf = (position: LogPosition): string => position.slice(0, position.indexOf('.'));

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { Positions } from '../../src/connections/resume/positions.js';
+
+const SECOND = 1_000_000;
+const entry = (seconds: number) => ({ moment: seconds * SECOND, position: `log.${seconds}` });
+
+describe('the positions that a worker knows', () => {
+  it('answer with the newest that is not newer than the moment', () => {
+    const positions = new Positions();
+    expect(positions.at(5)).toBeUndefined();
+    positions.begin([entry(10), entry(20)]);
+    positions.add(30 * SECOND, 'log.30');
+    const at = (seconds: number) => positions.at(seconds * SECOND);
+    expect([at(9), at(10), at(19), at(20), at(29.9), at(1_000)]).toEqual([
+      null,
+      'log.10',
+      'log.10',
+      'log.20',
+      'log.20',
+      'log.30',
+    ]);
+  });
+
+  it('keep the first moment of a position that many ticks name', () => {
+    const positions = new Positions();
+    for (const seconds of [10, 11, 12]) positions.add(seconds * SECOND, 'log.1');
+    positions.add(13 * SECOND, 'log.2');
+    expect(positions.at(12 * SECOND)).toBe('log.1');
+  });
+
+  it('answer with an older one for moments that the clock of the database lived through twice', () => {
+    const positions = new Positions();
+    positions.begin([entry(10), entry(70)]);
+    positions.add(20 * SECOND, 'log.after-the-step');
+    expect(positions.at(25 * SECOND)).toBe('log.10');
+    expect(positions.at(80 * SECOND)).toBe('log.after-the-step');
+  });
+
+  it('forget another log', () => {
+    const positions = new Positions();
+    positions.begin([entry(10), entry(20)]);
+    positions.add(30 * SECOND, 'other.1');
+    expect([positions.at(25 * SECOND), positions.at(30 * SECOND)]).toEqual([null, 'other.1']);
+  });
+
+  it('are bounded, and stay in order when they are thinned', () => {
+    const positions = new Positions();
+    for (let seconds = 1; seconds <= 10_000; seconds += 1) positions.add(seconds * SECOND, `log.${seconds}`);
+    for (const seconds of [9_999, 9_000, 5_000]) {
+      const found = Number(positions.at(seconds * SECOND)?.slice(4));
+      expect(found).toBeLessThanOrEqual(seconds);
+    }
+    expect(positions.at(10_000 * SECOND)).toBe('log.10000');
+  });
+
+  it('give steps that are closer the younger they are, from before the moment on', () => {
+    const positions = new Positions();
+    for (let seconds = 1; seconds <= 1_000; seconds += 2) positions.add(seconds * SECOND, `log.${seconds}`);
+    const steps = positions.steps(100 * SECOND, 1_000 * SECOND).map(({ moment }) => moment / SECOND);
+    expect(steps[0]).toBe(99);
+    expect(steps.at(-1)).toBe(999);
+    expect(steps.length).toBeLessThan(10);
+    expect(steps).toEqual([...steps].sort((a, b) => a - b));
+  });
+});
