@@ -5,7 +5,15 @@ import { ERRORS } from '../dist/core/errors.js';
 import { LIMITS } from '../dist/core/limits.js';
 import { EVENTS } from '../dist/events/registry.js';
 import { METRICS } from '../dist/telemetry/metrics.js';
-import { configurationPage, errorsPage, metricsPage, withEvents, withLimits } from './render-docs.mjs';
+import * as clientStates from '../packages/client/src/states.ts';
+import {
+  configurationPage,
+  errorsPage,
+  metricsPage,
+  withEvents,
+  withLimits,
+  withStates,
+} from './render-docs.mjs';
 
 const page = (name) => new URL(`../docs/${name}`, import.meta.url);
 writeFileSync(page('configuration.md'), configurationPage(SETTINGS));
@@ -15,3 +23,5 @@ writeFileSync(page('security.md'), withLimits(security, LIMITS, SETTINGS.sse));
 writeFileSync(page('metrics.md'), metricsPage(METRICS));
 const stream = readFileSync(page('stream.md'), 'utf8');
 writeFileSync(page('stream.md'), withEvents(stream, EVENTS));
+const client = readFileSync(page('client.md'), 'utf8');
+writeFileSync(page('client.md'), withStates(client, clientStates));

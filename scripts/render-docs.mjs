@@ -184,3 +184,30 @@ export function withEvents(text, { kinds }) {
     (_, start, end) => `${start}\n${made}\n\n${end}`,
   );
 }
+
+/**
+ * docs/client.md with the table of states between its marks.
+ * @param client STATES, SIGNALS and TRANSITIONS of packages/client/src/states.ts
+ */
+export function withStates(text, { STATES, SIGNALS, TRANSITIONS }) {
+  const states = Object.keys(STATES);
+  const meanings = table(
+    ['state', 'meaning'],
+    states.map((state) => row(`\`${state}\``, STATES[state])),
+  );
+  const moves = table(
+    ['when', ...states.map((state) => `\`${state}\``)],
+    Object.keys(SIGNALS).map((signal) =>
+      row(
+        SIGNALS[signal],
+        ...states.map((state) =>
+          TRANSITIONS[state][signal] === state ? '' : `\`${TRANSITIONS[state][signal]}\``,
+        ),
+      ),
+    ),
+  );
+  return text.replace(
+    /(<!-- states: [^\n]*-->\n)[\s\S]*?(<!-- end of states -->)/,
+    (_, start, end) => `${start}\n${meanings}\n\nAn empty cell: it stays as it is.\n\n${moves}\n\n${end}`,
+  );
+}

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import * as clientStates from '../../packages/client/src/states.js';
 // @ts-expect-error a script without types, shared with `npm run docs`
 import * as render from '../../scripts/render-docs.mjs';
 import { SETTINGS } from '../../src/config/schema.js';
@@ -9,13 +10,17 @@ import { LIMITS } from '../../src/core/limits.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { METRICS } from '../../src/telemetry/metrics.js';
 
-const { configurationPage, errorsPage, metricsPage, withEvents, withLimits } = render;
+const { configurationPage, errorsPage, metricsPage, withEvents, withLimits, withStates } = render;
 const root = resolve(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 describe('the reference pages equal the tables in the code (else: npm run docs)', () => {
   it('docs/configuration.md', () => expect(read('docs/configuration.md')).toBe(configurationPage(SETTINGS)));
   it('docs/errors.md', () => expect(read('docs/errors.md')).toBe(errorsPage(ERRORS)));
+  it('the tables of states in docs/client.md', () => {
+    const page = read('docs/client.md');
+    expect(page).toBe(withStates(page, clientStates));
+  });
   it('the table of events in docs/stream.md', () => {
     const page = read('docs/stream.md');
     expect(page).toBe(withEvents(page, EVENTS));

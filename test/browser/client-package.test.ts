@@ -1,0 +1,120 @@
+/** The client as people install it: the packed tarball in projects of Vite with React and with Vue. */
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { Browser } from 'playwright-core';
+import { build } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchChromium } from '../support/chromium.js';
+import { DEMO, Installation } from '../support/installation.js';
+
+const root = resolve(import.meta.dirname, '../..');
+const TYPES: Record<string, string> = { html: 'text/html', js: 'text/javascript' };
+let folder: string;
+let browser: Browser;
+let here: Installation;
+let url: string;
+let site: string;
+let files = '';
+const server = createServer(({ url: path = '/' }, response) => {
+  const file = path === '/' ? 'index.html' : path.slice(1).split('?')[0]!;
+  try {
+    const bytes = readFileSync(join(files, file));
+    response.writeHead(200, { 'content-type': TYPES[file.split('.').pop()!] ?? 'text/plain' }).end(bytes);
+  } catch {
+    response.writeHead(404).end();
+  }
+});
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'lightcone-client-'));
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  site = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  here = Installation.embedded();
+  [browser, { url }] = await Promise.all([
+    launchChromium(),
+    here.worker({ sse: { allowed_origins: [site] } }),
+  ]);
+  const [{ filename }] = JSON.parse(
+    execFileSync('npm', ['pack', '-w', '@lightcone/client', '--json', '--pack-destination', folder], {
+      cwd: root,
+      encoding: 'utf8',
+    }),
+  );
+  const modules = join(folder, 'node_modules');
+  mkdirSync(join(modules, '@lightcone'), { recursive: true });
+  execFileSync('tar', ['-xzf', join(folder, filename), '-C', folder]);
+  cpSync(join(folder, 'package'), join(modules, '@lightcone/client'), { recursive: true });
+  for (const name of ['react', 'react-dom', 'scheduler', 'vue', '@vue']) {
+    symlinkSync(join(root, 'node_modules', name), join(modules, name));
+  }
+});
+afterAll(async () => {
+  await browser.close();
+  await here.close();
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+
+const MAINS = {
+  react: () => `
+    import { createElement, useState } from 'react';
+    import { createRoot } from 'react-dom/client';
+    import { useEvent, useLightcone } from '@lightcone/client/react';
+    function App() {
+      const { client, state } = useLightcone({ baseUrl: '${url}', apiKey: 'demo-alice' });
+      const [ids, setIds] = useState([]);
+      useEvent(client, 'history_update', ({ history_ids }) => setIds((before) => [...before, ...history_ids]));
+      return createElement('p', null, state, ' ', ids.join(' '));
+    }
+    createRoot(document.getElementById('app')).render(createElement(App));`,
+  vue: () => `
+    import { createApp, h, onMounted, ref } from 'vue';
+    import { configureSSE, useSSE } from '@lightcone/client/vue';
+    configureSSE({ baseUrl: '${url}', apiKey: 'demo-alice' });
+    createApp({
+      setup() {
+        const ids = ref([]);
+        const { connect, connected } = useSSE((event) => ids.value.push(...JSON.parse(event.data).history_ids), ['history_update']);
+        onMounted(connect);
+        return () => h('p', [connected.value ? 'live' : 'connecting', ' ', ids.value.join(' ')]);
+      },
+    }).mount('#app');`,
+};
+
+describe.each(['react', 'vue'] as const)('a Vite project with %s', (framework) => {
+  it('builds from the tarball, runs, and its tabs share one stream', async () => {
+    const project = join(folder, framework);
+    mkdirSync(project);
+    writeFileSync(join(project, 'main.js'), MAINS[framework]());
+    writeFileSync(
+      join(project, 'index.html'),
+      '<!doctype html><title>t</title><div id="app"></div><script type="module" src="/main.js"></script>',
+    );
+    await build({ root: project, logLevel: 'error', configFile: false });
+    files = join(project, 'dist');
+    const context = await browser.newContext();
+    try {
+      const tabs = [await context.newPage(), await context.newPage()];
+      for (const tab of tabs) {
+        await tab.goto(site);
+        await tab.getByText('live').waitFor();
+      }
+      const status = await fetch(`${url}/api/status`, { headers: { 'x-api-key': 'demo-admin' } });
+      expect(((await status.json()) as { connections: { open: number } }).connections.open).toBe(1);
+      await here.change(DEMO.histories.alice);
+      for (const tab of tabs) await tab.getByText(here.encode(DEMO.histories.alice)).waitFor();
+    } finally {
+      await context.close();
+    }
+  });
+});
+
+it('the client is under 6 kB, minified and compressed', () => {
+  const file = readFileSync(join(folder, 'package/dist/index.js'));
+  expect(gzipSync(file, { level: 9 }).length).toBeLessThan(6_000);
+});
