@@ -294,26 +294,24 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.reportWatermarkAge();
   }
 
-  /** While permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
+  /** Where permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
   private checkPermissions({ dispatcher, watermark, gapRepair }: DeliveryPipeline): void {
     const { permissionCheckSeconds } = this.parts.config;
-    const { isOverdue } = this.permissionCheck;
-    if (isOverdue) this.permissionCheck.begin(1);
-    else if (this.wheel.second % permissionCheckSeconds === 0) {
-      this.permissionCheck.begin(permissionCheckSeconds);
-    }
+    if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
-    if (isOverdue === dispatcher.isMuted) return;
-    dispatcher.isMuted = isOverdue;
-    if (isOverdue) {
-      this.endSilence = watermark.hold();
+    const before = dispatcher.muted;
+    const { overdue } = this.permissionCheck;
+    dispatcher.muted = overdue;
+    const kinds = [...overdue].filter((kind) => !before.has(kind));
+    if (kinds.length > 0) {
+      if (before.size === 0) this.endSilence = watermark.hold();
       this.parts.logger.warn(
-        'permissions of open streams could not be checked for a minute: they are told broadcasts only until they can',
+        { kinds },
+        'permissions of open streams could not be checked for a minute: those of these kinds are told broadcasts only until they can',
       );
-    } else {
-      gapRepair.request('unchecked');
-      this.endSilence?.();
     }
+    if ([...before].some((kind) => !overdue.has(kind))) gapRepair.request('unchecked');
+    if (overdue.size === 0) this.endSilence?.();
   }
 
   private keepalive(tab: Tab): void {

@@ -1,11 +1,13 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import { Dispatcher, type DispatcherOptions } from '../../src/connections/routing/dispatcher.js';
 import { ViewerRegistry } from '../../src/connections/routing/viewers.js';
+import type { PermissionKind } from '../../src/connections/tabs/permission-round.js';
 import { PermissionCheck } from '../../src/connections/tabs/permissions.js';
 import { TabRegistry } from '../../src/connections/tabs/registry.js';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import type { Credential, Principal } from '../../src/core/events.js';
-import { Position } from '../../src/events/frame.js';
+import { type Frame, Position } from '../../src/events/frame.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
@@ -278,13 +280,73 @@ describe('what cannot be looked at', () => {
     for (; nowMs <= 60_000; nowMs += 1_000) {
       if (nowMs % 25_000 === 0) check.begin(25);
       await check.step();
-      expect(check.isOverdue).toBe(false);
+      expect(check.overdue).toEqual(new Set());
     }
     nowMs += 1;
-    expect(check.isOverdue).toBe(true);
+    expect(check.overdue).toEqual(new Set(['api_key']));
     away = false;
     check.begin(1);
     await check.step();
-    expect(check.isOverdue).toBe(false);
+    expect(check.overdue).toEqual(new Set());
+  });
+
+  it('is overdue by the kind of credential: a table that is locked keeps no other from being looked at in time', async () => {
+    let nowMs = 0;
+    let away = true;
+    const asked: string[] = [];
+    const registry = new TabRegistry();
+    registry.add(tabOf(1, { kind: 'api_key', key: 'k', userId: 1 }));
+    registry.add(tabOf(2, { kind: 'session', sessionId: 7 }));
+    const check = new PermissionCheck({
+      registry,
+      viewers: new ViewerRegistry(),
+      source: {
+        revoked: (principals) => {
+          const kinds = new Set(principals.map(({ credential }) => credential.kind));
+          asked.push([...kinds].join());
+          // Neither an answer nor an error: who waits for a lock is given up late.
+          if (away && kinds.has('session')) return new Promise(() => {});
+          return Promise.resolve(new Set());
+        },
+        accessible: async (questions) => questions.map(({ historyIds }) => new Set(historyIds)),
+      },
+      close: () => {},
+      logger: createLogger('silent'),
+      clock: { monotonic: () => nowMs },
+    });
+    for (; nowMs <= 180_000; nowMs += 1_000) {
+      if (nowMs % 25_000 === 0) check.begin(25);
+      void check.step();
+      await new Promise(setImmediate);
+      expect(check.overdue).toEqual(new Set(nowMs > 60_000 ? ['session'] : []));
+    }
+    expect(asked.filter((kind) => kind === 'api_key')).toHaveLength(8);
+    away = false;
+  });
+
+  it('is kept from those of its kind alone; everybody else is told', () => {
+    const told: Tab[] = [];
+    const [registry, viewers] = [new TabRegistry(), new ViewerRegistry()];
+    const [byKey, bySession] = [
+      tabOf(1, { kind: 'api_key', key: 'k', userId: 1 }),
+      tabOf(1, { kind: 'session', sessionId: 7 }),
+    ];
+    const runAs = tabOf(1, { kind: 'api_key', key: 'k', userId: 2 });
+    for (const tab of [byKey, bySession, runAs]) registry.add(tab);
+    viewers.subscribe({ tab: bySession }, 3);
+    const writer = { put: (tab: Tab) => told.push(tab) };
+    const dispatcher = new Dispatcher({ registry, viewers, writer } as unknown as DispatcherOptions);
+    const toldWith = (...muted: PermissionKind[]) => {
+      told.length = 0;
+      dispatcher.muted = new Set(muted);
+      dispatcher.toUser(1, [{} as Frame]);
+      for (const tab of dispatcher.viewersOf(3)) dispatcher.to(tab, [{} as Frame]);
+      return new Set(told);
+    };
+    expect(toldWith()).toEqual(new Set([byKey, bySession, runAs]));
+    expect(toldWith('session')).toEqual(new Set([byKey, runAs]));
+    expect(toldWith('api_key', 'run_as')).toEqual(new Set([bySession]));
+    expect(toldWith('viewed')).toEqual(new Set([byKey, bySession, runAs]));
+    expect([...dispatcher.viewersOf(3)]).toEqual([]);
   });
 });

@@ -74,7 +74,8 @@ export class GapRepair {
         const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
-        else this.options.watermark.reach(heldBack);
+        // What is kept from a tab because its permission is unchecked is behind no cursor.
+        else if (this.options.dispatcher.muted.size === 0) this.options.watermark.reach(heldBack);
         backoff.reset();
         complained = false;
         await sleep(PAUSE_MS, signal).catch(() => {});

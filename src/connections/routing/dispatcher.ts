@@ -14,6 +14,7 @@ import {
 import type { EventRegistry } from '../../events/registry.js';
 import type { RecentLog } from '../resume/recent-log.js';
 import type { Watermark } from '../resume/watermark.js';
+import { kindOf, type PermissionKind } from '../tabs/permission-round.js';
 import type { TabRegistry } from '../tabs/registry.js';
 import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
@@ -35,8 +36,8 @@ export class Dispatcher implements OpenStreams {
   readonly encodeId: (id: HistoryId) => string;
   readonly decodeId: (text: string) => HistoryId | undefined;
   readonly recheck: (concern: PermissionConcern) => void;
-  /** Nobody is told anything but broadcasts; it is remembered all the same. */
-  isMuted = false;
+  /** Who has shown such a credential is told broadcasts only; the rest is remembered all the same. */
+  muted: ReadonlySet<PermissionKind> = new Set();
 
   constructor(private readonly options: DispatcherOptions) {
     this.encodeId = options.encodeId;
@@ -80,7 +81,10 @@ export class Dispatcher implements OpenStreams {
   }
 
   to(tab: Tab, frames: readonly Frame[]): void {
-    if (this.isMuted) return;
+    if (this.muted.size > 0) {
+      const kind = kindOf(tab);
+      if (kind !== undefined && this.muted.has(kind)) return;
+    }
     for (const frame of frames) this.options.writer.put(tab, frame);
   }
 
@@ -90,7 +94,7 @@ export class Dispatcher implements OpenStreams {
 
   *viewersOf(historyId: HistoryId): Iterable<Tab> {
     const viewers = this.options.viewers.get(historyId);
-    if (viewers === undefined) return;
+    if (viewers === undefined || this.muted.has('viewed')) return;
     const { registry } = this.options;
     for (const userId of viewers.users) {
       for (let tab = registry.firstOfUser(userId); tab; tab = tab.nextOfUser) yield tab;

@@ -9,6 +9,7 @@ import type { PermissionConcern } from '../../events/kind.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { ViewerHolder, ViewerRegistry } from '../routing/viewers.js';
+import { kindOf, type PermissionKind, PermissionRound } from './permission-round.js';
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
 
@@ -30,30 +31,19 @@ export interface ViewQuestion {
   historyIds: readonly HistoryId[];
 }
 
-/** So many tabs are one question, not one each second: an idle worker sends no more than one statement a second in all. */
-const SMALLEST_STEP = 1000;
 /** Callers, or histories that they look at, in one question. */
 const VIEWED_AT_ONCE = 1000;
 /** So often at most is something looked at out of turn, whatever the bus brings. */
 const URGENT_PAUSE_MS = 100;
-/** What was not looked at for longer may have ended: no stream outlives its permission by more than that. */
-const LONGEST_UNCHECKED_MS = 60_000;
+const CREDENTIALS = ['session', 'api_key', 'bootstrap_key', 'run_as'] as const;
+/** Those who look at histories are asked about all at once. */
+const ALL = [undefined];
 
 export class PermissionCheck {
-  private running = false;
-  /** Tabs at places below this one are still to be looked at in this round. */
-  private next = 0;
-  private stepSize = 0;
-  private viewersDue = false;
-  /** Looked at in vain in this round; the longest ago first. */
-  private unchecked: Tab[] = [];
-  private failing = false;
   private readonly urgentSessions = new Set<SessionId>();
   private readonly urgentHistories = new Set<HistoryId>();
   private pause: NodeJS.Timeout | undefined;
-  /** When the round under way began, and the last one that was completed (`monotonic`). */
-  private begunAt: number;
-  private completeSince: number;
+  private readonly rounds: readonly Pick<PermissionRound<unknown>, 'kind' | 'isOverdue' | 'begin' | 'step'>[];
 
   constructor(
     private readonly options: {
@@ -65,12 +55,33 @@ export class PermissionCheck {
       clock: Pick<Clock, 'monotonic'>;
     },
   ) {
-    this.begunAt = this.completeSince = options.clock.monotonic();
+    const { registry, logger, clock } = options;
+    this.rounds = [
+      ...CREDENTIALS.map(
+        (kind) =>
+          new PermissionRound<Tab>({
+            kind,
+            items: registry.all,
+            isMine: (tab) => tab.state !== 'closed' && kindOf(tab) === kind,
+            look: (tabs) => this.checkTabs(tabs),
+            logger,
+            clock,
+          }),
+      ),
+      new PermissionRound<undefined>({
+        kind: 'viewed',
+        items: ALL,
+        isMine: () => true,
+        look: () => this.checkViewers(),
+        logger,
+        clock,
+      }),
+    ];
   }
 
-  /** Whether permissions could not be looked at for so long that nothing personal may be told any more. */
-  get isOverdue(): boolean {
-    return this.options.clock.monotonic() - this.completeSince > LONGEST_UNCHECKED_MS;
+  /** What could not be looked at for so long that nothing personal may be told there any more. */
+  get overdue(): ReadonlySet<PermissionKind> {
+    return new Set(this.rounds.filter(({ isOverdue }) => isOverdue).map(({ kind }) => kind));
   }
 
   /** Looks at these at once. */
@@ -104,71 +115,30 @@ export class PermissionCheck {
     for (const sessionId of sessions) {
       for (let tab = registry.firstOfSession(sessionId); tab; tab = tab.nextOfSession) tabs.push(tab);
     }
-    const failures = [...(await this.checkTabs(tabs)).failures, ...(await this.checkViewers(histories))];
-    if (failures.length > 0) {
-      logger.debug({ err: failures[0] }, 'a changed permission cannot be looked at now; the next round does');
+    const looks = CREDENTIALS.map(async (kind) => {
+      const some = tabs.filter((tab) => kindOf(tab) === kind);
+      if (some.length > 0) await this.checkTabs(some);
+    });
+    for (const look of await Promise.allSettled([...looks, this.checkViewers(histories)])) {
+      if (look.status === 'fulfilled') continue;
+      logger.debug({ err: look.reason }, 'a changed permission cannot be looked at now; the next round does');
     }
   }
 
-  /** Begins a round that so many steps complete; one that is still under way goes on instead, unless one step is to do all. */
+  /** Begins rounds that so many steps complete. */
   begin(steps: number): void {
-    if (this.next > 0 && (steps > 1 || this.running)) return;
-    this.next = this.options.registry.all.length;
-    this.unchecked = [];
-    this.stepSize = Math.max(SMALLEST_STEP, Math.ceil(this.next / steps));
-    this.viewersDue = true;
-    this.begunAt = this.options.clock.monotonic();
+    for (const round of this.rounds) round.begin(steps);
   }
 
-  /**
-   * Never rejects. What could not be looked at is looked at again in the next step; a question that fails, because the
-   * database is away or does not answer this one, keeps no other from being asked.
-   */
+  /** Never rejects. What is overdue is asked for as a whole, and does not hold up the others. */
   async step(): Promise<void> {
-    if (this.running) return;
-    this.running = true;
-    const { unchecked, failures } = await this.checkTabs([...this.takeUnchecked(), ...this.takeStep()]);
-    this.unchecked.push(...unchecked);
-    if (this.viewersDue) {
-      const failed = await this.checkViewers();
-      this.viewersDue = failed.length > 0;
-      failures.push(...failed);
-    }
-    if (this.next === 0 && this.unchecked.length === 0 && !this.viewersDue) this.completeSince = this.begunAt;
-    if (failures.length > 0 && !this.failing) {
-      this.options.logger.warn(
-        { err: failures[0] },
-        'permissions of open streams cannot be checked; asking again each second',
-      );
-    }
-    this.failing = failures.length > 0;
-    this.running = false;
+    for (const round of this.rounds) if (round.isOverdue) round.begin(1);
+    await Promise.all(this.rounds.map((round) => round.step()));
   }
 
-  /** From the end down: the place of a tab that closes is taken by the last one, which has been looked at. */
-  private takeStep(): Tab[] {
-    const { all } = this.options.registry;
-    const end = Math.min(this.next, all.length);
-    this.next = Math.max(0, end - this.stepSize);
-    return all.slice(this.next, end);
-  }
-
-  private takeUnchecked(): Tab[] {
-    return this.unchecked.splice(0, this.stepSize).filter(({ state }) => state !== 'closed');
-  }
-
-  private async checkTabs(tabs: readonly Tab[]): Promise<{ unchecked: Tab[]; failures: unknown[] }> {
-    const unchecked: Tab[] = [];
-    const failures: unknown[] = [];
-    for (const some of groups(tabs)) {
-      try {
-        this.closeRevoked(some, await this.options.source.revoked([...new Set(some.map(principalOf))]));
-      } catch (error) {
-        failures.push(error);
-        unchecked.push(...some);
-      }
-    }
-    return { unchecked, failures };
+  /** @param tabs of one kind */
+  private async checkTabs(tabs: readonly Tab[]): Promise<void> {
+    this.closeRevoked(tabs, await this.options.source.revoked([...new Set(tabs.map(principalOf))]));
   }
 
   private closeRevoked(some: readonly Tab[], revoked: ReadonlySet<Principal>): void {
@@ -186,9 +156,9 @@ export class PermissionCheck {
 
   /**
    * @param only these histories; else all that are looked at
-   * @returns why some could not be looked at
+   * @throws the first reason why some could not be looked at; the others were
    */
-  private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<unknown[]> {
+  private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<void> {
     const { viewers, source } = this.options;
     const failures: unknown[] = [];
     for (const some of inPortions(this.viewingCallers(only))) {
@@ -202,7 +172,7 @@ export class PermissionCheck {
         failures.push(error);
       }
     }
-    return failures;
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Once per caller, however many tabs it holds: anonymous ones, for example, are all the same caller. */
@@ -236,20 +206,6 @@ const principalOf = ({ principal }: Tab): Principal => principal;
 
 interface ViewingCaller extends ViewQuestion {
   holders: ReadonlySet<ViewerHolder>;
-}
-
-/** Tabs whose credentials are looked up in different tables: one that is locked must not keep the others unchecked. */
-function groups(tabs: readonly Tab[]): Tab[][] {
-  const byKind = new Map<string, Tab[]>();
-  for (const tab of tabs) {
-    const { credential, userId } = tab.principal;
-    if (credential.kind === 'none') continue;
-    const kind = credential.kind === 'api_key' && credential.userId !== userId ? 'run_as' : credential.kind;
-    const group = byKind.get(kind);
-    if (group) group.push(tab);
-    else byKind.set(kind, [tab]);
-  }
-  return [...byKind.values()];
 }
 
 /** Of about equal size, so that the number of questions does not grow with that of callers. */
