@@ -142,6 +142,19 @@ export function metricsPage(metrics) {
 replaces the leading \`galaxy\`, and tags go in DogStatsD form, with \`statsd_influxdb\` in Telegraf form. With
 \`attach_to_galaxy\` the form is byte for byte the one Galaxy writes: the prefix in front of the whole name, and no tags
 unless \`statsd_influxdb\` is on.`,
+    `For Prometheus, name addresses that only your own machines reach, and scrape them:
+
+\`\`\`yaml
+sse:
+  metrics_listen: 127.0.0.1:9380          # serve: all of its workers in one answer
+  monitor_metrics_listen: 127.0.0.1:9381  # sse-monitor
+\`\`\`
+
+\`/metrics\` there has every series with the label \`process\` (\`main.1\`, \`sse_monitor.<host>.<pid>\`), and \`/healthz\`,
+\`/readyz\` and \`/wellz\` tell what is wrong, with the name of the process. A loopback address answers this machine only; on any
+other everybody who reaches it is told all. \`/metrics\` of the public address is for administrators and for this machine, and
+with several workers each answer is from one of them: look at its label, or better scrape \`metrics_listen\`. A counter begins at 0
+with its process; replaced workers have new names.`,
     table(
       ['name in statsd', 'name in Prometheus', 'type', 'sent by', 'tags', 'meaning'],
       Object.entries(metrics).map(([name, { type, from, tags, meaning }]) =>

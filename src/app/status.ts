@@ -8,7 +8,7 @@ import { countFlow, type StatusSource, type WorkerStatus } from '../http/routes/
 import type { Clock } from '../lib/clock.js';
 import { formatIso, MICROS_PER_SECOND } from '../lib/time.js';
 import type { CountingMetrics } from '../telemetry/counting-metrics.js';
-import { formatPrometheus } from '../telemetry/prometheus.js';
+import { formatPrometheus, labelled } from '../telemetry/prometheus.js';
 import { VERSION } from './version.js';
 import type { Candidate } from './wiring/candidate.js';
 
@@ -147,6 +147,7 @@ export class WorkerStatusSource implements StatusSource {
   }
 
   prometheus(): string {
-    return formatPrometheus(this.options.metrics.totals());
+    const { metrics, serverName } = this.options;
+    return formatPrometheus(labelled(metrics.totals(), { process: serverName }));
   }
 }

@@ -5,6 +5,7 @@ import { prepare, withSettingFlags } from './setting-flags.js';
 
 /** It serves nobody. What else stands in `sse:` of the settings file is for the workers, and no mistake. */
 const FLAGS = [
+  'monitor_metrics_listen',
   'attach_to_galaxy',
   'debounce',
   'heartbeat_interval',

@@ -2,6 +2,7 @@
  * The one frozen settings object. Made once at the edge (`loadConfig`), never read from the environment again; each part
  * is handed its own slice. Units are in the names.
  */
+import type { TcpAddress } from './listen.js';
 import type { LOG_LEVELS } from './schema.js';
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -15,6 +16,9 @@ export interface Config {
   readonly sse: SseConfig;
   readonly auth: AuthConfig;
   readonly http: HttpConfig;
+  /** Where `serve` and `sse-monitor` tell metrics and health; undefined: nowhere but at the worker's own address. */
+  readonly metricsListen: TcpAddress | undefined;
+  readonly monitorMetricsListen: TcpAddress | undefined;
   readonly features: FeatureConfig;
   readonly housekeeping: HousekeepingConfig;
   readonly statsd: StatsdConfig | undefined;

@@ -1,4 +1,5 @@
-export type ListenAddress = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string };
+export type TcpAddress = { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+export type ListenAddress = TcpAddress | { readonly kind: 'unix'; readonly path: string };
 
 const TCP = /^(?:\[([0-9a-f:.%]+)\]|([^:[\]/\s]+)):(\d{1,5})$/i;
 

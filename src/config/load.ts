@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { LightconeError } from '../core/errors.js';
 import type { BusConfig, Config, DatabaseConfig, FeatureConfig, LogLevel, StatsdConfig } from './config.js';
-import { isLoopback, parseListen } from './listen.js';
+import { isLoopback, parseListen, type TcpAddress } from './listen.js';
 import { DEFAULT_ID_SECRET, type SettingValues } from './schema.js';
 import { SettingError } from './setting-error.js';
 import { collectSources, type LoadOptions } from './sources.js';
@@ -91,6 +91,8 @@ class ConfigBuilder {
         apiRateLimit: sse.api_rate_limit,
         trustProxy: sse.trust_proxy,
       },
+      metricsListen: tcpAddress(sse.metrics_listen),
+      monitorMetricsListen: tcpAddress(sse.monitor_metrics_listen),
       features: this.#features(),
       housekeeping: {
         auditPruneSeconds: galaxy.history_audit_table_prune_interval,
@@ -214,6 +216,12 @@ class ConfigBuilder {
     const source = this.settled.sourceOf(section, key);
     return source === 'default' ? `${section}.${key}` : source;
   }
+}
+
+/** Checked as a setting already. */
+function tcpAddress(text: string | undefined): TcpAddress | undefined {
+  const address = text === undefined ? undefined : parseListen(text);
+  return address?.kind === 'tcp' ? address : undefined;
 }
 
 function deepFreeze<T extends object>(value: T): T {

@@ -22,6 +22,8 @@ function isOrigin(value: string): boolean {
   }
 }
 
+const isTcpAddress = (value: string): boolean => parseListen(value)?.kind === 'tcp';
+
 export const GALAXY_SETTINGS = {
   enable_sse_updates: bool(true, {
     attached: false,
@@ -145,6 +147,16 @@ export const SSE_SETTINGS = {
     must: 'an octal mode, such as "0660"',
     accepts: (value) => /^0?[0-7]{3}$/.test(value),
     doc: 'Permissions of the unix socket, octal.',
+  }),
+  metrics_listen: optionalText({
+    must: 'host:port or [::1]:port',
+    accepts: isTcpAddress,
+    doc: 'Where `serve` tells its metrics and health, of all workers together, each series with the label `process`: `host:port`, for your own machines only. Unset: at the paths of `listen` alone, where each answer is from one worker.',
+  }),
+  monitor_metrics_listen: optionalText({
+    must: 'host:port or [::1]:port',
+    accepts: isTcpAddress,
+    doc: 'The same for `sse-monitor`, which has no other address.',
   }),
   workers: int(1, {
     min: 1,

@@ -29,6 +29,10 @@ export function formatPrometheus(totals: readonly Total[]): string {
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 
+/** The same series, told apart from those of other processes. */
+export const labelled = (totals: readonly Total[], labels: Total['tags']): Total[] =>
+  totals.map((total) => ({ ...total, tags: { ...labels, ...total.tags } }));
+
 function formatLabels(tags: Total['tags']): string {
   const pairs = Object.entries(tags).map(
     ([name, value]) =>

@@ -49,10 +49,12 @@ describe('api_rate_limit', () => {
       rest('GET', '/api/histories/published', { headers: invented(i) }),
     );
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(15);
-    const keys = await statusesOf(5, (i) =>
+    const begin = performance.now();
+    const keys = await statusesOf(20, (i) =>
       rest('GET', '/api/version', { headers: { 'x-api-key': `no-${i}` } }),
     );
-    expect(passed(keys)).toBe(0);
+    // One a second may pass, however long twenty take.
+    expect(passed(keys)).toBeLessThanOrEqual(1 + (performance.now() - begin) / 1_000);
   });
 
   it('does not refuse a user for what strangers at the same address have asked for', async () => {

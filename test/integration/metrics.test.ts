@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
+import { freePort } from '../support/free-port.js';
 import { DEMO, Installation } from '../support/installation.js';
 import { broadcastBody, publishRaw } from '../support/publish.js';
 import { StatsdReceiver } from '../support/statsd.js';
@@ -94,5 +95,93 @@ describe('a statsd server receives', () => {
     await Promise.all([here.stream(url), here.stream(url, '')]);
     await arrives(/^galaxy\.sse\.connections\.active:2\|g\|#.*kind:broadcast/);
     await arrives(/^galaxy\.sse\.connections\.active:1\|g\|#.*kind:per_user/);
+  });
+});
+
+describe('metrics_listen and monitor_metrics_listen', () => {
+  interface Health {
+    ready: boolean;
+    well: boolean;
+    problems: string[];
+  }
+  const health = async (address: string, path: string) => {
+    const answer = await fetch(`http://${address}${path}`);
+    return { status: answer.status, ...((await answer.json()) as Health) };
+  };
+  const well = (address: string) =>
+    eventually(async () => (await health(address, '/wellz').catch(() => undefined))?.well === true, {
+      within: 20_000,
+      what: `all is well at ${address}`,
+    });
+  const scrape = async (address: string) => (await fetch(`http://${address}/metrics`)).text();
+
+  it('tell the metrics of every worker and of the monitor, each series with its process, and who is not well', {
+    timeout: 60_000,
+  }, async () => {
+    const [workers, monitors] = await Promise.all([freePort(), freePort()]).then((ports) =>
+      ports.map((port) => `127.0.0.1:${port}`),
+    );
+    const settings = { sse: { workers: 2, metrics_listen: workers, monitor_metrics_listen: monitors } };
+    const serve = here.process(['serve', '--demo'], settings);
+    const monitor = here.process(['monitor'], settings);
+    await Promise.all([well(workers!), well(monitors!)]);
+    await monitor.line('leading: this process is the monitor');
+    const stream = await here.stream(await serve.address());
+    await here.change(DEMO.histories.alice);
+    await stream.waitForHistory(here.encode(DEMO.histories.alice));
+
+    const served = await scrape(workers!);
+    for (const name of ['main.1', 'main.2']) {
+      expect(served).toMatch(
+        new RegExp(
+          `^galaxy_sse_tasks_received_total\\{process="${name}",task="history_update"\\} [1-9]`,
+          'm',
+        ),
+      );
+    }
+    // One head for a metric, however many processes tell it.
+    expect(served.match(/^# TYPE galaxy_sse_tasks_received_total /gm)).toHaveLength(1);
+    expect(await scrape(monitors!)).toMatch(
+      /^galaxy_sse_dispatch_count_total\{process="sse_monitor\.[^"]+",task="history_update"\} [1-9]/m,
+    );
+
+    const [row] = await here.sql<{ pid: number }>(
+      "SELECT pid FROM worker_process WHERE server_name = 'main.1'",
+    );
+    process.kill(row!.pid, 'SIGSTOP');
+    try {
+      expect(await health(workers!, '/wellz')).toMatchObject({
+        status: 503,
+        problems: expect.arrayContaining(['worker 1: it does not answer']),
+      });
+      expect(await health(workers!, '/readyz')).toMatchObject({ status: 200, ready: true, well: false });
+    } finally {
+      process.kill(row!.pid, 'SIGCONT');
+    }
+    await well(workers!);
+  });
+
+  it('are told on a loopback address to nobody whom a foreign name or a proxy led there', async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    await here.worker({ sse: { metrics_listen: address } });
+    expect((await fetch(`http://${address}/healthz`)).status).toBe(200);
+    for (const headers of [{ 'x-forwarded-for': '203.0.113.9' }, { 'x-forwarded-for': '127.0.0.1' }]) {
+      expect((await fetch(`http://${address}/metrics`, { headers })).status).toBe(403);
+    }
+  });
+
+  it('an address that is taken is told with the flag, and ends with 75', async () => {
+    const { url } = await here.worker();
+    const taken = new URL(url).host;
+    for (const [command, flag] of [
+      ['serve', 'metrics_listen'],
+      ['monitor', 'monitor_metrics_listen'],
+    ] as const) {
+      const process = here.process([command], { sse: { [flag]: taken } });
+      expect((await process.exited).code).toBe(75);
+      expect(process.stderr).toContain(
+        `cannot listen on ${taken}: another process does; stop it, or choose another address with --${flag.replaceAll('_', '-')}`,
+      );
+    }
   });
 });

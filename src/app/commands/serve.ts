@@ -2,6 +2,7 @@
 import type { Config } from '../../config/config.js';
 import { systemClock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
+import { answerSupervisor } from '../processes/report-channel.js';
 import { runUntilStopped } from '../processes/until-stopped.js';
 import { Worker } from '../processes/worker.js';
 import { demoBanner } from './demo-banner.js';
@@ -26,6 +27,7 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
     supervised: workerNumber !== undefined,
     runtime: { logger, clock: systemClock, random: Math.random },
   });
+  if (workerNumber !== undefined) answerSupervisor(() => worker.report());
   await runUntilStopped(worker, {
     logger,
     stopWithinMs: config.sse.drainTimeoutSeconds * 1000,

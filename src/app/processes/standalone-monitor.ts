@@ -1,14 +1,17 @@
 /** The standalone monitor: watches, publishes, serves nobody. It goes before every worker in the election. */
+import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
+import type { Database } from '../../database/port.js';
 import { noPositionStore, SqlPositionStore } from '../../database/position-store.js';
 import { migrateAttached } from '../../database/schema.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
 import { systemClock } from '../../lib/clock.js';
 import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
+import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { createDuties } from '../wiring/background-jobs.js';
-import { createCandidate } from '../wiring/candidate.js';
+import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import {
   chooseHintSource,
   createBus,
@@ -19,6 +22,7 @@ import {
   type RuntimeContext,
   thisHost,
 } from '../wiring/infrastructure.js';
+import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { runUntilStopped } from './until-stopped.js';
 
 export async function runMonitor(config: Config, { logger }: { logger: Logger }): Promise<void> {
@@ -39,6 +43,11 @@ export async function runMonitor(config: Config, { logger }: { logger: Logger })
 
 export class StandaloneMonitor implements Lifecycle {
   private readonly releasers = new Releasers();
+  private metrics: CountingMetrics | undefined;
+  private database: Database | undefined;
+  private bus: Bus | undefined;
+  private candidate: Candidate | undefined;
+  private started = false;
 
   constructor(
     private readonly config: Config,
@@ -51,11 +60,15 @@ export class StandaloneMonitor implements Lifecycle {
     const { logger } = runtime;
     const { metrics, close } = await createMetrics(config, runtime);
     releasers.add('metrics', close);
+    this.metrics = metrics;
+    await this.listenForMetrics();
     const database = await createDatabase(config.database, runtime);
+    this.database = database;
     releasers.add('database', () => database.stop());
     await database.start(signal);
     await prepareSchema(database, config.sse.attachToGalaxy, logger);
     const bus = await createBus(config, serverName, metrics, runtime);
+    this.bus = bus;
     releasers.add('bus', () => bus.stop());
     await bus.start(signal);
     const idCodec = new IdCodec(config.auth.idSecret);
@@ -70,7 +83,7 @@ export class StandaloneMonitor implements Lifecycle {
         : noPositionStore;
     const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
     const createHintSource = await chooseHintSource(monitorDatabase, config.sse.pollIntervalSeconds, logger);
-    const { leadership } = createCandidate(
+    this.candidate = createCandidate(
       {
         serverName,
         appType: 'sse_monitor',
@@ -84,9 +97,35 @@ export class StandaloneMonitor implements Lifecycle {
       },
       runtime,
     );
+    const { leadership } = this.candidate;
     releasers.add('election', () => leadership.stop());
     await leadership.start();
+    this.started = true;
     logger.info('monitor started');
+  }
+
+  /** For `monitor_metrics_listen`. */
+  report(): ProcessReport {
+    const { database, bus, candidate, started } = this;
+    const behind = candidate?.monitor.problem();
+    const problems = [
+      started ? undefined : 'this monitor is starting',
+      database?.problem(),
+      bus?.problem(),
+      candidate?.electionProblem(),
+      behind && `it is behind (${behind}): it will read the changes since its cursor`,
+    ].filter((problem) => problem !== undefined);
+    return { process: this.serverName, totals: this.metrics?.totals() ?? [], ready: started, problems };
+  }
+
+  private async listenForMetrics(): Promise<void> {
+    const { monitorMetricsListen } = this.config;
+    if (!monitorMetricsListen) return;
+    const server = new MetricsServer(monitorMetricsListen, '--monitor-metrics-listen', async () => [
+      this.report(),
+    ]);
+    this.releasers.add('metrics server', () => server.stop());
+    await server.start();
   }
 
   async stop(): Promise<void> {

@@ -11,6 +11,8 @@ import { EXIT } from '../../core/exit-codes.js';
 import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
+import { MetricsServer } from './metrics-server.js';
+import { askWorkers } from './report-channel.js';
 import { removeStaleSocket } from './stale-socket.js';
 
 /** A worker that lived so long may be replaced at once; one that dies sooner is replaced with back-off. */
@@ -91,9 +93,21 @@ class Supervisor {
     });
     const { listen } = this.config.http;
     if (listen.kind === 'unix') await removeStaleSocket(listen.path);
+    const metrics = this.createMetricsServer();
+    await metrics?.start();
     for (let i = 0; i < this.config.sse.workers; i += 1) this.fork();
     await stopped;
+    await metrics?.stop();
     this.logger.info('all workers stopped');
+  }
+
+  /** Of those that serve: not of one that leaves, nor of one that has yet to take its place. */
+  private createMetricsServer(): MetricsServer | undefined {
+    const { metricsListen } = this.config;
+    if (!metricsListen) return undefined;
+    return new MetricsServer(metricsListen, '--metrics-listen', () =>
+      askWorkers([...this.children].filter((child) => !this.leaving.has(child) && child !== this.successor)),
+    );
   }
 
   private stopAll(cause: string): void {

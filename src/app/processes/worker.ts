@@ -5,15 +5,13 @@
  * Start order: HTTP first, so that `/readyz` can say what is waited for; then database, schema, bus, connection manager,
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
-import { existsSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
-import { dirname } from 'node:path';
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
+import type { TcpAddress } from '../../config/listen.js';
 import { ConnectionManager } from '../../connections/manager.js';
 import type { ConnectionManagerOptions } from '../../connections/manager-options.js';
-import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Tick } from '../../core/events.js';
 import { SqlAccounts } from '../../database/accounts.js';
 import { SqlChangeLog } from '../../database/change-log.js';
@@ -55,11 +53,11 @@ import {
 } from '../wiring/infrastructure.js';
 import { installationOf } from '../wiring/installation.js';
 import { resourceRoutes } from '../wiring/rest-api.js';
+import { listenError } from './listen-error.js';
+import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
 import { removeStaleSocket } from './stale-socket.js';
 
-/** An address that is not there while the host boots: no interface has it, or no name server answers. */
-const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 /** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
 
@@ -99,6 +97,7 @@ export class Worker implements Lifecycle {
   readonly manager: ConnectionManager;
   private readonly app: App;
   private readonly backgroundJobs: BackgroundJobs | undefined;
+  private readonly status: WorkerStatusSource;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
@@ -183,6 +182,7 @@ export class Worker implements Lifecycle {
       opening: new StreamOpener(this.manager, takeOver),
       addresses: limits.addresses,
     };
+    this.status = this.createStatus();
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
@@ -195,7 +195,7 @@ export class Worker implements Lifecycle {
             authenticator,
             accounts,
             idCodec,
-            source: this.createStatus(),
+            source: this.status,
             version: VERSION,
             settings: {
               sseUpdates: config.sse.enabled,
@@ -252,7 +252,10 @@ export class Worker implements Lifecycle {
     const { config, demo, supervised, runtime } = this.options;
     const { logger } = runtime;
     this.releasers.add('database', () => this.database.stop());
-    if (!supervised) await this.listen();
+    if (!supervised) {
+      if (config.metricsListen) await this.listenForMetrics(config.metricsListen);
+      await this.listen();
+    }
     await this.database.start(signal);
     if (config.bus.kind === 'in-process' && config.database.kind === 'sqlite') {
       const lock = await becomeSoleServer(this.database, config.database.display);
@@ -320,6 +323,22 @@ export class Worker implements Lifecycle {
     await backgroundJobs.start();
   }
 
+  /** For `metrics_listen`. */
+  report(): ProcessReport {
+    return {
+      process: this.options.serverName,
+      totals: this.metrics.totals(),
+      ready: this.status.readyProblems().length === 0,
+      problems: this.status.problems(),
+    };
+  }
+
+  private async listenForMetrics(address: TcpAddress): Promise<void> {
+    const server = new MetricsServer(address, '--metrics-listen', async () => [this.report()]);
+    this.releasers.add('metrics server', () => server.stop());
+    await server.start();
+  }
+
   private async listen(): Promise<void> {
     const { listen } = this.options.config.http;
     this.releasers.add('http', () => this.app.close());
@@ -334,29 +353,7 @@ export class Worker implements Lifecycle {
       }
       this.listening = true;
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
-      if (code === 'EADDRINUSE') {
-        throw new LightconeError(
-          'NOT_NOW',
-          `cannot listen on ${where}: another process does; stop it, or choose another address with --listen`,
-          { cause: error },
-        );
-      }
-      // For a missing folder libuv says EACCES.
-      const folder = listen.kind === 'unix' ? dirname(listen.path) : undefined;
-      if (folder !== undefined && !existsSync(folder)) {
-        throw new LightconeError(
-          'NOT_NOW',
-          `cannot listen on ${where}: there is no folder ${folder}; create it, or let systemd do it (RuntimeDirectory)`,
-          { cause: error },
-        );
-      }
-      throw new LightconeError(
-        MAY_COME.has(code ?? '') ? 'NOT_NOW' : 'CONFIG_INVALID',
-        `cannot listen on ${where}: ${message}; choose an address of this host that this user may use`,
-        { cause: error },
-      );
+      throw listenError(listen, '--listen', error);
     }
   }
 
