@@ -1,5 +1,6 @@
 /** One page's view of the stream: listeners, watched histories, and the state it is in. */
 
+import { HistoryView } from './history.js';
 import { whoIs } from './http.js';
 import { electedLink, type HubLink, type LinkOptions, ownLink, workerLink } from './links.js';
 import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
@@ -7,7 +8,7 @@ import { type State, TRANSITIONS } from './states.js';
 
 export interface Events {
   /** Encoded ids of histories that changed; `update_time` is the newest change, naive UTC. */
-  history_update: { history_ids: string[]; update_time?: string };
+  history_update: { history_ids: string[]; update_time?: string; since?: Record<string, string | null> };
   entry_point_update: Record<string, never>;
   notification_update: Record<string, unknown>;
   broadcast_update: Record<string, unknown>;
@@ -100,6 +101,37 @@ export class LightconeClient {
       else this.#views.delete(historyId);
       this.#watch();
     };
+  }
+
+  /**
+   * The contents of a history, kept right from now on.
+   *
+   * @param onChange called whenever they were brought up to date
+   * @param foreign the history is somebody else's: it is watched as long as the view is open
+   */
+  history(historyId: string, onChange: (view: HistoryView) => void, { foreign = false } = {}): HistoryView {
+    const ends = [
+      this.on('history_update', ({ history_ids, since }) => {
+        if (history_ids.includes(historyId)) view.changed(since?.[historyId]);
+      }),
+      ...(foreign ? [this.watchHistory(historyId)] : []),
+    ];
+    const view: HistoryView = new HistoryView(
+      historyId,
+      () => this.#settings ?? this.#newSettings(),
+      onChange,
+      () => {
+        for (const end of ends) end();
+      },
+    );
+    // What changed between the first load and the opening of the stream nobody tells.
+    ends.push(
+      this.onState((state) => {
+        if (state === 'live') view.refresh();
+      }),
+    );
+    view.refresh();
+    return view;
   }
 
   /** Connects, and stays connected until `close()`. */

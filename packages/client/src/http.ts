@@ -3,7 +3,7 @@ import type { StreamSettings } from './messages.js';
 export const headersOf = ({ apiKey }: StreamSettings): Record<string, string> =>
   apiKey ? { 'x-api-key': apiKey } : {};
 
-export const credentialsOf = ({ withCredentials }: StreamSettings): RequestCredentials =>
+export const credentialsOf = ({ withCredentials }: StreamSettings): 'include' | 'same-origin' =>
   withCredentials ? 'include' : 'same-origin';
 
 /** @returns the status and, where the answer is JSON, its body; status 0 when there was no answer */
