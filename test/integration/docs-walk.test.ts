@@ -65,7 +65,7 @@ beforeEach(async () => {
     ['127\\.0\\.0\\.1:9381', `127.0.0.1:${ports.monitor}`],
     ['listen 80;', `listen 127.0.0.1:${ports.site};`],
     ['/opt/lightcone', `${walk}/opt/lightcone`],
-    ['/usr/local/bin', `${walk}/bin`],
+    ['/\\(usr\\)/local/bin', `${walk}/bin`],
     ['/etc/\\(lightcone\\|systemd\\|nginx\\)', `${walk}/etc/\\1`],
   ];
   writeFileSync(
