@@ -33,11 +33,11 @@ export default defineConfig({
   test: {
     pool: 'forks',
     // Tests with servers wait more than they work, so there are more of them at once than cores.
-    maxWorkers: 4,
+    maxWorkers: 3,
     sequence: { sequencer: SlowestFirst },
     // Many tests hold the product to bounds in seconds. A machine that others use too can miss one; in CI such a test is
-    // run once more, and the report says so. A defect fails twice.
-    retry: process.env.CI ? 1 : 0,
+    // run up to twice more, and the report says so. A defect fails each time.
+    retry: process.env.CI ? 2 : 0,
     projects: [
       {
         extends: true,

@@ -114,7 +114,7 @@ export class Tenure {
       this.end('lock lost', `this process stood still for ${Math.round(silentMs)} ms: another may lead`);
       return;
     }
-    if (silentMs >= 0.4 * silenceMs) void this.#renew();
+    if (silentMs >= 0.5 * silenceMs) void this.#renew();
     this.#countUnconfirmed();
   }
 
