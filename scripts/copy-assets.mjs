@@ -22,6 +22,7 @@ mkdirSync(join(root, 'dist/client'), { recursive: true });
 for (const [from, to] of [
   ['index.js', 'lightcone.js'],
   ['worker.js', 'worker.js'],
+  ['history.js', 'history.js'],
 ]) {
   copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
 }
@@ -30,6 +31,6 @@ for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
 const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
-  if (!hasSource(path) && !/^client(\/(lightcone|worker)\.js)?$/.test(path))
+  if (!hasSource(path) && !/^client(\/(lightcone|worker|history)\.js)?$/.test(path))
     rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }

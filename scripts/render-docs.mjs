@@ -200,9 +200,9 @@ export function withEvents(text, { kinds }) {
 
 /**
  * docs/client.md with the table of states between its marks.
- * @param client STATES, SIGNALS and TRANSITIONS of packages/client/src/states.ts
+ * @param client STATES, SIGNALS and next of packages/client/src/states.ts
  */
-export function withStates(text, { STATES, SIGNALS, TRANSITIONS }) {
+export function withStates(text, { STATES, SIGNALS, next }) {
   const states = Object.keys(STATES);
   const meanings = table(
     ['state', 'meaning'],
@@ -213,9 +213,7 @@ export function withStates(text, { STATES, SIGNALS, TRANSITIONS }) {
     Object.keys(SIGNALS).map((signal) =>
       row(
         SIGNALS[signal],
-        ...states.map((state) =>
-          TRANSITIONS[state][signal] === state ? '' : `\`${TRANSITIONS[state][signal]}\``,
-        ),
+        ...states.map((state) => (next(state, signal) === state ? '' : `\`${next(state, signal)}\``)),
       ),
     ),
   );

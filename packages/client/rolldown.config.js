@@ -5,7 +5,8 @@ const entry = (name, external = []) => ({
   output: { file: `dist/${name}.js`, format: 'esm', minify: true },
 });
 export default [
-  entry('index'),
+  entry('index', ['./history.js']),
+  entry('history'),
   entry('worker'),
   entry('react', ['react', './index.js']),
   entry('vue', ['vue', './index.js']),

@@ -18,7 +18,8 @@ const CONTENT_SECURITY_POLICY = {
 };
 
 const DESCRIPTION = `The API of a standalone Lightcone. Ids are encoded; times are ISO 8601 in UTC, without zone.
-Every error is \`{"err_msg": "…", "err_code": 400008}\`. The stream itself is \`GET /api/events/stream\`.`;
+Every error is \`{"err_msg": "…", "err_code": 400008}\`. The stream itself, \`GET /api/events/stream\`, is text/event-stream, which OpenAPI
+cannot describe: docs/stream.md does.`;
 
 /** Comes before the routes that it describes: it collects them as they are added. @param options.version Lightcone's own */
 export async function registerOpenApi(app: App, { version }: { version: string }): Promise<void> {
@@ -47,8 +48,49 @@ export async function registerOpenApi(app: App, { version }: { version: string }
   });
   app.get('/api/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     reply.header('cache-control', 'no-cache');
-    return app.swagger();
+    return withReplies(app.swagger() as unknown as Described);
   });
+}
+
+interface Described {
+  paths: Record<string, Record<string, { summary?: string; responses: Record<string, object> }>>;
+}
+
+/** What every route answers besides its own; the schemas know requests only. */
+const ERROR_REPLY = {
+  description: 'An error: `{"err_msg": "…", "err_code": 400008}`; docs/errors.md lists the codes',
+  content: {
+    'application/json': {
+      schema: {
+        type: 'object',
+        required: ['err_msg', 'err_code'],
+        properties: { err_msg: { type: 'string' }, err_code: { type: 'integer' } },
+      },
+    },
+  },
+};
+
+/** Routes about the server itself and the stream's subscriptions, which say nothing of themselves. */
+const SUMMARIES: Readonly<Record<string, string>> = {
+  'get /api/version': 'The Galaxy release whose contract is spoken, and the version of Lightcone',
+  'get /api/configuration': 'What is switched on here',
+  'get /api/whoami': 'The user of the key or cookie, or null',
+  'get /api/status': 'How the way of an update is doing, hop by hop (administrators)',
+  'post /api/events/history-subscriptions': "Watch histories of others on the caller's streams",
+  'delete /api/events/history-subscriptions': 'Watch them no longer',
+};
+
+/** @returns the document with a summary for every operation, and words for what it answers */
+function withReplies(document: Described): Described {
+  const paths = Object.entries(document.paths).map(([path, operations]) => {
+    const described = Object.entries(operations).map(([method, operation]) => {
+      const summary = operation.summary ?? SUMMARIES[`${method} ${path}`];
+      const done = { '2XX': { description: `${summary}. JSON, or 204 without a body` } };
+      return [method, { ...operation, summary, responses: { ...done, default: ERROR_REPLY } }];
+    });
+    return [path, Object.fromEntries(described)];
+  });
+  return { ...document, paths: Object.fromEntries(paths) };
 }
 
 /** What is not sorted into a group belongs to the server itself; pages and scripts are no API. */

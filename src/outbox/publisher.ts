@@ -164,9 +164,21 @@ export class OutboxPublisher implements OutboxWriter {
 
   private schedule(nextMs: number | undefined): void {
     if (this.stopped) return;
-    const waits = [nextMs, this.leading ? SWEEP_MS : undefined].filter((ms) => ms !== undefined);
-    if (waits.length === 0) return;
-    this.timer = setTimeout(() => this.wake(), Math.min(...waits, LONGEST_TIMER_MS));
+    clearTimeout(this.timer);
+    if (nextMs !== undefined && (!this.leading || nextMs < SWEEP_MS)) {
+      this.timer = setTimeout(() => this.wake(), Math.min(nextMs, LONGEST_TIMER_MS));
+    } else if (this.leading) {
+      this.timer = setTimeout(() => void this.sweep(), SWEEP_MS);
+    }
+  }
+
+  /** Only reads while there is nothing to carry: an idle leader costs the database next to nothing. */
+  private async sweep(): Promise<void> {
+    const nextMs = await this.parts.outbox.nextInMs().catch(() => 0);
+    // Who was woken meanwhile looks by itself.
+    if (this.running) return;
+    if (nextMs === 0) this.wake();
+    else this.schedule(nextMs);
   }
 }
 

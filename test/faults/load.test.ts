@@ -43,6 +43,18 @@ describe(`${STORM} tabs of ${STORM / TABS_PER_USER} users on one worker`, () => 
       tabsPerUser: TABS_PER_USER,
       ownDatabaseUsers: true,
       random,
+      // A worker remembers from the first position of an installation on: no tab is to be as old as that.
+      onBeforeTabs: async ({ database }) => {
+        await eventually(
+          async () => {
+            const [row] = await database.psql<{ old: boolean }>(
+              `SELECT now() AT TIME ZONE 'UTC' > min(moment) + interval '6 s' AS old FROM lightcone_position`,
+            );
+            return row!.old === true;
+          },
+          { within: 20_000, what: 'an installation with a past' },
+        );
+      },
     });
     await cluster.writer.pause();
   }, 120_000);

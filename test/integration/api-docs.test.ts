@@ -32,6 +32,25 @@ describe('docs/api.md', () => {
     expect(described.filter((route) => !requests.map(routeOf).includes(route))).toEqual([]);
   });
 
+  it('every operation that the server describes has a summary, and words for its answers', async () => {
+    here = Installation.embedded();
+    const { paths } = (await restOf((await here.worker(EVERYTHING)).url)('GET', '/api/openapi.json')).body;
+    type Operation = { summary?: string; responses: Record<string, { description: string }> };
+    const dumb = Object.entries<Record<string, Operation>>(paths).flatMap(([path, operations]) =>
+      Object.entries(operations)
+        .filter(
+          ([, { summary, responses }]) =>
+            !summary ||
+            !responses.default ||
+            Object.values(responses).some(({ description }) =>
+              /^Default Response|undefined/.test(description),
+            ),
+        )
+        .map(([method]) => `${method} ${path}`),
+    );
+    expect(dumb).toEqual([]);
+  });
+
   it('has lines that all work, from top to bottom', async () => {
     locate('curl');
     here = Installation.embedded();

@@ -50,6 +50,7 @@ describe('a change made by another program', () => {
     expect(JSON.parse(frame.data!)).toEqual({
       history_ids: [here.encode(alice)],
       update_time: `${row!.newest.replace(' ', 'T')}000`,
+      since: { [here.encode(alice)]: expect.stringMatching(/^[0-9a-f]{8}\.[0-9a-z]{10}$/) },
     });
   });
 

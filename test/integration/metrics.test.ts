@@ -71,13 +71,13 @@ describe('a statsd server receives', () => {
       await proxy.refuse();
       proxy.cut();
       await here.change(alice);
-      await arrives(/^galaxy\.sse\.dispatch\.skipped_no_qw:\d+\|c/);
       const answer = await fetch(`${url}/api/events/history-subscriptions?key=demo-alice`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ history_ids: [here.encode(alice)] }),
       });
       expect(answer.status).toBe(503);
+      await arrives(/^galaxy\.sse\.dispatch\.skipped_no_qw:\d+\|c/);
       // What was skipped is told when the broker is back.
       const from = stream.frames.length;
       await proxy.resume();

@@ -1,10 +1,10 @@
 /** One page's view of the stream: listeners, watched histories, and the state it is in. */
 
-import { HistoryView } from './history.js';
+import type { HistoryView } from './history.js';
 import { whoIs } from './http.js';
 import { electedLink, type HubLink, type LinkOptions, ownLink, workerLink } from './links.js';
 import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
-import { type State, TRANSITIONS } from './states.js';
+import { next, type State } from './states.js';
 
 export interface Events {
   /** Encoded ids of histories that changed; `update_time` is the newest change, naive UTC. */
@@ -51,6 +51,8 @@ export class LightconeClient {
   #link: HubLink | undefined;
   #settings: StreamSettings | undefined;
   #wanted = false;
+  /** Ends what the page's events are listened to with. */
+  #page: AbortController | undefined;
   /** Counts openings, so that what belongs to an earlier one is ignored. */
   #opening = 0;
   /** Of the last event; -1 before the hub has said where its count stands. */
@@ -109,7 +111,13 @@ export class LightconeClient {
    * @param onChange called whenever they were brought up to date
    * @param foreign the history is somebody else's: it is watched as long as the view is open
    */
-  history(historyId: string, onChange: (view: HistoryView) => void, { foreign = false } = {}): HistoryView {
+  async history(
+    historyId: string,
+    onChange: (view: HistoryView) => void,
+    { foreign = false } = {},
+  ): Promise<HistoryView> {
+    // A file of its own: a page that does not ask for it does not load it.
+    const { HistoryView } = await import('./history.js');
     const ends = [
       this.on('history_update', ({ history_ids, since }) => {
         if (history_ids.includes(historyId)) view.changed(since?.[historyId]);
@@ -138,24 +146,21 @@ export class LightconeClient {
   open(): void {
     if (this.#wanted) return;
     this.#wanted = true;
+    this.#page = new AbortController();
+    const { signal } = this.#page;
     const { window, document } = globalThis as { window?: Window; document?: Document };
-    window?.addEventListener('pagehide', this.#pause);
-    window?.addEventListener('pageshow', this.#resume);
-    window?.addEventListener('online', this.#wake);
-    document?.addEventListener('visibilitychange', this.#wake);
-    document?.addEventListener('resume', this.#wake);
+    window?.addEventListener('pagehide', this.#pause, { signal });
+    window?.addEventListener('pageshow', this.#resume, { signal });
+    for (const event of ['online', 'visibilitychange', 'resume']) {
+      (event === 'online' ? window : document)?.addEventListener(event, this.#wake, { signal });
+    }
     void this.#join();
   }
 
   /** Ends the connection and forgets the cursor: the next visitor of this page may be somebody else. */
   close(): void {
     this.#wanted = false;
-    const { window, document } = globalThis as { window?: Window; document?: Document };
-    window?.removeEventListener('pagehide', this.#pause);
-    window?.removeEventListener('pageshow', this.#resume);
-    window?.removeEventListener('online', this.#wake);
-    document?.removeEventListener('visibilitychange', this.#wake);
-    document?.removeEventListener('resume', this.#wake);
+    this.#page?.abort();
     this.#leave();
     this.#cursor = '';
     this.#seq = -1;
@@ -167,7 +172,7 @@ export class LightconeClient {
   pause(): void {
     if (!this.#wanted) return;
     this.#leave();
-    this.#show(TRANSITIONS[this.#state].pause, '');
+    this.#show(next(this.#state, 'pause'), '');
   }
 
   resume(): void {
@@ -179,7 +184,7 @@ export class LightconeClient {
   async #join(): Promise<void> {
     this.#opening += 1;
     const opening = this.#opening;
-    this.#show(TRANSITIONS[this.#state].open, '');
+    this.#show(next(this.#state, 'open'), '');
     const settings = this.#newSettings();
     const identity = await whoIs(settings);
     if (opening !== this.#opening) return;

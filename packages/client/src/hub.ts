@@ -3,7 +3,7 @@ import { credentialsOf, headersOf, request, whoIs } from './http.js';
 import type { StreamSettings } from './messages.js';
 import { type Block, BlockParser } from './parser.js';
 import { Poller } from './poller.js';
-import { type Signal, type State, TRANSITIONS } from './states.js';
+import { next, type Signal, type State } from './states.js';
 import { Viewers } from './viewers.js';
 
 const FIRST_RETRY_MS = 1_000;
@@ -92,7 +92,7 @@ export class Hub {
 
   #move(signal: Signal): void {
     const before = this.#state;
-    this.#state = TRANSITIONS[before][signal];
+    this.#state = next(before, signal);
     if (this.#state === before) return;
     if (this.#state !== 'stopped') this.#reason = '';
     if (this.#state === 'polling') this.#poller.start(this.#visible);

@@ -26,83 +26,40 @@ export const SIGNALS = {
 } as const;
 export type Signal = keyof typeof SIGNALS;
 
-const AFTER_READY = { ready: 'live', resumed: 'catching_up' } as const;
-const END = { pause: 'paused', close: 'stopped' } as const;
+const ORDER = [
+  'open',
+  'ready',
+  'resumed',
+  'caught_up',
+  'lost',
+  'silent',
+  'unreachable',
+  'switched_off',
+  'pause',
+  'close',
+] as const satisfies readonly Signal[];
+/** A state for each signal, in their order: a row that is too short or too long does not compile. */
+type Row = Same<typeof ORDER>;
+type Same<List extends readonly unknown[]> = { readonly [Index in keyof List]: State };
 
-/** A pair that is missing does not compile. */
-export const TRANSITIONS: { readonly [From in State]: { readonly [On in Signal]: State } } = {
-  stopped: {
-    open: 'connecting',
-    ready: 'stopped',
-    resumed: 'stopped',
-    caught_up: 'stopped',
-    lost: 'stopped',
-    silent: 'stopped',
-    unreachable: 'stopped',
-    switched_off: 'stopped',
-    pause: 'stopped',
-    close: 'stopped',
-  },
-  connecting: {
-    ...AFTER_READY,
-    ...END,
-    open: 'connecting',
-    caught_up: 'connecting',
-    lost: 'connecting',
-    silent: 'stale',
-    unreachable: 'polling',
-    switched_off: 'polling',
-  },
-  catching_up: {
-    ...AFTER_READY,
-    ...END,
-    open: 'catching_up',
-    caught_up: 'live',
-    lost: 'connecting',
-    silent: 'stale',
-    unreachable: 'polling',
-    switched_off: 'polling',
-  },
-  live: {
-    ...AFTER_READY,
-    ...END,
-    open: 'live',
-    caught_up: 'live',
-    lost: 'connecting',
-    silent: 'stale',
-    unreachable: 'polling',
-    switched_off: 'polling',
-  },
-  stale: {
-    ...AFTER_READY,
-    ...END,
-    open: 'connecting',
-    caught_up: 'stale',
-    lost: 'connecting',
-    silent: 'stale',
-    unreachable: 'polling',
-    switched_off: 'polling',
-  },
-  polling: {
-    ...AFTER_READY,
-    ...END,
-    open: 'polling',
-    caught_up: 'polling',
-    lost: 'polling',
-    silent: 'polling',
-    unreachable: 'polling',
-    switched_off: 'polling',
-  },
-  paused: {
-    open: 'connecting',
-    ready: 'paused',
-    resumed: 'paused',
-    caught_up: 'paused',
-    lost: 'paused',
-    silent: 'paused',
-    unreachable: 'paused',
-    switched_off: 'paused',
-    pause: 'paused',
-    close: 'stopped',
-  },
+const C = 'connecting';
+const U = 'catching_up';
+const L = 'live';
+const T = 'stale';
+const P = 'polling';
+const H = 'paused';
+const S = 'stopped';
+
+//         open ready resumed caught_up lost silent unreachable switched_off pause close
+const ROWS: { readonly [From in State]: Row } = {
+  stopped: [C, S, S, S, S, S, S, S, S, S],
+  connecting: [C, L, U, C, C, T, P, P, H, S],
+  catching_up: [U, L, U, L, C, T, P, P, H, S],
+  live: [L, L, U, L, C, T, P, P, H, S],
+  stale: [C, L, U, T, C, T, P, P, H, S],
+  polling: [P, L, U, P, P, P, P, P, H, S],
+  paused: [C, H, H, H, H, H, H, H, H, S],
 };
+
+/** Where a signal leads from a state. */
+export const next = (state: State, signal: Signal): State => ROWS[state][ORDER.indexOf(signal)]!;

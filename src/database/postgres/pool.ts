@@ -140,7 +140,8 @@ export class ConnectionPool {
       stream: sockets.stream,
       onConnect: prepareSession,
       max: size,
-      idleTimeoutMillis: 30_000,
+      // Longer than anything here waits that is done every 30 s: a new connection for each costs more than an idle one.
+      idleTimeoutMillis: 45_000,
     });
     // An idle connection that the server closed; the pool has dropped it and the next statement opens another.
     pool.on('error', (error) => logger.debug({ reason: error.message }, 'idle connection lost'));

@@ -20,6 +20,7 @@ const ASSETS: Record<string, string> = {
   'web/explain.js': SCRIPT,
   'client/lightcone.js': SCRIPT,
   'client/worker.js': SCRIPT,
+  'client/history.js': SCRIPT,
 };
 
 /** No inline script, no foreign resource, no frame around it: the pages handle API keys. */
