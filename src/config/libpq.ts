@@ -62,7 +62,15 @@ export function completeOptions(
   options.dbname ??= options.user;
   readTls(options, given.get('ssl'), home);
   options.passfile ??= join(home, '.pgpass');
-  return { options, warnings: unknown.map((name) => `the parameter ${name} of the URL is not used`) };
+  const warnings = unknown.map((name) => `the parameter ${name} of the URL is not used`);
+  const wish =
+    given.get('target_session_attrs') ?? fromService.get('target_session_attrs') ?? env.PGTARGETSESSIONATTRS;
+  if (wish && wish !== 'any') {
+    warnings.push(
+      `target_session_attrs=${wish} is not used: the server that is named is taken, whatever it is; name the primary`,
+    );
+  }
+  return { options, warnings };
 }
 
 /** The name of the account that runs this process, whatever `USER` says or does not say (cron, containers). */

@@ -1,9 +1,11 @@
+import type { SocketOptions } from 'node:dgram';
 import { StatsD } from 'hot-shots';
 import type { StatsdConfig } from '../config/config.js';
 import type { Clock } from '../lib/clock.js';
 import type { Logger } from './logger.js';
 import type { MetricName, MetricSink, Tags } from './metrics.js';
 import { SeriesMap } from './series.js';
+import { sharedLookup } from './shared-lookup.js';
 import { wireSeries, wireTiming } from './statsd-format.js';
 import { ThrottledLogger } from './throttled-logger.js';
 
@@ -40,7 +42,7 @@ export class StatsdMetrics implements MetricSink {
       protocol: 'udp',
       host: config.host,
       port: config.port,
-      cacheDns: true,
+      udpSocketOptions: { type: 'udp4', lookup: sharedLookup(clock) as unknown as SocketOptions['lookup'] },
       telegraf: config.form === 'telegraf',
       // Nothing of a Datadog agent's environment may change what is sent.
       datadog: false,

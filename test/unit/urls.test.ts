@@ -47,6 +47,20 @@ describe('database URLs as SQLAlchemy writes them', () => {
     expect(warnings).toEqual(['postgres:// is an old name that Galaxy refuses; write postgresql://']);
   });
 
+  it.each([
+    ['postgresql://h/d?target_session_attrs=read-write', {}, ['read-write']],
+    ['postgresql://h/d', { PGTARGETSESSIONATTRS: 'primary' }, ['primary']],
+    ['postgresql://h/d?target_session_attrs=any', { PGTARGETSESSIONATTRS: 'primary' }, []],
+    ['postgresql://h/d', {}, []],
+  ])('%s with %j is taken with a warning where Galaxy would look for another server', (url, env, wishes) => {
+    const { warnings } = parseDatabaseUrl(url, '/', { PGUSER: 'account', ...env });
+    expect(warnings).toEqual(
+      wishes.map((wish) =>
+        expect.stringMatching(`^target_session_attrs=${wish} is not used: .* name the primary`),
+      ),
+    );
+  });
+
   it('shows no password', () => {
     expect(database('postgresql+psycopg2://u:hunter2@h:5433/d?x=1').display).toBe(
       'postgresql://u:***@h:5433/d',
