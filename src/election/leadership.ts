@@ -14,7 +14,7 @@ const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
 /** The lock of a holder that says nothing is kept for so many heartbeats, and no longer than `SILENCE_MS`. */
 const SILENT_HEARTBEATS = 4;
-const SILENCE_MS = 7_000;
+const SILENCE_MS = 7_500;
 /** For one that a worker stepped down for; and how long it is not done again, if that one did not take the lock. */
 const YIELD_MS = 3_000;
 const AFTER_VAIN_YIELD_MS = 300_000;

@@ -114,7 +114,7 @@ export class Tenure {
       this.end('lock lost', `this process stood still for ${Math.round(silentMs)} ms: another may lead`);
       return;
     }
-    if (silentMs >= 0.5 * silenceMs) void this.#renew();
+    if (silentMs >= Math.max(0.4 * silenceMs, silenceMs - 3_000)) void this.#renew();
     this.#countUnconfirmed();
   }
 

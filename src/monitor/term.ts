@@ -11,8 +11,8 @@ import { LogReader } from './log-reader.js';
 import type { MonitorOptions } from './parts.js';
 
 const TICK_MS = 1_000;
-/** Every third tick carries a new moment: with heartbeats and the lock that keeps an idle leader under one statement a second. */
-const TICKS_PER_BARRIER = 3;
+/** Every second tick carries a new moment: with heartbeats and the lock that keeps an idle leader under one statement a second. */
+const TICKS_PER_BARRIER = 2;
 /** A hint may be lost, or not be sent at all: the log is read so often whatever is heard. */
 const READ_ANYWAY_MS = 30_000;
 /** While hints do not come. */

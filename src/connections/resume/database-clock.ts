@@ -17,7 +17,7 @@ import type { Clock } from '../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
 
 /** Ticks carry moments that are up to two seconds old, and are on their way for some time. */
-const AGREES_WITHIN = 5 * MICROS_PER_SECOND;
+const AGREES_WITHIN = 3 * MICROS_PER_SECOND;
 /** A tick that is further ahead is wrong, or the clock has stepped forward. */
 const FURTHEST_AHEAD = 5 * MICROS_PER_SECOND;
 /** Smaller steps back are within every overlap. */

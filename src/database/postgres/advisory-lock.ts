@@ -9,7 +9,7 @@ import { clientOptions, Sockets } from './options.js';
 const CLASS_ID = 0x4c434e45;
 const ANSWER_MS = 2_000;
 /** How long the server bears a holder that says nothing. */
-export const SILENCE_MS = 7_000;
+export const SILENCE_MS = 7_500;
 /** The holder's application_name, of which the server keeps 63 bytes of ASCII. */
 const LABEL_PREFIX = 'lightcone lock ';
 const NAME_BYTES = 63;
