@@ -96,6 +96,13 @@ export const LIMITS = {
     'request',
     '400',
   ),
+  marks: limit(
+    50,
+    'marks',
+    'in one question when writes are out; each counts as a request',
+    'request',
+    '400',
+  ),
   subscriptionsAtOnce: limit(
     16,
     'messages',

@@ -28,6 +28,7 @@ import { IdCodec } from '../../http/auth/id-codec.js';
 import { limitRequests } from '../../http/auth/limit-requests.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
+import { registerMarks } from '../../http/routes/marks.js';
 import { registerStream } from '../../http/routes/stream.js';
 import { StreamOpener } from '../../http/routes/stream-opening.js';
 import { registerSubscriptions } from '../../http/routes/subscriptions.js';
@@ -214,6 +215,17 @@ export class Worker implements Lifecycle {
             limits,
             enabled: config.sse.enabled,
           }),
+        ...(backgroundJobs
+          ? [
+              (app: App) =>
+                registerMarks(app, {
+                  authenticator,
+                  publisher: this.bus,
+                  limits,
+                  enabled: config.sse.enabled,
+                }),
+            ]
+          : []),
         (app) => registerWeb(app, { demo: this.options.demo }),
         ...(backgroundJobs
           ? resourceRoutes({
