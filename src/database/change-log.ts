@@ -4,6 +4,7 @@ import { believedUntil, utcNow } from './dialect.js';
 import { scopeCondition } from './log/scope.js';
 import { SequenceLog } from './log/sequence-log.js';
 import { type ChangeRow, OWNERS, type OwnedRow, type Visibility } from './log/visibility.js';
+import { formatMark } from './log/write-mark.js';
 import { XidLog } from './log/xid-log.js';
 import { XminLog } from './log/xmin-log.js';
 import type {
@@ -13,8 +14,10 @@ import type {
   LogEnd,
   LogPosition,
   LogRead,
+  MarkWrite,
   OnUnreadable,
   OwnerScope,
+  WriteMarks,
 } from './port.js';
 
 interface TimedRow extends OwnedRow {
@@ -30,7 +33,7 @@ const PIECE = 5_000;
 const DAY = secondsToMicros(86_400);
 const UNBELIEVABLE = 'update_time is more than a day ahead';
 
-export class SqlChangeLog implements ChangeLog {
+export class SqlChangeLog implements ChangeLog, WriteMarks {
   private log: Promise<{ visibility: Visibility; name: string }> | undefined;
 
   /** @param onUnreadable is told of histories whose audit rows have times that cannot be */
@@ -66,6 +69,16 @@ export class SqlChangeLog implements ChangeLog {
     const { visibility, name } = await this.identified();
     const { where, moment } = await visibility.end();
     return { position: `${name}.${where}`, moment };
+  }
+
+  async marker(): Promise<MarkWrite> {
+    const { visibility, name } = await this.identified();
+    return async (tx) => {
+      const number = await visibility.mark(tx);
+      // Named anew before the next write.
+      if (number === undefined) this.log = undefined;
+      return number === undefined ? undefined : formatMark(name, number);
+    };
   }
 
   async since(position: LogPosition, scope: ChangeScope, limit = PIECE): Promise<LogRead | undefined> {

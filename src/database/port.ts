@@ -63,6 +63,12 @@ export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 /** Where a reader of the log stands: all that was visible there has been read. It names its log; opaque outside `database/`. */
 export type LogPosition = string;
 
+/** Where a write stands in the log; opaque outside `database/`, and to whoever is given it. */
+export type WriteMark = string;
+
+/** Tells where a write of this very transaction stands; undefined where this log cannot tell. One small statement. */
+export type MarkWrite = (tx: Sql) => Promise<WriteMark | undefined>;
+
 /** A position, and the database's clock when it was taken or a little later. */
 export interface LogEnd {
   position: LogPosition;
@@ -105,6 +111,12 @@ export interface ChangeLog {
   ): Promise<{ userIds: UserId[]; sessionIds: SessionId[] }>;
   /** Database clock, as `Database.now`. */
   now(): Promise<Micros>;
+}
+
+/** What writes of ours say about where they stand in the log. */
+export interface WriteMarks {
+  /** To be asked before the transaction begins; the answer is called in it, behind its last statement. */
+  marker(): Promise<MarkWrite>;
 }
 
 /** A hint source tells the monitor which histories to look at. It may miss, double and reorder; it may not lie about `barrier`. */

@@ -78,6 +78,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   'get /api/status': 'How the way of an update is doing, hop by hop (administrators)',
   'post /api/events/history-subscriptions': "Watch histories of others on the caller's streams",
   'delete /api/events/history-subscriptions': 'Watch them no longer',
+  'post /api/events/marks': "Tell the caller's streams when these writes are out",
 };
 
 /** @returns the document with a summary for every operation, and words for what it answers */

@@ -42,6 +42,13 @@ export class XidLog implements Visibility {
     return { where: row!.snapshot, moment: parseSql(row!.moment) };
   }
 
+  async mark(tx: Sql): Promise<bigint | undefined> {
+    const [row] = await tx.all<{ xid: string; timeline: string }>(
+      `SELECT pg_current_xact_id()::text AS xid, ${TIMELINE} AS timeline`,
+    );
+    return row!.timeline === this.timeline ? BigInt(row!.xid) : undefined;
+  }
+
   /** Rows and the next position come from one statement, so from one snapshot. */
   async since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined> {
     if (parseSnapshot(where) === undefined) return undefined;

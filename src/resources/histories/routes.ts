@@ -4,6 +4,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import { decodeId, type RouteContext } from '../callers.js';
 import { describeRoute, idParams, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { HistorySerializer } from './forms.js';
 import { type HistoryManager, UNNAMED } from './manager.js';
 
@@ -56,9 +57,10 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
         ...describeRoute(TAG, 'Make one; it becomes the current one of a session'),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
-      return forms.detailed(await histories.create(principal, request.body.name ?? UNNAMED));
+      const written = await histories.create(principal, request.body.name ?? UNNAMED);
+      return forms.detailed(marked(reply, written));
     },
   );
 
@@ -87,20 +89,22 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
         ...describeRoute(TAG, 'Rename, delete, undelete, publish (owner)'),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       refuseNothing(request.body);
-      return forms.detailed(await histories.change(principal, decode(request.params.id), request.body));
+      const written = await histories.change(principal, decode(request.params.id), request.body);
+      return forms.detailed(marked(reply, written));
     },
   );
 
   app.delete(
     '/api/histories/:id',
     { schema: { params: idParams, querystring: deleteQuery, ...describeRoute(TAG, 'Delete (owner)') } },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const change = request.query.purge ? { deleted: true, purged: true } : { deleted: true };
-      return forms.detailed(await histories.change(principal, decode(request.params.id), change));
+      const written = await histories.change(principal, decode(request.params.id), change);
+      return forms.detailed(marked(reply, written));
     },
   );
 }

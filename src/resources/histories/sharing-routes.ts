@@ -3,6 +3,7 @@ import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { decodeId, requireUser } from '../callers.js';
 import { describeRoute, idParams, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { HistoryChange } from './manager.js';
 import type { HistoryRouteDeps } from './routes.js';
 
@@ -68,12 +69,12 @@ export function registerSharing(
         ...describeRoute(TAG, 'Share with these users and no others (owner)'),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const whom = request.body.user_ids.map((text) =>
         text.includes('@') ? text : decodeId(idCodec, text, 'user'),
       );
-      return forms.sharing(await histories.share(principal, decode(request.params.id), whom));
+      return forms.sharing(marked(reply, await histories.share(principal, decode(request.params.id), whom)));
     },
   );
 
@@ -81,10 +82,10 @@ export function registerSharing(
     app.put(
       `/api/histories/:id/${name}`,
       { schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`) } },
-      async (request) => {
+      async (request, reply) => {
         const principal = await authenticator.authenticate(request);
         const id = decode(request.params.id);
-        await histories.change(principal, id, change);
+        marked(reply, await histories.change(principal, id, change));
         return forms.sharing(await histories.sharing(principal, id));
       },
     );
