@@ -42,7 +42,7 @@ export const LIMITS = {
     'requests',
     'what a wrong key or cookie counts as, in a count of its own',
     'address',
-    'its unknown credentials wait behind each other; what is known already goes on',
+    'its unknown credentials are looked up together, four times a second; what is known already goes on',
   ),
   guessesWaiting: limit(
     100,

@@ -8,8 +8,9 @@ import type { Clock } from './clock.js';
 
 /** A batch is held back for so long at least, so that it is seen when there is more to come again. */
 const SHORTEST_WAIT_MS = 5;
-/** Nobody came for so many times the usual: the crowd has ended, or all of it waits for its answers. */
-const PAUSE = 8;
+/** Nobody came for so long, and for so many times the usual: the crowd has ended, or all of it waits for its answers. */
+const SHORTEST_PAUSE_MS = 20;
+const UNUSUAL = 8;
 
 interface Waiting<Question, Answer> {
   question: Question;
@@ -32,6 +33,8 @@ export interface BatcherOptions<Question, Answer> {
   maxBatch: number;
   /** So many questions are worth a batch whatever came before. */
   worthwhile: number;
+  /** Batches are held back for as long as `perSecond` asks, also where waiting has brought nothing lately. */
+  steady?: boolean;
   clock: Pick<Clock, 'monotonic'>;
 }
 
@@ -94,23 +97,24 @@ export class Batcher<Question, Answer> {
   }
 
   private async waitForMore(longestMs: number): Promise<void> {
-    const { clock, worthwhile } = this.options;
+    const { clock, worthwhile, steady } = this.options;
     const begin = clock.monotonic();
     const end = begin + Math.min(longestMs, this.patienceMs);
-    while (this.waiting.length < worthwhile) {
-      const leftMs = Math.min(end, this.pauseEndsAt()) - clock.monotonic();
-      if (leftMs <= 0) break;
+    const due = (): number => (steady ? end : Math.min(end, this.pauseEndsAt()));
+    let until: number;
+    do {
+      until = due();
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs);
+        const timer = setTimeout(resolve, until - clock.monotonic());
         this.endWait = () => {
           clearTimeout(timer);
           resolve();
         };
       });
-    }
+    } while (this.waiting.length < worthwhile && due() !== until);
     this.endWait = undefined;
     this.patienceMs =
-      this.waiting.length >= worthwhile
+      steady || this.waiting.length >= worthwhile
         ? Number.POSITIVE_INFINITY
         : Math.max(SHORTEST_WAIT_MS, 2 * (this.waiting.at(-1)!.at - begin));
   }
@@ -120,7 +124,7 @@ export class Batcher<Question, Answer> {
     const count = this.waiting.length;
     if (count < 2) return Number.POSITIVE_INFINITY;
     const newest = this.waiting[count - 1]!.at;
-    return newest + Math.max(SHORTEST_WAIT_MS, (PAUSE * (newest - this.waiting[0]!.at)) / (count - 1));
+    return newest + Math.max(SHORTEST_PAUSE_MS, (UNUSUAL * (newest - this.waiting[0]!.at)) / (count - 1));
   }
 
   /** @returns milliseconds until the batch may go out */

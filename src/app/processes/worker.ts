@@ -23,6 +23,7 @@ import { EVENTS } from '../../events/registry.js';
 import { type App, buildHttpApp } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
 import { Authenticator } from '../../http/auth/authentication.js';
+import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
 import { limitRequests } from '../../http/auth/limit-requests.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
@@ -188,6 +189,7 @@ export class Worker implements Lifecycle {
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
+      refuseEarly: earlyRefusal(limits, authenticator, config.http.prefix),
       limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
