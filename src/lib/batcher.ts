@@ -29,6 +29,8 @@ export interface BatcherOptions<Question, Answer> {
   maxBatch: number;
   /** So many questions are worth a batch whatever came before. */
   worthwhile: number;
+  /** Batches are held back for as long as `perSecond` asks, also where waiting has brought nothing lately. */
+  steady?: boolean;
   clock: Pick<Clock, 'monotonic'>;
 }
 
@@ -103,7 +105,7 @@ export class Batcher<Question, Answer> {
     });
     this.endWait = undefined;
     this.patienceMs =
-      this.waiting.length >= this.options.worthwhile
+      this.options.steady || this.waiting.length >= this.options.worthwhile
         ? Number.POSITIVE_INFINITY
         : Math.max(SHORTEST_WAIT_MS, 2 * (this.newestAt - begin));
   }

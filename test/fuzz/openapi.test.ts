@@ -301,7 +301,7 @@ describe('the OpenAPI document', () => {
     let known = await makeThings();
     let asked = 0;
     const tally = await fuzz(
-      inputs(4_000),
+      inputs(2_500),
       async (random, seen) => {
         asked += 1;
         if (asked % 150 === 0) known = await makeThings();

@@ -61,12 +61,25 @@ const status = async () => (await restOf(url)('GET', '/api/status', { as: 'admin
 const memory = (): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${service.pid}/status`, 'utf8'))![1]) / 1024;
 
+/** Seconds of processor time that the worker has used. */
+const processorSeconds = (): number => {
+  const [user, system] = readFileSync(`/proc/${service.pid}/stat`, 'latin1')
+    .split(') ')[1]!
+    .split(' ')
+    .slice(11);
+  return (Number(user) + Number(system)) / 100;
+};
+
 /** Milliseconds from a commit to each tab, for so many seconds. */
-async function watch(seconds: number): Promise<{ p99: number; statements: number; memory: number }> {
+async function watch(
+  seconds: number,
+): Promise<{ p99: number; statements: number; memory: number; processor: number }> {
   const delays: number[] = [];
   const before = (await status()).database.statements;
+  const processorBefore = processorSeconds();
   let most = 0;
-  const end = performance.now() + seconds * 1_000;
+  const begin = performance.now();
+  const end = begin + seconds * 1_000;
   while (performance.now() < end) {
     arrivals = [];
     await here.change(DEMO.histories.alice);
@@ -77,11 +90,13 @@ async function watch(seconds: number): Promise<{ p99: number; statements: number
     most = Math.max(most, memory());
     await sleep(300);
   }
+  const elapsed = (performance.now() - begin) / 1_000;
   delays.sort((a, b) => a - b);
   return {
     p99: delays[Math.floor(delays.length * 0.99)]!,
-    statements: ((await status()).database.statements - before) / seconds,
+    statements: ((await status()).database.statements - before) / elapsed,
     memory: most,
+    processor: (100 * (processorSeconds() - processorBefore)) / elapsed,
   };
 }
 
@@ -123,7 +138,7 @@ async function under(name: string, begin: () => Promise<string>) {
   await sleep(LONG ? 12_000 : 1_000);
   const after = memory();
   rows.push(
-    `| ${name} | ${quiet.p99.toFixed(0)} | ${during.p99.toFixed(0)} | ${(during.statements - quiet.statements).toFixed(0)} | ${quietMemory.toFixed(0)} → ${during.memory.toFixed(0)} → ${after.toFixed(0)} | ${said} |`,
+    `| ${name} | ${quiet.p99.toFixed(0)} | ${during.p99.toFixed(0)} | ${(during.statements - quiet.statements).toFixed(0)} | ${quietMemory.toFixed(0)} → ${during.memory.toFixed(0)} → ${after.toFixed(0)} | ${during.processor.toFixed(0)} % | ${said} |`,
   );
   return { quiet, during, after, quietMemory };
 }

@@ -5,6 +5,7 @@ import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { Authenticator } from '../../src/http/auth/authentication.js';
 import { readCookie } from '../../src/http/auth/credentials.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
+import { systemClock } from '../../src/lib/clock.js';
 import {
   ADMIN,
   ALICE,
@@ -228,6 +229,35 @@ describe('the memory in front of the database', () => {
     await database.run("UPDATE api_keys SET key = 'later' WHERE user_id = $1", [BOB]);
     nowMs += 2_000;
     expect(await authenticator.authenticate(byKey('later'))).toMatchObject({ userId: BOB });
+  });
+
+  test('asks a few times a second for keys from an address that guesses, however many it shows', async () => {
+    const guesser = new Authenticator({
+      accounts: new SqlAccounts(database, { standalone: true }),
+      idCodec,
+      auth: { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined },
+      clock: systemClock,
+      limits: { isGuessing: () => true, noteWrongCredential: () => {} },
+    });
+    const outcomes = new Map<string, number>();
+    const answers: Promise<unknown>[] = [];
+    const statements = await statementsOf(async () => {
+      const end = performance.now() + 600;
+      for (let i = 0; performance.now() < end; i += 1) {
+        const answer = guesser.authenticate(byKey(`no-${i}`)).catch(({ code }: { code: string }) => {
+          outcomes.set(code, (outcomes.get(code) ?? 0) + 1);
+        });
+        answers.push(answer);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      // A user who signs in from there waits with them, a moment.
+      await expect
+        .poll(() => guesser.authenticate(byKey('key-alice')).catch(() => undefined))
+        .toMatchObject({ userId: ALICE });
+      await Promise.all(answers);
+    });
+    expect(statements).toBeLessThanOrEqual(8);
+    expect(outcomes.get('CREDENTIALS_INVALID')).toBeGreaterThan(90);
   });
 
   test('never confuses callers, whatever characters they send', async () => {

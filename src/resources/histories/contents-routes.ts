@@ -7,6 +7,7 @@ import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
 import { encodedId, idParams, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { ContentRow, HistoryContents } from './contents.js';
 import { type ContentType, readFilters, readOrder } from './contents-filter.js';
 import * as replies from './replies.js';
@@ -149,10 +150,11 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
         ...describeRoute(TAG, 'Add a dataset or a collection (owner)', { 200: replies.item }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { type = 'dataset', ...content } = request.body;
-      return form(await contents.add(principal, decode(request.params.id), { type, ...content }), true);
+      const written = await contents.add(principal, decode(request.params.id), { type, ...content });
+      return form(marked(reply, written), true);
     },
   );
 
@@ -177,7 +179,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
         ...describeRoute(TAG, 'Change one item (owner)', { 200: replies.item }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
       if (!Object.keys(changeBody.properties).some((key) => key in request.body)) {
@@ -187,10 +189,9 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
         );
       }
       const contentId = decodeId(idCodec, content, type);
-      return form(
-        await contents.change(principal, decode(id), singular(type), contentId, request.body),
-        true,
-      );
+      const { body } = request;
+      const written = await contents.change(principal, decode(id), singular(type), contentId, body);
+      return form(marked(reply, written), true);
     },
   );
 
@@ -203,13 +204,14 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
         ...describeRoute(TAG, 'Delete one item (owner)', { 200: replies.item }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
       const contentId = decodeId(idCodec, content, type);
       const purged = request.query.purge === true && type === 'datasets' ? { purged: true } : {};
       const change = { deleted: true, ...purged };
-      return form(await contents.change(principal, decode(id), singular(type), contentId, change), true);
+      const written = await contents.change(principal, decode(id), singular(type), contentId, change);
+      return form(marked(reply, written), true);
     },
   );
 }

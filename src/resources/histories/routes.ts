@@ -5,6 +5,7 @@ import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
 import { idParams, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { HistorySerializer } from './forms.js';
 import { type HistoryManager, UNNAMED } from './manager.js';
 import * as replies from './replies.js';
@@ -66,9 +67,10 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
         ...describeRoute(TAG, 'Make one; it becomes the current one of a session', { 200: replies.history }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
-      return forms.detailed(await histories.create(principal, request.body.name ?? UNNAMED));
+      const written = await histories.create(principal, request.body.name ?? UNNAMED);
+      return forms.detailed(marked(reply, written));
     },
   );
 
@@ -97,10 +99,11 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
         ...describeRoute(TAG, 'Rename, delete, undelete, publish (owner)', { 200: replies.history }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       refuseNothing(request.body);
-      return forms.detailed(await histories.change(principal, decode(request.params.id), request.body));
+      const written = await histories.change(principal, decode(request.params.id), request.body);
+      return forms.detailed(marked(reply, written));
     },
   );
 
@@ -113,10 +116,11 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
         ...describeRoute(TAG, 'Delete (owner)', { 200: replies.history }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const change = request.query.purge ? { deleted: true, purged: true } : { deleted: true };
-      return forms.detailed(await histories.change(principal, decode(request.params.id), change));
+      const written = await histories.change(principal, decode(request.params.id), change);
+      return forms.detailed(marked(reply, written));
     },
   );
 }

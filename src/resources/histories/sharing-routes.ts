@@ -4,6 +4,7 @@ import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, requireUser } from '../callers.js';
 import { idParams, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { HistoryChange } from './manager.js';
 import * as replies from './replies.js';
 import type { HistoryRouteDeps } from './routes.js';
@@ -87,12 +88,12 @@ export function registerSharing(
         ...describeRoute(TAG, 'Share with these users and no others (owner)', { 200: replies.sharing }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const whom = request.body.user_ids.map((text) =>
         text.includes('@') ? text : decodeId(idCodec, text, 'user'),
       );
-      return forms.sharing(await histories.share(principal, decode(request.params.id), whom));
+      return forms.sharing(marked(reply, await histories.share(principal, decode(request.params.id), whom)));
     },
   );
 
@@ -100,10 +101,10 @@ export function registerSharing(
     app.put(
       `/api/histories/:id/${name}`,
       { schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`, { 200: replies.sharing }) } },
-      async (request) => {
+      async (request, reply) => {
         const principal = await authenticator.authenticate(request);
         const id = decode(request.params.id);
-        await histories.change(principal, id, change);
+        marked(reply, await histories.change(principal, id, change));
         return forms.sharing(await histories.sharing(principal, id));
       },
     );
