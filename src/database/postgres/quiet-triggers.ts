@@ -212,4 +212,4 @@ export class QuietTriggers {
 }
 
 /** @param rate audit rows in a millisecond: the more, the longer they are gathered */
-const paceAt = (rate: number): number => (rate < 2 ? 20 : rate < 8 ? 30 : 100);
+const paceAt = (rate: number): number => (rate < 0.5 ? 10 : rate < 2 ? 20 : rate < 8 ? 30 : 100);
