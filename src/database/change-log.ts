@@ -100,10 +100,10 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
     if (!position.startsWith(`${name}.`)) return undefined;
     const piece = await visibility.since(position.slice(name.length + 1), scope, limit);
     if (!piece) return undefined;
-    const { where, moment, complete, rows } = piece;
+    const { where, moment, complete, rows, auditRows = rows.length } = piece;
     const odd = rows.filter(({ newest }) => parseSql(newest) > moment + DAY).map((row) => row.history_id);
     if (odd.length > 0) this.onUnreadable('history_audit', odd, UNBELIEVABLE);
-    return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment) };
+    return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment), auditRows };
   }
 
   /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */

@@ -80,6 +80,8 @@ export interface LogRead extends LogEnd {
   changes: HistoryChange[];
   /** False when there is more to read than was asked for. */
   complete: boolean;
+  /** Of which the changes were made; left out where that is not known. */
+  auditRows?: number;
 }
 
 /**
@@ -122,20 +124,23 @@ export interface HintSource extends Lifecycle {
   /** For logs and the status page. */
   readonly name: 'listen' | 'data_version' | 'poll';
   /**
-   * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`.
+   * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`, or
+   * `onGap` was called: then a read that begins now finds the rest.
    * For LISTEN: a NOTIFY to itself that came back; for SQLite: a look. A `poll` source hands over nothing: there M is only
    * the clock, and the caller must itself finish a read that it began after M came, before a cursor may pass M.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE when the source is dead or silent (deadline a few seconds)
    */
   barrier(): Promise<Micros>;
+  /** So many audit rows were new to a read: for a source that paces the reads. */
+  onRead?(auditRows: number): void;
 }
 
 /** All that a hint says is "look now": what there is to see, the log tells. */
 export interface HintListener {
   /** These histories may have changed; an empty list: something may have. */
   onHistories(historyIds: readonly HistoryId[]): void;
-  /** Hints may have been missed until now (LISTEN was re-established), or it is time to poll. */
+  /** Hints may have been missed until now (LISTEN was re-established, triggers were silent), or it is time to poll. */
   onGap(cause: string): void;
   /** Another connection has committed something, be it only to other tables; a source that cannot see this never says so. */
   onCommit?(): void;

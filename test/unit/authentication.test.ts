@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { AuthConfig } from '../../src/config/config.js';
+import type { UserId } from '../../src/core/events.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { Authenticator } from '../../src/http/auth/authentication.js';
@@ -217,6 +218,29 @@ describe('the memory in front of the database', () => {
     const storm = () =>
       Promise.all(Array.from({ length: 1000 }, () => authenticator.authenticate(byKey('key-bob'))));
     expect(await statementsOf(storm)).toBe(1);
+  });
+
+  test('asks at most a hundred times for a crowd of 10,000 whom it does not know, 256 at a time', async () => {
+    const numbers =
+      '(WITH RECURSIVE n(i) AS (SELECT 11 UNION ALL SELECT i + 1 FROM n WHERE i < 10010) SELECT i FROM n)';
+    await database.run(
+      `INSERT INTO galaxy_user (id, email, password, active, deleted)
+       SELECT i, 'user' || i || '@example.org', '', true, false FROM ${numbers}`,
+    );
+    await database.run(
+      `INSERT INTO api_keys (user_id, key, create_time, deleted)
+       SELECT i, 'key-' || i, '2026-01-01 00:00:00', false FROM ${numbers}`,
+    );
+    const found: (UserId | undefined)[] = [];
+    const tabs = async () => {
+      for (let i = found.length; i < 10_000; i = found.length) {
+        found.push(undefined);
+        found[i] = (await authenticator.authenticate(byKey(`key-${i + 11}`))).userId;
+      }
+    };
+    const crowd = () => Promise.all(Array.from({ length: 256 }, tabs));
+    expect(await statementsOf(crowd)).toBeLessThanOrEqual(100);
+    expect(found).toEqual(Array.from({ length: 10_000 }, (_, i) => i + 11));
   });
 
   test('asks once in two seconds for a wrong key, and takes it as soon as it is made valid after that', async () => {

@@ -18,6 +18,7 @@ export interface Piece {
   moment: Micros;
   complete: boolean;
   rows: ChangeRow[];
+  auditRows?: number;
 }
 
 export interface Visibility {
