@@ -11,6 +11,7 @@ import { type AdminOptions, runtime } from '../admin.js';
 import { clockFinding, listenFinding, PATIENCE_MS, schemaFinding, triggerFinding } from './database.js';
 import { electionFinding } from './election.js';
 import { type Finding, note, ok, problem } from './finding.js';
+import { commitFinding } from './notify.js';
 import { workerFinding } from './worker.js';
 
 /**
@@ -47,7 +48,10 @@ export async function doctor(
     });
     if (reached && (await check('schema', () => schemaFinding(config, db)))) {
       await check('triggers', () => triggerFinding(db));
-      if (db.dialect === 'postgresql') await check('listen', () => listenFinding(db));
+      if (db.dialect === 'postgresql') {
+        await check('listen', () => listenFinding(db));
+        await check('commits', () => commitFinding(db));
+      }
       await check('election', () => electionFinding(config, db));
       await check('clock', () => clockFinding(db, systemClock));
     }
