@@ -75,13 +75,40 @@ export function createNotifyCommand(): Command {
     );
 }
 
+export function createTailCommand(): Command {
+  return withConfigFlag(new Command('tail'))
+    .description('Follow what one user is sent, line by line, until Ctrl-C; run it where a worker runs')
+    .requiredOption('--user <email>', 'whose stream')
+    .option('--json', 'one JSON object per line')
+    .action(async (options: { user: string; json?: true }, command: Command) => {
+      const { config, logger } = await prepare(command, { quiet: true });
+      const { tail } = await import('../app/commands/tail.js');
+      const abort = new AbortController();
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => abort.abort());
+      const say = (line: string): void => {
+        process.stderr.write(`${line}\n`);
+      };
+      await tail(config, options.user, {
+        json: options.json === true,
+        logger,
+        print,
+        say,
+        signal: abort.signal,
+      });
+    });
+}
+
 export function createDoctorCommand(): Command {
   return withConfigFlag(new Command('doctor'))
     .description('Check settings, database, broker, election and clocks; one line each')
-    .action(async (_, command: Command) => {
+    .option(
+      '--probe',
+      'also make a change of its own, and time each hop of its way to a stream; leaves no trace',
+    )
+    .action(async ({ probe = false }: { probe?: boolean }, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
       const { doctor } = await import('../app/commands/doctor/doctor.js');
       const file = settingsFile(command);
-      if (!(await doctor(config, file, { logger, print }))) process.exitCode = 1;
+      if (!(await doctor(config, file, { logger, print, probe }))) process.exitCode = 1;
     });
 }
