@@ -50,7 +50,7 @@ export const GALAXY_SETTINGS = {
   }),
   amqp_internal_connection: optionalText({
     secret: true,
-    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Unset: the bus lives inside the one process.',
+    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Several brokers of one cluster stand behind each other with `;` between them, and are tried in turn. Unset: the bus lives inside the one process.',
   }),
   id_secret: text(DEFAULT_ID_SECRET, {
     secret: true,

@@ -175,6 +175,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
       if (position !== undefined) this.positions.add(until, position);
+      this.pipeline?.dispatcher.tellMarks();
       return;
     }
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });

@@ -86,6 +86,7 @@ export function createPipeline(
     encodeId,
     decodeId,
     recheck,
+    clock,
   });
   // Three statements each: a storm of reconnects must not become one of statements.
   const statuses: StatusBatcher | undefined =

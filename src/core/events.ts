@@ -8,6 +8,7 @@
  * **cursor**        a moment (database clock) up to which something was read, published or delivered.
  * **position**      where a reader of the log stands: which transactions it has seen. A cursor belongs to a position; a time
  *                   alone does not tell what was visible, because audit times are taken inside transactions.
+ * **mark**          where a write stands in the log. A position includes it or not.
  * **monitor**       the one elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
  * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
@@ -48,6 +49,7 @@ export const TASK_NAMES = [
   'unsubscribe_history_viewer',
   'reconfigure_watcher',
   'permissions_changed',
+  'await_marks',
 ] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
 
@@ -109,6 +111,14 @@ export interface PermissionsChangedTask {
   historyId?: string;
 }
 
+/** "Tell the streams of this caller when these writes are out." */
+export interface AwaitMarksTask {
+  task: 'await_marks';
+  marks: readonly string[];
+  userId?: UserId;
+  sessionId?: SessionId;
+}
+
 export type ControlTask =
   | HistoryUpdateTask
   | NotifyUsersTask
@@ -116,7 +126,8 @@ export type ControlTask =
   | EntryPointUpdateTask
   | HistoryViewerTask
   | ReconfigureWatcherTask
-  | PermissionsChangedTask;
+  | PermissionsChangedTask
+  | AwaitMarksTask;
 
 /**
  * The leader's tick. `until`: everything committed before this moment is on this channel, ahead of the tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.

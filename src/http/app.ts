@@ -21,6 +21,7 @@ import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CrossOrigin } from './auth/cross-origin.js';
+import type { RefuseEarly } from './auth/early-refusal.js';
 import { limitHandshakes } from './auth/handshakes.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { handleError } from './errors.js';
@@ -49,6 +50,8 @@ export interface HttpAppOptions {
    * its own head to the socket takes them from `reply.getHeaders()`.
    */
   bareRoutes?: readonly RouteModule[];
+  /** Sees every request before Fastify does. */
+  refuseEarly?: RefuseEarly;
   /** onRequest hook of the ordinary routes. */
   limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
@@ -75,7 +78,14 @@ function unused(): never {
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
-export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitRequests }: HttpAppOptions): App {
+export function buildHttpApp({
+  http,
+  logger,
+  routes,
+  bareRoutes = [],
+  refuseEarly,
+  limitRequests,
+}: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   const app: App = Fastify({
     // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
@@ -90,7 +100,7 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitReque
     serverFactory: (handler) => {
       const server = createServer(SERVER_OPTIONS, (request, response) => {
         noteRequest(response);
-        handler(request, response);
+        if (!refuseEarly?.(request, response)) handler(request, response);
       });
       return limitHandshakes(server, LIMITS.handshakes.value);
     },

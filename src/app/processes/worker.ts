@@ -23,10 +23,12 @@ import { EVENTS } from '../../events/registry.js';
 import { type App, buildHttpApp } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
 import { Authenticator } from '../../http/auth/authentication.js';
+import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
 import { limitRequests } from '../../http/auth/limit-requests.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
+import { registerMarks } from '../../http/routes/marks.js';
 import { registerStream } from '../../http/routes/stream.js';
 import { StreamOpener } from '../../http/routes/stream-opening.js';
 import { registerSubscriptions } from '../../http/routes/subscriptions.js';
@@ -187,6 +189,7 @@ export class Worker implements Lifecycle {
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
+      refuseEarly: earlyRefusal(limits, authenticator, config.http.prefix),
       limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
@@ -212,6 +215,17 @@ export class Worker implements Lifecycle {
             limits,
             enabled: config.sse.enabled,
           }),
+        ...(backgroundJobs
+          ? [
+              (app: App) =>
+                registerMarks(app, {
+                  authenticator,
+                  publisher: this.bus,
+                  limits,
+                  enabled: config.sse.enabled,
+                }),
+            ]
+          : []),
         (app) => registerWeb(app, { demo: this.options.demo }),
         ...(backgroundJobs
           ? resourceRoutes({

@@ -2,6 +2,7 @@
 
 import type { Config } from '../../config/config.js';
 import { LIMITS } from '../../core/limits.js';
+import { SqlChangeLog } from '../../database/change-log.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
 import type { Accounts } from '../../database/port.js';
 import type { RouteModule } from '../../http/app.js';
@@ -64,8 +65,9 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
     proxyHost: interactiveToolsProxyHost,
   };
   const access = new HistoryAccess(accounts);
-  const histories = new HistoryManager(database, access, outboxWriter, notifications);
-  const contents = new HistoryContents(database, access, parts.positions);
+  const log = new SqlChangeLog(database);
+  const histories = new HistoryManager(database, access, outboxWriter, log, notifications);
+  const contents = new HistoryContents(database, access, parts.positions, log);
   const sessions = new SessionManager(database, outboxWriter, (id) => authenticator.forgetSession(id));
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [

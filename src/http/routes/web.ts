@@ -21,6 +21,7 @@ const ASSETS: Record<string, string> = {
   'client/lightcone.js': SCRIPT,
   'client/worker.js': SCRIPT,
   'client/history.js': SCRIPT,
+  'client/marks.js': SCRIPT,
 };
 
 /** No inline script, no foreign resource, no frame around it: the pages handle API keys. */

@@ -2,8 +2,9 @@
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
-import type { Database, Dialect, Sql, SqlRow, SqlValue } from '../../database/port.js';
+import type { Database, Dialect, Sql, SqlRow, SqlValue, WriteMarks } from '../../database/port.js';
 import { secondsToMicros } from '../../lib/time.js';
+import { type Written, write } from '../written.js';
 import type { HistoryAccess } from './access.js';
 import type { Condition, ContentType } from './contents-filter.js';
 import { changedSince, type KnownPositions, readSince } from './contents-since.js';
@@ -92,6 +93,7 @@ export class HistoryContents {
     private readonly db: Database,
     private readonly access: HistoryAccess,
     private readonly positions: KnownPositions,
+    private readonly marks: WriteMarks,
   ) {}
 
   /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
@@ -159,9 +161,13 @@ export class HistoryContents {
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER, PARAMETER_INVALID */
-  add(caller: Principal, historyId: HistoryId, { type, ...content }: NewContent): Promise<ContentRow> {
+  async add(
+    caller: Principal,
+    historyId: HistoryId,
+    { type, ...content }: NewContent,
+  ): Promise<Written<ContentRow>> {
     refuseForeign(type, content);
-    return this.db.transaction(async (tx) => {
+    return write(this.db, this.marks, async (tx) => {
       await this.access.writable(tx, caller, historyId);
       const hid = await takeHid(tx, historyId);
       const id = await insert(tx, historyId, hid, type, content);
@@ -170,15 +176,15 @@ export class HistoryContents {
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER, PARAMETER_INVALID */
-  change(
+  async change(
     caller: Principal,
     historyId: HistoryId,
     type: ContentType,
     id: number,
     change: ContentChange,
-  ): Promise<ContentRow> {
+  ): Promise<Written<ContentRow>> {
     refuseForeign(type, change);
-    return this.db.transaction(async (tx) => {
+    return write(this.db, this.marks, async (tx) => {
       await this.access.writable(tx, caller, historyId);
       present(await find(tx, historyId, type, id));
       const values = columnValues(change, CHANGEABLE);

@@ -9,12 +9,15 @@ import type { App } from '../../http/app.js';
 import type { Addresses } from '../../http/auth/addresses.js';
 import { isPublicAbroad } from '../../http/auth/authentication.js';
 import type { RequestLimits, TokenBuckets } from '../../http/auth/rate-limit.js';
+import { DONE, describeRoute } from '../../http/describe-route.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
 import { HistorySerializer } from '../histories/forms.js';
 import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
-import { describeRoute, text } from '../schemas.js';
+import { history } from '../histories/replies.js';
+import { text } from '../schemas.js';
 import { type CookieSettings, setSessionCookie } from './cookie.js';
 import { normalLogin, type SessionManager } from './manager.js';
+import * as replies from './replies.js';
 
 export interface SessionRouteDeps extends RouteContext {
   sessions: SessionManager;
@@ -27,7 +30,10 @@ export interface SessionRouteDeps extends RouteContext {
 }
 
 const TAG = 'sessions';
-const loginBody = Type.Object({ login: text(255, 1), password: text(1_000, 1) });
+const loginBody = Type.Object(
+  { login: text(255, 1), password: text(1_000, 1) },
+  { examples: [{ login: 'alice@example.org', password: 'demo-alice' }] },
+);
 const currentQuery = Type.Object({
   since: Type.Optional(Type.String({ maxLength: 40, description: 'the update_time that the caller knows' })),
 });
@@ -49,7 +55,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
   app.post(
     '/api/sessions',
     {
-      schema: describeRoute(TAG, 'A new anonymous session, with a history'),
+      schema: describeRoute(TAG, 'A new anonymous session, with a history', { 200: history }),
       config: { cost: LIMITS.newSessionCost.value },
     },
     async (request, reply) => {
@@ -63,7 +69,9 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         body: loginBody,
-        ...describeRoute(TAG, 'Sign in with e-mail or name; takes anonymous histories over'),
+        ...describeRoute(TAG, 'Sign in with e-mail or name; takes anonymous histories over', {
+          200: replies.login,
+        }),
       },
       config: { cost: LIMITS.loginCost.value },
     },
@@ -86,7 +94,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     },
   );
 
-  app.post('/api/logout', { schema: describeRoute(TAG, 'End the session') }, async (request, reply) => {
+  app.post('/api/logout', { schema: describeRoute(TAG, 'End the session', DONE) }, async (request, reply) => {
     await sessions.logout(await authenticator.authenticate(request));
     setSessionCookie(request, reply, cookie, undefined);
     return reply.code(204).send();
@@ -97,7 +105,9 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         querystring: currentQuery,
-        ...describeRoute('histories', 'The current history, or null when it has not changed since'),
+        ...describeRoute('histories', 'The current history, or null when it has not changed since', {
+          200: replies.currentHistory,
+        }),
       },
     },
     async (request, reply) => {
