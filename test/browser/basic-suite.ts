@@ -40,12 +40,13 @@ export function basicSuite(launch: () => Promise<Engine>): void {
       const others = await openTabs(2);
       await first.close();
       const subject = await all.broadcast();
-      await all.expectOnce(others, [subject]);
+      // WebKit may end a SharedWorker with the tab that began it: the others notice within 20 s.
+      await all.expectOnce(others, [subject], 40_000);
       await expectState(others, 'live');
       expect(all.proxy.open).toBe(1);
       await all.expectOnce(others, [subject, await all.broadcast()]);
       expect(all.proxy.longestOverlapMs).toBeLessThan(HANDOVER_MS);
-    });
+    }, 90_000);
 
     it('resume at another server where they stopped, over one stream', async () => {
       const tabs = await openTabs(3);
@@ -92,7 +93,8 @@ export function basicSuite(launch: () => Promise<Engine>): void {
       for (const tab of tabs) await expect.poll(() => all.told(tab), { timeout: 20_000 }).toContain(history);
       expect(all.proxy.streams).toHaveLength(0);
       await all.replaceServer();
-      await tabs[0]!.evaluate("window.dispatchEvent(new Event('online'))");
+      // Whichever is in view.
+      for (const tab of tabs) await tab.evaluate("window.dispatchEvent(new Event('online'))");
       await expectState(tabs, 'live');
       await all.expectOnce(tabs, [await all.broadcast()]);
       expect(all.proxy.open).toBe(1);

@@ -8,6 +8,9 @@ import {
 } from 'node:http';
 import { freePort } from './free-port.js';
 
+/** A page of the same origin with nothing in it. */
+const BLANK = '/blank';
+
 interface SeenStream {
   /** Undefined where it begins now. */
   readonly lastEventId: string | undefined;
@@ -43,6 +46,10 @@ export class StreamProxy {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  get blankPage(): string {
+    return this.url + BLANK;
+  }
+
   get open(): number {
     return this.streams.filter((stream) => stream.open).length;
   }
@@ -66,6 +73,10 @@ export class StreamProxy {
   #forward(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url!;
     this.asked.push(path);
+    if (path === BLANK) {
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>a tab</title>');
+      return;
+    }
     if (this.answer(path, response)) return;
     const upstream = requestOf(this.target + path, { method: request.method, headers: request.headers });
     upstream.on('response', (answer) => {

@@ -24,7 +24,10 @@ export async function webkitEngine(): Promise<Engine> {
     env: { PATH: process.env.PATH, HOME: folder, XDG_RUNTIME_DIR: folder, DISPLAY: `:${display.trim()}` },
     stdio: 'ignore',
   });
-  const kill = () => [driver, screen].forEach((it) => it.kill('SIGKILL'));
+  const kill = () => {
+    driver.kill('SIGKILL');
+    screen.kill('SIGKILL');
+  };
   process.once('exit', kill);
   const call = caller(`http://127.0.0.1:${port}`);
   await eventually(() => call('GET', '/status').catch(() => false), { within: 10_000, what: 'the driver' });
@@ -32,12 +35,16 @@ export async function webkitEngine(): Promise<Engine> {
   const capabilities = { alwaysMatch: { 'webkitgtk:browserOptions': options } };
   const { sessionId } = await call<{ sessionId: string }>('POST', '/session', { capabilities });
   const session = `/session/${sessionId}`;
+  const first = await call<string>('GET', `${session}/window`);
   const inTab = turns(async (handle: string) => {
     await call('POST', `${session}/window`, { handle });
   });
   return {
     openTab: async (url) => {
-      const { handle } = await call<{ handle: string }>('POST', `${session}/window/new`, { type: 'tab' });
+      // From the first, which stays: a tab that was closed opens none. Windows, because a new tab stays hidden.
+      const { handle } = await inTab(first, () =>
+        call<{ handle: string }>('POST', `${session}/window/new`, { type: 'window' }),
+      );
       await inTab(handle, () => call('POST', `${session}/url`, { url }));
       return {
         evaluate: async <T>(expression: string) => {
