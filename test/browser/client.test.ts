@@ -163,6 +163,23 @@ it('a tab that leads and stands still gives way to one in view, and catches up w
   }
 }, 120_000);
 
+it('a tab that the browser freezes gives way at once, with no second stream, and catches up when it goes on', async () => {
+  const [leader, other] = [await openTab('lock'), await openTab('lock')];
+  await live(leader);
+  await live(other);
+  const session = await context.newCDPSession(leader);
+  await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await expect.poll(openStreams, { interval: 10 }).toBe(1);
+  const subject = await broadcast();
+  await expect.poll(() => told(other), { timeout: 8_000 }).toContain(subject);
+  await live(other);
+  expect(await openStreams()).toBe(1);
+  await session.send('Page.setWebLifecycleState', { state: 'active' });
+  await live(leader);
+  await expect.poll(() => told(leader), { timeout: 10_000 }).toContain(subject);
+  expect(await openStreams()).toBe(1);
+}, 60_000);
+
 it('where nothing can be shared each tab has a stream of its own', async () => {
   const tabs = [await openTab('none'), await openTab('none')];
   for (const tab of tabs) await live(tab);
