@@ -105,4 +105,26 @@ export function basicSuite(launch: () => Promise<Engine>): void {
       await expect.poll(() => all.proxy.open, { timeout: 10_000 }).toBe(0);
     });
   });
+
+  it("the browser's own EventSource is told of a change, and after a restart of what it missed", async () => {
+    const tab = await engine.openTab(all.proxy.blankPage);
+    await tab.evaluate(`void (() => {
+      globalThis.told = [];
+      globalThis.source = new EventSource('/api/events/stream?key=demo-alice');
+      for (const name of ['ready', 'history_update'])
+        source.addEventListener(name, ({ data }) => told.push(name + data));
+    })()`);
+    const told = () => tab.evaluate<string[]>('told');
+    await expect.poll(told, { timeout: 10_000 }).toEqual(['ready{}']);
+    const history = expect.stringContaining(await all.change());
+    await expect.poll(told, { timeout: 10_000 }).toContainEqual(history);
+    const before = (await told()).length;
+    await all.replaceServer({}, async () => {
+      await all.change();
+    });
+    await expect.poll(async () => (await told()).slice(before), { timeout: 25_000 }).toContainEqual(history);
+    const { streams } = all.proxy;
+    expect(streams.at(-1)!.lastEventId).toBe(streams[0]!.sentId);
+    await tab.close();
+  }, 60_000);
 }
