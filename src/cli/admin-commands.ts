@@ -7,13 +7,31 @@ const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
+interface MigrateOptions {
+  attach?: true;
+  quietTriggers?: true;
+  noisyTriggers?: true;
+}
+
 export function createMigrateCommand(): Command {
   return withConfigFlag(new Command('migrate'))
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
-    .action(async (_, command: Command) => {
+    .option('--attach', 'beside a Galaxy, with one of:')
+    .option('--quiet-triggers', 'its triggers NOTIFY only while the monitor does not poll')
+    .option('--noisy-triggers', 'and always again')
+    .action(async (options: MigrateOptions, command: Command) => {
+      const { attach, quietTriggers, noisyTriggers } = options;
+      const one = (quietTriggers === true) !== (noisyTriggers === true);
+      if (attach !== true && (quietTriggers || noisyTriggers)) {
+        command.error(
+          'error: --quiet-triggers and --noisy-triggers go with --attach; a standalone Lightcone has quiet ones',
+        );
+      }
+      if (attach && !one) command.error('error: --attach needs either --quiet-triggers or --noisy-triggers');
       const { config, logger } = await prepare(command, { quiet: true });
-      const { migrateDatabase } = await import('../app/commands/admin.js');
-      await migrateDatabase(config, { logger, print });
+      const { changeTriggers, migrateDatabase } = await import('../app/commands/admin.js');
+      if (attach) await changeTriggers(config, quietTriggers ? 'quiet' : 'noisy', { logger, print });
+      else await migrateDatabase(config, { logger, print });
     });
 }
 

@@ -166,8 +166,8 @@ export class Hub {
         }
         this.#retryMs = block.retry ?? this.#retryMs;
         if (block.id !== undefined) this.#cursor = block.id;
-        // The last block of a catch-up is the first that carries a newer id than `ready` did.
-        if (block.event !== 'ready' && block.id !== undefined && block.id !== readyId)
+        // The last block of a catch-up is the first with a newer id than `ready` had, or a comment with the same.
+        if (block.event !== 'ready' && block.id !== undefined && !(block.event && block.id === readyId))
           this.#move('caught_up');
       }
     }

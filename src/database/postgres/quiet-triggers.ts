@@ -52,6 +52,7 @@ export class QuietTriggers {
   private rows = 0;
   private pace = 0;
   private readAt = 0;
+  private lookedAt = 0;
 
   constructor(private readonly options: QuietTriggersOptions) {}
 
@@ -67,7 +68,8 @@ export class QuietTriggers {
   read(rows: number): void {
     const now = this.options.clock.monotonic();
     this.rows += rows;
-    this.pace = paceAt(rows / Math.max(1, now - this.readAt));
+    // A log that is dear to read is read for half of the time at most.
+    this.pace = Math.max(paceAt(rows / Math.max(1, now - this.readAt)), now - this.lookedAt);
     this.readAt = now;
     if (this.state === 'polling') this.wake();
   }
@@ -179,6 +181,7 @@ export class QuietTriggers {
       const begun = clock.monotonic();
       this.rows = 0;
       while (clock.monotonic() - begun < CALM_MS && !over.aborted) {
+        this.lookedAt = clock.monotonic();
         look('poll');
         if (!silent && !asking) {
           asking = lock.silenceTriggers().then((done) => {
