@@ -1,8 +1,4 @@
 #!/usr/bin/env node
 import { isNodeNewEnough } from './cli/node-version.js';
-import { nameProcess } from './cli/process-name.js';
 
-if (isNodeNewEnough()) {
-  nameProcess();
-  import('./cli/sse-monitor.js');
-}
+if (isNodeNewEnough()) import('./cli/sse-monitor.js');

@@ -156,7 +156,7 @@ export const SSE_SETTINGS = {
   monitor_metrics_listen: optionalText({
     must: 'host:port or [::1]:port',
     accepts: isTcpAddress,
-    doc: 'The same for `sse-monitor`, which has no other address.',
+    doc: 'Where `sse-monitor` tells its metrics and health: `host:port`, for your own machines only. It has no other address. Unset: nowhere.',
   }),
   workers: int(1, {
     min: 1,

@@ -32,10 +32,9 @@ class Crowd {
     const update = async () => {
       while (!this.over) {
         await this.pool.query("UPDATE history SET name = 'of the crowd' WHERE id = $1", [rows[0].id]);
-        await after(2);
       }
     };
-    this.loops = [update(), update(), update()];
+    this.loops = [update(), update(), update(), update()];
   }
 
   async stop(): Promise<void> {

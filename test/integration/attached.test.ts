@@ -94,6 +94,17 @@ it('everything works with exactly the rights that docs/beside-a-galaxy.md grants
   await anonymous.waitForHistory(here.encode(3), { within: 10_000 });
   stream.close();
 
+  await galaxy.psql(
+    `INSERT INTO galaxy_session (session_key, is_valid, user_id) VALUES ('${SESSION.replace(/^./, (digit) => (digit === 'a' ? 'b' : 'a'))}', true, 2)`,
+  );
+  const tail = here.process(['tail', '--user', 'bob@example.org'], {
+    ...settings,
+    sse: { ...settings.sse, listen: new URL(address).host },
+  });
+  await expect
+    .poll(() => tail.stdout + tail.stderr, { timeout: 10_000 })
+    .toMatch(/by the newest session[\s\S]*ready|ready[\s\S]*by the newest session/);
+
   await galaxy.psql(`
     INSERT INTO user_preference (user_id, name, value) VALUES (1, 'notifications', '{}');
     INSERT INTO notification (create_time, update_time, publication_time, expiration_time, source, category, variant, dispatched, content)

@@ -93,7 +93,7 @@ async function credentialOf(
   );
   if (key) return { credential: { 'x-api-key': key.key }, by: 'the API key' };
   const [session] = await db.all<{ session_key: string }>(
-    'SELECT session_key FROM galaxy_session WHERE user_id = $1 AND is_valid = true ORDER BY update_time DESC LIMIT 1',
+    'SELECT session_key FROM galaxy_session WHERE user_id = $1 AND is_valid = true ORDER BY id DESC LIMIT 1',
     [user.id],
   );
   if (!session) {
