@@ -44,7 +44,11 @@ export function basicSuite(launch: () => Promise<Engine>): void {
       await all.expectOnce(others, [subject], 40_000);
       await expectState(others, 'live');
       expect(all.proxy.open).toBe(1);
-      await all.expectOnce(others, [subject, await all.broadcast()]);
+      // Whoever comes later joins them.
+      others.push(await all.openTab(engine, share));
+      await expectState(others, 'live');
+      await all.expectOnce(others, [await all.broadcast()]);
+      expect(all.proxy.open).toBe(1);
       expect(all.proxy.longestOverlapMs).toBeLessThan(HANDOVER_MS);
     }, 90_000);
 

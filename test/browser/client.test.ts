@@ -131,6 +131,31 @@ it('a tab that the browser freezes gives way at once, with no second stream, and
   expect(await openStreams()).toBe(1);
 }, 60_000);
 
+it('a worker that the browser ends is begun anew, one for all, also for a tab that comes later', async () => {
+  const tabs = [await openTab('worker'), await openTab('worker')];
+  for (const tab of tabs) await live(tab);
+  const session = await browser.newBrowserCDPSession();
+  const { targetInfos } = await session.send('Target.getTargets');
+  const { targetId } = targetInfos.find(
+    ({ type, url: script }) => type === 'shared_worker' && script.startsWith(url),
+  )!;
+  const { sessionId } = await session.send('Target.attachToTarget', { targetId });
+  const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression: 'close()' } });
+  await session.send('Target.sendMessageToTarget', { sessionId, message });
+  await expect.poll(openStreams).toBe(0);
+  await session.detach();
+  const subject = await broadcast();
+  for (const tab of tabs) await expect.poll(() => told(tab), { timeout: 40_000 }).toContain(subject);
+  const late = await openTab('worker');
+  await live(late);
+  expect(await openStreams()).toBe(1);
+  const next = await broadcast();
+  for (const tab of [...tabs, late]) {
+    await expect.poll(() => told(tab)).toContain(next);
+    expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
+  }
+}, 90_000);
+
 it('where nothing can be shared each tab has a stream of its own', async () => {
   const tabs = [await openTab('none'), await openTab('none')];
   for (const tab of tabs) await live(tab);
