@@ -48,6 +48,6 @@ export async function commitFinding(db: Sql): Promise<Finding> {
   if (seen === 0) return ok('no writer waits for the NOTIFY of another');
   return note(
     `up to ${Math.max(...counts)} writers at once wait to commit because others send NOTIFY, in ${seen} of ${SAMPLES} looks: ` +
-      'run "lightcone migrate", whose triggers send none while much changes, or find the other programs that NOTIFY here or in another database of this server',
+      'run "lightcone migrate" (beside a Galaxy with --attach --quiet-triggers), whose triggers send none while much changes, or find the other programs that NOTIFY here or in another database of this server',
   );
 }
