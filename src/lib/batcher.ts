@@ -1,8 +1,8 @@
 /**
  * Puts questions of one kind together, so that a crowd is answered with few statements while a lone question is answered
  * at once. What is asked in one event-loop turn, or while an earlier batch is under way, shares a batch; and when batches
- * have come thick and fast, small ones are held back so that each gathers more, until no more come. How long, is learnt:
- * callers that wait for their answers before they ask again bring nothing by being kept waiting.
+ * have come thick and fast, small ones are held back so that each gathers more. How long, is learnt: callers that wait for
+ * their answers before they ask again bring nothing by being kept waiting.
  */
 import type { Clock } from './clock.js';
 
@@ -35,6 +35,8 @@ export interface BatcherOptions<Question, Answer> {
   worthwhile: number;
   /** Batches are held back for as long as `perSecond` asks, also where waiting has brought nothing lately. */
   steady?: boolean;
+  /** Batches are not held back any longer once no more come: for cheap questions of callers who may wait for their answers. */
+  untilPause?: boolean;
   clock: Pick<Clock, 'monotonic'>;
 }
 
@@ -97,10 +99,10 @@ export class Batcher<Question, Answer> {
   }
 
   private async waitForMore(longestMs: number): Promise<void> {
-    const { clock, worthwhile, steady } = this.options;
+    const { clock, worthwhile, steady, untilPause } = this.options;
     const begin = clock.monotonic();
     const end = begin + Math.min(longestMs, this.patienceMs);
-    const due = (): number => (steady ? end : Math.min(end, this.pauseEndsAt()));
+    const due = (): number => (untilPause ? Math.min(end, this.pauseEndsAt()) : end);
     let until: number;
     do {
       until = due();

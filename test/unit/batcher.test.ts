@@ -95,7 +95,7 @@ it('tells the failure of a batch to all who asked in it, and goes on', async () 
 
 it('does not hold back a batch that is worth it, nor the few that come after it', async () => {
   // One batch an hour: only what is worth a batch goes out.
-  const { batches, batcher } = recording({ burst: 1, perSecond: 1 / 3600, worthwhile: 3, steady: true });
+  const { batches, batcher } = recording({ burst: 1, perSecond: 1 / 3600, worthwhile: 3 });
   await batcher.get(1);
   const held = [batcher.get(2), batcher.get(3)];
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -141,6 +141,7 @@ async function connectAll(atOnce: number): Promise<{ ms: number; batches: number
     perSecond: 4,
     maxBatch: 1000,
     worthwhile: 128,
+    untilPause: true,
     clock: { monotonic: () => Date.now() },
     ask: async (questions) => {
       batches += 1;

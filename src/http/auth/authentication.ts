@@ -28,13 +28,14 @@ const UNPROVED_REMEMBERED = 5_000;
 /** Valid credentials are shorter. Longer ones are not kept, or strangers could fill the memory with 16 KiB at a time. */
 const LONGEST_NAME = 1_000;
 /** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
-const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 128 };
+const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 128, untilPause: true };
 /** Those of addresses that guess: few statements, however many guesses. */
 const GUESSES = {
   burst: 1,
   perSecond: 4,
   maxBatch: 1000,
   worthwhile: Number.POSITIVE_INFINITY,
+  untilPause: false,
   steady: true,
 };
 const RECHECK_BATCH = 1000;
