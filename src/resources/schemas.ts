@@ -2,10 +2,11 @@
 import { Type } from 'typebox';
 import { LightconeError } from '../core/errors.js';
 import type { App } from '../http/app.js';
+import { NO_NUL, NOT_BLANK } from '../http/validation.js';
 
 /** PostgreSQL takes no NUL in a text. */
 export const text = (maxLength: number, minLength = 0) =>
-  Type.String({ minLength, maxLength, pattern: '^[^\\u0000]*$' });
+  Type.String({ minLength, maxLength, pattern: NO_NUL });
 
 export const encodedId = Type.String({ maxLength: 64, examples: ['f2db41e1fa331b3e'] });
 export const encodedIds = (maxItems: number) => Type.Array(encodedId, { maxItems });
@@ -15,6 +16,9 @@ export const moment = Type.String({
   examples: ['2026-07-01T12:34:56'],
 });
 export const idParams = Type.Object({ id: encodedId });
+
+/** What people call something. */
+export const nameText = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: NOT_BLANK });
 
 /** A window onto a list. */
 export const paging = (limit: number, most: number) => ({

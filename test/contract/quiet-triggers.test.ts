@@ -111,12 +111,14 @@ describe('quiet triggers', () => {
     void Promise.all([until, quiet]).then(() => {
       over = true;
     });
-    const done = (async () => {
+    const write = async (it: pg.Client) => {
       for (let round = 0; !over; round += 1) {
-        await touch(writer);
-        if (round % 10 === 9 && (await writer.query(SILENCED)).rows[0].silenced) isSilent();
+        await touch(it);
+        if (round % 10 === 9 && (await it.query(SILENCED)).rows[0].silenced) isSilent();
       }
-    })();
+    };
+    const crowd = await Promise.all([client(), client(), client(), client()]);
+    const done = Promise.all(crowd.map((it) => write(it).then(() => it.end()))).then(() => {});
     await quiet;
     return { done };
   };

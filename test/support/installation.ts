@@ -135,17 +135,14 @@ export class Installation {
   }
 
   /** The built program with these arguments; settings as for `worker`. */
-  process(args: readonly string[], settings: Settings = {}): ServiceProcess {
-    return this.processOf([
-      ...args,
-      '-c',
-      this.writeSettings(settings, `process-${this.running.length}.yml`),
-    ]);
+  process(args: readonly string[], settings: Settings = {}, env?: Record<string, string>): ServiceProcess {
+    const file = this.writeSettings(settings, `process-${this.running.length}.yml`);
+    return this.processOf([...args, '-c', file], env);
   }
 
   /** The built program with exactly these arguments. */
-  processOf(args: readonly string[]): ServiceProcess {
-    const started = new ServiceProcess(args, this.folder);
+  processOf(args: readonly string[], env?: Record<string, string>): ServiceProcess {
+    const started = new ServiceProcess(args, this.folder, env);
     this.running.push(started);
     return started;
   }

@@ -33,7 +33,11 @@ describe('the positions that a worker knows', () => {
     positions.begin([entry(10), entry(70)]);
     positions.add(20 * SECOND, 'log.after-the-step');
     expect(positions.at(25 * SECOND)).toBe('log.10');
-    expect(positions.at(80 * SECOND)).toBe('log.after-the-step');
+    // Given out before the step, and asked for after it.
+    expect(positions.at(70 * SECOND)).toBe('log.70');
+    expect(positions.newest()).toEqual(entry(70));
+    positions.add(71 * SECOND, 'log.later');
+    expect([positions.at(70 * SECOND), positions.at(80 * SECOND)]).toEqual(['log.70', 'log.later']);
   });
 
   it('forget another log', () => {

@@ -260,8 +260,8 @@ const scenario = fc.record({
   bursts: fc.array(
     fc.record({
       atMs: fc.integer({ min: 0, max: END_MS }),
-      forMs: fc.integer({ min: 50, max: 2_500 }),
-      everyMs: fc.integer({ min: 2, max: 30 }),
+      forMs: fc.integer({ min: 50, max: 1_500 }),
+      everyMs: fc.constantFrom(0.7, 1, 1.5, 2.5, 10),
     }),
     { minLength: 1, maxLength: 6 },
   ),

@@ -171,7 +171,10 @@ export class LightconeClient {
     const { window, document } = globalThis as { window?: Window; document?: Document };
     window?.addEventListener('pagehide', this.#pause, { signal });
     window?.addEventListener('pageshow', this.#resume, { signal });
-    for (const event of ['online', 'visibilitychange', 'resume']) {
+    // A frozen page must not keep the lock, nor a stream that it cannot read.
+    document?.addEventListener('freeze', this.#pause, { signal });
+    document?.addEventListener('resume', () => this.resume(), { signal });
+    for (const event of ['online', 'visibilitychange']) {
       (event === 'online' ? window : document)?.addEventListener(event, this.#wake, { signal });
     }
     void this.#join();

@@ -25,6 +25,7 @@ import {
   type RuntimeContext,
   thisHost,
 } from '../wiring/infrastructure.js';
+import { watchForOtherMonitors } from '../wiring/other-monitors.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { runUntilStopped } from './until-stopped.js';
 
@@ -107,6 +108,10 @@ export class StandaloneMonitor implements Lifecycle {
     releasers.add('election', () => leadership.stop());
     await leadership.start();
     await this.announce(bus, metrics);
+    if (config.sse.attachToGalaxy) {
+      const end = watchForOtherMonitors(database, () => leadership.leading, runtime);
+      releasers.add('look for other monitors', end);
+    }
     this.started = true;
     logger.info('monitor started');
   }

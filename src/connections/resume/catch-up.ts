@@ -132,7 +132,8 @@ const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
 
 /**
  * The frames of a catch-up. All but the last carry the cursor that the tab came with: if the connection breaks between
- * two of them the tab must ask for everything again. The last one carries `reached`.
+ * two of them the tab must ask for everything again. The last one carries `reached`; where that is no other cursor, a comment
+ * tells the end.
  */
 export function catchUpFrames(
   missed: readonly FrameMaker[],
@@ -142,5 +143,6 @@ export function catchUpFrames(
   since?: SinceToken,
 ): Frame[] {
   if (missed.length === 0) return [commentFrame('nothing missed', reached)];
-  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
+  const frames = missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
+  return reached.cursor === cameWith.cursor ? [...frames, commentFrame('that was all', reached)] : frames;
 }

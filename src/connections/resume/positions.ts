@@ -12,7 +12,7 @@ const MOST = 2_048;
 export type KnownPosition = LogPosition | null | undefined;
 
 export class Positions {
-  /** `moment` only grows, also where the database's clock was set back: a moment in between gets the position before. */
+  /** `moment` only grows: while the database's clock goes over the same moments again, the position before is kept. */
   private entries: LogEnd[] = [];
 
   /** What is stored, in the order in which it was reached. */
@@ -26,7 +26,9 @@ export class Positions {
     if (last?.position === position) return;
     // Another log: of the moments before it nothing can be said.
     if (last && logOf(last.position) !== logOf(position)) this.entries = [];
-    this.entries.push({ moment: Math.max(moment, this.entries.at(-1)?.moment ?? 0), position });
+    // Who was given this moment before the clock was set back stands at the older position.
+    else if (last && moment <= last.moment) return;
+    this.entries.push({ moment, position });
     if (this.entries.length > MOST) this.entries = this.entries.filter((_, i) => i % 2 === 0 || i > MOST / 2);
   }
 

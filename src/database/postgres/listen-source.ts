@@ -16,6 +16,9 @@ import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
 export const HISTORY_CHANNEL = 'galaxy_history_update';
 /** A barrier that takes longer means a dead connection; the caller asks every two seconds, so it is found within 5 s. */
 const BARRIER_TIMEOUT_MS = 2_500;
+/** Commits that sent NOTIFY follow each other through one lock of the whole server. */
+const COMMITS_WAITING = `SELECT count(*) FROM pg_locks
+  WHERE locktype = 'object' AND database = 0 AND classid = 'pg_database'::regclass AND objid = 0 AND NOT granted`;
 
 interface ListenOptions {
   url: string;
@@ -120,12 +123,13 @@ export class ListenSource implements HintSource {
    * order of notifications is the order of commits, whoever sends them. The lock tells whether triggers NOTIFY at all.
    */
   async #ask(token: string, cameBack: Promise<void>): Promise<Micros> {
-    const [row] = await this.#options.sql.all<{ now: string; loud: boolean }>(
-      `SELECT ${utcNow('postgresql')} AS now, pg_notify($1, $2), pg_try_advisory_xact_lock_shared(${TRIGGER_LOCK}) AS loud`,
+    const [row] = await this.#options.sql.all<{ now: string; loud: boolean; waiting: number }>(
+      `SELECT ${utcNow('postgresql')} AS now, pg_notify($1, $2), pg_try_advisory_xact_lock_shared(${TRIGGER_LOCK}) AS loud,
+              (${COMMITS_WAITING}) AS waiting`,
       [this.#barrierChannel, token],
     );
     await cameBack;
-    if (!row!.loud) this.#triggers.foundSilenced();
+    this.#triggers.found(row!.loud, row!.waiting);
     if (this.#triggers.state !== 'listening') this.#options.listener.onGap('poll');
     return parseSql(row!.now);
   }

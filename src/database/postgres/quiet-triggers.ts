@@ -16,11 +16,13 @@ import { TRIGGER_LOCK } from '../migrations/0006-quiet-triggers.js';
 import { hasQuietTriggers } from '../poll-source.js';
 import type { Sql } from '../port.js';
 
-/** So many hints in so many milliseconds, and polling is cheaper, for the readers as well. */
-const BUSY_HINTS = 20;
+/**
+ * So many hints in 200 ms, and polling is cheaper; where commits wait for each other, fewer. Then, below so many audit rows in a
+ * second, hints are cheaper again: a hint is read sooner than a poll.
+ */
+const BUSY = { hints: 100, calmRows: 250 };
+const CONTENDED: typeof BUSY = { hints: 20, calmRows: 50 };
 const BUSY_MS = 200;
-/** Fewer audit rows than this in a second, and hints are cheaper. */
-const CALM_ROWS = 50;
 const CALM_MS = 1_000;
 /** A read that does not come: the bus is away, or the database. */
 const NO_READ_MS = 1_000;
@@ -49,9 +51,11 @@ export class QuietTriggers {
   state: 'draining' | 'listening' | 'polling' = 'draining';
   private readonly hints: number[] = [];
   private wake: () => void = () => {};
+  private limits = BUSY;
   private rows = 0;
   private pace = 0;
   private readAt = 0;
+  private lookedAt = 0;
 
   constructor(private readonly options: QuietTriggersOptions) {}
 
@@ -59,7 +63,7 @@ export class QuietTriggers {
   heard(): void {
     if (this.state === 'polling') return;
     this.hints.push(this.options.clock.monotonic());
-    if (this.hints.length > BUSY_HINTS) this.hints.shift();
+    if (this.hints.length > BUSY.hints) this.hints.shift();
     if (this.busy()) this.wake();
   }
 
@@ -67,15 +71,22 @@ export class QuietTriggers {
   read(rows: number): void {
     const now = this.options.clock.monotonic();
     this.rows += rows;
-    this.pace = paceAt(rows / Math.max(1, now - this.readAt));
+    // A log that is dear to read is read for half of the time at most.
+    this.pace = Math.max(paceAt(rows / Math.max(1, now - this.readAt)), now - this.lookedAt);
     this.readAt = now;
     if (this.state === 'polling') this.wake();
   }
 
-  /** A barrier found the triggers' lock taken, and not by this leader: writers are silent, and nobody polls. */
-  foundSilenced(): void {
-    if (this.state !== 'listening') return;
-    this.state = 'draining';
+  /**
+   * What a barrier found.
+   *
+   * @param loud false where the triggers' lock is taken, and not by this leader: writers are silent, and nobody polls
+   * @param waiting sessions that wait to commit because others send NOTIFY
+   */
+  found(loud: boolean, waiting: number): void {
+    this.limits = waiting > 0 ? CONTENDED : BUSY;
+    if (this.state !== 'listening' || (loud && !this.busy())) return;
+    if (!loud) this.state = 'draining';
     this.wake();
   }
 
@@ -160,7 +171,7 @@ export class QuietTriggers {
 
   private busy(): boolean {
     if (!this.options.lock) return false;
-    const first = this.hints.length < BUSY_HINTS ? undefined : this.hints[0];
+    const first = this.hints.at(-this.limits.hints);
     return first !== undefined && this.options.clock.monotonic() - first <= BUSY_MS;
   }
 
@@ -173,12 +184,14 @@ export class QuietTriggers {
     const { clock, look } = this.options;
     this.state = 'polling';
     this.hints.length = 0;
+    const { calmRows } = this.limits;
     let silent = false;
     let asking: Promise<void> | undefined;
     for (let calm = false; !calm && !over.aborted; ) {
       const begun = clock.monotonic();
       this.rows = 0;
       while (clock.monotonic() - begun < CALM_MS && !over.aborted) {
+        this.lookedAt = clock.monotonic();
         look('poll');
         if (!silent && !asking) {
           asking = lock.silenceTriggers().then((done) => {
@@ -189,7 +202,7 @@ export class QuietTriggers {
         await this.until(over, NO_READ_MS);
         await sleep(this.pace, over).catch(() => {});
       }
-      calm = this.rows < CALM_ROWS;
+      calm = this.rows < calmRows;
     }
     await asking;
     return lock.unsilenceTriggers();
@@ -212,4 +225,4 @@ export class QuietTriggers {
 }
 
 /** @param rate audit rows in a millisecond: the more, the longer they are gathered */
-const paceAt = (rate: number): number => (rate < 2 ? 20 : rate < 8 ? 30 : 100);
+const paceAt = (rate: number): number => (rate < 0.3 ? 5 : rate < 2 ? 20 : rate < 8 ? 30 : 100);

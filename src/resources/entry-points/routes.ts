@@ -10,7 +10,7 @@ import type { App } from '../../http/app.js';
 import { DONE, describeRoute, orNull } from '../../http/describe-route.js';
 import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
 import { schemeOf } from '../forwarded-proto.js';
-import { encodedId, idParams, switchedOff, text } from '../schemas.js';
+import { encodedId, idParams, nameText, switchedOff, text } from '../schemas.js';
 import type { EntryPointManager, JobChoice } from './manager.js';
 import * as replies from './replies.js';
 import type { EntryPointRow } from './repository.js';
@@ -25,7 +25,7 @@ const urlPart = Type.String({ maxLength: 2_000, pattern: '^[^\\u0000-\\u0020\\u0
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
 
 const fields = {
-  name: Type.Optional(text(255, 1)),
+  name: Type.Optional(nameText(255)),
   label: Type.Optional(orNull(text(255))),
   tool_port: Type.Optional(port),
   host: Type.Optional(host),
@@ -44,7 +44,7 @@ const createBody = Type.Object(
     user_id: Type.Optional(encodedId),
     session_id: Type.Optional(encodedId),
     ...fields,
-    name: text(255, 1),
+    name: nameText(255),
   },
   { examples: [{ name: 'Jupyter', tool_id: 'interactive_jupyter', tool_port: 8888 }] },
 );

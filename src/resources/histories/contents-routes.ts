@@ -6,7 +6,7 @@ import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { encodedId, idParams, paging, text } from '../schemas.js';
+import { encodedId, idParams, nameText, paging, text } from '../schemas.js';
 import { marked } from '../written.js';
 import type { ContentRow, HistoryContents } from './contents.js';
 import { type ContentType, readFilters, readOrder } from './contents-filter.js';
@@ -41,14 +41,14 @@ const values = {
 const createBody = Type.Object(
   {
     type: Type.Optional(Type.Enum(['dataset', 'dataset_collection'])),
-    name: text(255, 1),
+    name: nameText(255),
     ...values,
   },
   { examples: [{ name: 'reads', extension: 'fastq' }] },
 );
 const changeBody = Type.Object(
   {
-    name: Type.Optional(text(255, 1)),
+    name: Type.Optional(nameText(255)),
     ...values,
     info: Type.Optional(text(255)),
     deleted: Type.Optional(Type.Boolean()),

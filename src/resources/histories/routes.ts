@@ -4,7 +4,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { idParams, paging, text } from '../schemas.js';
+import { idParams, nameText, paging, text } from '../schemas.js';
 import { marked } from '../written.js';
 import type { HistorySerializer } from './forms.js';
 import { type HistoryManager, UNNAMED } from './manager.js';
@@ -16,7 +16,7 @@ export interface HistoryRouteDeps extends RouteContext {
 }
 
 const TAG = 'histories';
-const name = text(255, 1);
+const name = nameText(255);
 const createBody = Type.Object({ name: Type.Optional(name) }, { examples: [{ name: 'RNA-seq' }] });
 /** At least one of them. */
 const changeBody = Type.Object(
