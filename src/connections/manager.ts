@@ -63,6 +63,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly log = {
     at: (moment: Cursor) => this.positions.at(moment),
     newest: () => this.positions.newest(),
+    // Of a time that is yet to come nothing is late.
+    floor: (moment: Cursor) =>
+      moment > (this.estimateNow() ?? 0) + secondsToMicros(FUTURE_TOLERANCE_SECONDS)
+        ? moment
+        : this.positions.floor(moment),
     oldest: () => this.positions.oldest(),
     isWhole: (since: Cursor) =>
       since >

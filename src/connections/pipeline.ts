@@ -105,6 +105,7 @@ export function createPipeline(
     sources: { changeLog, notifications },
     dispatcher,
     watermark,
+    positions,
     databaseClock,
     skippedRows,
     logger,

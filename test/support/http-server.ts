@@ -177,6 +177,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
               at: () => undefined,
               newest: () => undefined,
               oldest: () => undefined,
+              floor: (moment) => moment,
               isWhole: () => false,
             },
             log,

@@ -46,7 +46,13 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
   const context = { authenticator, idCodec };
   const encodeId = (id: number): string => idCodec.encodeId(id);
   const notifications = config.features.notifications
-    ? new NotificationManager(database, new SqlNotificationLog(database, encodeId), outboxWriter, encodeId)
+    ? new NotificationManager(
+        database,
+        new SqlNotificationLog(database, encodeId),
+        outboxWriter,
+        encodeId,
+        (moment) => parts.positions.floor(moment),
+      )
     : undefined;
   const {
     entryPointHosts,
@@ -76,6 +82,7 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
       registerSessions(app, {
         ...context,
         histories,
+        contents,
         sessions,
         cookie: config.auth,
         addresses: limits.addresses,

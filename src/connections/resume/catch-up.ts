@@ -11,7 +11,6 @@ import {
   type CatchUpReads,
   type FrameMaker,
   type JointQuestion,
-  MARGIN,
   MEMORY_MARGIN,
   type Question,
   type Remembered,
@@ -49,7 +48,7 @@ export class CatchUp {
       recent: RecentLog;
       /** Undefined where the notification system is off. */
       statuses: StatusBatcher | undefined;
-      positions: Pick<Positions, 'at'>;
+      positions: Pick<Positions, 'at' | 'floor'>;
       /** The database's clock, as far as it is known. */
       now: () => Cursor;
       skippedRows: SkippedRows;
@@ -87,7 +86,7 @@ export class CatchUp {
     isWanted: () => boolean,
   ): Promise<FrameMaker[]> {
     const { kinds, recent, positions, now, skippedRows, metrics } = this.options;
-    const floor = since - MARGIN;
+    const floor = positions.floor(since);
     const question = {
       principal,
       viewed,

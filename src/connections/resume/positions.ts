@@ -3,7 +3,9 @@
  * where the leader stores them. A `Last-Event-ID` is a moment of a tick; all that was visible in its position had been sent.
  */
 import type { Cursor } from '../../core/events.js';
+import { parseSnapshot } from '../../database/log/snapshot.js';
 import type { LogEnd, LogPosition } from '../../database/port.js';
+import { MARGIN } from '../../events/kind.js';
 
 /** A day of them, thinned as the table is. Half of the oldest go when there are more: an older one costs repeats only. */
 const MOST = 2_048;
@@ -44,6 +46,22 @@ export class Positions {
     return this.entries[low - 1]?.position ?? null;
   }
 
+  /**
+   * For what has no log but times: no row that becomes visible after the moment has an earlier one, however long its transaction
+   * was open. Numbers tell when: a transaction that a position does not see is younger than a position that ends before its number.
+   */
+  floor(moment: Cursor): Cursor {
+    const entry = this.entries.findLast((it) => it.moment <= moment);
+    const open = entry && parseSnapshot(whereOf(entry.position))?.xip[0];
+    const begun =
+      open === undefined
+        ? entry
+        : (this.entries.findLast(({ position }) => parseSnapshot(whereOf(position))!.xmax <= open) ??
+          this.entries[0]);
+    const born = entry ? [...entry.position.matchAll(/@(\d+)/g)].map(([, micros]) => Number(micros)) : [];
+    return Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), ...born) - MARGIN;
+  }
+
   oldest(): LogEnd | undefined {
     return this.entries[0];
   }
@@ -69,6 +87,11 @@ export class Positions {
     return chosen;
   }
 }
+
+const whereOf = (position: LogPosition): string => position.slice(position.indexOf('.') + 1);
+
+/** SQLite: writers follow each other, and none is waited for that is older than the margin. */
+const isNumbered = (entry: LogEnd | undefined): boolean => /^\d+$/.test(whereOf(entry?.position ?? '.'));
 
 /** The name of a position's log. */
 export const logOf = (position: LogPosition): string => position.slice(0, position.indexOf('.'));

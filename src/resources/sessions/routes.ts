@@ -10,7 +10,9 @@ import type { Addresses } from '../../http/auth/addresses.js';
 import { isPublicAbroad } from '../../http/auth/authentication.js';
 import type { RequestLimits, TokenBuckets } from '../../http/auth/rate-limit.js';
 import { DONE, describeRoute } from '../../http/describe-route.js';
+import { formatIso } from '../../lib/time.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
+import type { HistoryContents } from '../histories/contents.js';
 import { HistorySerializer } from '../histories/forms.js';
 import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
 import { history } from '../histories/replies.js';
@@ -22,6 +24,7 @@ import * as replies from './replies.js';
 export interface SessionRouteDeps extends RouteContext {
   sessions: SessionManager;
   histories: HistoryManager;
+  contents: Pick<HistoryContents, 'hasChanged' | 'currentTime'>;
   cookie: CookieSettings;
   addresses: Addresses;
   limits: Pick<RequestLimits, 'take'>;
@@ -39,7 +42,7 @@ const currentQuery = Type.Object({
 });
 
 export function registerSessions(app: App, deps: SessionRouteDeps): void {
-  const { authenticator, idCodec, sessions, histories, cookie, addresses, limits, attempts } = deps;
+  const { authenticator, idCodec, sessions, histories, contents, cookie, addresses, limits, attempts } = deps;
   const forms = new HistorySerializer(histories, (id) => idCodec.encodeId(id), app.prefix);
   const visitorOf = (request: FastifyRequest) => ({ address: addresses.of(request) });
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
@@ -118,8 +121,10 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
       if (isNobody) limits.take(request, principal, LIMITS.newSessionCost.value);
       const row = await histories.current(isNobody ? await introduce(request, reply) : principal);
       reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
-      if (known !== undefined && updateTimeOf(row) <= known) return 'null';
-      return JSON.stringify(await forms.detailed(row));
+      const newest = updateTimeOf(row);
+      if (known !== undefined && !(await contents.hasChanged(row.id, newest, known))) return 'null';
+      const update_time = formatIso(contents.currentTime(newest, known));
+      return JSON.stringify({ ...(await forms.detailed(row)), update_time });
     },
   );
 }
