@@ -20,7 +20,8 @@ export interface AnnouncerOptions {
   metrics: CountingMetrics;
   clock: Clock;
   state: () => Pick<ProcessNotice, 'ready' | 'problems' | 'leader'> & { leads: boolean; gauges: Gauges };
-  takeRefusals?: () => Refusal[];
+  /** Of streams: `take` gives those since its last call. */
+  refusals?: { readonly total: number; take(): Refusal[] };
   /** In a worker, which shows the cluster: it knows of itself while the bus is away, too. */
   onNotice?: (notice: ProcessNotice) => void;
 }
@@ -62,7 +63,7 @@ export class Announcer implements Lifecycle {
   }
 
   private notice(leaving: boolean): ProcessNotice {
-    const { process, metrics, clock, state, takeRefusals } = this.options;
+    const { process, metrics, clock, state, refusals } = this.options;
     const { ready, problems, leader, leads, gauges } = state();
     if (leads) this.leadsSince ??= clock.monotonic();
     else this.leadsSince = undefined;
@@ -79,9 +80,9 @@ export class Announcer implements Lifecycle {
         this.leadsSince === undefined ? null : Math.floor((clock.monotonic() - this.leadsSince) / 1000),
       leader,
       gauges,
-      counters: count(metrics),
+      counters: { ...count(metrics), streams_refused: refusals?.total ?? 0 },
       deliveries: [...metrics.deliveries.counts],
-      refusals: takeRefusals?.().slice(-MOST_REFUSALS) ?? [],
+      refusals: refusals?.take().slice(-MOST_REFUSALS) ?? [],
     };
   }
 }

@@ -73,7 +73,7 @@ export function createWorkerCluster(parts: {
       leads: parts.candidate()?.leadership.leading === true,
       gauges: gauges(),
     }),
-    takeRefusals: () => manager.refusals.take(),
+    refusals: manager.refusals,
     onNotice: (notice) => source.onOwnNotice(notice),
   });
   return { source, announcer };

@@ -62,6 +62,8 @@ export function countWaiting(tabs: readonly Tab[]): { waiting: number; blocked: 
 
 /** The newest refusals, for whoever asks for those after the last ones it has seen. */
 export class Refusals {
+  /** Since the start. */
+  total = 0;
   private readonly newest: Refusal[] = [];
   private unread = 0;
 
@@ -71,6 +73,7 @@ export class Refusals {
     this.newest.push(refusal);
     if (this.newest.length > this.capacity) this.newest.shift();
     this.unread += 1;
+    this.total += 1;
   }
 
   /** Those since the last call, as far as they are kept. */
