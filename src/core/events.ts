@@ -14,6 +14,7 @@
  * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
  * **tick**          the leader's word, once a second, on the same channel as its tasks: "everything up to this cursor has
  *                   been published".
+ * **notice**        what a process tells the others of itself once a second, for the status page; it may be lost.
  * **watermark**     the cursor of the last tick that a worker has received; the only value it writes as `id:`.
  * **worker**        a process that serves `/api/events/stream`.
  * **tab**           one open stream, with one bounded queue.

@@ -154,6 +154,13 @@ export class Installation {
     return client;
   }
 
+  /** What the status page of an administrator is sent. */
+  async statusPage(url: string): Promise<SseClient> {
+    const client = await SseClient.open(`${url}/api/status/live?key=demo-admin`);
+    this.clients.push(client);
+    return client;
+  }
+
   encode(id: number): string {
     return this.ids.encodeId(id);
   }

@@ -28,6 +28,7 @@ import { IdCodec } from '../../http/auth/id-codec.js';
 import { limitRequests } from '../../http/auth/limit-requests.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
+import { registerCluster } from '../../http/routes/cluster.js';
 import { registerMarks } from '../../http/routes/marks.js';
 import { registerStream } from '../../http/routes/stream.js';
 import { StreamOpener } from '../../http/routes/stream-opening.js';
@@ -55,6 +56,7 @@ import {
 } from '../wiring/infrastructure.js';
 import { installationOf } from '../wiring/installation.js';
 import { resourceRoutes } from '../wiring/rest-api.js';
+import { createWorkerCluster, type WorkerCluster } from '../wiring/worker-cluster.js';
 import { listenError } from './listen-error.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
@@ -100,6 +102,7 @@ export class Worker implements Lifecycle {
   private readonly app: App;
   private readonly backgroundJobs: BackgroundJobs | undefined;
   private readonly status: WorkerStatusSource;
+  private readonly cluster: WorkerCluster;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
@@ -185,6 +188,17 @@ export class Worker implements Lifecycle {
       addresses: limits.addresses,
     };
     this.status = this.createStatus();
+    this.cluster = createWorkerCluster({
+      config,
+      serverName: options.serverName,
+      clock,
+      bus,
+      manager: this.manager,
+      metrics,
+      status: this.status,
+      candidate: () => this.candidate,
+      leaderName: () => this.leaderName,
+    });
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
@@ -206,6 +220,7 @@ export class Worker implements Lifecycle {
               interactiveTools: config.features.interactiveTools,
             },
           }),
+        (app) => registerCluster(app, { authenticator, accounts, idCodec, source: this.cluster.source }),
         (app) =>
           registerSubscriptions(app, {
             authenticator,
@@ -270,6 +285,8 @@ export class Worker implements Lifecycle {
       if (config.metricsListen) await this.listenForMetrics(config.metricsListen);
       await this.listen();
     }
+    this.releasers.add('announcer', () => this.cluster.announcer.stop());
+    await this.cluster.announcer.start();
     await this.database.start(signal);
     if (config.bus.kind === 'in-process' && config.database.kind === 'sqlite') {
       const lock = await becomeSoleServer(this.database, config.database.display);
@@ -300,6 +317,7 @@ export class Worker implements Lifecycle {
         manager.onTick(tick);
       },
       onGap: (cause) => manager.onGap(cause),
+      onNotice: (notice) => this.cluster.source.onNotice(notice),
     });
     this.releasers.add('bus', () => bus.stop());
     await bus.start(signal);
@@ -414,6 +432,7 @@ export class Worker implements Lifecycle {
     if (supervised && this.listening) this.app.server.close();
     await this.candidate?.leadership.stop();
     await drained;
+    await this.cluster.announcer.stop();
     await this.releasers.release((name, error) =>
       logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
     );
