@@ -132,8 +132,8 @@ describe(`${IDLE} open streams on two workers`, () => {
       `idle: statements a second: ${rates.join(', ')}; database sessions ${sessionsBefore} before, ${sessionsNow} with ${IDLE} streams`,
     );
     for (const { databaseUser } of cluster.members) {
-      // One more: a window that begins just before a statement.
-      expect(statements.of(databaseUser)).toBeLessThanOrEqual(seconds + 1);
+      // One more: a window that begins just before a statement. A timer may end a fraction of a millisecond early.
+      expect(statements.of(databaseUser)).toBeLessThanOrEqual(Math.round(seconds) + 1);
     }
     expect(sessionsNow).toBeLessThanOrEqual(sessionsBefore);
     // Two minutes do not hold a second try.
