@@ -41,6 +41,11 @@ export const COUNTERS = [
 ] as const;
 export type Counters = Record<(typeof COUNTERS)[number], number>;
 
+/** Of one notice. */
+export const MOST_PROBLEMS = 10;
+export const LONGEST_PROBLEM = 400;
+export const MOST_REFUSALS = 5;
+
 /** A stream that was asked for and not given. */
 export interface Refusal {
   /** Milliseconds of the Unix epoch, by the clock of the process. */

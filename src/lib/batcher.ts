@@ -107,7 +107,7 @@ export class Batcher<Question, Answer> {
     do {
       until = due();
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, until - clock.monotonic());
+        const timer = setTimeout(resolve, Math.max(0, until - clock.monotonic()));
         this.endWait = () => {
           clearTimeout(timer);
           resolve();

@@ -1,5 +1,7 @@
 /** `lightcone doctor --probe` and `lightcone tail --user`: where an event is on its way, and what one user is sent. */
+import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.js';
 import { GALAXY_TABLES } from '../support/galaxy-tables.js';
 import { DEMO, Installation, type Settings } from '../support/installation.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -30,6 +32,29 @@ const TABLES = [
   'galaxy_user',
   'lightcone_outbox',
 ];
+
+/** Queues for the leader's lock under the name of who holds it now. */
+async function waitForLeaderLock(): Promise<pg.Client> {
+  const [leader] = await here.sql<{ objid: string; application_name: string }>(
+    `SELECT objid::text, application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+      WHERE locktype = 'advisory' AND granted AND application_name LIKE 'lightcone lock%' AND datname = current_database()`,
+  );
+  const client = new pg.Client({
+    connectionString: here.galaxy.database_connection as string,
+    application_name: leader!.application_name,
+  });
+  await client.connect();
+  client.on('error', () => {});
+  const key = Number(leader!.objid) | 0;
+  void client.query(`BEGIN; SELECT pg_advisory_xact_lock(1279479365, ${key})`).catch(() => {});
+  await eventually(async () => {
+    const waiting = await here.sql(
+      `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = ${leader!.objid}`,
+    );
+    return waiting.length > 0;
+  });
+  return client;
+}
 
 /** What anybody could find in the database. */
 async function rows(): Promise<unknown> {
@@ -66,6 +91,19 @@ describe('doctor --probe', () => {
     );
     expect(code).toBe(0);
     expect(await rows()).toEqual(before);
+
+    // Whoever takes over would tell the change: a session that does nothing waits for the lock before all others.
+    const successor = await waitForLeaderLock();
+    monitor.signal('SIGSTOP');
+    try {
+      const frozen = await probe(url);
+      expect(frozen.said).toMatch(/^problem +probe +.*it stopped at the monitor \(process \d+ .*frozen/);
+      expect(frozen.code).toBe(1);
+      expect(await rows()).toEqual(before);
+    } finally {
+      monitor.signal('SIGCONT');
+      await successor.end();
+    }
   });
 
   it('names the broker when it is away', async () => {

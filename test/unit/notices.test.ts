@@ -67,17 +67,17 @@ describe('a notice on the bus', () => {
       { notice: 'close_stream', process: 'p', id: 7 },
     ];
     for (const notice of notices) {
-      expect(decodeNotice(encodeNotice(notice, SECRET), SECRET)).toEqual({ ok: true, notice });
+      expect(decodeNotice(encodeNotice(notice, SECRET, 5_000), SECRET, 6_000)).toEqual({ ok: true, notice });
     }
   });
 
   it('of a process is small', async () => {
-    expect(encodeNotice(await noticeOf('main.1'), SECRET).length).toBeLessThan(2_048);
+    expect(encodeNotice(await noticeOf('main.1'), SECRET, Date.now()).length).toBeLessThan(2_048);
   });
 
   it('is not believed without the signature of the installation', async () => {
-    const forged = encodeNotice({ notice: 'close_stream', process: 'p', id: 7 }, 'another secret');
-    expect(decodeNotice(forged, SECRET)).toMatchObject({ ok: false, reason: 'forged_notice' });
+    const forged = encodeNotice({ notice: 'close_stream', process: 'p', id: 7 }, 'another secret', 5_000);
+    expect(decodeNotice(forged, SECRET, 5_000)).toMatchObject({ ok: false, reason: 'forged_notice' });
   });
 
   it.each([
@@ -86,7 +86,10 @@ describe('a notice on the bus', () => {
     ['no text', '{"notice":{}}'],
     ['too long', ' '.repeat(MAX_NOTICE_BYTES + 1)],
   ])('that is %s is refused', (_, text) => {
-    expect(decodeNotice(Buffer.from(text), SECRET)).toMatchObject({ ok: false, reason: 'malformed_notice' });
+    expect(decodeNotice(Buffer.from(text), SECRET, 5_000)).toMatchObject({
+      ok: false,
+      reason: 'malformed_notice',
+    });
   });
 
   it('is checked field by field, signed or not', async () => {
@@ -108,8 +111,8 @@ describe('a notice on the bus', () => {
       { leadingSeconds: -1 },
     ];
     for (const change of wrong) {
-      const body = encodeNotice({ ...right, ...change } as Notice, SECRET);
-      expect(decodeNotice(body, SECRET), JSON.stringify(change)).toMatchObject({
+      const body = encodeNotice({ ...right, ...change } as Notice, SECRET, 5_000);
+      expect(decodeNotice(body, SECRET, 5_000), JSON.stringify(change)).toMatchObject({
         reason: 'malformed_notice',
       });
     }

@@ -1,9 +1,10 @@
 import { describe, expect, it, vi } from 'vitest';
 import { Marks } from '../../packages/client/src/marks.js';
 import { AwaitedMarks } from '../../src/connections/routing/awaited-marks.js';
-import { formatMark, includes, isMark } from '../../src/database/log/write-mark.js';
+import { formatMark, inclusion, isMark, parseMark } from '../../src/database/log/write-mark.js';
 
 const mark = (number: number) => formatMark('a1b2', BigInt(number));
+const includes = (position: string, text: string) => inclusion(position)(parseMark(text)!);
 
 describe('a position of the log includes a write', () => {
   it.each([
@@ -47,8 +48,8 @@ describe('marks that streams wait for', () => {
   it('are told once, to each who asked, and forgotten when nobody asks again', () => {
     let now = 0;
     const marks = new AwaitedMarks({ now: () => 0, monotonic: () => now });
-    marks.add({ userId: 1 }, [mark(5), mark(9), 'ffff.1']);
-    marks.add({ sessionId: 1 }, [mark(5)]);
+    marks.add({ userId: 1 }, [mark(5), mark(9), 'ffff.1'], undefined);
+    marks.add({ sessionId: 1 }, [mark(5)], undefined);
     expect([...marks.take('a1b2.6:6:')]).toEqual([
       { owner: { userId: 1 }, reached: [mark(5)], unknown: ['ffff.1'] },
       { owner: { sessionId: 1 }, reached: [mark(5)], unknown: [] },
@@ -60,9 +61,22 @@ describe('marks that streams wait for', () => {
     expect(marks.size).toBe(0);
   });
 
+  it('are decided at once where that can be, without a look at those that others wait for', () => {
+    const marks = new AwaitedMarks({ now: () => 0, monotonic: () => 0 });
+    marks.add({ userId: 1 }, [mark(5), mark(30)], undefined);
+    expect([...marks.add({ userId: 2 }, [mark(5), mark(20)], 'a1b2.9:9:')]).toEqual([
+      { owner: { userId: 2 }, reached: [mark(5)], unknown: [] },
+    ]);
+    expect(marks.size).toBe(3);
+    expect([...marks.take('a1b2.25:25:')]).toEqual([
+      { owner: { userId: 1 }, reached: [mark(5)], unknown: [] },
+      { owner: { userId: 2 }, reached: [mark(20)], unknown: [] },
+    ]);
+  });
+
   it('are no more than 10,000, whoever asks', () => {
     const marks = new AwaitedMarks({ now: () => 0, monotonic: () => 0 });
-    for (let n = 0; n < 20_000; n += 1) marks.add({ userId: n % 7 }, [mark(n)]);
+    for (let n = 0; n < 20_000; n += 1) marks.add({ userId: n % 7 }, [mark(n)], undefined);
     expect(marks.size).toBe(10_000);
   });
 });

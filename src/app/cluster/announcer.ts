@@ -4,6 +4,9 @@ import {
   COUNTERS,
   type Counters,
   type Gauges,
+  LONGEST_PROBLEM,
+  MOST_PROBLEMS,
+  MOST_REFUSALS,
   type ProcessNotice,
   processKey,
   type Refusal,
@@ -25,11 +28,6 @@ export interface AnnouncerOptions {
   /** In a worker, which shows the cluster: it knows of itself while the bus is away, too. */
   onNotice?: (notice: ProcessNotice) => void;
 }
-
-/** So many of each second's. */
-const MOST_REFUSALS = 5;
-const MOST_PROBLEMS = 10;
-const LONGEST_PROBLEM = 400;
 
 export class Announcer implements Lifecycle {
   readonly key: string;

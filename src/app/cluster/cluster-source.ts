@@ -3,7 +3,13 @@ import { randomUUID } from 'node:crypto';
 import type { NoticePublisher } from '../../bus/port.js';
 import type { ConnectionManager } from '../../connections/manager.js';
 import { compareStreams, listStreams } from '../../connections/tabs/open-streams.js';
-import type { Notice, ProcessNotice, StreamQuestion, StreamsNotice } from '../../core/notices.js';
+import type {
+  AskStreamsNotice,
+  Notice,
+  ProcessNotice,
+  StreamQuestion,
+  StreamsNotice,
+} from '../../core/notices.js';
 import type {
   ClusterNow,
   ClusterSource,
@@ -18,6 +24,8 @@ import { Cluster } from './cluster.js';
 /** A worker answers in a few milliseconds, or is too busy. */
 const PATIENCE_MS = 1_500;
 const MOST_TOLD = 200;
+/** Older questions are refused by their age. */
+const MOST_ANSWERED = 1_000;
 
 interface Waiting {
   answers: Map<string, StreamsNotice>;
@@ -28,6 +36,8 @@ export class WorkerClusterSource implements ClusterSource {
   private readonly cluster: Cluster;
   private readonly listeners = new Set<(bucket: HistoryBucket | undefined) => void>();
   private readonly waiting = new Map<string, Waiting>();
+  /** Whoever heard a question can send it again, and all streams are looked at for an answer. */
+  private readonly answered = new Set<string>();
 
   constructor(
     private readonly options: {
@@ -57,10 +67,7 @@ export class WorkerClusterSource implements ClusterSource {
         this.cluster.accept(notice);
         return;
       case 'ask_streams':
-        // An answer that is lost shows as a worker that is silent.
-        if (!this.waiting.has(notice.question)) {
-          void this.options.bus.publishNotice(this.answer(notice.question, notice.streams)).catch(() => {});
-        }
+        this.answerOnce(notice);
         return;
       case 'streams': {
         const waiting = this.waiting.get(notice.question);
@@ -70,6 +77,16 @@ export class WorkerClusterSource implements ClusterSource {
       }
       case 'close_stream':
         if (notice.process === this.options.key()) this.options.manager.closeById(notice.id);
+    }
+  }
+
+  private answerOnce({ question, streams }: AskStreamsNotice): void {
+    if (this.answered.has(question)) return;
+    this.answered.add(question);
+    if (this.answered.size > MOST_ANSWERED) this.answered.delete(this.answered.keys().next().value!);
+    // Its own, which came back. An answer that is lost shows as a worker that is silent.
+    if (!this.waiting.has(question)) {
+      void this.options.bus.publishNotice(this.answer(question, streams)).catch(() => {});
     }
   }
 

@@ -12,7 +12,6 @@ import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { Announcer } from '../cluster/announcer.js';
-import { VERSION } from '../version.js';
 import { createDuties } from '../wiring/background-jobs.js';
 import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import {
@@ -20,6 +19,7 @@ import {
   createBus,
   createDatabase,
   createMetrics,
+  identityOf,
   MONITOR_CONNECTIONS,
   prepareSchema,
   type RuntimeContext,
@@ -135,15 +135,7 @@ export class StandaloneMonitor implements Lifecycle {
     const { config, serverName, releasers } = this;
     const { clock } = this.runtime;
     const announcer = new Announcer({
-      process: {
-        name: serverName,
-        host: thisHost(),
-        pid: process.pid,
-        role: 'monitor',
-        version: VERSION,
-        database: config.database.kind,
-        bus: config.bus.kind,
-      },
+      process: identityOf(config, serverName, 'monitor'),
       bus,
       metrics,
       clock,

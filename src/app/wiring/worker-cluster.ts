@@ -9,9 +9,8 @@ import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { Announcer } from '../cluster/announcer.js';
 import { WorkerClusterSource } from '../cluster/cluster-source.js';
 import type { WorkerStatusSource } from '../status.js';
-import { VERSION } from '../version.js';
 import type { Candidate } from './candidate.js';
-import { thisHost } from './infrastructure.js';
+import { identityOf } from './infrastructure.js';
 
 /** All tabs are looked at for it. */
 const COUNT_EACH_SECONDS = 5;
@@ -54,15 +53,7 @@ export function createWorkerCluster(parts: {
     };
   };
   const announcer = new Announcer({
-    process: {
-      name: serverName,
-      host: thisHost(),
-      pid: process.pid,
-      role: 'worker',
-      version: VERSION,
-      database: config.database.kind,
-      bus: config.bus.kind,
-    },
+    process: identityOf(config, serverName, 'worker'),
     bus,
     metrics,
     clock,

@@ -156,11 +156,17 @@ export class AmqpBus implements Bus {
   /** Not by `#send`: whether anybody hears it is no question of whether tasks arrive. */
   async publishNotice(notice: Notice): Promise<void> {
     if (!this.available || !this.#publisher) throw unavailable(this.problem());
-    await this.#publisher.publish(CONTROL_EXCHANGE, NOTICE_KEY, encodeNotice(notice, this.#options.secret), {
-      contentType: 'application/json',
-      deliveryMode: 1,
-      expiration: NOTICE_TTL_MS,
-    });
+    const { secret, clock } = this.#options;
+    await this.#publisher.publish(
+      CONTROL_EXCHANGE,
+      NOTICE_KEY,
+      encodeNotice(notice, secret, Math.round(clock.now() / 1000)),
+      {
+        contentType: 'application/json',
+        deliveryMode: 1,
+        expiration: NOTICE_TTL_MS,
+      },
+    );
   }
 
   async #send(key: string, body: Buffer, properties: Options.Publish): Promise<Outcome> {

@@ -105,7 +105,7 @@ export class Consumer {
   }
 
   #onNotice(body: Buffer): void {
-    const notice = decodeNotice(body, this.options.secret);
+    const notice = decodeNotice(body, this.options.secret, this.options.clock.now() / 1000);
     if (notice.ok) this.options.delivery.notice(notice.notice);
     else this.#reject(notice.reason, notice.detail);
   }

@@ -1,11 +1,14 @@
 /**
- * Notices as message bodies: `{"notice": "<JSON>", "signature": "<hex>"}`. Signed over the text itself, so that nothing of a
- * stranger's is looked at.
+ * Notices as message bodies: `{"notice": "<JSON>", "at": <ms of the Unix epoch>, "signature": "<hex>"}`. Signed over the text
+ * itself, so that nothing of a stranger's is looked at; with its time, so that one that was heard is not worth keeping.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import {
   COUNTERS,
   GAUGES,
+  LONGEST_PROBLEM,
+  MOST_PROBLEMS,
+  MOST_REFUSALS,
   MOST_STREAMS_A_PAGE,
   type Notice,
   type OpenStream,
@@ -18,30 +21,38 @@ import { FieldError, isAbsent, isRecord, type JsonObject, shortText, text } from
 import { BUCKETS } from '../../telemetry/histogram.js';
 
 export const MAX_NOTICE_BYTES = 64 * 1024;
-const MOST_PROBLEMS = 20;
-const LONGEST_PROBLEM = 500;
-export const MOST_REFUSALS = 5;
+/** Beyond the life of a message and the difference between clocks. `Cluster` remembers who stopped for as long. */
+export const NOTICE_AGE_MS = 60_000;
 
 export type DecodedNotice =
   | { ok: true; notice: Notice }
-  | { ok: false; reason: 'malformed_notice' | 'forged_notice'; detail: string };
+  | { ok: false; reason: 'malformed_notice' | 'forged_notice' | 'stale_notice'; detail: string };
 
-export function encodeNotice(notice: Notice, secret: string): Buffer {
+/** @param at milliseconds of the Unix epoch */
+export function encodeNotice(notice: Notice, secret: string, at: number): Buffer {
   const body = JSON.stringify(notice);
-  return Buffer.from(JSON.stringify({ notice: body, signature: signatureOf(body, secret) }));
+  return Buffer.from(JSON.stringify({ notice: body, at, signature: signatureOf(body, at, secret) }));
 }
 
-/** @param secret of the installation: a notice can end a stream, and an administrator believes what it says */
-export function decodeNotice(body: Buffer, secret: string): DecodedNotice {
+/**
+ * @param secret of the installation: a notice can end a stream, and an administrator believes what it says
+ * @param now milliseconds of the Unix epoch
+ */
+export function decodeNotice(body: Buffer, secret: string, now: number): DecodedNotice {
   const malformed = (detail: string): DecodedNotice => ({ ok: false, reason: 'malformed_notice', detail });
   if (body.length > MAX_NOTICE_BYTES) return malformed(`a notice of ${body.length} bytes`);
   const envelope = parse(body.toString('utf8'));
-  if (!isRecord(envelope) || typeof envelope.notice !== 'string') {
-    return malformed('a notice that is not a JSON object with a text in it');
+  if (!isRecord(envelope) || typeof envelope.notice !== 'string' || typeof envelope.at !== 'number') {
+    return malformed('a notice that is not a JSON object with a text and a time in it');
   }
-  if (!hasSignature(envelope.notice, envelope.signature, secret)) {
+  const { at } = envelope;
+  if (!hasSignature(envelope.notice, at, envelope.signature, secret)) {
     const detail = 'a notice is not signed with the id_secret of this process: all need the same one';
     return { ok: false, reason: 'forged_notice', detail };
+  }
+  if (Math.abs(now - at) > NOTICE_AGE_MS) {
+    const detail = `a notice was made ${Math.round((now - at) / 1000)} s before now: the clocks of two hosts differ by so much, or somebody sent it again`;
+    return { ok: false, reason: 'stale_notice', detail };
   }
   const notice = parse(envelope.notice);
   if (!isRecord(notice)) return malformed('a notice that is not a JSON object');
@@ -180,12 +191,12 @@ function list<T>(name: string, value: unknown, most: number, entry: (value: unkn
   return value.map(entry);
 }
 
-const signatureOf = (body: string, secret: string): string =>
-  createHmac('sha256', secret).update('notice\n').update(body).digest('hex');
+const signatureOf = (body: string, at: number, secret: string): string =>
+  createHmac('sha256', secret).update(`notice\n${at}\n`).update(body).digest('hex');
 
-function hasSignature(body: string, signature: unknown, secret: string): boolean {
+function hasSignature(body: string, at: number, signature: unknown, secret: string): boolean {
   if (typeof signature !== 'string') return false;
-  const [given, right] = [Buffer.from(signature), Buffer.from(signatureOf(body, secret))];
+  const [given, right] = [Buffer.from(signature), Buffer.from(signatureOf(body, at, secret))];
   return given.length === right.length && timingSafeEqual(given, right);
 }
 

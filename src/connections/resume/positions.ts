@@ -3,7 +3,7 @@
  * where the leader stores them. A `Last-Event-ID` is a moment of a tick; all that was visible in its position had been sent.
  */
 import type { Cursor } from '../../core/events.js';
-import { parseSnapshot } from '../../database/log/snapshot.js';
+import { parseSnapshot, type Snapshot } from '../../database/log/snapshot.js';
 import type { LogEnd, LogPosition } from '../../database/port.js';
 import { MARGIN } from '../../events/kind.js';
 
@@ -13,9 +13,14 @@ const MOST = 2_048;
 /** `null`: older than any that is known. `undefined`: none is known at all. */
 export type KnownPosition = LogPosition | null | undefined;
 
+/** Taken apart once: a floor is asked for at each return of a tab. */
+interface Entry extends LogEnd {
+  snapshot: Snapshot | undefined;
+}
+
 export class Positions {
   /** `moment` only grows: while the database's clock goes over the same moments again, the position before is kept. */
-  private entries: LogEnd[] = [];
+  private entries: Entry[] = [];
 
   /** What is stored, in the order in which it was reached. */
   begin(stored: readonly LogEnd[]): void {
@@ -30,7 +35,7 @@ export class Positions {
     if (last && logOf(last.position) !== logOf(position)) this.entries = [];
     // Who was given this moment before the clock was set back stands at the older position.
     else if (last && moment <= last.moment) return;
-    this.entries.push({ moment, position });
+    this.entries.push({ moment, position, snapshot: parseSnapshot(whereOf(position)) });
     if (this.entries.length > MOST) this.entries = this.entries.filter((_, i) => i % 2 === 0 || i > MOST / 2);
   }
 
@@ -52,12 +57,11 @@ export class Positions {
    */
   floor(moment: Cursor): Cursor {
     const entry = this.entries.findLast((it) => it.moment <= moment);
-    const open = entry && parseSnapshot(whereOf(entry.position))?.xip[0];
+    const open = entry?.snapshot?.xip[0];
     const begun =
       open === undefined
         ? entry
-        : (this.entries.findLast(({ position }) => parseSnapshot(whereOf(position))!.xmax <= open) ??
-          this.entries[0]);
+        : (this.entries.findLast(({ snapshot }) => snapshot!.xmax <= open) ?? this.entries[0]);
     const born = entry ? [...entry.position.matchAll(/@(\d+)/g)].map(([, micros]) => Number(micros)) : [];
     return Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), ...born) - MARGIN;
   }

@@ -3,7 +3,7 @@
  * and then, so that nothing is lost when one is forgotten here.
  */
 
-import { includes } from '../../database/log/write-mark.js';
+import { inclusion, type ParsedMark, parseMark } from '../../database/log/write-mark.js';
 import type { LogPosition, WriteMark } from '../../database/port.js';
 import type { Viewer } from '../../events/kind.js';
 import type { Clock } from '../../lib/clock.js';
@@ -15,6 +15,7 @@ const FORGET_MS = 60_000;
 interface Awaited {
   owner: Viewer;
   mark: WriteMark;
+  parsed: ParsedMark;
   askedAt: number;
 }
 
@@ -35,22 +36,35 @@ export class AwaitedMarks {
     return this.waiting.size;
   }
 
-  add(owner: Viewer, marks: readonly WriteMark[]): void {
+  /** @returns what the position of now decides at once; others' marks are looked at by `take` only, whoever asks how often */
+  add(owner: Viewer, marks: readonly WriteMark[], position: LogPosition | undefined): Iterable<Answer> {
     const askedAt = this.clock.monotonic();
-    for (const mark of marks) {
+    const keys = marks.flatMap((mark) => {
+      const parsed = parseMark(mark);
+      if (parsed === undefined) return [];
       const key = `${owner.userId} ${owner.sessionId} ${mark}`;
       this.waiting.delete(key);
-      this.waiting.set(key, { owner, mark, askedAt });
+      this.waiting.set(key, { owner, mark, parsed, askedAt });
       if (this.waiting.size > MOST) this.waiting.delete(this.waiting.keys().next().value!);
-    }
+      return [key];
+    });
+    return position === undefined ? [] : this.decide(position, keys);
   }
 
   /** @returns what a position decides; it is waited for no longer */
   take(position: LogPosition): Iterable<Answer> {
+    return this.decide(position, this.waiting.keys());
+  }
+
+  private decide(position: LogPosition, keys: Iterable<string>): Iterable<Answer> {
+    const includes = inclusion(position);
     const answers = new Map<string, Answer>();
     const since = this.clock.monotonic() - FORGET_MS;
-    for (const [key, { owner, mark, askedAt }] of this.waiting) {
-      const isIncluded = includes(position, mark);
+    for (const key of keys) {
+      const awaited = this.waiting.get(key);
+      if (awaited === undefined) continue;
+      const { owner, mark, parsed, askedAt } = awaited;
+      const isIncluded = includes(parsed);
       if (isIncluded !== false || askedAt < since) this.waiting.delete(key);
       if (isIncluded === false) continue;
       const of = `${owner.userId} ${owner.sessionId}`;

@@ -21,7 +21,7 @@ import { kindOf, type PermissionKind } from '../tabs/permission-round.js';
 import type { TabRegistry } from '../tabs/registry.js';
 import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
-import { AwaitedMarks } from './awaited-marks.js';
+import { type Answer, AwaitedMarks } from './awaited-marks.js';
 import type { ViewerHolder, ViewerRegistry } from './viewers.js';
 
 export interface DispatcherOptions {
@@ -152,15 +152,18 @@ export class Dispatcher implements OpenStreams {
 
   awaitMarks(owner: Viewer, marks: readonly WriteMark[]): void {
     if (this.holderOf(owner) === undefined) return;
-    this.marks.add(owner, marks);
-    this.tellMarks();
+    this.tell(this.marks.add(owner, marks, this.position.log));
   }
 
   /** At each tick: behind all that the position vouches for. */
   tellMarks(): void {
+    const { log } = this.position;
+    if (log !== undefined && this.marks.size > 0) this.tell(this.marks.take(log));
+  }
+
+  private tell(answers: Iterable<Answer>): void {
     const { position } = this;
-    if (position.log === undefined || this.marks.size === 0) return;
-    for (const { owner, reached, unknown } of this.marks.take(position.log)) {
+    for (const { owner, reached, unknown } of answers) {
       const frames = [
         ...(reached.length > 0 ? [marksFrame(reached, false, position)] : []),
         ...(unknown.length > 0 ? [marksFrame(unknown, true, position)] : []),

@@ -11,15 +11,31 @@ export const formatMark = (log: string, number: bigint): WriteMark => `${log}.${
 
 export const isMark = (text: string): text is WriteMark => FORM.test(text);
 
-/** @returns undefined for a mark of another log */
-export function includes(position: LogPosition, mark: WriteMark): boolean | undefined {
-  const [, log, digits] = FORM.exec(mark) ?? [];
-  const dot = position.indexOf('.');
-  if (log === undefined || position.slice(0, dot) !== log) return undefined;
+export interface ParsedMark {
+  log: string;
+  number: bigint;
+}
+
+/** @returns undefined for what is no mark */
+export function parseMark(text: string): ParsedMark | undefined {
+  const [, log, digits] = FORM.exec(text) ?? [];
+  if (log === undefined) return undefined;
   const number = [...digits!].reduce((sum, digit) => sum * 36n + BigInt(Number.parseInt(digit, 36)), 0n);
+  return { log, number };
+}
+
+/** @returns whether a mark is included; undefined for a mark of another log. Made once for a position, asked for many marks. */
+export function inclusion(position: LogPosition): (mark: ParsedMark) => boolean | undefined {
+  const dot = position.indexOf('.');
+  const own = position.slice(0, dot);
   const where = position.slice(dot + 1);
-  if (/^\d+$/.test(where)) return number <= BigInt(where);
-  const snapshot = parseSnapshot(where);
-  if (!snapshot) return undefined;
-  return number < snapshot.xmax && !snapshot.xip.includes(number);
+  const isNumber = /^\d+$/.test(where);
+  const last = isNumber ? BigInt(where) : undefined;
+  const snapshot = isNumber ? undefined : parseSnapshot(where);
+  const open = new Set(snapshot?.xip);
+  return ({ log, number }) => {
+    if (log !== own) return undefined;
+    if (last !== undefined) return number <= last;
+    return snapshot && number < snapshot.xmax && !open.has(number);
+  };
 }

@@ -7,6 +7,8 @@ import type { ClusterSource, HistoryBucket } from './cluster-source.js';
 const MOST_WATCHERS = 20;
 /** A page never outlives its permission by more than a minute. */
 const RECHECK_SECONDS = 30;
+/** Whoever takes nothing for so long gives its place up: a laptop that sleeps never says so. */
+const STALLED_SECONDS = 30;
 
 const HEADERS = {
   'Content-Type': 'text/event-stream',
@@ -18,8 +20,8 @@ interface Watcher {
   request: FastifyRequest;
   response: ServerResponse;
   seconds: number;
-  /** It did not read in time: it is sent the whole history again. */
-  missed: boolean;
+  /** Seconds in which it did not read: it is sent the whole history again. */
+  missed: number;
 }
 
 export class StatusWatchers {
@@ -40,7 +42,7 @@ export class StatusWatchers {
   }
 
   begin(request: FastifyRequest, response: ServerResponse): void {
-    const watcher = { request, response, seconds: 0, missed: false };
+    const watcher = { request, response, seconds: 0, missed: 0 };
     this.watchers.add(watcher);
     response.on('close', () => this.forget(watcher)).on('error', () => response.destroy());
     response.writeHead(200, HEADERS);
@@ -67,12 +69,14 @@ export class StatusWatchers {
       if (watcher.seconds % RECHECK_SECONDS === 0) {
         void this.requireAdmin(watcher.request).catch(() => watcher.response.end());
       }
-      if (watcher.response.writableNeedDrain) {
-        watcher.missed = true;
+      const { response } = watcher;
+      if (response.writableNeedDrain) {
+        watcher.missed += 1;
+        if (watcher.missed >= STALLED_SECONDS) response.destroy();
         continue;
       }
-      watcher.response.write(watcher.missed ? message('history', this.source.history()) + now : text);
-      watcher.missed = false;
+      response.write(watcher.missed > 0 ? message('history', this.source.history()) + now : text);
+      watcher.missed = 0;
     }
   }
 }
