@@ -22,7 +22,7 @@ import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CrossOrigin } from './auth/cross-origin.js';
 import type { RefuseEarly } from './auth/early-refusal.js';
-import { limitHandshakes } from './auth/handshakes.js';
+import { Handshakes } from './auth/handshakes.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { handleError } from './errors.js';
 import { readJsonBodies } from './json-body.js';
@@ -75,6 +75,7 @@ function unused(): never {
   throw new Error('setValidatorCompiler comes before any schema');
 }
 
+const LAST_REQUEST_MS = 500;
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
@@ -87,6 +88,7 @@ export function buildHttpApp({
   limitRequests,
 }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
+  const handshakes = new Handshakes();
   const app: App = Fastify({
     // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
     loggerInstance: logger.child(
@@ -102,7 +104,7 @@ export function buildHttpApp({
         noteRequest(response);
         if (!refuseEarly?.(request, response)) handler(request, response);
       });
-      return limitHandshakes(server, LIMITS.handshakes.value);
+      return handshakes.limit(server, LIMITS.handshakes.value);
     },
     clientErrorHandler: refuseBrokenRequest,
     // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
@@ -112,6 +114,8 @@ export function buildHttpApp({
     schemaController: { compilersFactory: NO_COMPILERS },
     frameworkErrors: handleError,
   });
+  // A request may be on its way on a connection that has just been made.
+  app.addHook('preClose', async () => void setTimeout(() => handshakes.end(), LAST_REQUEST_MS).unref());
   const validation = new LazyValidator();
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);

@@ -383,7 +383,9 @@ export class Cluster<Given extends SharedServices = Services> {
     const alive = this.members.filter((member) => member.alive);
     const exits = await Promise.all(alive.map((member) => member.process.stop(15_000)));
     exits.forEach(({ code, signal }, i) => {
-      if (code !== 0) left.push(`${alive[i]!.kind} ended with ${code ?? signal}`);
+      if (code === 0) return;
+      const { kind, process } = alive[i]!;
+      left.push(`${kind} ended with ${code ?? signal}, its last words ${process.stderr.slice(-3_000)}`);
     });
     for (const { kind, process } of this.members) {
       if (process.crash) left.push(`an error in a ${kind} that nobody caught: ${process.crash}`);

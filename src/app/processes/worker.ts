@@ -373,7 +373,7 @@ export class Worker implements Lifecycle {
 
   private async listen(): Promise<void> {
     const { listen } = this.options.config.http;
-    this.releasers.add('http', () => this.app.close());
+    this.releasers.add('http', () => this.closeHttp());
     try {
       if (listen.kind === 'unix') {
         // Under a supervisor the socket is the supervisor's, and so is this.
@@ -399,6 +399,14 @@ export class Worker implements Lifecycle {
       this.metrics.gauge('galaxy.sse.connections.active', ofUsers, { kind: 'per_user', server_name });
     }, queueMetricsIntervalSeconds * 1000);
     this.releasers.add('gauges', () => clearInterval(timer));
+  }
+
+  /** Requests that are under way have a moment to be answered; a connection that stands still does not hold up the stop. */
+  private async closeHttp(): Promise<void> {
+    const momentMs = this.options.config.sse.drainTimeoutSeconds * 100;
+    const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
+    await this.app.close();
+    clearTimeout(end);
   }
 
   private createStatus(): WorkerStatusSource {
