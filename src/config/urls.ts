@@ -82,19 +82,17 @@ function postgresAddress(match: RegExpExecArray, env: Environment): Parsed<Datab
 /** `host=a,b&port=1,2` as libpq has it, or `host=a:1&host=b:2` as SQLAlchemy does. */
 function giveHosts(parameters: URLSearchParams, given: Map<string, string>): void {
   const hosts = parameters.getAll('host').filter((host) => host !== '');
-  const withPorts = hosts.map((host) => /^([^:/]+|\[.*\])(?::(\d+))?$/.exec(host));
-  if (hosts.length > 1 || withPorts[0]?.[2]) {
-    if (hosts.length > 1 && given.has('port')) {
+  const parts = hosts.map((host) => {
+    const [, name = host, port = ''] = /^([^:/]+|\[.*\])(?::(\d+))?$/.exec(host) ?? [];
+    return { name: name.replace(/[[\]]/g, ''), port };
+  });
+  if (parts.length > 1 || parts[0]?.port) {
+    if (parts.length > 1 && given.has('port')) {
       throw new SettingError('has several host= and a port; write host=a:1&host=b:2, or host=a,b&port=1,2');
     }
-    given.set('port', withPorts.map((match) => match?.[2] ?? '').join(','));
-    given.set(
-      'host',
-      withPorts.map((match, at) => match?.[1]!.replace(/[[\]]/g, '') ?? hosts[at]!).join(','),
-    );
-  } else if (hosts.length > 0) {
-    given.set('host', hosts[0]!);
+    given.set('port', parts.map(({ port }) => port).join(','));
   }
+  if (parts.length > 0) given.set('host', parts.map(({ name }) => name).join(','));
 }
 
 /** With nothing left open: every part is there, each escaped. Several servers are separated by `;`. */
