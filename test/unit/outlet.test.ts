@@ -3,7 +3,6 @@ import { expect, it, vi } from 'vitest';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import { eventFrame, Position } from '../../src/events/frame.js';
-import { noMetrics } from '../../src/telemetry/metrics.js';
 
 const PRINCIPAL = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } } as const;
 const position = new Position(1);
@@ -11,7 +10,7 @@ const position = new Position(1);
 it('an error on the way to one tab ends that one, and the others get what is theirs', async () => {
   const got: string[] = [];
   const failed = vi.fn();
-  const writer = new TabWriter(10, noMetrics, () => {}, failed);
+  const writer = new TabWriter(10, () => {}, failed);
   const tabs = [0, 1, 2].map((number) => {
     const out = new Writable({
       write: (bytes: Buffer, _encoding, done) => {
@@ -36,7 +35,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
 
 it('a large broadcast holds up nothing that comes after it, and each tab gets everything in order', async () => {
   const got: string[][] = [];
-  const writer = new TabWriter(10, noMetrics, () => {}, vi.fn());
+  const writer = new TabWriter(10, () => {}, vi.fn());
   const order: number[] = [];
   const tabs = Array.from({ length: 200 }, (_, number) => {
     got[number] = [];
