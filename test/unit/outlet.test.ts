@@ -70,7 +70,7 @@ it('a large broadcast holds up nothing that comes after it, and each tab gets ev
 
 it('users do not wait for what strangers are sent', async () => {
   const got: string[] = [];
-  const writer = new TabWriter(10, noMetrics, () => {}, vi.fn());
+  const writer = new TabWriter(10, () => {}, vi.fn());
   const tabOf = (principal: Principal, name: string): Tab => {
     const out = new Writable({
       write: (bytes: Buffer, _encoding, done) => {
