@@ -185,7 +185,7 @@ export class Worker implements Lifecycle {
       },
       decodeId,
       opening: new StreamOpener(this.manager, takeOver),
-      addresses: limits.addresses,
+      limits,
     };
     this.status = this.createStatus();
     this.cluster = createWorkerCluster({
