@@ -156,4 +156,6 @@ export type Credential =
   | { kind: 'session'; sessionId: SessionId }
   /** `key` is the secret itself: never logged. */
   | { kind: 'api_key'; key: string; userId: UserId }
-  | { kind: 'bootstrap_key' };
+  | { kind: 'bootstrap_key' }
+  /** What the application that embeds Lightcone said of the caller. `isValid` undefined: it holds as long as the stream. */
+  | { kind: 'application'; isValid: (() => boolean | Promise<boolean>) | undefined };

@@ -7,7 +7,7 @@ import type { Accounts } from '../../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
 import type { App } from '../app.js';
 import { isDirectlyLocal } from '../auth/addresses.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import type { StatusSource } from './status-source.js';
 
@@ -16,7 +16,7 @@ const VERSION_MAJOR = '26.1';
 const VERSION_MINOR = '0';
 
 export interface SystemRouteDeps {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   accounts: Pick<Accounts, 'emailsOf'>;
   idCodec: IdCodec;
   source: StatusSource;
