@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +27,13 @@ for (const [from, to] of [
 ]) {
   copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
 }
+// Plots of the status page, with the licence that asks to be beside them.
+const uplot = (file) => readFileSync(join(root, 'node_modules/uplot', file), 'utf8');
+for (const type of ['js', 'css']) {
+  const licence = `/*!\n${uplot('LICENSE')}*/\n`;
+  const from = type === 'js' ? 'dist/uPlot.iife.min.js' : 'dist/uPlot.min.css';
+  writeFileSync(join(root, `dist/web/uplot.${type}`), licence + uplot(from));
+}
 for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
 
 // Of the types, only what those of the package lead to.
@@ -42,6 +50,7 @@ const isSpare = (path) => path.endsWith('.d.ts') && !types.has(join(root, 'dist'
 const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
-  if (isSpare(path) || (!hasSource(path) && !/^client(\/(lightcone|worker|history)\.js)?$/.test(path)))
+  const isBuilt = hasSource(path) || /^client(\/(lightcone|worker|history)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
+  if (isSpare(path) || !isBuilt)
     rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }

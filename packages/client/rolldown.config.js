@@ -5,8 +5,9 @@ const entry = (name, external = []) => ({
   output: { file: `dist/${name}.js`, format: 'esm', minify: true },
 });
 export default [
-  entry('index', ['./history.js']),
+  entry('index', ['./history.js', './marks.js']),
   entry('history'),
+  entry('marks'),
   entry('worker'),
   entry('react', ['react', './index.js']),
   entry('vue', ['vue', './index.js']),

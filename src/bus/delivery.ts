@@ -1,4 +1,5 @@
 import type { Task, Tick } from '../core/events.js';
+import type { Notice } from '../core/notices.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { BusHandler, GapCause } from './port.js';
@@ -22,6 +23,10 @@ export class Delivery {
     // Before the tick: it moves the watermark past whatever was lost with the missing ones.
     if (this.ticks.missedBefore(tick)) this.#guard(() => this.handler.onGap('tick_lost'));
     this.#guard(() => this.handler.onTick(tick));
+  }
+
+  notice(notice: Notice): void {
+    this.#guard(() => this.handler.onNotice?.(notice));
   }
 
   /** A subscription begins: whatever tick comes next is its first. */

@@ -5,6 +5,7 @@
  * (`test/contract/bus.test.ts`).
  */
 import type { ControlTask, Task, Tick } from '../core/events.js';
+import type { Notice } from '../core/notices.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 
 /** Why messages may have been missed since the last tick. */
@@ -16,6 +17,8 @@ export interface BusHandler {
   onTick(tick: Tick): void;
   /** Called after the subscription is whole again: from here on nothing is missed, but something before may have been. */
   onGap(cause: GapCause): void;
+  /** What a process of this installation tells of itself; its own ones come back as well. */
+  onNotice?(notice: Notice): void;
 }
 
 export interface Publisher {
@@ -34,6 +37,11 @@ export interface Publisher {
   onAvailable(listener: () => void): () => void;
 }
 
+export interface NoticePublisher {
+  /** For the other processes of the installation; nobody else's queues take it. Throws as `publish`. */
+  publishNotice(notice: Notice): Promise<void>;
+}
+
 export interface Subscriber {
   /** At most one handler per bus; set before `start`. Without a handler no queue is declared. */
   subscribe(handler: BusHandler): void;
@@ -42,7 +50,7 @@ export interface Subscriber {
 }
 
 /** `start` resolves when connected, or rejects when aborted; a neighbour that is late is waited for with back-off. */
-export interface Bus extends Publisher, Subscriber, Lifecycle {
+export interface Bus extends Publisher, NoticePublisher, Subscriber, Lifecycle {
   /** For `/readyz` and the status page: one line of what is wrong, or undefined when all is well. */
   problem(): string | undefined;
 }

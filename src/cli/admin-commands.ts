@@ -7,13 +7,31 @@ const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
+interface MigrateOptions {
+  attach?: true;
+  quietTriggers?: true;
+  noisyTriggers?: true;
+}
+
 export function createMigrateCommand(): Command {
   return withConfigFlag(new Command('migrate'))
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
-    .action(async (_, command: Command) => {
+    .option('--attach', 'beside a Galaxy, with one of:')
+    .option('--quiet-triggers', 'its triggers NOTIFY only while the monitor does not poll')
+    .option('--noisy-triggers', 'and always again')
+    .action(async (options: MigrateOptions, command: Command) => {
+      const { attach, quietTriggers, noisyTriggers } = options;
+      const one = (quietTriggers === true) !== (noisyTriggers === true);
+      if (attach !== true && (quietTriggers || noisyTriggers)) {
+        command.error(
+          'error: --quiet-triggers and --noisy-triggers go with --attach; a standalone Lightcone has quiet ones',
+        );
+      }
+      if (attach && !one) command.error('error: --attach needs either --quiet-triggers or --noisy-triggers');
       const { config, logger } = await prepare(command, { quiet: true });
-      const { migrateDatabase } = await import('../app/commands/admin.js');
-      await migrateDatabase(config, { logger, print });
+      const { changeTriggers, migrateDatabase } = await import('../app/commands/admin.js');
+      if (attach) await changeTriggers(config, quietTriggers ? 'quiet' : 'noisy', { logger, print });
+      else await migrateDatabase(config, { logger, print });
     });
 }
 
@@ -75,13 +93,40 @@ export function createNotifyCommand(): Command {
     );
 }
 
+export function createTailCommand(): Command {
+  return withConfigFlag(new Command('tail'))
+    .description('Follow what one user is sent, line by line, until Ctrl-C; run it where a worker runs')
+    .requiredOption('--user <email>', 'whose stream')
+    .option('--json', 'one JSON object per line')
+    .action(async (options: { user: string; json?: true }, command: Command) => {
+      const { config, logger } = await prepare(command, { quiet: true });
+      const { tail } = await import('../app/commands/tail.js');
+      const abort = new AbortController();
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => abort.abort());
+      const say = (line: string): void => {
+        process.stderr.write(`${line}\n`);
+      };
+      await tail(config, options.user, {
+        json: options.json === true,
+        logger,
+        print,
+        say,
+        signal: abort.signal,
+      });
+    });
+}
+
 export function createDoctorCommand(): Command {
   return withConfigFlag(new Command('doctor'))
     .description('Check settings, database, broker, election and clocks; one line each')
-    .action(async (_, command: Command) => {
+    .option(
+      '--probe',
+      'also make a change of its own, and time each hop of its way to a stream; leaves no trace',
+    )
+    .action(async ({ probe = false }: { probe?: boolean }, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
       const { doctor } = await import('../app/commands/doctor/doctor.js');
       const file = settingsFile(command);
-      if (!(await doctor(config, file, { logger, print }))) process.exitCode = 1;
+      if (!(await doctor(config, file, { logger, print, probe }))) process.exitCode = 1;
     });
 }

@@ -4,6 +4,7 @@ import {
   createDoctorCommand,
   createMigrateCommand,
   createNotifyCommand,
+  createTailCommand,
   createUserCommand,
 } from './admin-commands.js';
 import { createConfigCommand } from './config-command.js';
@@ -22,6 +23,7 @@ export function createProgram(): Command {
     createUserCommand(),
     createNotifyCommand(),
     createDoctorCommand(),
+    createTailCommand(),
     createConfigCommand(),
   ]) {
     program.addCommand(command);

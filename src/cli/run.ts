@@ -2,11 +2,13 @@
 import { type Command, CommanderError } from 'commander';
 import { LightconeError } from '../core/errors.js';
 import { EXIT } from '../core/exit-codes.js';
+import { nameProcess } from './process-name.js';
 
 /** For the last lines, to a log that is read slowly. */
 const LAST_LINES_MS = 1_000;
 
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
+  nameProcess();
   // What this process makes is its own account's: database, lock, map, and the socket until it has its `socket_mode`.
   process.umask(0o077);
   // Log rotators send them. Without a listener the first opens Node's debugger, and the second ends the process.

@@ -50,7 +50,7 @@ export const GALAXY_SETTINGS = {
   }),
   amqp_internal_connection: optionalText({
     secret: true,
-    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Unset: the bus lives inside the one process.',
+    doc: 'URL of the message broker: `amqp://user:password@host:5672/vhost`, `amqps://…`, `pyamqp://…`; `//` at the end means the virtual host `/`, `?ssl=1` TLS. Several brokers of one cluster stand behind each other with `;` between them, and are tried in turn. Unset: the bus lives inside the one process.',
   }),
   id_secret: text(DEFAULT_ID_SECRET, {
     secret: true,
@@ -156,7 +156,7 @@ export const SSE_SETTINGS = {
   monitor_metrics_listen: optionalText({
     must: 'host:port or [::1]:port',
     accepts: isTcpAddress,
-    doc: 'The same for `sse-monitor`, which has no other address.',
+    doc: 'Where `sse-monitor` tells its metrics and health: `host:port`, for your own machines only. It has no other address. Unset: nowhere.',
   }),
   workers: int(1, {
     min: 1,

@@ -102,7 +102,10 @@ function written(options: LibpqOptions): { url: string; display: string } {
 }
 
 export interface AmqpAddress {
-  /** For amqplib: `amqp` or `amqps`, everything escaped, the virtual host always there. */
+  /**
+   * For amqplib: `amqp` or `amqps`, everything escaped, the virtual host always there. Several, which are tried in turn, are
+   * separated by `;`.
+   */
   url: string;
   display: string;
 }
@@ -112,13 +115,52 @@ const SCHEMES: Readonly<Record<string, string>> = { amqp: 'amqp', pyamqp: 'amqp'
 const KOMBU =
   /^([a-z0-9+_-]+):\/\/(?:([^/?#]*)@)?(\[[^\]]+\]|[^:/?#@]*)(?::([^/?#]*))?(\/[^?#]*)?(?:\?([^#]*))?(?:#.*)?$/is;
 
+/** Several brokers as in kombu: a name alone takes everything else from the first, a URL what it leaves open from the one before. */
 export function parseAmqpUrl(text: string): Parsed<AmqpAddress> {
+  const brokers: Broker[] = [];
+  for (const part of text.split(';').map((one) => one.trim())) {
+    const [first] = brokers;
+    if (part === '' && first !== undefined) continue;
+    const broker =
+      first === undefined || part.includes('://')
+        ? readBroker(part, brokers.at(-1))
+        : { ...first, ...readHost(part, first) };
+    brokers.push(broker);
+  }
+  return {
+    address: {
+      url: brokers.map(brokerUrl).join(';'),
+      display: brokers.map(shownBroker).join(';'),
+    },
+    warnings: [...new Set(brokers.flatMap(({ warnings }) => warnings))],
+  };
+}
+
+interface Broker {
+  protocol: string;
+  account: Account;
+  host: string;
+  port: string | number;
+  virtualHost: string;
+  /** Undefined without a wish for TLS. */
+  tls: URLSearchParams | undefined;
+  warnings: string[];
+}
+
+function readHost(text: string, first: Broker): Pick<Broker, 'host' | 'port'> {
+  const [, host, port] = /^(\[[^\]]+\]|[^:/?#@]+)(?::([^/?#]*))?$/.exec(text) ?? [];
+  if (host === undefined) throw new SettingError('names a further broker that is neither a URL nor a host');
+  checkPort(port);
+  return { host, port: port || first.port };
+}
+
+/** @param before takes the place of kombu's defaults for what a further URL leaves open */
+function readBroker(text: string, before: Broker | undefined): Broker {
   if (/^sqla(lchemy)?\+/i.test(text)) {
     throw new SettingError(
       'uses the database as message broker (sqlalchemy+…), which only Galaxy itself can read; set up RabbitMQ and write amqp://user:password@host:5672/vhost',
     );
   }
-  if (text.includes(';')) throw new SettingError('names several brokers; name one');
   const match = KOMBU.exec(text);
   if (!match) throw new SettingError('is not a broker URL; write amqp://user:password@host:5672/vhost');
   const [, name, userinfo = '', host, port, path, query] = match;
@@ -129,25 +171,33 @@ export function parseAmqpUrl(text: string): Parsed<AmqpAddress> {
     );
   }
   checkPort(port);
-  const { tls, warnings } = readBrokerTls(new URLSearchParams(query ?? ''));
+  const { tls = before?.tls, warnings } = readBrokerTls(new URLSearchParams(query ?? ''));
   const protocol = tls === undefined ? scheme : 'amqps';
-  const virtualHost = decoded(path?.slice(1)) || '/';
+  const virtualHost = decoded(path?.slice(1)) || before?.virtualHost || '/';
   const colon = userinfo.indexOf(':');
   // A broker's own default account, as kombu fills it in.
   const account = {
     user: decoded(colon === -1 ? userinfo : userinfo.slice(0, colon)) || 'guest',
     password: (colon !== -1 && decoded(userinfo.slice(colon + 1))) || 'guest',
   };
-  const place = `${decoded(host) || 'localhost'}:${port || (protocol === 'amqps' ? 5671 : 5672)}`;
-  const parameters = tls !== undefined && tls.size > 0 ? `?${tls}` : '';
   return {
-    address: {
-      url: `${protocol}://${credentials(account)}${place}/${encodeURIComponent(virtualHost)}${parameters}`,
-      display: `${protocol}://${masked(account)}${place}/${virtualHost}`,
-    },
+    protocol,
+    account,
+    host: decoded(host) || 'localhost',
+    port: port || (before?.protocol === protocol ? before.port : protocol === 'amqps' ? 5671 : 5672),
+    virtualHost,
+    tls,
     warnings,
   };
 }
+
+function brokerUrl({ protocol, account, host, port, virtualHost, tls }: Broker): string {
+  const parameters = tls !== undefined && tls.size > 0 ? `?${tls}` : '';
+  return `${protocol}://${credentials(account)}${host}:${port}/${encodeURIComponent(virtualHost)}${parameters}`;
+}
+
+const shownBroker = ({ protocol, account, host, port, virtualHost }: Broker): string =>
+  `${protocol}://${masked(account)}${host}:${port}/${virtualHost}`;
 
 /** The heartbeat is ours to choose, whatever a URL says. */
 const WITHOUT_EFFECT = new Set(['heartbeat', 'connect_timeout']);

@@ -10,7 +10,7 @@ import { commentFrame, type Frame, Position } from '../events/frame.js';
 import { setAlignedInterval } from '../lib/aligned-interval.js';
 import { Backoff } from '../lib/backoff.js';
 import { type Lifecycle, sleep } from '../lib/lifecycle.js';
-import { formatIso, secondsToMicros } from '../lib/time.js';
+import { formatIso, MICROS_PER_SECOND, secondsToMicros } from '../lib/time.js';
 import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
@@ -20,6 +20,7 @@ import { ViewerRegistry } from './routing/viewers.js';
 import { Admission } from './tabs/admission.js';
 import { ClosingTabs } from './tabs/closing-tabs.js';
 import { drainTabs } from './tabs/drain.js';
+import { Refusals } from './tabs/open-streams.js';
 import { PermissionCheck } from './tabs/permissions.js';
 import { TabRegistry } from './tabs/registry.js';
 import { Tab } from './tabs/tab.js';
@@ -32,7 +33,7 @@ const RECENT_CAPACITY = 131_072;
 /** A cursor so far ahead of the database clock is not one of ours. */
 const FUTURE_TOLERANCE_SECONDS = 10;
 
-export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained';
+export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained' | 'administrator';
 
 export interface OpenRequest {
   out: Writable;
@@ -44,6 +45,8 @@ export interface OpenRequest {
   since: Cursor | undefined;
   /** From `Admission`'s point of view: of who has no user, where `countsAddresses`. */
   address?: string | undefined;
+  /** The caller's, for administrators. */
+  from?: string;
   /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
   viewed: readonly HistoryId[];
 }
@@ -55,10 +58,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly recent: RecentLog;
   readonly positions = new Positions();
   readonly admission: Admission;
+  readonly refusals = new Refusals(100);
   /** What the REST API must know of the log. */
   readonly log = {
     at: (moment: Cursor) => this.positions.at(moment),
     newest: () => this.positions.newest(),
+    // Of a time that is yet to come nothing is late.
+    floor: (moment: Cursor) =>
+      moment > (this.estimateNow() ?? 0) + secondsToMicros(FUTURE_TOLERANCE_SECONDS)
+        ? moment
+        : this.positions.floor(moment),
     oldest: () => this.positions.oldest(),
     isWhole: (since: Cursor) =>
       since >
@@ -77,6 +86,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private endSilence: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
   private isDraining = false;
+  private opened = 0;
+  private openedAt = 0;
   private readonly stopping = new AbortController();
   private readonly complain: ThrottledLogger;
 
@@ -175,6 +186,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
       if (position !== undefined) this.positions.add(until, position);
+      this.pipeline?.dispatcher.tellMarks();
       return;
     }
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
@@ -217,12 +229,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
-  open({ out, chunked, head, principal, since, viewed, address }: OpenRequest): Tab {
+  open({ out, chunked, head, principal, since, viewed, address, from }: OpenRequest): Tab {
     const { watermark } = this.pipeline!;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
     // watermark, a connection that breaks right after it would lose what lies between.
     const position = since === undefined ? watermark.position : new Position(since);
-    const tab = new Tab(out, chunked, principal, position, since, address);
+    const tab = new Tab(out, chunked, principal, position, since, address, from);
+    this.opened += 1;
+    this.openedAt = Math.max(this.openedAt, Math.floor(this.parts.clock.now() / MICROS_PER_SECOND));
+    tab.id = this.opened;
+    tab.openedAt = this.openedAt;
     this.registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
@@ -266,6 +282,14 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
     if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
     else tab.out.destroy();
+  }
+
+  /** For an administrator. @returns false when there is none */
+  closeById(id: number): boolean {
+    const tab = this.registry.all.find((it) => it.id === id);
+    if (tab === undefined) return false;
+    this.close(tab, 'administrator');
+    return true;
   }
 
   /** The socket takes bytes again. */

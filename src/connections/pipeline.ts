@@ -86,6 +86,7 @@ export function createPipeline(
     encodeId,
     decodeId,
     recheck,
+    clock,
   });
   // Three statements each: a storm of reconnects must not become one of statements.
   const statuses: StatusBatcher | undefined =
@@ -104,6 +105,7 @@ export function createPipeline(
     sources: { changeLog, notifications },
     dispatcher,
     watermark,
+    positions,
     databaseClock,
     skippedRows,
     logger,

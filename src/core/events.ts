@@ -8,11 +8,13 @@
  * **cursor**        a moment (database clock) up to which something was read, published or delivered.
  * **position**      where a reader of the log stands: which transactions it has seen. A cursor belongs to a position; a time
  *                   alone does not tell what was visible, because audit times are taken inside transactions.
+ * **mark**          where a write stands in the log. A position includes it or not.
  * **monitor**       the one elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
  * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
  * **tick**          the leader's word, once a second, on the same channel as its tasks: "everything up to this cursor has
  *                   been published".
+ * **notice**        what a process tells the others of itself once a second, for the status page; it may be lost.
  * **watermark**     the cursor of the last tick that a worker has received; the only value it writes as `id:`.
  * **worker**        a process that serves `/api/events/stream`.
  * **tab**           one open stream, with one bounded queue.
@@ -48,6 +50,7 @@ export const TASK_NAMES = [
   'unsubscribe_history_viewer',
   'reconfigure_watcher',
   'permissions_changed',
+  'await_marks',
 ] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
 
@@ -109,6 +112,14 @@ export interface PermissionsChangedTask {
   historyId?: string;
 }
 
+/** "Tell the streams of this caller when these writes are out." */
+export interface AwaitMarksTask {
+  task: 'await_marks';
+  marks: readonly string[];
+  userId?: UserId;
+  sessionId?: SessionId;
+}
+
 export type ControlTask =
   | HistoryUpdateTask
   | NotifyUsersTask
@@ -116,7 +127,8 @@ export type ControlTask =
   | EntryPointUpdateTask
   | HistoryViewerTask
   | ReconfigureWatcherTask
-  | PermissionsChangedTask;
+  | PermissionsChangedTask
+  | AwaitMarksTask;
 
 /**
  * The leader's tick. `until`: everything committed before this moment is on this channel, ahead of the tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.
@@ -157,5 +169,5 @@ export type Credential =
   /** `key` is the secret itself: never logged. */
   | { kind: 'api_key'; key: string; userId: UserId }
   | { kind: 'bootstrap_key' }
-  /** What the application that embeds Lightcone said of the caller. `isValid` undefined: it holds as long as the stream. */
-  | { kind: 'application'; isValid: (() => boolean | Promise<boolean>) | undefined };
+  /** The application that embeds Lightcone vouches for the caller. */
+  | { kind: 'application' };

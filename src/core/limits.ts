@@ -42,7 +42,7 @@ export const LIMITS = {
     'requests',
     'what a wrong key or cookie counts as, in a count of its own',
     'address',
-    'its unknown credentials wait behind each other; what is known already goes on',
+    'its unknown credentials are looked up together, four times a second; what is known already goes on',
   ),
   guessesWaiting: limit(
     100,
@@ -93,6 +93,13 @@ export const LIMITS = {
     200,
     'ids',
     'in one subscription request, and history_id of one stream',
+    'request',
+    '400',
+  ),
+  marks: limit(
+    50,
+    'marks',
+    'in one question when writes are out; each counts as a request',
     'request',
     '400',
   ),

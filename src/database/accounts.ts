@@ -106,6 +106,14 @@ export class SqlAccounts implements Accounts {
     return new Map(rows.map(({ id, email }) => [id, email]));
   }
 
+  async userIdOf(email: string): Promise<UserId | undefined> {
+    const rows = await this.db.all<{ id: number }>(
+      `SELECT u.id FROM galaxy_user u WHERE lower(u.email) = lower($1) AND ${THERE}`,
+      [email],
+    );
+    return rows[0]?.id;
+  }
+
   async adminFlags(userIds: readonly UserId[]): Promise<Map<UserId, { email: string; isAdmin: boolean }>> {
     if (userIds.length === 0) return new Map();
     const rows = await this.db.all<{ id: number; email: string; is_admin: unknown }>(

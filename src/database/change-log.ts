@@ -4,6 +4,7 @@ import { believedUntil, utcNow } from './dialect.js';
 import { scopeCondition } from './log/scope.js';
 import { SequenceLog } from './log/sequence-log.js';
 import { type ChangeRow, OWNERS, type OwnedRow, type Visibility } from './log/visibility.js';
+import { formatMark } from './log/write-mark.js';
 import { XidLog } from './log/xid-log.js';
 import { XminLog } from './log/xmin-log.js';
 import type {
@@ -13,8 +14,10 @@ import type {
   LogEnd,
   LogPosition,
   LogRead,
+  MarkWrite,
   OnUnreadable,
   OwnerScope,
+  WriteMarks,
 } from './port.js';
 
 interface TimedRow extends OwnedRow {
@@ -30,7 +33,7 @@ const PIECE = 5_000;
 const DAY = secondsToMicros(86_400);
 const UNBELIEVABLE = 'update_time is more than a day ahead';
 
-export class SqlChangeLog implements ChangeLog {
+export class SqlChangeLog implements ChangeLog, WriteMarks {
   private log: Promise<{ visibility: Visibility; name: string }> | undefined;
 
   /** @param onUnreadable is told of histories whose audit rows have times that cannot be */
@@ -68,6 +71,16 @@ export class SqlChangeLog implements ChangeLog {
     return { position: `${name}.${where}`, moment };
   }
 
+  async marker(): Promise<MarkWrite> {
+    const { visibility, name } = await this.identified();
+    return async (tx) => {
+      const number = await visibility.mark(tx);
+      // Named anew before the next write.
+      if (number === undefined) this.log = undefined;
+      return number === undefined ? undefined : formatMark(name, number);
+    };
+  }
+
   async since(position: LogPosition, scope: ChangeScope, limit = PIECE): Promise<LogRead | undefined> {
     return (await this.ask(position, scope, limit)) ?? this.askAnew(position, scope, limit);
   }
@@ -87,10 +100,10 @@ export class SqlChangeLog implements ChangeLog {
     if (!position.startsWith(`${name}.`)) return undefined;
     const piece = await visibility.since(position.slice(name.length + 1), scope, limit);
     if (!piece) return undefined;
-    const { where, moment, complete, rows } = piece;
+    const { where, moment, complete, rows, auditRows = rows.length } = piece;
     const odd = rows.filter(({ newest }) => parseSql(newest) > moment + DAY).map((row) => row.history_id);
     if (odd.length > 0) this.onUnreadable('history_audit', odd, UNBELIEVABLE);
-    return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment) };
+    return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment), auditRows };
   }
 
   /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */

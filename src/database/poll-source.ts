@@ -4,11 +4,17 @@ import type { Database, HintListener, HintSource, Sql } from './port.js';
 const CHANNEL = 'galaxy_history_update';
 
 /** True when the audit triggers announce changes (schema of 26.1 and later). Without, one must poll. PostgreSQL only. */
-export async function hasNotifyTriggers(sql: Sql): Promise<boolean> {
+export const hasNotifyTriggers = (sql: Sql): Promise<boolean> => triggersCall(sql, 'pg_notify');
+
+/** True when they can be kept from it. */
+export const hasQuietTriggers = (sql: Sql): Promise<boolean> =>
+  triggersCall(sql, 'pg_try_advisory_xact_lock_shared');
+
+async function triggersCall(sql: Sql, name: string): Promise<boolean> {
   const rows = await sql.all(
     `SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
       WHERE t.tgrelid = to_regclass('history') AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-        AND p.prosrc LIKE '%pg_notify%' AND p.prosrc LIKE '%${CHANNEL}%' LIMIT 1`,
+        AND p.prosrc LIKE '%${name}%' AND p.prosrc LIKE '%${CHANNEL}%' LIMIT 1`,
   );
   return rows.length > 0;
 }

@@ -63,6 +63,12 @@ export type OwnerScope = Extract<ChangeScope, { kind: 'user' | 'session' }>;
 /** Where a reader of the log stands: all that was visible there has been read. It names its log; opaque outside `database/`. */
 export type LogPosition = string;
 
+/** Where a write stands in the log; opaque outside `database/`, and to whoever is given it. */
+export type WriteMark = string;
+
+/** Tells where a write of this very transaction stands; undefined where this log cannot tell. One small statement. */
+export type MarkWrite = (tx: Sql) => Promise<WriteMark | undefined>;
+
 /** A position, and the database's clock when it was taken or a little later. */
 export interface LogEnd {
   position: LogPosition;
@@ -74,6 +80,8 @@ export interface LogRead extends LogEnd {
   changes: HistoryChange[];
   /** False when there is more to read than was asked for. */
   complete: boolean;
+  /** Of which the changes were made; left out where that is not known. */
+  auditRows?: number;
 }
 
 /**
@@ -105,25 +113,34 @@ export interface ChangeLog {
   now(): Promise<Micros>;
 }
 
+/** What writes of ours say about where they stand in the log. */
+export interface WriteMarks {
+  /** To be asked before the transaction begins; the answer is called in it, behind its last statement. */
+  marker(): Promise<MarkWrite>;
+}
+
 /** A hint source tells the monitor which histories to look at. It may miss, double and reorder; it may not lie about `barrier`. */
 export interface HintSource extends Lifecycle {
   /** For logs and the status page. */
   readonly name: 'listen' | 'data_version' | 'poll';
   /**
-   * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`.
+   * Resolves with a moment M (database clock) when every change committed before M has been handed to `onHistories`, or
+   * `onGap` was called: then a read that begins now finds the rest.
    * For LISTEN: a NOTIFY to itself that came back; for SQLite: a look. A `poll` source hands over nothing: there M is only
    * the clock, and the caller must itself finish a read that it began after M came, before a cursor may pass M.
    *
    * @throws LightconeError DATABASE_UNAVAILABLE when the source is dead or silent (deadline a few seconds)
    */
   barrier(): Promise<Micros>;
+  /** So many audit rows were new to a read: for a source that paces the reads. */
+  onRead?(auditRows: number): void;
 }
 
 /** All that a hint says is "look now": what there is to see, the log tells. */
 export interface HintListener {
   /** These histories may have changed; an empty list: something may have. */
   onHistories(historyIds: readonly HistoryId[]): void;
-  /** Hints may have been missed until now (LISTEN was re-established), or it is time to poll. */
+  /** Hints may have been missed until now (LISTEN was re-established, triggers were silent), or it is time to poll. */
   onGap(cause: string): void;
   /** Another connection has committed something, be it only to other tables; a source that cannot see this never says so. */
   onCommit?(): void;

@@ -1,14 +1,10 @@
-import type { LeaderLock, WorkerProcesses, WorkerProcessRow } from '../database/port.js';
+import type { LeaderLock } from '../database/port.js';
 import { Backoff } from '../lib/backoff.js';
-import type { Clock } from '../lib/clock.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
-import type { Logger } from '../telemetry/logger.js';
 import type { Metrics } from '../telemetry/metrics.js';
-import { type AppType, betterThan } from './rank.js';
+import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { type End, type Role, Tenure } from './tenure.js';
 
-/** Contract: a row counts for this long after its last heartbeat. */
-const ACTIVE_MS = 61_000;
 /** For each better candidate that beats, before a lock that is found free is tried. */
 const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
@@ -24,12 +20,9 @@ const LONGEST_PENALTY_MS = 30_000;
 /** A free lock is taken within three seconds: after that `/readyz` says so. */
 const NOBODY_MS = 5_000;
 
-export interface LeadershipOptions {
-  self: { serverName: string; hostname: string; pid: number; appType: AppType };
-  workerProcesses: WorkerProcesses;
+export interface LeadershipOptions extends HeartbeatOptions {
   /** Made with `silenceMs(heartbeatMs)`. */
   lock: LeaderLock;
-  heartbeatMs: number;
   /** How often a process that does not lead looks whether the lock is free. */
   standbyMs?: number;
   role: Role;
@@ -41,9 +34,7 @@ export interface LeadershipOptions {
   hindrance: () => string | undefined;
   /** Tells the other processes to elect now (`reconfigure_watcher`). */
   announce?: () => Promise<void>;
-  logger: Logger;
   metrics: Metrics;
-  clock: Clock;
   random: () => number;
 }
 
@@ -58,12 +49,12 @@ export const lockLabel = (self: { serverName: string; hostname: string; pid: num
  * Decides whether this process is the monitor: whoever holds the lock is. Better candidates come first because they wait
  * less before they try; a worker steps down once for a standalone monitor that comes later. Who cannot do the work does not
  * try, and who got the lock and finds that nothing is confirmed gives it back and leaves it to others for a while.
- * Heartbeat rows decide nothing: they are for Galaxy's eyes, for `doctor`, and for the order of trying.
  *
  * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock).
  */
 export class Leadership implements Lifecycle {
   readonly #o: LeadershipOptions;
+  readonly #heartbeat: Heartbeat;
   readonly #standbyMs: number;
   readonly #backoff: Backoff;
   readonly #penalty: Backoff;
@@ -72,20 +63,15 @@ export class Leadership implements Lifecycle {
   #wake: (() => void) | undefined;
   #electNow = false;
   #tenure: Tenure | undefined;
-  #rows: WorkerProcessRow[] = [];
-  #databaseNow = 0;
-  /** When each row was written, at the look before the last one: one that changed since is of a living process. */
-  #before: Map<string, number> | undefined;
-  #beatAt = Number.NEGATIVE_INFINITY;
   #notBefore = Number.NEGATIVE_INFINITY;
-  #yielded = false;
+  /** Cleared when somebody else is seen with the lock. */
   #noYieldBefore = Number.NEGATIVE_INFINITY;
   #freeSince: number | undefined;
   #failure: string | undefined;
-  #beatFailing = false;
 
   constructor(options: LeadershipOptions) {
     this.#o = options;
+    this.#heartbeat = new Heartbeat(options);
     this.#standbyMs = options.standbyMs ?? 1_000;
     this.#backoff = new Backoff(200, this.#standbyMs, options.random);
     this.#penalty = new Backoff(FIRST_PENALTY_MS, LONGEST_PENALTY_MS, options.random);
@@ -157,7 +143,7 @@ export class Leadership implements Lifecycle {
 
   /** What kept this process from leading is over. */
   unhindered(): void {
-    if (!this.#yielded) this.#notBefore = Number.NEGATIVE_INFINITY;
+    this.#notBefore = Number.NEGATIVE_INFINITY;
     this.electNow();
   }
 
@@ -187,15 +173,15 @@ export class Leadership implements Lifecycle {
     await this.#settle();
     const forced = this.#electNow;
     this.#electNow = false;
-    const due = forced || this.#o.clock.monotonic() - this.#beatAt >= this.#o.heartbeatMs - 50;
-    const beat = due && this.#couldLead() && (await this.#beat());
+    const isDue = (forced || this.#heartbeat.dueInMs <= 50) && this.#couldLead();
+    if (isDue) await this.#heartbeat.beat();
     if (stopped.aborted) return 0;
     if (this.#tenure) {
       this.#stepDownForMonitor();
-      return this.#spread(Math.max(50, this.#beatAt + this.#o.heartbeatMs - this.#o.clock.monotonic()));
+      return this.#spread(Math.max(50, this.#heartbeat.dueInMs));
     }
     // A heartbeat is this interval's statement.
-    const lookLater = beat && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
+    const lookLater = isDue && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
     if (lookLater && this.#freeSince === undefined) return this.#spread(this.#standbyMs);
     return this.#stand(stopped);
   }
@@ -203,27 +189,8 @@ export class Leadership implements Lifecycle {
   /** A process whose row is fresh would be waited for, by Galaxy's own monitors as well. */
   #couldLead(): boolean {
     if (this.leading) return true;
-    const waits = this.#o.clock.monotonic() < this.#notBefore && !this.#yielded;
+    const waits = this.#o.clock.monotonic() < this.#notBefore;
     return !waits && this.#failure === undefined && this.#o.hindrance() === undefined;
-  }
-
-  /** What goes wrong with it keeps nobody from leading. */
-  async #beat(): Promise<boolean> {
-    const { workerProcesses, self, heartbeatMs, clock, logger } = this.#o;
-    this.#beatAt = clock.monotonic();
-    try {
-      const { now, active } = await workerProcesses.beat(self, Math.max(ACTIVE_MS, 2 * heartbeatMs));
-      this.#before = timesOf(this.#before ? this.#rows : active);
-      this.#rows = active;
-      this.#databaseNow = now;
-      this.#beatFailing = false;
-    } catch (error) {
-      if (!this.#beatFailing) {
-        logger.warn({ reason: (error as Error).message }, 'the heartbeat cannot be written, trying again');
-      }
-      this.#beatFailing = true;
-    }
-    return true;
   }
 
   async #stand(stopped: AbortSignal): Promise<number> {
@@ -232,25 +199,21 @@ export class Leadership implements Lifecycle {
     const now = clock.monotonic();
     if (held) {
       this.#freeSince = undefined;
-      this.#yielded = false;
+      this.#noYieldBefore = Number.NEGATIVE_INFINITY;
       return this.#spread(this.#standbyMs);
     }
     this.#freeSince ??= now;
     if (now < this.#notBefore || hindrance() !== undefined) return this.#spread(this.#standbyMs);
-    await this.#pause(Math.min(MAX_STAGGER_MS, this.#rivals() * STAGGER_MS), stopped);
+    await this.#pause(Math.min(MAX_STAGGER_MS, this.#heartbeat.rivals * STAGGER_MS), stopped);
     if (!stopped.aborted && (await lock.tryAcquire())) this.#begin(stopped);
     return this.#spread(this.#standbyMs);
   }
 
   #begin(stopped: AbortSignal): void {
-    const { metrics, clock } = this.#o;
-    if (stopped.aborted || !this.#o.lock.held) return;
-    if (this.#yielded) this.#noYieldBefore = clock.monotonic() + AFTER_VAIN_YIELD_MS;
-    this.#yielded = false;
+    const { metrics, lock } = this.#o;
+    if (stopped.aborted || !lock.held) return;
     this.#freeSince = undefined;
-    // The first look of a tenure says nothing about who lives: the one that led before is among them.
-    this.#before = undefined;
-    this.#beatAt = Number.NEGATIVE_INFINITY;
+    this.#heartbeat.beginTenure();
     const parts = { ...this.#o, silenceMs: silenceMs(this.#o.heartbeatMs) };
     metrics.gauge('galaxy.sse.monitor.leader', 1);
     this.#tenure = new Tenure(parts, () => {
@@ -266,7 +229,7 @@ export class Leadership implements Lifecycle {
     const { clock, announce } = this.#o;
     if (tenure.worked) this.#penalty.reset();
     this.#notBefore = clock.monotonic() + this.#waitAfter(tenure.ended);
-    this.#yielded = tenure.ended === 'handed over';
+    if (tenure.ended === 'handed over') this.#noYieldBefore = clock.monotonic() + AFTER_VAIN_YIELD_MS;
     await tenure.released;
     if (tenure.ended !== 'stopped') announce?.().catch(() => {});
     await tenure.done;
@@ -281,20 +244,9 @@ export class Leadership implements Lifecycle {
   /** The monitor's work belongs into a process of its own, where there is one. */
   #stepDownForMonitor(): void {
     const { self, clock } = this.#o;
-    const before = this.#before;
-    if (!before || self.appType !== 'webapp' || clock.monotonic() < this.#noYieldBefore) return;
-    const monitor = this.#rows.find(
-      (row) => row.appType === 'sse_monitor' && before.get(key(row)) !== row.updateTime,
-    );
-    if (monitor) this.#tenure?.end('handed over', `${monitor.serverName} takes over`);
-  }
-
-  /** How many better ones beat. */
-  #rivals(): number {
-    const recent = this.#rows.filter(
-      (row) => (this.#databaseNow - row.updateTime) / 1000 < 2 * this.#o.heartbeatMs,
-    );
-    return betterThan(this.#o.self, recent).length;
+    if (self.appType !== 'webapp' || clock.monotonic() < this.#noYieldBefore) return;
+    const { monitor } = this.#heartbeat;
+    if (monitor !== undefined) this.#tenure?.end('handed over', `${monitor} takes over`);
   }
 
   /** Up to a tenth more, so that processes that started together do not ask together. */
@@ -321,7 +273,4 @@ export class Leadership implements Lifecycle {
   }
 }
 
-const key = (row: { serverName: string; hostname: string }): string => `${row.serverName}\n${row.hostname}`;
-const timesOf = (rows: readonly WorkerProcessRow[]): Map<string, number> =>
-  new Map(rows.map((row) => [key(row), row.updateTime]));
 const seconds = (ms: number): number => Math.round(ms / 1_000);

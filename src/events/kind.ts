@@ -3,7 +3,14 @@
  * stand in `registry.ts`; bus, dispatcher, catch-up, gap repair and the queue of a tab know no kind by name.
  */
 import type { Cursor, HistoryId, Micros, Principal, SessionId, Task, UserId } from '../core/events.js';
-import type { ChangeLog, LogEnd, LogPosition, NotificationLog, OwnerScope } from '../database/port.js';
+import type {
+  ChangeLog,
+  LogEnd,
+  LogPosition,
+  NotificationLog,
+  OwnerScope,
+  WriteMark,
+} from '../database/port.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { JsonObject } from './fields.js';
 import type { Frame, Position } from './frame.js';
@@ -97,6 +104,8 @@ export interface OpenStreams {
   /** @returns streams that came back, and may have missed a change of the history before they subscribed */
   subscribe(viewer: Viewer, historyId: HistoryId): Iterable<OpenStream>;
   unsubscribe(viewer: Viewer, historyId: HistoryId): void;
+  /** Told to this caller's streams once a position includes them. */
+  awaitMarks(owner: Viewer, marks: readonly WriteMark[]): void;
   /** Looks at once whether these still hold, instead of at the next round. */
   recheck(concern: PermissionConcern): void;
   /** The moment under which a change of this audit time is remembered for tabs that come back. */

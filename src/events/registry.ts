@@ -10,6 +10,7 @@ import {
 import { entryPointUpdate } from './entry-point-update.js';
 import { historyUpdate } from './history-update.js';
 import type { CatchUpKind, EventKind, TaskKind } from './kind.js';
+import { marksReached } from './marks-reached.js';
 import { notificationStatus } from './notification-status.js';
 import { notificationUpdate } from './notification-update.js';
 
@@ -44,6 +45,7 @@ export const KINDS = [
   entryPointUpdate,
   notificationUpdate,
   broadcastUpdate,
+  marksReached,
   subscribeHistoryViewer,
   unsubscribeHistoryViewer,
   reconfigureWatcher,

@@ -21,7 +21,8 @@ import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
 import { CrossOrigin } from './auth/cross-origin.js';
-import { limitHandshakes } from './auth/handshakes.js';
+import type { RefuseEarly } from './auth/early-refusal.js';
+import { Handshakes } from './auth/handshakes.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { handleError } from './errors.js';
 import { readJsonBodies } from './json-body.js';
@@ -49,6 +50,8 @@ export interface HttpAppOptions {
    * its own head to the socket takes them from `reply.getHeaders()`.
    */
   bareRoutes?: readonly RouteModule[];
+  /** Sees every request before Fastify does. */
+  refuseEarly?: RefuseEarly;
   /** onRequest hook of the ordinary routes. */
   limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
@@ -72,11 +75,20 @@ function unused(): never {
   throw new Error('setValidatorCompiler comes before any schema');
 }
 
+const LAST_REQUEST_MS = 500;
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
-export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitRequests }: HttpAppOptions): App {
+export function buildHttpApp({
+  http,
+  logger,
+  routes,
+  bareRoutes = [],
+  refuseEarly,
+  limitRequests,
+}: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
+  const handshakes = new Handshakes();
   const app: App = Fastify({
     // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
     loggerInstance: logger.child(
@@ -90,9 +102,9 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitReque
     serverFactory: (handler) => {
       const server = createServer(SERVER_OPTIONS, (request, response) => {
         noteRequest(response);
-        handler(request, response);
+        if (!refuseEarly?.(request, response)) handler(request, response);
       });
-      return limitHandshakes(server, LIMITS.handshakes.value);
+      return handshakes.limit(server, LIMITS.handshakes.value);
     },
     clientErrorHandler: refuseBrokenRequest,
     // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
@@ -102,6 +114,8 @@ export function buildHttpApp({ http, logger, routes, bareRoutes = [], limitReque
     schemaController: { compilersFactory: NO_COMPILERS },
     frameworkErrors: handleError,
   });
+  // A request may be on its way on a connection that has just been made.
+  app.addHook('preClose', async () => void setTimeout(() => handshakes.end(), LAST_REQUEST_MS).unref());
   const validation = new LazyValidator();
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);

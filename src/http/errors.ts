@@ -3,6 +3,7 @@
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
+import { PATTERN_WORDS } from './validation.js';
 
 export interface ErrorReply {
   status: number;
@@ -80,9 +81,9 @@ type ValidationErrors = NonNullable<FastifyError['validation']>;
 function invalidRequest(errors: ValidationErrors, part: string, bodyMissing: boolean): LightconeError {
   const allMissing =
     (bodyMissing && part === 'body') || errors.every(({ keyword }) => keyword === 'required');
-  const problems = errors.map(({ instancePath, keyword, message = keyword }) => ({
+  const problems = errors.map(({ instancePath, keyword, message = keyword, params }) => ({
     loc: [part, ...instancePath.split('/').slice(1)],
-    msg: message,
+    msg: PATTERN_WORDS[String(params.pattern)] ?? message,
     type: keyword,
   }));
   const text = problems.map(({ loc, msg }) => `${loc.join('.')} ${msg}`).join('; ');

@@ -5,6 +5,16 @@
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 
+export const NO_NUL = '^[^\\u0000]*$';
+/** Nobody could see such a name. */
+export const NOT_BLANK = '^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$';
+
+/** What is said instead of a pattern. */
+export const PATTERN_WORDS: Readonly<Record<string, string>> = {
+  [NO_NUL]: 'must not hold a NUL character',
+  [NOT_BLANK]: 'must not be blank, nor hold a NUL character',
+};
+
 type Compiler = FastifySchemaCompiler<TSchema>;
 
 export class LazyValidator {

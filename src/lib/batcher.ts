@@ -8,9 +8,13 @@ import type { Clock } from './clock.js';
 
 /** A batch is held back for so long at least, so that it is seen when there is more to come again. */
 const SHORTEST_WAIT_MS = 5;
+/** Nobody came for so long, and for so many times the usual: the crowd has ended, or all of it waits for its answers. */
+const SHORTEST_PAUSE_MS = 20;
+const UNUSUAL = 8;
 
 interface Waiting<Question, Answer> {
   question: Question;
+  at: number;
   isWanted: () => boolean;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
@@ -29,6 +33,10 @@ export interface BatcherOptions<Question, Answer> {
   maxBatch: number;
   /** So many questions are worth a batch whatever came before. */
   worthwhile: number;
+  /** Batches are held back for as long as `perSecond` asks, also where waiting has brought nothing lately. */
+  steady?: boolean;
+  /** Batches are not held back any longer once no more come: for cheap questions of callers who may wait for their answers. */
+  untilPause?: boolean;
   clock: Pick<Clock, 'monotonic'>;
 }
 
@@ -39,7 +47,6 @@ export class Batcher<Question, Answer> {
   private allowance: number;
   private refilledAt: number;
   private endWait: (() => void) | undefined;
-  private newestAt = 0;
   /** Twice as long as the last wait brought anything. */
   private patienceMs = Number.POSITIVE_INFINITY;
 
@@ -51,8 +58,7 @@ export class Batcher<Question, Answer> {
   /** @param isWanted false when nobody waits for the answer any more: a question that has not gone out by then never does */
   get(question: Question, isWanted: () => boolean = () => true): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.waiting.push({ question, isWanted, resolve, reject });
-      this.newestAt = this.options.clock.monotonic();
+      this.waiting.push({ question, at: this.options.clock.monotonic(), isWanted, resolve, reject });
       if (!this.running) void this.run();
       else if (this.waiting.length >= this.options.worthwhile) this.endWait?.();
     });
@@ -93,19 +99,34 @@ export class Batcher<Question, Answer> {
   }
 
   private async waitForMore(longestMs: number): Promise<void> {
-    const begin = this.options.clock.monotonic();
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.min(longestMs, this.patienceMs));
-      this.endWait = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    const { clock, worthwhile, steady, untilPause } = this.options;
+    const begin = clock.monotonic();
+    const end = begin + Math.min(longestMs, this.patienceMs);
+    const due = (): number => (untilPause ? Math.min(end, this.pauseEndsAt()) : end);
+    let until: number;
+    do {
+      until = due();
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, Math.max(0, until - clock.monotonic()));
+        this.endWait = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    } while (this.waiting.length < worthwhile && due() !== until);
     this.endWait = undefined;
     this.patienceMs =
-      this.waiting.length >= this.options.worthwhile
+      steady || this.waiting.length >= worthwhile
         ? Number.POSITIVE_INFINITY
-        : Math.max(SHORTEST_WAIT_MS, 2 * (this.newestAt - begin));
+        : Math.max(SHORTEST_WAIT_MS, 2 * (this.waiting.at(-1)!.at - begin));
+  }
+
+  /** When nobody will have come for so long that nobody is expected any more, by how those came who wait. */
+  private pauseEndsAt(): number {
+    const count = this.waiting.length;
+    if (count < 2) return Number.POSITIVE_INFINITY;
+    const newest = this.waiting[count - 1]!.at;
+    return newest + Math.max(SHORTEST_PAUSE_MS, (UNUSUAL * (newest - this.waiting[0]!.at)) / (count - 1));
   }
 
   /** @returns milliseconds until the batch may go out */

@@ -11,7 +11,7 @@
  */
 
 import type { HistoryChange, HistoryId } from '../core/events.js';
-import type { ChangeLog, LogEnd, LogPosition, PositionStore } from '../database/port.js';
+import type { ChangeLog, LogEnd, LogPosition, LogRead, PositionStore } from '../database/port.js';
 import { Backoff } from '../lib/backoff.js';
 import type { Clock } from '../lib/clock.js';
 import { sleep } from '../lib/lifecycle.js';
@@ -37,7 +37,7 @@ export interface ReaderOptions {
   /** False while nothing can be published: then nothing is read either. */
   canPublish: () => boolean;
   /** What was read, in the order of reading; `end` once all of it is on its way. */
-  onRead: (changes: readonly HistoryChange[], end: LogEnd) => void;
+  onRead: (changes: readonly HistoryChange[], end: LogEnd & { auditRows?: number }) => void;
   /** What hints named, while the log cannot be read. */
   onLookedUp: (changes: readonly HistoryChange[]) => void;
   clock: Clock;
@@ -195,7 +195,7 @@ export class LogReader {
     this.hinted = new Set();
   }
 
-  private async piece(): Promise<LogEnd & { changes: HistoryChange[]; complete: boolean }> {
+  private async piece(): Promise<LogRead> {
     const { changeLog } = this.options;
     const from = this.position ?? (await this.stored());
     const read = from && (await inTime(changeLog.since(from, { kind: 'all' }, this.size.now)));
@@ -215,4 +215,4 @@ export class LogReader {
 }
 
 /** The more there is, the longer it is gathered: what is read together costs one statement. */
-const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 100 ? 20 : 50);
+const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 200 ? 20 : 50);

@@ -118,8 +118,12 @@ export class Term implements HintListener {
 
   // --- from the log to the bus -------------------------------------------------------------------------------------
 
-  private onRead(changes: readonly HistoryChange[], { position, moment }: LogEnd): void {
+  private onRead(
+    changes: readonly HistoryChange[],
+    { position, moment, auditRows = changes.length }: LogEnd & { auditRows?: number },
+  ): void {
     this.reads += 1;
+    this.source.onRead?.(auditRows);
     this.checkpoints.push({ read: this.reads, position, moment, at: this.options.clock.monotonic() });
     if (changes.length > 0) this.changedSinceStored = true;
     this.keep(changes, this.reads);

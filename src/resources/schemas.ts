@@ -1,29 +1,30 @@
 /** Pieces of request schemas. They validate, and the OpenAPI document is made of them. */
-// Adds `tags` and `summary` to the type of a route's schema.
-import type {} from '@fastify/swagger';
-import { type TSchema, Type } from 'typebox';
+import { Type } from 'typebox';
 import { LightconeError } from '../core/errors.js';
 import type { App } from '../http/app.js';
+import { NO_NUL, NOT_BLANK } from '../http/validation.js';
 
 /** PostgreSQL takes no NUL in a text. */
 export const text = (maxLength: number, minLength = 0) =>
-  Type.String({ minLength, maxLength, pattern: '^[^\\u0000]*$' });
+  Type.String({ minLength, maxLength, pattern: NO_NUL });
 
-export const encodedId = Type.String({ maxLength: 64 });
+export const encodedId = Type.String({ maxLength: 64, examples: ['f2db41e1fa331b3e'] });
 export const encodedIds = (maxItems: number) => Type.Array(encodedId, { maxItems });
-export const moment = Type.String({ maxLength: 40, description: 'ISO 8601; UTC where no zone is given' });
+export const moment = Type.String({
+  maxLength: 40,
+  description: 'ISO 8601; UTC where no zone is given',
+  examples: ['2026-07-01T12:34:56'],
+});
 export const idParams = Type.Object({ id: encodedId });
+
+/** What people call something. */
+export const nameText = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: NOT_BLANK });
 
 /** A window onto a list. */
 export const paging = (limit: number, most: number) => ({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: most, default: limit })),
   offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 0 })),
 });
-
-export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-
-/** Groups the routes of a resource in the OpenAPI document. */
-export const describeRoute = (tag: string, summary: string) => ({ tags: [tag], summary });
 
 /** A resource that is switched off is not a route that is missing: 403/403004, whatever is asked. */
 export function switchedOff(app: App, url: string, setting: string): void {

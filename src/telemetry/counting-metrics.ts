@@ -1,3 +1,4 @@
+import { Histogram } from './histogram.js';
 import { type MetricName, type MetricSink, type MetricType, noMetrics, type Tags } from './metrics.js';
 import { SeriesMap } from './series.js';
 
@@ -18,6 +19,8 @@ export class CountingMetrics implements MetricSink {
   readonly #counters = kind('counter');
   readonly #timings = kind('timing');
   readonly #gauges = kind('gauge');
+  /** Of `galaxy.sse.delivery.latency_ms`, for quantiles. */
+  readonly deliveries = new Histogram();
 
   constructor(private readonly next: MetricSink = noMetrics) {}
 
@@ -30,6 +33,7 @@ export class CountingMetrics implements MetricSink {
     const total = this.#timings.get(name, tags);
     total.value += ms;
     total.count += 1;
+    if (name === 'galaxy.sse.delivery.latency_ms') this.deliveries.add(ms);
     this.next.timing(name, ms, tags);
   }
 

@@ -71,7 +71,7 @@ export const METRICS = {
   },
   'galaxy.sse.tasks.invalid': {
     type: 'counter',
-    meaning: 'messages on the bus that are no valid control task or tick, and were ignored',
+    meaning: 'messages on the bus that are no valid control task, tick or notice, and were ignored',
     from: 'worker',
     tags: { reason: TEXT },
   },

@@ -87,6 +87,10 @@ export class StatsdMetrics implements MetricSink {
 
   /** Sends what has gathered. */
   flush(): void {
+    if (!this.#closing) this.#send();
+  }
+
+  #send(): void {
     for (const series of this.#series.values()) {
       if (series.count !== 0) this.#client.increment(series.stat, series.count, series.tags);
       for (const ms of series.timings) {
@@ -104,7 +108,7 @@ export class StatsdMetrics implements MetricSink {
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
       clearInterval(this.#timer);
-      this.flush();
+      this.#send();
       this.#client.close(() => resolve());
     });
     return this.#closing;

@@ -59,7 +59,7 @@ class Pane {
   }
 
   #receive(name, data) {
-    const line = document.createElement('li');
+    const line = document.createElement('p');
     line.className = 'fresh';
     const kind = document.createElement('b');
     kind.textContent = name;

@@ -1,113 +1,173 @@
 /**
- * Reads `/api/status` as an administrator would: along the way of an update, saying at each hop whether it goes on from
- * there. Pure, so that it is tested without a page.
+ * Reads what the installation tells of itself as an administrator would: along the way of an update, saying at each hop
+ * whether it goes on from there. Pure, so that it is tested without a page.
  */
 
-/** Ticks come once a second: three missing ones are no accident. */
+/** The leader speaks once a second: some missing words are no accident. */
 const SILENT_MS = 5_000;
-
-/** @returns the hops in order, each `{ name, count, note }` */
-export function hops({ flow, connections }) {
-  const dropped = Object.values(flow.events_dropped).reduce((sum, count) => sum + count, 0);
-  return [
-    { name: 'changes seen', count: flow.changes_seen, note: 'by the monitor, if it runs here' },
-    {
-      name: 'tasks published',
-      count: flow.tasks_published,
-      note: `${flow.tasks_skipped} waited for the bus`,
-    },
-    { name: 'tasks received', count: flow.tasks_received, note: `${flow.tasks_invalid} not understood` },
-    { name: 'events queued', count: flow.events_queued, note: `${connections.open} tabs open` },
-    {
-      name: 'events written',
-      count: flow.events_written,
-      note: `${flow.events_merged} merged, ${dropped} dropped`,
-    },
-  ];
-}
-
-/** @returns sentences, each `{ level: 'good' | 'note' | 'bad', text }`, in the order of the flow */
-export function findings(status) {
-  return [
-    database(status),
-    monitor(status),
-    bus(status),
-    published(status),
-    received(status),
-    tabs(status),
-    written(status),
-    ...dropped(status),
-  ].filter((finding) => finding !== undefined);
-}
 
 const good = (text) => ({ level: 'good', text });
 const note = (text) => ({ level: 'note', text });
 const bad = (text) => ({ level: 'bad', text });
 const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+const list = (names) =>
+  names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
+const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 
-function database({ database: { kind, problem } }) {
-  if (problem) return bad(`The database cannot be used: ${problem}. No change can be seen until it is back.`);
-  return good(`The database answers (${kind}).`);
+/** @returns the hops of an update since the processes began, each `{ name, count, note }` */
+export function hops({ processes }) {
+  const total = (name) => processes.reduce((sum, { counters }) => sum + counters[name], 0);
+  return [
+    { name: 'changes seen', count: total('changes_seen'), note: 'by the monitor' },
+    {
+      name: 'tasks published',
+      count: total('tasks_published'),
+      note: `${total('tasks_skipped')} waited for the bus`,
+    },
+    {
+      name: 'tasks received',
+      count: total('tasks_received'),
+      note: `by each worker; ${total('tasks_invalid')} not understood`,
+    },
+    { name: 'events queued', count: total('events_queued'), note: 'one for each stream concerned' },
+    {
+      name: 'events written',
+      count: total('events_written'),
+      note: `${total('events_merged')} merged, ${total('events_dropped')} dropped`,
+    },
+  ];
 }
 
-function monitor({ monitor: { leads, leader, source, cursor_age_ms: age } }) {
-  if (!leads && leader === null) {
-    return bad(
-      'No monitor is known: an update stops before it is seen. Start sse-monitor, or wait for the election.',
+/**
+ * What is wrong comes first, and then nothing is called good: with one hop broken, that another one works is no comfort.
+ *
+ * @param now as `/api/status/live` tells it
+ * @returns sentences, each `{ level: 'good' | 'note' | 'bad', text }`
+ */
+export function findings(now) {
+  const found = [
+    ...unheard(now),
+    ...problems(now),
+    ...leaders(now),
+    ...watermarks(now),
+    ...room(now),
+    ...alone(now),
+    ...unusual(now),
+  ].filter((finding) => finding !== undefined);
+  const broken = found.filter(({ level }) => level === 'bad');
+  return broken.length === 0 ? found : [...broken, ...found.filter(({ level }) => level === 'note')];
+}
+
+const heard = ({ processes }) => processes.filter(({ state }) => state === 'heard');
+const workers = (now) => heard(now).filter(({ role }) => role === 'worker');
+
+function unheard({ processes }) {
+  return processes
+    .filter(({ state }) => state === 'silent')
+    .map(({ name, host, heard_ms: ms }) =>
+      bad(
+        `${name} on ${host} has not been heard for ${Math.round(ms / 1000)} s: it has died, is frozen, or does not reach the broker.`,
+      ),
     );
+}
+
+/** The same problem of several processes is one line. */
+function problems(now) {
+  const names = new Map();
+  for (const process of heard(now)) {
+    for (const problem of process.problems) names.set(problem, [...(names.get(problem) ?? []), process.name]);
   }
-  if (!leads) return good(`${leader} watches for changes; this worker would take over.`);
+  return [...names].map(([problem, of]) => bad(`${list(of)}: ${problem}.`));
+}
+
+function leaders(now) {
+  const leading = heard(now).filter(({ leadingSeconds }) => leadingSeconds !== null);
+  if (leading.length > 1) {
+    return [note(`${list(leading.map(({ name }) => name))} lead at once, which passes within seconds.`)];
+  }
+  const [leader] = leading;
+  if (leader === undefined) {
+    const told = workers(now).find((it) => it.leader !== null && it.gauges.watermark_age_ms <= SILENT_MS);
+    if (told !== undefined) return [good(`${told.leader} watches for changes; it tells nothing of itself.`)];
+    return [
+      bad(
+        'Nobody watches for changes: an update stops before it is seen. Start sse-monitor, or wait for the election.',
+      ),
+    ];
+  }
+  const age = leader.gauges.cursor_age_ms;
   if (age !== null && age > SILENT_MS) {
-    return bad(`This worker watches for changes (${source}), but its cursor is ${seconds(age)} behind.`);
+    return [bad(`${leader.name} watches for changes, but has read none for ${seconds(age)}.`)];
   }
-  return good(`This worker watches for changes (${source}).`);
+  return [good(`${leader.name} watches for changes, and has led for ${duration(leader.leadingSeconds)}.`)];
 }
 
-function bus({ bus: { kind, problem } }) {
-  if (problem)
-    return bad(`The bus cannot be used: ${problem}. Updates wait in the database until it is back.`);
-  return good(`The bus is connected (${kind}).`);
-}
-
-function published({ flow: { tasks_skipped: skipped } }) {
-  if (skipped === 0) return undefined;
-  return note(
-    `${skipped} times a task had to wait because the bus was away; it was published after the return.`,
-  );
-}
-
-function received({ watermark: { until, age_ms: age }, flow }) {
-  if (flow.tasks_invalid > 0) {
-    return bad(
-      `${flow.tasks_invalid} messages on the bus were no control tasks; the log names them. They change nothing.`,
-    );
+function watermarks(now) {
+  const all = workers(now);
+  const aged = all.map((process) => ({ ...process, age: process.gauges.watermark_age_ms }));
+  const late = aged.filter(({ age }) => age !== null && age > SILENT_MS);
+  if (late.length > 0) {
+    const oldest = Math.max(...late.map(({ age }) => age));
+    return [
+      bad(
+        `${list(late.map(({ name }) => name))}: nothing of the leader has arrived for ${seconds(oldest)}, so no updates either.`,
+      ),
+    ];
   }
-  if (until === null) return note('No tick of a leader has arrived here yet.');
-  if (age > SILENT_MS) {
-    return bad(`The last tick of the leader is ${seconds(age)} old: updates do not reach this worker.`);
+  const starting = aged.filter(({ age }) => age === null);
+  if (starting.length > 0)
+    return [note(`${list(starting.map(({ name }) => name))} has not heard a leader yet.`)];
+  if (all.length === 0) return [bad('No worker is heard: nobody can be told anything.')];
+  const oldest = seconds(Math.max(...aged.map(({ age }) => age)));
+  return [
+    good(
+      `Everything committed until ${oldest} ago has arrived at ${all.length === 1 ? 'the worker' : `all ${all.length} workers`}.`,
+    ),
+  ];
+}
+
+function room(now) {
+  const full = workers(now).filter(({ gauges }) => gauges.limit > 0 && gauges.streams >= gauges.limit);
+  if (full.length > 0) {
+    return [
+      bad(
+        `${list(full.map(({ name }) => name))}: all places are taken, new streams are refused (max_connections).`,
+      ),
+    ];
   }
-  return good(`Everything published until ${seconds(age)} ago has arrived here.`);
+  const total = (name) => workers(now).reduce((sum, { gauges }) => sum + gauges[name], 0);
+  const streams = total('streams');
+  if (streams === 0) return [note('No stream is open: what arrives has nobody to go to.')];
+  const waiting = total('waiting');
+  return [
+    good(`${plural(streams, 'stream')} of ${plural(total('users'), 'user')}.`),
+    waiting > 0
+      ? note(`${plural(waiting, 'event')} wait for ${plural(total('blocked'), 'slow reader')}.`)
+      : undefined,
+  ];
 }
 
-function tabs({ connections: { open, users, limit } }) {
-  if (open >= limit) return bad(`All ${limit} places are taken: new tabs are refused (max_connections).`);
-  if (open === 0) return note('No tab is connected here: what arrives has nobody to go to.');
-  return good(`${open} tabs of ${users} users are connected here.`);
+function alone(now) {
+  if (workers(now).length !== 1) return [];
+  return [note('There is one worker only: while it is stopped, nobody is told anything.')];
 }
 
-function written({ flow, connections }) {
-  const lost = Object.values(flow.events_dropped).reduce((sum, count) => sum + count, 0);
-  const waiting = flow.events_queued - flow.events_written - flow.events_merged - lost;
-  if (waiting <= 0) return good('Every event that was queued has been written.');
-  return note(
-    `${waiting} events are waiting in the queues of ${connections.open} tabs, or their tabs have gone.`,
-  );
+function unusual({ processes }) {
+  const total = (name) => processes.reduce((sum, { counters }) => sum + counters[name], 0);
+  const [invalid, dropped] = [total('tasks_invalid'), total('events_dropped')];
+  return [
+    invalid > 0
+      ? note(`${plural(invalid, 'message')} on the bus could not be understood; the log names them.`)
+      : undefined,
+    dropped > 0
+      ? note(`${plural(dropped, 'event')} did not fit into a queue; those streams were caught up.`)
+      : undefined,
+  ];
 }
 
-function dropped({ flow: { events_dropped: byReason } }) {
-  return Object.entries(byReason)
-    .filter(([, count]) => count > 0)
-    .map(([reason, count]) =>
-      note(`${count} events were dropped (${reason}); their tabs catch up from the database.`),
-    );
+export function duration(seconds) {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
 }

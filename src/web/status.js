@@ -1,95 +1,131 @@
-/** The status page: asks every two seconds, with the key of an administrator that stays in this browser tab. */
+/** The status page: the installation once a second, by a stream of its own, with a key that stays in this browser tab. */
 import { api } from './api.js';
-import { findings, hops } from './explain.js';
+import { follow } from './events.js';
+import { duration, findings, hops } from './explain.js';
+import { Plots } from './plots.js';
+import { begin as beginStreams } from './streams.js';
+import { byId, element, problem, rows } from './tables.js';
 
-const EVERY_MS = 2_000;
 const STORED_KEY = 'lightcone-admin-key';
-
-const byId = (id) => document.getElementById(id);
-let timer;
+const plots = new Plots(byId('plots'));
+let shown = false;
 
 byId('login').addEventListener('submit', (event) => {
   event.preventDefault();
   sessionStorage.setItem(STORED_KEY, byId('login').querySelector('input').value.trim());
-  refresh();
+  begin();
 });
 byId('forget').addEventListener('click', () => {
   sessionStorage.removeItem(STORED_KEY);
   location.reload();
 });
-if (sessionStorage.getItem(STORED_KEY)) refresh();
+begin();
 
-async function refresh() {
-  clearTimeout(timer);
+async function begin() {
+  const key = sessionStorage.getItem(STORED_KEY) ?? undefined;
   try {
-    show(await api('api/status', { key: sessionStorage.getItem(STORED_KEY) }));
-    problem('');
-  } catch (error) {
-    problem(error.message);
-    if (error.status === 401 || error.status === 403) {
-      // A key that does not fit is not tried again.
-      sessionStorage.removeItem(STORED_KEY);
+    // An administrator who is signed in at this site needs no key.
+    if (key === undefined && !(await api('api/whoami'))?.is_admin) {
       visible(false);
       return;
     }
+  } catch {
+    visible(false);
+    return;
   }
-  timer = setTimeout(refresh, EVERY_MS);
+  follow('api/status/live', key, {
+    event(name, data) {
+      if (name === 'history') plots.begin(data);
+      if (name === 'bucket') plots.add(data);
+      if (name === 'now') show(data, key);
+    },
+    problem(error) {
+      problem('problem', error.message);
+      stale();
+      // A key that does not fit is not tried again.
+      if (error.status !== 401 && error.status !== 403) return;
+      sessionStorage.removeItem(STORED_KEY);
+      visible(false);
+    },
+  });
 }
 
-function show(status) {
+function show(now, key) {
+  problem('problem', '');
   visible(true);
-  const { server, problems } = status;
-  byId('summary').textContent =
-    `${server.name} on ${server.hostname} (process ${server.pid}), Lightcone ${server.version}, ${server.mode}, ` +
-    `up ${duration(server.uptime_seconds)}. The counters are those of this process since its start.`;
-  byId('flow').replaceChildren(
-    ...hops(status).map(({ name, count, note }) =>
-      element('li', {}, name, element('b', {}, count), element('small', {}, note)),
+  if (!shown) beginStreams(key);
+  shown = true;
+  rows(
+    'findings',
+    findings(now).map(({ level, text }) => ({ level, text })),
+    ({ level, text }) => element('li', { className: level }, text),
+  );
+  rows('flow', hops(now), ({ name, count, note }) =>
+    element('li', {}, name, element('b', {}, count), element('small', {}, note)),
+  );
+  const heard = now.processes.filter(({ state }) => state === 'heard').length;
+  byId('processes-count').textContent = `${heard} of ${now.processes.length} heard`;
+  rows(
+    'processes',
+    now.processes.map((process) => described(process, now.self)),
+    (cells) =>
+      element(
+        'tr',
+        { className: cells.state },
+        element('th', { scope: 'row' }, cells.name, element('small', {}, cells.where)),
+        element('td', {}, cells.said),
+        element('td', {}, cells.role),
+        ...cells.numbers.map((text) => element('td', { className: 'number' }, text)),
+      ),
+  );
+  rows('refused', [...now.refusals].reverse(), ({ at, reason, address, process }) =>
+    element(
+      'tr',
+      {},
+      element('td', {}, new Date(at).toTimeString().slice(0, 8)),
+      element('td', {}, reason.toLowerCase().replaceAll('_', ' ')),
+      element('td', {}, address),
+      element('td', {}, process),
     ),
   );
-  byId('findings').replaceChildren(
-    ...problems.map((text) => element('li', { className: 'bad' }, text)),
-    ...findings(status).map(({ level, text }) => element('li', { className: level }, text)),
+}
+
+function described(process, self) {
+  const { key, name, host, pid, version, state, role, ready, problems, leadingSeconds, startedAt, gauges } =
+    process;
+  const number = (value) => (value === null ? '–' : String(value));
+  const age = gauges.watermark_age_ms;
+  const states = {
+    heard: problems.length > 0 ? 'not well' : ready ? 'well' : 'not ready',
+    silent: `not heard for ${Math.round(process.heard_ms / 1000)} s`,
+    stopped: 'stopped',
+  };
+  return {
+    name,
+    where: `${host}, ${pid}, ${version}${key === self ? ', tells this page' : ''}`,
+    state: state === 'heard' && problems.length > 0 ? 'unwell' : state,
+    said: states[state],
+    role: leadingSeconds === null ? role : `${role}, leads for ${duration(leadingSeconds)}`,
+    numbers: [
+      number(gauges.streams),
+      number(gauges.users),
+      number(gauges.waiting),
+      age === null ? '–' : `${(age / 1000).toFixed(1)} s ago`,
+      state === 'heard' ? duration(Math.max(0, Date.now() - startedAt) / 1000) : '–',
+    ],
+  };
+}
+
+/** What was true a moment ago is not shown as if it were true now. */
+function stale() {
+  if (!shown) return;
+  rows('findings', ['Nothing is known: this worker does not answer. What stands below is old.'], (text) =>
+    element('li', { className: 'bad' }, text),
   );
-  byId('parts').replaceChildren(
-    ...parts(status).flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value ?? '–')]),
-  );
 }
 
-const parts = ({ server, database, bus, monitor, watermark, connections, flow }) => [
-  ['Started', `${server.started} UTC`],
-  ['Database', database.display],
-  ['Statements sent', database.statements],
-  ['Bus', bus.display],
-  ['Monitor', monitor.leads ? 'this process' : monitor.leader],
-  ['Cursor of the monitor', monitor.cursor],
-  ['Watermark', watermark.until],
-  ['Tabs', `${connections.open} of at most ${connections.limit}`],
-  ['Users, sessions', `${connections.users}, ${connections.sessions}`],
-  ['Histories viewed by others', connections.viewed_histories],
-  ['Catch-ups, gaps repaired', `${flow.resumes}, ${flow.gaps_repaired}`],
-];
-
-function visible(shown) {
-  byId('report').hidden = !shown;
-  byId('forget').hidden = !shown;
-  byId('login').hidden = shown;
-}
-
-function problem(text) {
-  byId('problem').hidden = text === '';
-  byId('problem').textContent = text;
-}
-
-function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-function duration(seconds) {
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
-  return `${Math.round(seconds / 86_400)} days`;
+function visible(known) {
+  byId('report').hidden = !known;
+  byId('forget').hidden = !known;
+  byId('login').hidden = known;
 }

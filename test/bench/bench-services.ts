@@ -1,7 +1,7 @@
 /** PostgreSQL and RabbitMQ of our own, started when the first measurement needs them. */
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { startPostgres } from '../support/postgres.js';
+import { type Postgres, startPostgres } from '../support/postgres.js';
 import { startRabbit } from '../support/rabbitmq.js';
 
 export interface Services {
@@ -12,7 +12,7 @@ export interface Services {
 }
 
 export async function startServices(): Promise<Services> {
-  const [rabbit, postgres] = await Promise.all([startRabbit(), startPostgres()]);
+  const [rabbit, postgres] = await Promise.all([startRabbit(), startCountingPostgres()]);
   return {
     amqp: rabbit.amqpUrl,
     postgres: postgres.url,
@@ -20,6 +20,16 @@ export async function startServices(): Promise<Services> {
       await Promise.all([rabbit.stop(), postgres.stop()]);
     },
   };
+}
+
+/** With `pg_stat_statements`, which Debian's package brings along; its view is in the database `postgres`. */
+export async function startCountingPostgres(): Promise<Postgres> {
+  const server = await startPostgres({ settings: ['shared_preload_libraries=pg_stat_statements'] });
+  const client = new pg.Client(server.url);
+  await client.connect();
+  await client.query('CREATE EXTENSION pg_stat_statements');
+  await client.end();
+  return server;
 }
 
 /** @returns the URL of a new, empty database */

@@ -1,13 +1,13 @@
 /**
- * A private RabbitMQ (and with `--postgres` a PostgreSQL), until it is interrupted. Prints their URLs as JSON.
+ * A private RabbitMQ (and with `--postgres` a PostgreSQL that counts statements), until it is interrupted. Prints their URLs as JSON.
  *
  *     node broker.js [--postgres]
  */
-import { startPostgres } from '../support/postgres.js';
 import { startRabbit } from '../support/rabbitmq.js';
+import { startCountingPostgres } from './bench-services.js';
 
 const rabbit = await startRabbit();
-const postgres = process.argv.includes('--postgres') ? await startPostgres() : undefined;
+const postgres = process.argv.includes('--postgres') ? await startCountingPostgres() : undefined;
 process.stdout.write(`${JSON.stringify({ amqp: rabbit.amqpUrl, postgres: postgres?.url })}\n`);
 const end = async (): Promise<void> => {
   await Promise.all([rabbit.stop(), postgres?.stop()]);

@@ -12,13 +12,12 @@ receiving takes little of the machine here. Prints the share of a core in percen
 `keys`      distinct users with API keys, whose permission is looked at again all the time
 """
 import argparse
-import glob
 import os
 import statistics
 import time
 import urllib.request
 
-from kit import KIT, SERVER, SESSION, STREAM, open_streams, start, stop
+from kit import KIT, SERVER, SESSION, STREAM, cpu_seconds, open_streams, start, stop
 
 # server, streams
 CASES = {
@@ -27,11 +26,6 @@ CASES = {
     "keys": (SERVER, ["--path", STREAM + "?key=bench-{i}"]),
 }
 KEEPALIVE_SECONDS = 30
-
-
-def cpu_seconds(pid):
-    threads = glob.glob(f"/proc/{pid}/task/*/schedstat")
-    return sum(int(open(it).read().split()[0]) for it in threads) / 1e9
 
 
 def send_to_all(port):

@@ -1,5 +1,6 @@
 """What the scripts beside this one share: our server, and the load generator of a benchmark kit (its folder in BENCH_KIT)."""
 import contextlib
+import glob
 import json
 import os
 import random
@@ -45,13 +46,31 @@ def open_streams(port, core, count, options, inflight=64):
 
 
 @contextlib.contextmanager
-def broker():
-    """A RabbitMQ of our own. Yields its URL."""
-    process = subprocess.Popen(["node", os.path.join(BUILD, "broker.js")], stdout=subprocess.PIPE, text=True)
+def services(*flags):
+    """A RabbitMQ of our own, and with `--postgres` a PostgreSQL that counts statements. Yields their URLs."""
+    process = subprocess.Popen(["node", os.path.join(BUILD, "broker.js"), *flags], stdout=subprocess.PIPE, text=True)
     try:
-        yield json.loads(process.stdout.readline())["amqp"]
+        yield json.loads(process.stdout.readline())
     finally:
         stop(process)
+
+
+@contextlib.contextmanager
+def broker():
+    """Yields the URL of a RabbitMQ of our own."""
+    with services() as urls:
+        yield urls["amqp"]
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def cpu_seconds(pid):
+    """By the clock of the scheduler."""
+    threads = glob.glob(f"/proc/{pid}/task/*/schedstat")
+    return sum(int(open(it).read().split()[0]) for it in threads) / 1e9
 
 
 def stop(*processes):

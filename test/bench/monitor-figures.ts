@@ -75,7 +75,7 @@ async function transactions(client: pg.Client): Promise<number> {
   return Number(rows[0]!.n);
 }
 
-async function listen(url: string) {
+export async function listen(url: string) {
   const heard = {
     histories: 0,
     ids: new Set<number>(),

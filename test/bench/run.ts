@@ -9,6 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createDatabaseOn, startServices } from './bench-services.js';
 import { unwantedTasks } from './bus-figures.js';
+import { databaseFigures } from './database-figures.js';
 import { onPostgres, onSqlite } from './end-to-end.js';
 import { monitorFigures } from './monitor-figures.js';
 import { embeddedStart, monitorSize } from './start-figures.js';
@@ -43,6 +44,7 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   end_to_end_postgresql: async () => onPostgres(await withDatabase(), 2 * seconds),
   end_to_end_sqlite: () => onSqlite(2 * seconds),
   monitor: async () => monitorFigures(await withDatabase(), 2 * seconds),
+  database: () => databaseFigures(services, 2 * seconds),
   start: embeddedStart,
   sse_monitor: async () => monitorSize(await withDatabase()),
 };

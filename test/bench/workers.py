@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 
-from kit import SERVER, SESSION, STREAM, broker, open_streams, start, stop
+from kit import SERVER, SESSION, STREAM, broker, children, open_streams, start, stop
 
 TABS = 10_000
 ROUNDS = 3
@@ -42,11 +42,6 @@ def half_a_core(pid):
 def write(file, value):
     with open(file, "w") as out:
         out.write(str(value))
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def measure(amqp, workers):

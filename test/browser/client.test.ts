@@ -1,4 +1,4 @@
-/** The client in real tabs of a real browser: one stream for all of them, whatever happens to the one that holds it. */
+/** The client in tabs of Chromium that do what only Chromium can be told to do; the rest is in basic-suite.ts. */
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchChromium } from '../support/chromium.js';
@@ -75,34 +75,6 @@ async function broadcast(): Promise<string> {
 }
 
 describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
-  it('are told everything once, over one stream', async () => {
-    const tabs = [await openTab(share), await openTab(share), await openTab(share)];
-    for (const tab of tabs) await live(tab);
-    expect(await openStreams()).toBe(1);
-    const subjects = [await broadcast(), await broadcast()];
-    await here.change(alice);
-    for (const tab of tabs) {
-      await expect.poll(() => told(tab)).toEqual(expect.arrayContaining([...subjects, here.encode(alice)]));
-      expect((await told(tab)).filter((name) => subjects.includes(name))).toEqual(subjects);
-    }
-  });
-
-  it('go on when the tab that opened the stream is closed', async () => {
-    const [first, ...others] = [await openTab(share), await openTab(share), await openTab(share)];
-    for (const tab of [first!, ...others]) await live(tab);
-    await first!.close();
-    const subject = await broadcast();
-    for (const tab of others) {
-      await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(subject);
-    }
-    await expect.poll(openStreams).toBe(1);
-    const next = await broadcast();
-    for (const tab of others) {
-      await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(next);
-      expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
-    }
-  });
-
   it('twelve that open at once are all live, over one stream', async () => {
     const tabs = await Promise.all(Array.from({ length: 12 }, () => openTab(share)));
     for (const tab of tabs) await live(tab);
@@ -119,27 +91,6 @@ describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
     await here.change(alice);
     await expect.poll(() => told(ofAlice)).toContain(here.encode(alice));
     expect(await told(ofBob)).not.toContain(here.encode(alice));
-  });
-
-  it('are told what happened while the server was away', async () => {
-    const tabs = [await openTab(share), await openTab(share)];
-    for (const tab of tabs) await live(tab);
-    await here.stopWorkers();
-    await expect.poll(() => stateOf(tabs[0]!), { timeout: 10_000 }).toBe('connecting');
-    await here.change(alice);
-    await here.worker({ galaxy: { enable_notification_system: true }, sse: { listen: new URL(url).host } });
-    for (const tab of tabs) {
-      await live(tab);
-      await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(here.encode(alice));
-    }
-    await expect.poll(openStreams).toBe(1);
-  });
-
-  it('leave no stream behind when all are closed', async () => {
-    const tabs = [await openTab(share), await openTab(share)];
-    for (const tab of tabs) await live(tab);
-    for (const tab of tabs) await tab.close();
-    await expect.poll(openStreams, { timeout: 10_000 }).toBe(0);
   });
 });
 
@@ -162,6 +113,48 @@ it('a tab that leads and stands still gives way to one in view, and catches up w
     expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
   }
 }, 120_000);
+
+it('a tab that the browser freezes gives way at once, with no second stream, and catches up when it goes on', async () => {
+  const [leader, other] = [await openTab('lock'), await openTab('lock')];
+  await live(leader);
+  await live(other);
+  const session = await context.newCDPSession(leader);
+  await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await expect.poll(openStreams, { interval: 10 }).toBe(1);
+  const subject = await broadcast();
+  await expect.poll(() => told(other), { timeout: 8_000 }).toContain(subject);
+  await live(other);
+  expect(await openStreams()).toBe(1);
+  await session.send('Page.setWebLifecycleState', { state: 'active' });
+  await live(leader);
+  await expect.poll(() => told(leader), { timeout: 10_000 }).toContain(subject);
+  expect(await openStreams()).toBe(1);
+}, 60_000);
+
+it('a worker that the browser ends is begun anew, one for all, also for a tab that comes later', async () => {
+  const tabs = [await openTab('worker'), await openTab('worker')];
+  for (const tab of tabs) await live(tab);
+  const session = await browser.newBrowserCDPSession();
+  const { targetInfos } = await session.send('Target.getTargets');
+  const { targetId } = targetInfos.find(
+    ({ type, url: script }) => type === 'shared_worker' && script.startsWith(url),
+  )!;
+  const { sessionId } = await session.send('Target.attachToTarget', { targetId });
+  const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression: 'close()' } });
+  await session.send('Target.sendMessageToTarget', { sessionId, message });
+  await expect.poll(openStreams).toBe(0);
+  await session.detach();
+  const subject = await broadcast();
+  for (const tab of tabs) await expect.poll(() => told(tab), { timeout: 40_000 }).toContain(subject);
+  const late = await openTab('worker');
+  await live(late);
+  expect(await openStreams()).toBe(1);
+  const next = await broadcast();
+  for (const tab of [...tabs, late]) {
+    await expect.poll(() => told(tab)).toContain(next);
+    expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
+  }
+}, 90_000);
 
 it('where nothing can be shared each tab has a stream of its own', async () => {
   const tabs = [await openTab('none'), await openTab('none')];

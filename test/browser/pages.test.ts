@@ -80,7 +80,7 @@ describe('the demo page', () => {
     // Bob is told of his own change after all this; nothing of Alice's came before it.
     await rename(2, 'of bob');
     await until(pane(2).locator('.log'), 'history_update');
-    expect(await pane(2).locator('.log li').count()).toBe(1);
+    expect(await pane(2).locator('.log p').count()).toBe(1);
     expect(complaints).toEqual([]);
   });
 
@@ -91,7 +91,7 @@ describe('the demo page', () => {
     await until(pane(1), 'line cut');
     await rename(0, 'while away');
     await until(pane(0).locator('.log'), 'history_update');
-    expect(await pane(1).locator('.log li').count()).toBe(0);
+    expect(await pane(1).locator('.log p').count()).toBe(0);
     await pane(1).getByRole('button', { name: 'Come back' }).click();
     await until(pane(1).locator('.log'), 'history_update');
     await expect.poll(() => pane(1).locator('.name').inputValue()).toBe('while away');
@@ -164,15 +164,68 @@ describe('the page of an installation without demo data', () => {
 });
 
 describe('the status page', () => {
+  const signIn = async (key: string): Promise<void> => {
+    await page.locator('#login input').fill(key);
+    await page.getByRole('button', { name: 'Show the status' }).click();
+  };
+
   test('tells an administrator where an update would stop, and nobody else', async () => {
     await page.goto(`${worker.address}${PREFIX}/status/`);
-    await page.locator('#login input').fill('demo-alice');
-    await page.getByRole('button', { name: 'Show the status' }).click();
+    await signIn('demo-alice');
     await until(page.locator('#problem'), 'only administrators');
-    await page.locator('#login input').fill('demo-admin');
-    await page.getByRole('button', { name: 'Show the status' }).click();
-    await until(page.locator('#findings'), 'This worker watches for changes (data_version).');
+    await signIn('demo-admin');
+    await until(page.locator('#findings'), 'main watches for changes');
+    await until(page.locator('#findings'), 'has arrived at the worker');
     await until(page.locator('#flow'), 'changes seen');
     expect(await page.locator('#findings .bad').allTextContents()).toEqual([]);
+    expect(await page.locator('#processes tr').count()).toBe(1);
+    expect(complaints.filter((text) => !text.includes('403'))).toEqual([]);
+  });
+
+  test('lists open streams, and closes one, which its browser opens again', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1, 2]) await until(pane(number), 'connected');
+    const status = await context.newPage();
+    await status.goto(`${worker.address}${PREFIX}/status/`);
+    await status.locator('#login input').fill('demo-admin');
+    await status.getByRole('button', { name: 'Show the status' }).click();
+    await status.locator('#streams tr').nth(1).waitFor();
+    await status.locator('#filters input[name=user]').fill('bob@example.org');
+    await status.getByRole('button', { name: 'Show', exact: true }).click();
+    await expect.poll(() => status.locator('#streams tr').count()).toBe(1);
+    const before = worker.manager.registry.all.map(({ id }) => id);
+    await status.getByRole('button', { name: 'Close the stream of bob@example.org' }).click();
+    await expect
+      .poll(
+        () => worker.manager.registry.all.map(({ id }) => id).filter((id) => !before.includes(id)).length,
+        {
+          timeout: 20_000,
+        },
+      )
+      .toBe(1);
+    await until(pane(2), 'connected');
+  });
+
+  test('says what a user was told, and which streams were refused', async () => {
+    await fetch(`${worker.address}${PREFIX}/api/events/stream?key=wrong`);
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await until(pane(0), 'connected');
+    await rename(0, 'told');
+    await until(pane(0).locator('.log'), 'history_update');
+    await page.goto(`${worker.address}${PREFIX}/status/`);
+    await signIn('demo-admin');
+    await until(page.locator('#refused'), 'credentials invalid');
+    await page.locator('#told-form input').fill('alice@example.org');
+    await page.getByRole('button', { name: 'Look' }).click();
+    await until(page.locator('#told'), 'history_update');
+  });
+
+  test('claims nothing of what it does not hear any more', async () => {
+    await page.goto(`${worker.address}${PREFIX}/status/`);
+    await signIn('demo-admin');
+    await until(page.locator('#findings'), 'main watches for changes');
+    await worker.stop();
+    await until(page.locator('#findings'), 'Nothing is known');
+    expect(await page.locator('#findings .good').count()).toBe(0);
   });
 });

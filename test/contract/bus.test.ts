@@ -3,6 +3,7 @@ import { AmqpBus } from '../../src/bus/amqp/bus.js';
 import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import type { Bus, BusHandler } from '../../src/bus/port.js';
 import type { ControlTask } from '../../src/core/events.js';
+import type { Notice } from '../../src/core/notices.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
@@ -80,6 +81,19 @@ describe.each(BUSES)('the %s bus', (_name, create) => {
     await Promise.all(sent.map((what) => ('task' in what ? bus.publish(what) : bus.publishTick(what))));
     await vi.waitFor(() => expect(recorder.received).toHaveLength(100));
     expect(recorder.received).toEqual(sent);
+  });
+
+  it('hands on what processes tell of themselves, to whoever asks for it, and counts it as no task', async () => {
+    const notices: Notice[] = [];
+    const metrics = new CountingMetrics();
+    const recorder = Object.assign(new Recorder(), { onNotice: (notice: Notice) => notices.push(notice) });
+    const bus = await open(recorder, metrics);
+    const sent: Notice = { notice: 'close_stream', process: 'main.1@host/1.5', id: 7 };
+    await bus.publishNotice(sent);
+    await vi.waitFor(() => expect(notices).toEqual([sent]));
+    expect(recorder.received).toEqual([]);
+    expect(metrics.total('galaxy.sse.tasks.received')).toBe(0);
+    expect(metrics.total('galaxy.sse.dispatch.count')).toBe(0);
   });
 
   it('never hands a task on within the call that publishes it', async () => {

@@ -164,6 +164,7 @@ describe.each(INSTALLATIONS)('histories on %s', (_, install) => {
     ['making one without login', 'POST', url, { body: name }, 403, 403001],
     ['making one with the key of no user', 'POST', url, { ...BOOTSTRAP, body: name }, 400, 400016],
     ['making one with an empty name', 'POST', url, { as: 'alice', body: { name: '' } }, 400, 400008],
+    ['making one with a blank name', 'POST', url, { as: 'alice', body: { name: ' \t ' } }, 400, 400008],
     ['reading a foreign one', 'GET', ofBob, { as: 'alice' }, 403, 403002],
     ['reading one that is not there', 'GET', NOWHERE, { as: 'alice' }, 404, 404001],
     ['reading a malformed id', 'GET', `${url}/1`, { as: 'alice' }, 400, 400009],

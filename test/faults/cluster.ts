@@ -13,12 +13,19 @@ import { createVhost, type Rabbit, type Vhost } from '../support/rabbitmq.js';
 import { SseClient, type SseOptions } from '../support/sse-client.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import type { WatchedTab } from './judge.js';
+import { RowWriter } from './row-writer.js';
+import { Screen } from './screens.js';
 import { Writer } from './writer.js';
 
 const ID_SECRET = 'the secret of the faults';
 /** The database user of the private server. */
 const OWNER = 'lightcone';
 const HISTORIES_PER_USER = 2;
+const ROWS_PER_HISTORY = 6;
+/** How often a tab looks at what it was told. */
+const LOOK_MS = 50;
+/** As an administrator may have them set for our role. */
+const ROLE_SETTINGS = { idle_session_timeout: '3s', statement_timeout: '5s', transaction_timeout: '5s' };
 
 /** What a cluster needs that leaves its neighbours alone. */
 export interface SharedServices {
@@ -49,6 +56,8 @@ export interface Plan {
   tabsPerUser?: number;
   /** Each process has a database user of its own, by which the server's log tells their statements apart. */
   ownDatabaseUsers?: boolean;
+  /** Rows are written in transactions that are open for up to so long, and every tab shows them. */
+  longestTransactionMs?: number;
   /** When everything runs, but no stream is open yet. */
   onBeforeTabs?: (cluster: Cluster<SharedServices>) => Promise<void>;
   random: () => number;
@@ -91,6 +100,9 @@ export class Cluster<Given extends SharedServices = Services> {
   readonly members: Member[] = [];
   readonly tabs: WatchedTab[] = [];
   readonly writer: Writer;
+  rowWriter: RowWriter | undefined;
+  readonly screens: Screen[] = [];
+  private following: NodeJS.Timeout | undefined;
   proxies: Proxies | undefined;
 
   private constructor(
@@ -131,8 +143,64 @@ export class Cluster<Given extends SharedServices = Services> {
     if (!plan.besideGalaxy) await cluster.settled();
     await plan.onBeforeTabs?.(cluster);
     await cluster.openTabs();
-    cluster.writer.start();
+    if (plan.longestTransactionMs !== undefined) cluster.showRows(plan.longestTransactionMs);
+    cluster.startWriters();
     return cluster;
+  }
+
+  startWriters(): void {
+    this.writer.start();
+    this.rowWriter?.start();
+  }
+
+  /** Resolves when no transaction is open. */
+  async pauseWriters(): Promise<void> {
+    await Promise.all([this.writer.pause(), this.rowWriter?.pause()]);
+  }
+
+  private showRows(longestMs: number): void {
+    this.rowWriter = new RowWriter({
+      databaseUrl: this.database.url,
+      rows: this.histories.flatMap(({ id: historyId }) =>
+        Array.from({ length: ROWS_PER_HISTORY }, (_, i) => ({
+          id: (historyId - 1) * ROWS_PER_HISTORY + i + 1,
+          historyId,
+        })),
+      ),
+      longestMs,
+      onCommit: (commit) => this.writer.commits.push(commit),
+      random: this.plan.random,
+    });
+    for (const { name, client, histories, userId } of this.tabs) {
+      for (const encoded of histories.values()) {
+        const rule = this.screens.length % 2 === 0 ? 'since of the event' : 'since of the answer';
+        const url = () => ({ base: this.anyWorker(), key: `key-${userId}` });
+        this.screens.push(new Screen(`${name}, ${rule}`, client, encoded, rule, url));
+      }
+    }
+    this.following = setInterval(() => {
+      for (const screen of this.screens) screen.follow();
+    }, LOOK_MS);
+  }
+
+  /** @returns the screens that do not show what the database holds */
+  async wrongScreens(): Promise<string[]> {
+    const rows = await this.database.psql<{ history_id: number; id: number; name: string }>(
+      'SELECT history_id, id, name FROM history_dataset_association ORDER BY id',
+    );
+    const right = new Map<string, Map<string, string>>();
+    for (const { history_id, id, name } of rows) {
+      const encoded = this.ids.encodeId(history_id);
+      const shown = right.get(encoded) ?? new Map<string, string>();
+      right.set(encoded, shown.set(`dataset-${this.ids.encodeId(id)}`, name));
+    }
+    return this.screens.flatMap(({ name, encoded, rows: shown }) => {
+      const wanted = right.get(encoded)!;
+      const wrong = [...wanted].filter(([id, text]) => shown.get(id) !== text);
+      if (wrong.length === 0 && shown.size === wanted.size) return [];
+      const [id, text] = wrong[0] ?? ['a row too many', ''];
+      return [`${name}: ${id} is "${shown.get(id)}" and should be "${text}"`];
+    });
   }
 
   private async migrate(): Promise<void> {
@@ -145,6 +213,20 @@ export class Cluster<Given extends SharedServices = Services> {
       INSERT INTO api_keys (user_id, key, deleted) SELECT i, 'key-' || i, false FROM generate_series(1, ${this.users}) i;
       INSERT INTO history (user_id, name, deleted, published)
       SELECT 1 + (i - 1) % ${this.users}, 'history', false, false FROM generate_series(1, ${this.histories.length}) i`);
+    if (this.plan.longestTransactionMs === undefined) return;
+    await this.database.psql(`
+      INSERT INTO history_dataset_association (id, history_id, hid, name, state, validated_state, deleted, visible)
+      SELECT i, 1 + (i - 1) / ${ROWS_PER_HISTORY}, i, 'first', 'ok', 'unvalidated', false, true
+        FROM generate_series(1, ${this.histories.length * ROWS_PER_HISTORY}) i`);
+    for (const [setting, value] of Object.entries(ROLE_SETTINGS)) {
+      // The server's version may not have it.
+      const [row] = await this.database.psql(`SELECT 1 FROM pg_settings WHERE name = '${setting}'`);
+      if (row) {
+        await this.database.psql(
+          `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ${setting} = ''${value}''', current_database()); END $$`,
+        );
+      }
+    }
   }
 
   get users(): number {
@@ -267,7 +349,7 @@ export class Cluster<Given extends SharedServices = Services> {
     const histories = new Map(
       this.histories.filter((it) => it.userId === userId).map(({ id }) => [id, this.ids.encodeId(id)]),
     );
-    const tab = { name, client, histories };
+    const tab = { name, client, histories, userId };
     this.tabs.push(tab);
     return tab;
   }
@@ -294,12 +376,16 @@ export class Cluster<Given extends SharedServices = Services> {
   /** Stops everything and looks whether something was left behind. @throws Error that names it */
   async close(): Promise<void> {
     const left: string[] = [];
-    await this.writer.close();
+    await Promise.all([this.writer.close(), this.rowWriter?.close()]);
+    clearInterval(this.following);
+    await Promise.all(this.screens.map((screen) => screen.close()));
     for (const { client } of this.tabs) client.close();
     const alive = this.members.filter((member) => member.alive);
     const exits = await Promise.all(alive.map((member) => member.process.stop(15_000)));
     exits.forEach(({ code, signal }, i) => {
-      if (code !== 0) left.push(`${alive[i]!.kind} ended with ${code ?? signal}`);
+      if (code === 0) return;
+      const { kind, process } = alive[i]!;
+      left.push(`${kind} ended with ${code ?? signal}, its last words ${process.stderr.slice(-3_000)}`);
     });
     for (const { kind, process } of this.members) {
       if (process.crash) left.push(`an error in a ${kind} that nobody caught: ${process.crash}`);

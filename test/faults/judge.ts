@@ -6,6 +6,7 @@ import type { Commit } from './writer.js';
 export interface WatchedTab {
   name: string;
   client: SseClient;
+  userId: number;
   /** Encoded ids of the user's histories, by row id. */
   histories: ReadonlyMap<number, string>;
 }
@@ -25,6 +26,15 @@ export interface Verdict {
   /** The same, with the time that a tab waited before it came back. */
   longestWithWaitMs: number;
   medianMs: number;
+}
+
+/** What the tabs show, compared with what the database holds. */
+export interface ScreensVerdict {
+  screens: number;
+  /** As text. */
+  wrong: string[];
+  /** From the end of the last transaction until all were right. */
+  rightAfterMs: number;
 }
 
 /** @param faultEnd `performance.now()` when what was broken was whole again */

@@ -121,7 +121,9 @@ describe(`${IDLE} open streams on two workers`, () => {
     await pause(SETTLED_MS);
     statements.reset();
     const begin = performance.now();
-    await pause(1_000 * IDLE_SECONDS);
+    // A timer may end a fraction of a millisecond early.
+    while (performance.now() - begin < 1_000 * IDLE_SECONDS)
+      await pause(1_000 * IDLE_SECONDS - (performance.now() - begin));
     const seconds = (performance.now() - begin) / 1000;
     const rates = cluster.members.map(
       ({ kind, databaseUser, leading }) =>
@@ -136,5 +138,6 @@ describe(`${IDLE} open streams on two workers`, () => {
       expect(statements.of(databaseUser)).toBeLessThanOrEqual(seconds + 1);
     }
     expect(sessionsNow).toBeLessThanOrEqual(sessionsBefore);
-  }, 120_000);
+    // Two minutes do not hold a second try.
+  }, 300_000);
 });

@@ -1,8 +1,6 @@
-/** Faults of PostgreSQL, of RabbitMQ, and of the ways to them. */
+/** Faults of PostgreSQL and of RabbitMQ. */
 import {
   bindingRemoved,
-  brokerHalfOpen,
-  databaseHalfOpen,
   definitionsLost,
   exchangeDeleted,
   memoryAlarm,
@@ -23,11 +21,4 @@ under('two workers and a monitor', { workers: 2, monitors: 1 }, [
   exchangeDeleted,
   bindingRemoved,
   definitionsLost,
-]);
-
-under('a monitor behind proxies', { workers: 2, monitors: 1, proxied: true }, [
-  databaseHalfOpen('LISTEN'),
-  databaseHalfOpen('every database connection of the leader'),
-  brokerHalfOpen('for a moment', 0),
-  ...(LONG ? [brokerHalfOpen('for 8 s', 8_000)] : []),
 ]);

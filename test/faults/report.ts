@@ -1,8 +1,8 @@
 /** The table that docs/reliability.md shows. */
 import { appendFileSync } from 'node:fs';
-import type { Verdict } from './judge.js';
+import type { ScreensVerdict, Verdict } from './judge.js';
 
-interface Entry extends Verdict {
+interface Entry extends Verdict, ScreensVerdict {
   fault: string;
   /** Milliseconds. */
   allowed: number;
@@ -15,7 +15,7 @@ class Report {
   add(entry: Entry): void {
     this.entries.push(entry);
     console.log(
-      `${entry.fault}: ${entry.commits} commits, ${entry.pairs} deliveries, ${entry.missing.length} missing, longest ${Math.round(entry.longestMs)} ms (${entry.longest}; ${Math.round(entry.longestWithWaitMs)} ms with the wait of a tab before its return), median ${Math.round(entry.medianMs)} ms`,
+      `${entry.fault}: ${entry.commits} commits, ${entry.pairs} deliveries, ${entry.missing.length} missing, longest ${Math.round(entry.longestMs)} ms (${entry.longest}; ${Math.round(entry.longestWithWaitMs)} ms with the wait of a tab before its return), median ${Math.round(entry.medianMs)} ms; ${entry.screens} screens, ${entry.wrong.length} wrong, right ${Math.round(entry.rightAfterMs)} ms after the last transaction`,
     );
   }
 
@@ -27,11 +27,11 @@ class Report {
       const longest = rounds.map(({ longestMs }) => longestMs).sort((a, b) => a - b);
       const sum = (of: (entry: Entry) => number): number =>
         rounds.reduce((total, entry) => total + of(entry), 0);
-      return `| ${fault} | ${seconds(rounds[0]!.allowed)} | ${rounds.length} | ${sum(({ pairs }) => pairs)} | ${sum(({ missing }) => missing.length)} | ${seconds(longest[longest.length >> 1]!)} | ${seconds(longest.at(-1)!)} | ${seconds(Math.max(...rounds.map(({ longestWithWaitMs }) => longestWithWaitMs)))} |`;
+      return `| ${fault} | ${seconds(rounds[0]!.allowed)} | ${rounds.length} | ${sum(({ pairs }) => pairs)} | ${sum(({ missing }) => missing.length)} | ${sum(({ wrong }) => wrong.length)} | ${seconds(longest[longest.length >> 1]!)} | ${seconds(longest.at(-1)!)} | ${seconds(Math.max(...rounds.map(({ longestWithWaitMs }) => longestWithWaitMs)))} |`;
     });
     const table = [
-      '| fault | longest delay allowed | rounds | deliveries judged | missing | longest delay, median of the rounds | worst | worst, with the wait of a tab before its return |',
-      '| --- | --- | --- | --- | --- | --- | --- | --- |',
+      '| fault | longest delay allowed | rounds | deliveries judged | missing | wrong screens | longest delay, median of the rounds | worst | worst, with the wait of a tab before its return |',
+      '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
       ...rows,
       '',
     ].join('\n');

@@ -167,9 +167,10 @@ export const freezeLeader: Fault = {
 export const slowTransaction: Fault = {
   name: 'a transaction open for 8 s',
   allowed: 1_000,
-  run: async ({ writer, histories }) => {
+  run: async (cluster) => {
+    const { writer, histories } = cluster;
     // Nobody else changes anything: only its own commit can be what the tabs are told.
-    await writer.pause();
+    await cluster.pauseWriters();
     await after(1_000);
     const { done } = await writer.slowTransaction(histories[0]!.id, 8_000);
     return done;

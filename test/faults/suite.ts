@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startPostgres } from '../support/postgres.js';
 import { startRabbit } from '../support/rabbitmq.js';
 import { Cluster, type Plan, type Services } from './cluster.js';
-import { judge } from './judge.js';
+import { judge, type ScreensVerdict } from './judge.js';
 import { seeded } from './random.js';
 import { report } from './report.js';
 import type { Fault } from './scenarios.js';
@@ -17,12 +17,16 @@ const SEED = Number(process.env.LIGHTCONE_FAULTS_SEED ?? Math.floor(Math.random(
 const random = seeded(SEED);
 /** A commit is judged once this has passed: what comes later is missing. */
 const GIVE_UP_MS = 15_000;
+/** Writers hold transactions open for up to so long. */
+const LONGEST_TRANSACTION_MS = LONG ? 60_000 : 5_000;
+/** What was committed survives a crash of the server, and transactions can be prepared. */
+const SERVER_SETTINGS = ['max_prepared_transactions=30', 'synchronous_commit=on'];
 
 let services: Services;
 
 beforeAll(async () => {
   console.log(`faults: LIGHTCONE_FAULTS_SEED=${SEED}`);
-  const [postgres, rabbit] = await Promise.all([startPostgres(), startRabbit()]);
+  const [postgres, rabbit] = await Promise.all([startPostgres({ settings: SERVER_SETTINGS }), startRabbit()]);
   services = { postgres, rabbit };
 }, 120_000);
 afterAll(async () => {
@@ -35,7 +39,11 @@ export function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly
   describe(what, () => {
     let cluster: Cluster;
     beforeAll(async () => {
-      cluster = await Cluster.start(services, { ...plan, random });
+      cluster = await Cluster.start(services, {
+        ...plan,
+        longestTransactionMs: LONGEST_TRANSACTION_MS,
+        random,
+      });
     }, 60_000);
     afterAll(() => cluster?.close());
     afterEach(({ task }) => {
@@ -49,15 +57,16 @@ export function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly
       Array.from({ length: ROUNDS }, (_, i) => ({ fault, round: i + 1 })),
     );
     for (const { fault, round } of rounds) {
-      it(`${fault.name}, ${round}: nothing is lost and the latest is within ${fault.allowed} ms`, async () => {
+      it(`${fault.name}, ${round}: nothing is lost, the latest is within ${fault.allowed} ms, and the screens are right`, async () => {
         await cluster.settled();
-        cluster.writer.start();
+        cluster.startWriters();
         await new Promise((resolve) => setTimeout(resolve, 1_000 + 2_000 * random()));
         const first = cluster.writer.commits.length;
         const begin = performance.now();
         const faultEnd = (await fault.run(cluster)) ?? performance.now();
         await new Promise((resolve) => setTimeout(resolve, 2_000));
-        await cluster.writer.pause();
+        await cluster.pauseWriters();
+        const ended = performance.now();
         // Changes from before the fault may still have been under way when it came.
         const commits = cluster.writer.commits.filter(({ done }, i) => i >= first || done > begin - 1_000);
         let verdict = judge(commits, cluster.tabs, faultEnd);
@@ -66,10 +75,29 @@ export function under(what: string, plan: Omit<Plan, 'random'>, faults: readonly
           await new Promise((resolve) => setTimeout(resolve, 200));
           verdict = judge(commits, cluster.tabs, faultEnd);
         }
-        report.add({ fault: fault.name, allowed: fault.allowed, commits: commits.length, ...verdict });
+        const screens = await judgeScreens(cluster, ended);
+        report.add({
+          fault: fault.name,
+          allowed: fault.allowed,
+          commits: commits.length,
+          ...verdict,
+          ...screens,
+        });
         expect(verdict.missing).toEqual([]);
+        expect(screens.wrong, 'the screens equal the database').toEqual([]);
         expect(verdict.longestMs, verdict.longest).toBeLessThanOrEqual(fault.allowed);
       }, 180_000);
     }
   });
+}
+
+/** After the last commit: how long it takes until every tab shows what the database holds. */
+async function judgeScreens(cluster: Cluster, ended: number): Promise<ScreensVerdict> {
+  for (;;) {
+    const wrong = await cluster.wrongScreens();
+    const ms = performance.now() - ended;
+    if (wrong.length === 0 || ms > GIVE_UP_MS)
+      return { screens: cluster.screens.length, wrong, rightAfterMs: ms };
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }

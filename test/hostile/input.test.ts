@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
-import { limitHandshakes } from '../../src/http/auth/handshakes.js';
+import { Handshakes } from '../../src/http/auth/handshakes.js';
 import { isDeeperThan } from '../../src/http/json-body.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
 import { rawConnection } from '../support/raw-http.js';
@@ -113,7 +113,7 @@ it('a connection that never sends a whole head is closed', { timeout: 40_000 }, 
 
 describe('connections of one peer that ask for nothing', () => {
   const sockets: Socket[] = [];
-  const server = limitHandshakes(
+  const server = new Handshakes().limit(
     createServer((_, response) => response.end('ok')),
     3,
   );

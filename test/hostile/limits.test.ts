@@ -66,6 +66,28 @@ describe('api_rate_limit', () => {
     expect((await rest('GET', '/api/histories', { as: 'alice' })).status).toBe(200);
   });
 
+  it('refuses in the form of every other error, and lets a page of an allowed origin read it', async () => {
+    here = Installation.embedded();
+    const sse = { api_rate_limit: 1, allowed_origins: ['https://galaxy.example.org'] };
+    const rest = restOf((await here.worker({ sse })).url);
+    await statusesOf(20, () => rest('GET', '/api/version'));
+    const headers = { origin: 'https://galaxy.example.org' };
+    for (const [path, options] of [
+      ['/api/version', {}],
+      ['/api/nowhere?x=1', {}],
+      ['/api/version', { headers }],
+    ] as const) {
+      const answer = await rest('GET', path, options);
+      expect([path, answer.status]).toEqual([path, 429]);
+      expect(answer.body).toEqual({ err_msg: expect.stringContaining('api_rate_limit'), err_code: 429001 });
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+      const readable = 'headers' in options ? headers.origin : null;
+      expect(answer.headers.get('access-control-allow-origin')).toBe(readable);
+    }
+    expect((await rest('GET', '/healthz')).status).toBe(200);
+    expect((await rest('GET', '/api/version?key=a&key=b')).status).toBe(429);
+  });
+
   it('believes X-Forwarded-For of nobody: with forged ones one caller gets as much as two', async () => {
     here = Installation.embedded();
     const rest = restOf((await here.worker({ sse: { api_rate_limit: 2 } })).url);

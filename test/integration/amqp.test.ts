@@ -118,6 +118,16 @@ describe('what others see of our messages', () => {
     return messages;
   };
 
+  it('Galaxy never receives what processes tell each other of themselves', async () => {
+    const messages = await listen();
+    const { bus } = await started({ publishesOnly: true });
+    await bus.publishNotice({ notice: 'close_stream', process: 'main.1@host/1.5', id: 7 });
+    // Queues keep the order of one publisher: had the notice come here, it would stand before the task.
+    await bus.publish(broadcast('after the notice'));
+    await vi.waitFor(() => expect(messages).toHaveLength(1));
+    expect(messages[0]?.content.toString()).toContain('after the notice');
+  });
+
   it('an SSE task has the properties that kombu gives a Galaxy task, and nothing else', async () => {
     const messages = await listen();
     // A whole second, which must still be written as a double.

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import pg from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { GALAXY_TABLES } from '../support/galaxy-tables.js';
 import { Installation } from '../support/installation.js';
@@ -93,6 +94,17 @@ it('everything works with exactly the rights that docs/beside-a-galaxy.md grants
   await anonymous.waitForHistory(here.encode(3), { within: 10_000 });
   stream.close();
 
+  await galaxy.psql(
+    `INSERT INTO galaxy_session (session_key, is_valid, user_id) VALUES ('${SESSION.replace(/^./, (digit) => (digit === 'a' ? 'b' : 'a'))}', true, 2)`,
+  );
+  const tail = here.process(['tail', '--user', 'bob@example.org'], {
+    ...settings,
+    sse: { ...settings.sse, listen: new URL(address).host },
+  });
+  await expect
+    .poll(() => tail.stdout + tail.stderr, { timeout: 10_000 })
+    .toMatch(/by the newest session[\s\S]*ready|ready[\s\S]*by the newest session/);
+
   await galaxy.psql(`
     INSERT INTO user_preference (user_id, name, value) VALUES (1, 'notifications', '{}');
     INSERT INTO notification (create_time, update_time, publication_time, expiration_time, source, category, variant, dispatched, content)
@@ -116,4 +128,32 @@ it('everything works with exactly the rights that docs/beside-a-galaxy.md grants
     /permission denied/.test(JSON.stringify(line)),
   );
   expect(denied).toEqual([]);
+});
+
+it("Galaxy's own monitor beside ours is named by doctor, since events come twice", {
+  timeout: 60_000,
+}, async () => {
+  await galaxy.psql(`CREATE ROLE ${role}`);
+  const settings = { galaxy: { database_connection: galaxy.url }, sse: { attach_to_galaxy: true } };
+  const monitor = here.process(['monitor'], settings);
+  await monitor.line('changes since the cursor were read');
+  const election = async () => {
+    const doctor = here.process(['doctor'], settings);
+    await doctor.exited;
+    return /^\S+ +election .*$/m.exec(doctor.stdout)?.[0];
+  };
+  expect(await election()).toMatch(/^ok +election +monitor: process/);
+
+  // As Galaxy's does: a connection of its own that listens, and tasks of its own.
+  const theirs = new pg.Client({ connectionString: galaxy.url });
+  await theirs.connect();
+  try {
+    await theirs.query('LISTEN galaxy_history_update');
+    expect(await election()).toMatch(
+      /^problem +election +two monitors publish changes, so events come twice: .*sse_monitor\./,
+    );
+  } finally {
+    await theirs.end();
+  }
+  expect(await election()).toMatch(/^ok +election +/);
 });

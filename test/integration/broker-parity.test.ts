@@ -82,14 +82,17 @@ async function ours(text: string): Promise<Answer> {
     const signal = AbortSignal.timeout(4_000);
     const started = link.start(signal);
     started.catch(() => {});
-    let problem: string | undefined;
+    const problems = new Set<string>();
+    const brokers = url.split(';').length;
     const watch = setInterval(() => {
-      if (link.problem !== undefined && !/connecting$/.test(link.problem)) problem = link.problem;
+      if (link.problem !== undefined && !/connecting$/.test(link.problem)) problems.add(link.problem);
     }, 5);
     try {
       await Promise.race([
         started,
-        new Promise((_, no) => setInterval(() => problem && no(new Error(problem)), 5).unref()),
+        new Promise((_, no) =>
+          setInterval(() => problems.size === brokers && no(new Error([...problems].join())), 5).unref(),
+        ),
       ]);
       return { ok: url.startsWith('amqps:') ? 'SSLTransport' : 'TCPTransport' };
     } finally {
@@ -103,6 +106,7 @@ async function ours(text: string): Promise<Answer> {
 
 const filled = (text: string): string =>
   text
+    .replaceAll('{PORT}', String(port))
     .replaceAll('{P}', `127.0.0.1:${port}`)
     .replaceAll('{S}', `127.0.0.1:${secure}`)
     .replaceAll('{F}', folder);
@@ -131,6 +135,9 @@ const BROKERS: [what: string, url: string, env?: () => Record<string, string>][]
   ['ssl=0 is a wish for TLS, too', 'amqp://guest:guest@{S}//?ssl=0', trusted],
   ['ssl= without a value is none', 'amqp://guest:guest@{P}//?ssl='],
   ['a wish for TLS on a port that has none', 'amqp://guest:guest@{P}//?ssl=1', trusted],
+  ['several, of which the first is not there', 'amqp://guest:guest@127.0.0.1:9//;amqp://guest:guest@{P}//'],
+  ['several, of which the last is a name', 'amqp://guest:guest@127.0.0.9:{PORT}//;127.0.0.1'],
+  ['several, none of them there', 'amqp://guest:guest@127.0.0.1:9//;amqp://guest:guest@127.0.0.9:9//'],
   ['amqps', 'amqps://guest:guest@{S}//', trusted],
   ['no wish for TLS on a port that has nothing else', 'amqp://guest:guest@{S}//'],
   ['an authority that nobody knows', 'amqp://guest:guest@{S}//?ssl=1'],

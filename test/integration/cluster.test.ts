@@ -60,6 +60,60 @@ describe('two workers and a monitor', () => {
     }
   });
 
+  it('are shown to an administrator on any worker, with their streams; one is ended from there, and a process that died is silent', async () => {
+    await start();
+    interface Process {
+      pid: number;
+      role: string;
+      state: string;
+      leadingSeconds: number | null;
+      gauges: { streams: number };
+    }
+    const alices = await here.stream(urls[1]!);
+    const page = await here.statusPage(urls[0]!);
+    const shown = (fits: (processes: Process[]) => boolean, what: string) =>
+      eventually(
+        () => {
+          const last = page.events('now').at(-1);
+          const processes = last ? (JSON.parse(last.data!).processes as Process[]) : [];
+          return fits(processes) ? processes : false;
+        },
+        { within: 15_000, what },
+      );
+    const pids = [...workers, monitor].map(({ pid }) => pid).sort();
+    await shown(
+      (all) =>
+        all
+          .map(({ pid }) => pid)
+          .sort()
+          .join() === pids.join() &&
+        all.every(({ state }) => state === 'heard') &&
+        all.find(({ pid }) => pid === workers[1]!.pid)?.gauges.streams === 1 &&
+        all.find(({ leadingSeconds }) => leadingSeconds !== null)?.pid === monitor.pid,
+      'three processes, the monitor leading',
+    );
+
+    const key = 'key=demo-admin';
+    const listed = await fetch(`${urls[0]}/api/status/streams?user=alice@example.org&${key}`);
+    const { streams } = (await listed.json()) as { streams: { stream: string }[] };
+    expect(streams).toHaveLength(1);
+    const ended = await fetch(
+      `${urls[0]}/api/status/streams?stream=${encodeURIComponent(streams[0]!.stream)}&${key}`,
+      {
+        method: 'DELETE',
+      },
+    );
+    expect(ended.status).toBe(204);
+    expect(await alices.ended()).toBe('end');
+
+    await monitor.kill();
+    await shown(
+      (all) => all.find(({ pid }) => pid === monitor.pid)?.state === 'silent',
+      'the killed monitor as silent',
+    );
+    expect((await fetch(`${urls[0]}/api/status/live?key=demo-alice`)).status).toBe(403);
+  });
+
   it('go on when the monitor is killed: a worker takes the role', async () => {
     await start();
     const streams = await Promise.all(urls.map((url) => here.stream(url)));

@@ -25,7 +25,7 @@ describe('doctor', () => {
     const { code, said } = await doctor();
     expect([code, said.schema]).toEqual([
       1,
-      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
+      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility, quiet triggers; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
     ]);
   });
 
@@ -37,6 +37,7 @@ describe('doctor', () => {
       schema: 'ok every migration is applied',
       triggers: 'ok all six are there',
       listen: 'ok a NOTIFY comes back',
+      commits: 'ok no writer waits for the NOTIFY of another',
       election: expect.stringMatching(/^ok monitor: process \d+ main\.1@\S+; heartbeats: main\.1@\S+$/),
       broker: expect.stringMatching(/^ok amqp/),
       worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready, and all is well$/),

@@ -8,7 +8,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
-import { createServer, LightconeError, type LightconeServer, type PublishedEvent, type ServerOptions } from '../../src/index.js';
+import {
+  createServer,
+  LightconeError,
+  type LightconeServer,
+  type PublishedEvent,
+  type ServerOptions,
+} from '../../src/index.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { eventually } from '../support/eventually.js';
 import { historyIds, SseClient } from '../support/sse-client.js';

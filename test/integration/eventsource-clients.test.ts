@@ -1,11 +1,12 @@
 /** EventSource clients that other people use, against our stream: `ready`, an event, and what happened while the server was away. */
 import { createRequire } from 'node:module';
+import { fetchEventSource } from '@microsoft/fetch-event-source';
 import { EventSource as Eventsource } from 'eventsource';
 import { createEventSource } from 'eventsource-client';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { EventSource as UndiciEventSource } from 'undici';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { eventFrame, Position } from '../../src/events/frame.js';
 import { DEMO, Installation } from '../support/installation.js';
 
@@ -45,6 +46,27 @@ const CLIENTS: Record<string, (url: string, note: Note) => () => void> = {
   'eventsource-client': (url, note) => {
     const client = createEventSource({ url, onMessage: ({ event, data }) => note(event ?? 'message', data) });
     return () => client.close();
+  },
+  '@microsoft/fetch-event-source': (url, note) => {
+    const abort = new AbortController();
+    // It is made for pages: it asks the document whether it is in view, and the window for its timers.
+    vi.stubGlobal('document', { hidden: false, addEventListener() {}, removeEventListener() {} });
+    vi.stubGlobal('window', globalThis);
+    void fetchEventSource(url, {
+      signal: abort.signal,
+      openWhenHidden: true,
+      // It tells blocks without data, too, against the standard: our comments that carry an `id:`, and `retry:`.
+      onmessage: ({ event, data }) => (event || data) && note(event, data),
+      onclose: () => {
+        // A stream that merely ended is over for it, unless this throws.
+        throw new Error('ended');
+      },
+      onerror: () => 200,
+    });
+    return () => {
+      abort.abort();
+      vi.unstubAllGlobals();
+    };
   },
 };
 

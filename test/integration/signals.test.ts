@@ -1,5 +1,6 @@
 /** Signals that are not meant as an end, and what a start that cannot be ends with. */
 
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -74,4 +75,13 @@ describe('a start that is wrongly asked for ends with 2', () => {
     const service = here.process(['serve', '--keepalive-interval', '-1']);
     expect((await service.exited).code).toBe(2);
   });
+});
+
+it('a process is told from other programs of Node.js by its name, and from others of its own by its command line', async () => {
+  here = Installation.embedded();
+  const service = here.process(['serve', '--demo']);
+  await service.address();
+  const shown = (file: string) => readFileSync(`/proc/${service.pid}/${file}`, 'latin1');
+  expect(shown('comm')).toBe('lightcone-node\n');
+  expect(shown('cmdline')).toContain('serve\0--demo');
 });

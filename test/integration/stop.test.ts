@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/databases.js';
@@ -66,6 +67,25 @@ describe('with a client that reads nothing', () => {
     expect(late.frames).toMatchObject([{ comments: ['this worker is being stopped'], retry: 3000 }]);
     service.signal('SIGTERM');
     expect(await service.exited).toEqual({ code: 1, signal: null });
+  });
+
+  it.each([
+    // nodejs/node#63452, fastify/fastify#5713: browsers open connections that they never use, and a close waits for them.
+    ['is connected and asks nothing', '', 60],
+    ['asked once and begins to ask again', 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTT', 10],
+  ])('a connection that %s does not hold up the stop', async (_what, text, drain_timeout) => {
+    here = await Installation.production();
+    const service = here.process(['serve', '--demo'], { sse: { drain_timeout } });
+    const { port } = new URL(await service.address());
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(text);
+    if (text) await once(socket, 'data');
+    const at = performance.now();
+    service.signal('SIGTERM');
+    expect(await service.exited).toEqual({ code: 0, signal: null });
+    expect(performance.now() - at).toBeLessThan(5_000);
   });
 
   it('it ends with 0 within drain_timeout', async () => {

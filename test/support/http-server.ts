@@ -6,6 +6,7 @@ import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import type { AuthConfig, HttpConfig } from '../../src/config/config.js';
 import type { ControlTask } from '../../src/core/events.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
+import { SqlChangeLog } from '../../src/database/change-log.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { type App, buildHttpApp, type RouteModule } from '../../src/http/app.js';
@@ -141,6 +142,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
     ...options.http,
   };
   const access = new HistoryAccess(accounts);
+  const log = new SqlChangeLog(database);
   const sseUpdates = options.sseUpdates ?? true;
   const app = buildHttpApp({
     http,
@@ -167,13 +169,19 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
         registerHistoryRoutes(scope, {
           authenticator,
           idCodec,
-          histories: new HistoryManager(database, access, noOutbox),
-          contents: new HistoryContents(database, access, {
-            at: () => undefined,
-            newest: () => undefined,
-            oldest: () => undefined,
-            isWhole: () => false,
-          }),
+          histories: new HistoryManager(database, access, noOutbox, log),
+          contents: new HistoryContents(
+            database,
+            access,
+            {
+              at: () => undefined,
+              newest: () => undefined,
+              oldest: () => undefined,
+              floor: (moment) => moment,
+              isWhole: () => false,
+            },
+            log,
+          ),
         }),
       (scope) => registerWeb(scope, { demo: true }),
       ...(options.routes ?? []),

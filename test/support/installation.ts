@@ -135,17 +135,14 @@ export class Installation {
   }
 
   /** The built program with these arguments; settings as for `worker`. */
-  process(args: readonly string[], settings: Settings = {}): ServiceProcess {
-    return this.processOf([
-      ...args,
-      '-c',
-      this.writeSettings(settings, `process-${this.running.length}.yml`),
-    ]);
+  process(args: readonly string[], settings: Settings = {}, env?: Record<string, string>): ServiceProcess {
+    const file = this.writeSettings(settings, `process-${this.running.length}.yml`);
+    return this.processOf([...args, '-c', file], env);
   }
 
   /** The built program with exactly these arguments. */
-  processOf(args: readonly string[]): ServiceProcess {
-    const started = new ServiceProcess(args, this.folder);
+  processOf(args: readonly string[], env?: Record<string, string>): ServiceProcess {
+    const started = new ServiceProcess(args, this.folder, env);
     this.running.push(started);
     return started;
   }
@@ -153,6 +150,13 @@ export class Installation {
   /** An open stream past its `ready`; `path` may hold a query. */
   async stream(url: string, query = 'key=demo-alice', options: SseOptions = {}): Promise<SseClient> {
     const client = await SseClient.ready(`${url}/api/events/stream?${query}`, options);
+    this.clients.push(client);
+    return client;
+  }
+
+  /** What the status page of an administrator is sent. */
+  async statusPage(url: string): Promise<SseClient> {
+    const client = await SseClient.open(`${url}/api/status/live?key=demo-admin`);
     this.clients.push(client);
     return client;
   }

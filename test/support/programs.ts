@@ -27,6 +27,10 @@ const PROGRAMS = {
   haproxy: binary('haproxy', ['haproxy']),
   pgbouncer: binary('pgbouncer', ['pgbouncer']),
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
+  firefox: binary('firefox-esr', ['firefox-esr', 'firefox'], ['FIREFOX']),
+  'webkit2gtk-driver': binary('webkit2gtk-driver', ['WebKitWebDriver']),
+  'webkit2gtk-browser': binary('webkit2gtk-driver', ['MiniBrowser'], [], webkitFolders),
+  xvfb: binary('xvfb', ['Xvfb']),
   sqlite3: binary('sqlite3', ['sqlite3'], ['SQLITE3']),
   curl: binary('curl', ['curl']),
   python3: binary('python3', ['python3']),
@@ -161,4 +165,10 @@ function postgresFolders(): string[] {
   return (existsSync(root) ? readdirSync(root) : [])
     .sort((a, b) => Number.parseFloat(b) - Number.parseFloat(a))
     .map((version) => join(root, version, 'bin'));
+}
+
+/** Its small browser comes with the library, and is not in PATH. */
+function webkitFolders(): string[] {
+  const root = '/usr/lib';
+  return readdirSync(root).map((architecture) => join(root, architecture, 'webkit2gtk-4.1'));
 }

@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { AuthConfig } from '../../src/config/config.js';
+import type { UserId } from '../../src/core/events.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { Authenticator } from '../../src/http/auth/authentication.js';
 import { readCookie } from '../../src/http/auth/credentials.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
+import { systemClock } from '../../src/lib/clock.js';
 import {
   ADMIN,
   ALICE,
@@ -218,6 +220,29 @@ describe('the memory in front of the database', () => {
     expect(await statementsOf(storm)).toBe(1);
   });
 
+  test('asks at most a hundred times for a crowd of 10,000 whom it does not know, 256 at a time', async () => {
+    const numbers =
+      '(WITH RECURSIVE n(i) AS (SELECT 11 UNION ALL SELECT i + 1 FROM n WHERE i < 10010) SELECT i FROM n)';
+    await database.run(
+      `INSERT INTO galaxy_user (id, email, password, active, deleted)
+       SELECT i, 'user' || i || '@example.org', '', true, false FROM ${numbers}`,
+    );
+    await database.run(
+      `INSERT INTO api_keys (user_id, key, create_time, deleted)
+       SELECT i, 'key-' || i, '2026-01-01 00:00:00', false FROM ${numbers}`,
+    );
+    const found: (UserId | undefined)[] = [];
+    const tabs = async () => {
+      for (let i = found.length; i < 10_000; i = found.length) {
+        found.push(undefined);
+        found[i] = (await authenticator.authenticate(byKey(`key-${i + 11}`))).userId;
+      }
+    };
+    const crowd = () => Promise.all(Array.from({ length: 256 }, tabs));
+    expect(await statementsOf(crowd)).toBeLessThanOrEqual(100);
+    expect(found).toEqual(Array.from({ length: 10_000 }, (_, i) => i + 11));
+  });
+
   test('asks once in two seconds for a wrong key, and takes it as soon as it is made valid after that', async () => {
     const wrong = () =>
       expect(authenticator.authenticate(byKey('later'))).rejects.toMatchObject({
@@ -228,6 +253,35 @@ describe('the memory in front of the database', () => {
     await database.run("UPDATE api_keys SET key = 'later' WHERE user_id = $1", [BOB]);
     nowMs += 2_000;
     expect(await authenticator.authenticate(byKey('later'))).toMatchObject({ userId: BOB });
+  });
+
+  test('asks a few times a second for keys from an address that guesses, however many it shows', async () => {
+    const guesser = new Authenticator({
+      accounts: new SqlAccounts(database, { standalone: true }),
+      idCodec,
+      auth: { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined },
+      clock: systemClock,
+      limits: { isGuessing: () => true, noteWrongCredential: () => {} },
+    });
+    const outcomes = new Map<string, number>();
+    const answers: Promise<unknown>[] = [];
+    const statements = await statementsOf(async () => {
+      const end = performance.now() + 600;
+      for (let i = 0; performance.now() < end; i += 1) {
+        const answer = guesser.authenticate(byKey(`no-${i}`)).catch(({ code }: { code: string }) => {
+          outcomes.set(code, (outcomes.get(code) ?? 0) + 1);
+        });
+        answers.push(answer);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      // A user who signs in from there waits with them, a moment.
+      await expect
+        .poll(() => guesser.authenticate(byKey('key-alice')).catch(() => undefined))
+        .toMatchObject({ userId: ALICE });
+      await Promise.all(answers);
+    });
+    expect(statements).toBeLessThanOrEqual(8);
+    expect(outcomes.get('CREDENTIALS_INVALID')).toBeGreaterThan(90);
   });
 
   test('never confuses callers, whatever characters they send', async () => {

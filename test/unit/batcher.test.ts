@@ -1,9 +1,19 @@
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { Batcher, NotWanted } from '../../src/lib/batcher.js';
 
 const clock = { monotonic: () => performance.now() };
 
-function recording(options: { burst: number; perSecond: number; maxBatch?: number; worthwhile?: number }) {
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function recording(options: {
+  burst: number;
+  perSecond: number;
+  maxBatch?: number;
+  worthwhile?: number;
+  steady?: boolean;
+}) {
   const batches: number[][] = [];
   const batcher = new Batcher<number, number>({
     maxBatch: 1000,
@@ -118,3 +128,49 @@ it('is patient again when a crowd comes after callers that came one by one', asy
   // 5 to 200 ms in doublings, then one each 200 ms.
   expect(batches.length - before).toBeLessThanOrEqual(16);
 });
+
+/**
+ * A worker that takes 50 µs for each of 10,000 connections, while a batch takes the database some milliseconds: how long it
+ * takes for all, where so many connect at a time. In simulated time.
+ */
+async function connectAll(atOnce: number): Promise<{ ms: number; batches: number }> {
+  vi.useFakeTimers();
+  let batches = 0;
+  const batcher = new Batcher<number, number>({
+    burst: 8,
+    perSecond: 4,
+    maxBatch: 1000,
+    worthwhile: 128,
+    untilPause: true,
+    clock: { monotonic: () => Date.now() },
+    ask: async (questions) => {
+      batches += 1;
+      await new Promise((resolve) => setTimeout(resolve, 3 + questions.length / 100));
+      return questions;
+    },
+  });
+  const begin = Date.now();
+  let [ready, begun, connected] = [atOnce, 0, 0];
+  while (connected < 10_000) {
+    for (let i = 0; i < 20 && ready > 0 && begun < 10_000; i += 1) {
+      ready -= 1;
+      begun += 1;
+      void batcher.get(begun).then(() => {
+        ready += 1;
+        connected += 1;
+      });
+    }
+    await vi.advanceTimersByTimeAsync(1);
+  }
+  return { ms: Date.now() - begin, batches };
+}
+
+it.each([256, 1000, 10_000])(
+  'keeps a worker busy with a crowd, %i at a time, in at most 85 batches',
+  async (atOnce) => {
+    const { ms, batches } = await connectAll(atOnce);
+    expect(batches).toBeLessThanOrEqual(85);
+    // 500 ms are work; the last few wait until nobody comes any more.
+    expect(ms).toBeLessThanOrEqual(550);
+  },
+);

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CatchUp, type StatusBatcher } from '../../src/connections/resume/catch-up.js';
+import { CatchUp, catchUpFrames, type StatusBatcher } from '../../src/connections/resume/catch-up.js';
 import { RecentLog } from '../../src/connections/resume/recent-log.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { HistoryChange, Principal } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
-import { Position } from '../../src/events/frame.js';
+import { eventFrame, Position } from '../../src/events/frame.js';
 import { readHistoryUpdate } from '../../src/events/history-update.js';
 import type { FrameMaker } from '../../src/events/kind.js';
 import { MARGIN } from '../../src/events/kind.js';
@@ -47,7 +47,7 @@ beforeEach(() => {
     // Covers nothing: every question goes to the database.
     recent: new RecentLog(8, 1_000_000),
     statuses: undefined,
-    positions: { at: () => undefined },
+    positions: { at: () => undefined, floor: (moment: number) => moment - 10_000_000 },
     now: () => NOW,
     skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,
@@ -214,4 +214,14 @@ describe('what cannot be read', () => {
     const asking = new CatchUp({ ...parts, statuses: statusesThat(away) });
     await expect(asking.missed(anna, [], NOW - 7, 'reconnect', () => true)).rejects.toBe(away);
   });
+});
+
+it('a catch-up that ends at the cursor it began with is followed by a comment: nothing else would tell its end', () => {
+  const [cameWith, later] = [new Position(1_000_000), new Position(2_000_000)];
+  const one: FrameMaker = (position) => eventFrame('history_update', '{}', position);
+  const texts = (reached: Position) =>
+    catchUpFrames([one, one], cameWith, reached, (id) => String(id)).map(({ text }) => text);
+  expect(texts(later)).toHaveLength(2);
+  expect(texts(cameWith)).toHaveLength(3);
+  expect(texts(cameWith).at(-1)).toMatch(/^: .*\nid: /);
 });

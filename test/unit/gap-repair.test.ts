@@ -34,6 +34,7 @@ function stage(failing: Map<string, Error>) {
     return answer;
   };
   const repair = new GapRepair({
+    positions: { floor: (moment) => moment - 10_000_000 },
     kinds: EVENTS,
     sources: {
       changeLog: {

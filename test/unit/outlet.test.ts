@@ -33,3 +33,37 @@ it('an error on the way to one tab ends that one, and the others get what is the
   expect(got).toEqual(['0: event: broadcast_update', '2: event: broadcast_update']);
   expect(failed.mock.calls).toEqual([[tabs[1], error]]);
 });
+
+it('a large broadcast holds up nothing that comes after it, and each tab gets everything in order', async () => {
+  const got: string[][] = [];
+  const writer = new TabWriter(10, noMetrics, () => {}, vi.fn());
+  const order: number[] = [];
+  const tabs = Array.from({ length: 200 }, (_, number) => {
+    got[number] = [];
+    const out = new Writable({
+      write: (bytes: Buffer, _encoding, done) => {
+        got[number]!.push(...[...bytes.toString().matchAll(/"n":(\d)/g)].map(([, n]) => n!));
+        if (bytes.toString().includes('"n":2')) order.push(number);
+        done();
+      },
+    });
+    const tab = new Tab(out, false, PRINCIPAL, position, undefined);
+    writer.begin(tab, '');
+    return tab;
+  });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const broadcast = eventFrame('broadcast_update', `{"n":1,"text":"${'x'.repeat(100_000)}"}`, position);
+  for (const tab of tabs) writer.put(tab, broadcast);
+  await turn();
+  const first = tabs[0]!;
+  const last = tabs.at(-1)!;
+  expect(got.filter(({ length }) => length === 1).length).toBeLessThan(100);
+  for (const tab of [last, first]) writer.put(tab, eventFrame('history_update', '{"n":2}', position));
+  await turn();
+  // Whoever has the broadcast already waits for nobody; whoever has not gets both, in order.
+  expect(order).toEqual([0]);
+  await expect.poll(() => got.at(-1)).toEqual(['1', '2']);
+  expect(
+    got.every((events, number) => events.join() === (number === 0 || number === 199 ? '1,2' : '1')),
+  ).toBe(true);
+});

@@ -33,7 +33,30 @@ describe('the positions that a worker knows', () => {
     positions.begin([entry(10), entry(70)]);
     positions.add(20 * SECOND, 'log.after-the-step');
     expect(positions.at(25 * SECOND)).toBe('log.10');
-    expect(positions.at(80 * SECOND)).toBe('log.after-the-step');
+    // Given out before the step, and asked for after it.
+    expect(positions.at(70 * SECOND)).toBe('log.70');
+    expect(positions.newest()).toEqual(entry(70));
+    positions.add(71 * SECOND, 'log.later');
+    expect([positions.at(70 * SECOND), positions.at(80 * SECOND)]).toEqual(['log.70', 'log.later']);
+  });
+
+  it('know a time before which nothing is stamped that becomes visible later, however long a transaction is open', () => {
+    const positions = new Positions();
+    expect(positions.floor(50 * SECOND)).toBe(40 * SECOND);
+    positions.add(10 * SECOND, 'log.100:100:');
+    positions.add(20 * SECOND, 'log.100:120:100');
+    positions.add(30 * SECOND, 'log.100:140:100,130');
+    positions.add(40 * SECOND, 'log.150:150:');
+    const floor = (seconds: number) => positions.floor(seconds * SECOND) / SECOND + 10;
+    // 100 did not exist at 10 s; nothing was open at 40 s.
+    expect([floor(10), floor(20), floor(39), floor(40), floor(60)]).toEqual([10, 10, 10, 40, 40]);
+    expect(floor(5)).toBe(5);
+    const attached = new Positions();
+    attached.add(20 * SECOND, `log.200;${20 * SECOND};150@${7 * SECOND},180@${12 * SECOND}`);
+    expect(attached.floor(25 * SECOND)).toBe(-3 * SECOND);
+    const numbered = new Positions();
+    numbered.add(20 * SECOND, 'log.7');
+    expect(numbered.floor(90 * SECOND)).toBe(80 * SECOND);
   });
 
   it('forget another log', () => {

@@ -135,7 +135,7 @@ const timedOut = async (): Promise<never> => {
   throw new LightconeError('DATABASE_UNAVAILABLE', 'Query read timeout');
 };
 
-describe('a term of the monitor', () => {
+describe.concurrent('a term of the monitor', () => {
   it('tells what was committed without a hint while it reads', () =>
     withTerm(async ({ log, told, gap }) => {
       let answer = (): void => {};

@@ -105,7 +105,19 @@ describe('broker URLs as kombu writes them', () => {
     expect(broker(url).url).toBe(expected);
   });
 
+  it.each([
+    ['amqp://u:p@a//;amqp://x:y@b/v', ['amqp://u:p@a:5672/%2F', 'amqp://x:y@b:5672/v']],
+    ['amqp://u:p@a:5673/v;b;c:5674', ['amqp://u:p@a:5673/v', 'amqp://u:p@b:5673/v', 'amqp://u:p@c:5674/v']],
+    ['amqp://u:p@a/v?ssl=1;amqp://b', ['amqps://u:p@a:5671/v', 'amqps://guest:guest@b:5671/v']],
+    ['amqp://a//;[::1];', ['amqp://guest:guest@a:5672/%2F', 'amqp://guest:guest@[::1]:5672/%2F']],
+  ])('several, each with what it leaves open from those before: %s', (url, expected) => {
+    expect(broker(url).url.split(';')).toEqual(expected);
+  });
+
   it('shows no password', () => {
+    expect(broker('amqp://u:hunter2@a//;amqp://v:hunter2@b//').display).toBe(
+      'amqp://u:***@a:5672//;amqp://v:***@b:5672//',
+    );
     expect(broker('pyamqp://u:hunter2@h//').display).toBe('amqp://u:***@h:5672//');
   });
 
@@ -119,7 +131,9 @@ describe('broker URLs as kombu writes them', () => {
     ['sqlalchemy+postgresql://u:hunter2@h/d', /database as message broker .* set up RabbitMQ/],
     ['sqla+sqlite:///x', /database as message broker/],
     ['redis://h', /names the broker redis:\/\//],
-    ['amqp://u:hunter2@a//;amqp://u:p@b//', /several brokers/],
+    ['amqp://u:hunter2@a//;b@c', /neither a URL nor a host/],
+    ['amqp://u:hunter2@a//;http://b', /the broker http:/],
+    ['amqp://u:hunter2@a//;b:0', /port/],
     ['rabbit', /is not a broker URL/],
     ['amqp://u:hunter2@h:port/v', /port that is not a number/],
   ])('%s is refused, without its password', (url, message) => {

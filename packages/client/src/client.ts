@@ -3,12 +3,14 @@
 import type { HistoryView } from './history.js';
 import { whoIs } from './http.js';
 import { electedLink, type HubLink, type LinkOptions, ownLink, workerLink } from './links.js';
+import type { Marks } from './marks.js';
 import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
 import { next, type State } from './states.js';
 
 export interface Events {
   /** Encoded ids of histories that changed; `update_time` is the newest change, naive UTC. */
   history_update: { history_ids: string[]; update_time?: string; since?: Record<string, string | null> };
+  marks_reached: { marks: string[]; start_over: boolean };
   entry_point_update: Record<string, never>;
   notification_update: Record<string, unknown>;
   broadcast_update: Record<string, unknown>;
@@ -47,6 +49,7 @@ export class LightconeClient {
   readonly #listeners = new Map<string, Set<(data: never, id: string) => void>>();
   readonly #stateListeners = new Set<(state: State, reason: string) => void>();
   readonly #views = new Map<string, number>();
+  #marks: Promise<Marks> | undefined;
   #state: State = 'stopped';
   #link: HubLink | undefined;
   #settings: StreamSettings | undefined;
@@ -131,6 +134,7 @@ export class LightconeClient {
       () => {
         for (const end of ends) end();
       },
+      (mark) => this.includes(mark),
     );
     // What changed between the first load and the opening of the stream nobody tells.
     ends.push(
@@ -142,6 +146,22 @@ export class LightconeClient {
     return view;
   }
 
+  /**
+   * Resolves when the stream has told everything up to a write, and the write itself.
+   *
+   * @param mark from the header `x-write-mark` of the answer to the write
+   * @returns false where that can not be told (another database by now, no stream to be had): load again what is shown
+   */
+  async includes(mark: string): Promise<boolean> {
+    this.#marks ??= import('./marks.js').then(({ Marks }) => {
+      const marks = new Marks(() => this.#settings ?? this.#newSettings());
+      this.on('marks_reached', (answer) => marks.told(answer));
+      this.onState((state) => marks.moved(state));
+      return marks;
+    });
+    return (await this.#marks).wait(mark);
+  }
+
   /** Connects, and stays connected until `close()`. */
   open(): void {
     if (this.#wanted) return;
@@ -151,7 +171,10 @@ export class LightconeClient {
     const { window, document } = globalThis as { window?: Window; document?: Document };
     window?.addEventListener('pagehide', this.#pause, { signal });
     window?.addEventListener('pageshow', this.#resume, { signal });
-    for (const event of ['online', 'visibilitychange', 'resume']) {
+    // A frozen page must not keep the lock, nor a stream that it cannot read.
+    document?.addEventListener('freeze', this.#pause, { signal });
+    document?.addEventListener('resume', () => this.resume(), { signal });
+    for (const event of ['online', 'visibilitychange']) {
       (event === 'online' ? window : document)?.addEventListener(event, this.#wake, { signal });
     }
     void this.#join();

@@ -29,13 +29,22 @@ export class HistoryView {
   #again = false;
   #retryMs = FIRST_RETRY_MS;
   #ended = false;
+  #settled: (() => void)[] = [];
 
   constructor(
     readonly historyId: string,
     private readonly settings: () => StreamSettings,
     private readonly onChange: (view: HistoryView) => void,
     private readonly onEnd: () => void,
+    private readonly reached: (mark: string) => Promise<boolean> = async () => false,
   ) {}
+
+  /** Resolves when `items` include a write. @param mark from the header `x-write-mark` of the answer to it */
+  async includes(mark: string): Promise<void> {
+    if (!(await this.reached(mark))) this.changed(null);
+    // What the stream told before that is being asked for, or has been.
+    if (this.#asking) await new Promise<void>((resolve) => this.#settled.push(resolve));
+  }
 
   /** No more requests, no more calls. */
   close(): void {
@@ -64,12 +73,13 @@ export class HistoryView {
       const since = this.#since;
       const path = `api/histories/${this.historyId}/contents?since=${encodeURIComponent(since)}`;
       const { status, body } = await request(this.settings(), path);
-      if (this.#ended) return;
+      if (this.#ended) break;
       if (status === 200) this.#take(body as Delta | HistoryItem[], since);
       else if (status === 0 || status === 429 || status >= 500) await this.#wait();
       else break;
     }
     this.#asking = false;
+    for (const resolve of this.#settled.splice(0)) resolve();
   }
 
   #take(body: Delta | HistoryItem[], asked: string): void {

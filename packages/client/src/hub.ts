@@ -158,6 +158,8 @@ export class Hub {
       if (done) return this.#lost(undefined);
       this.#feedWatchdog();
       for (const block of parser.push(value)) {
+        // First: who hears that it is live takes the cursor from the same message.
+        if (block.id !== undefined) this.#cursor = block.id;
         if (block.event === 'ready') {
           readyId = block.id;
           this.#ready(resuming !== '');
@@ -165,9 +167,8 @@ export class Hub {
           this.#take(block);
         }
         this.#retryMs = block.retry ?? this.#retryMs;
-        if (block.id !== undefined) this.#cursor = block.id;
-        // The last block of a catch-up is the first that carries a newer id than `ready` did.
-        if (block.event !== 'ready' && block.id !== undefined && block.id !== readyId)
+        // The last block of a catch-up is the first with a newer id than `ready` had, or a comment with the same.
+        if (block.event !== 'ready' && block.id !== undefined && !(block.event && block.id === readyId))
           this.#move('caught_up');
       }
     }

@@ -36,8 +36,9 @@ export function workerLink(url: URL, { onMessage, onNewHub }: LinkOptions, onFai
   let generation = 0;
   let port: MessagePort | undefined;
   const open = (): void => {
-    // A worker that hangs keeps its name: another name is another worker.
-    const name = `lightcone-${PROTOCOL}${generation === 0 ? '' : `-${generation}`}`;
+    // At first the same name once more: a worker that was ended begins anew, for later tabs, too. One that hangs keeps
+    // its name: another name is another worker.
+    const name = `lightcone-${PROTOCOL}-${generation >> 1}`;
     const worker = new SharedWorker(url, { name, type: 'module' });
     worker.onerror = onFailure;
     port = worker.port;

@@ -8,7 +8,7 @@ export const STATES = {
   stale: 'Nothing came for two keepalive periods: the stream is opened anew.',
   polling:
     'No stream can be had: the server is asked again and again, and the same events are made of the answers.',
-  paused: 'The page is in the back/forward cache; it holds no connection.',
+  paused: 'The page is frozen or in the back/forward cache; it holds no connection.',
 } as const;
 export type State = keyof typeof STATES;
 
@@ -21,7 +21,7 @@ export const SIGNALS = {
   silent: 'nothing came for two keepalive periods',
   unreachable: 'no stream could be had for 60 s',
   switched_off: 'the server has live updates switched off',
-  pause: 'the page goes into the back/forward cache',
+  pause: 'the page is frozen, or goes into the back/forward cache',
   close: 'the page wants no stream any more, or the server ends it (204, 401)',
 } as const;
 export type Signal = keyof typeof SIGNALS;

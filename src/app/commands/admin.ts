@@ -3,7 +3,7 @@ import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
 import { addUser } from '../../database/demo.js';
 import type { Database } from '../../database/port.js';
-import { migrate } from '../../database/schema.js';
+import { hasTable, migrate } from '../../database/schema.js';
 import { listUsers, removeUser, renewKey, revokeAccess } from '../../database/users.js';
 import { systemClock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
@@ -25,6 +25,39 @@ export async function migrateDatabase(config: Config, { logger, print }: AdminOp
       applied.length === 0
         ? `${config.database.display} is up to date`
         : `${config.database.display}: applied ${applied.join(', ')}`,
+    );
+  });
+}
+
+/**
+ * Beside a Galaxy: its triggers NOTIFY only while our monitor does not poll, or always again.
+ *
+ * @throws LightconeError DATABASE_SCHEMA where they are not known; then nothing is changed
+ */
+export async function changeTriggers(
+  config: Config,
+  wish: 'quiet' | 'noisy',
+  { logger, print }: AdminOptions,
+): Promise<void> {
+  if (config.database.kind !== 'postgresql') {
+    throw new LightconeError(
+      'CONFIG_INVALID',
+      `migrate --${wish}-triggers: needs the PostgreSQL of a Galaxy`,
+    );
+  }
+  const { changeGalaxyTriggers } = await import('../../database/postgres/galaxy-triggers.js');
+  await withDatabase(config, logger, async (db) => {
+    if (await hasTable(db, 'lightcone_migration')) {
+      throw new LightconeError(
+        'CONFIG_INVALID',
+        `migrate --${wish}-triggers: Lightcone made this database itself; its triggers are quiet`,
+      );
+    }
+    const changed = await changeGalaxyTriggers(db, wish);
+    print(
+      changed.length === 0
+        ? `${config.database.display}: the triggers were ${wish} before`
+        : `${config.database.display}: ${changed.join(', ')} made ${wish}; restart sse-monitor`,
     );
   });
 }

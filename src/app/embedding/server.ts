@@ -1,6 +1,4 @@
 /** Lightcone as a part of another program (docs/embedding.md). Nothing here touches the process: no signal, no exit. */
-import { type IncomingMessage, type RequestListener, Server } from 'node:http';
-import { Server as HttpsServer } from 'node:https';
 import type { Logger } from 'pino';
 import type { Config } from '../../config/config.js';
 import { refuseKnownSecret } from '../../config/known-secret.js';
@@ -13,6 +11,7 @@ import { systemClock } from '../../lib/clock.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { Worker } from '../processes/worker.js';
 import type { PublishedEvent } from './event-publisher.js';
+import { type Mount, type MountTarget, mountOn, serverOf } from './mount.js';
 
 export interface ServerOptions {
   /** Sections of galaxy.yml as an object; neither a file nor the environment is read. docs/configuration.md lists them. */
@@ -22,9 +21,6 @@ export interface ServerOptions {
   /** Left out: JSON lines on standard error, at `sse.log_level`. */
   logger?: Logger;
 }
-
-/** A server of Node.js, or whatever holds one as `server`, such as a Fastify instance. */
-export type MountTarget = Server | HttpsServer | { readonly server: unknown };
 
 export interface LightconeServer {
   /** Where it listens, as a URL or `unix:/path`; undefined before the start, and where it is mounted. */
@@ -45,7 +41,7 @@ export interface LightconeServer {
   publish(event: PublishedEvent): Promise<void>;
   /**
    * Before `start`: requests to paths under `galaxy.galaxy_url_prefix` that `target` receives are answered here, all others by
-   * whoever answered them before; `start` then does not listen. Call `stop` before the target is closed.
+   * whoever else listens; `start` then does not listen. When the target is closed, this server stops.
    *
    * @throws LightconeError CONFIG_INVALID
    */
@@ -77,14 +73,6 @@ export async function createServer(options: ServerOptions = {}): Promise<Lightco
     runtime: { logger, clock: systemClock, random: Math.random },
   });
   return new EmbeddedServer(worker, config, mounts);
-}
-
-type NodeServer = Server | HttpsServer;
-
-/** A server of another program, and who answered its requests before. */
-interface Mount {
-  server: NodeServer;
-  before: RequestListener[];
 }
 
 class EmbeddedServer implements LightconeServer {
@@ -124,10 +112,7 @@ class EmbeddedServer implements LightconeServer {
     this.state = 'stopped';
     this.starting.abort(notNow('start: the server was stopped while it was starting'));
     await this.worker.stop();
-    for (const { server, before } of this.mounts.splice(0)) {
-      server.removeAllListeners('request');
-      for (const listener of before) server.on('request', listener);
-    }
+    for (const mount of this.mounts) mount.remove();
   }
 
   async publish(event: PublishedEvent): Promise<void> {
@@ -150,22 +135,13 @@ class EmbeddedServer implements LightconeServer {
       );
     }
     refuseKnownSecret(this.config.auth.idSecret, false);
-    const before = server.listeners('request') as RequestListener[];
-    const isOurs = ({ url = '' }: IncomingMessage): boolean =>
-      url.startsWith(prefix) && (url.length === prefix.length || /[/?]/.test(url[prefix.length]!));
-    server.removeAllListeners('request');
-    server.on('request', (request, response) => {
-      if (isOurs(request)) this.worker.handle(request, response);
-      else for (const listener of before) listener.call(server, request, response);
-    });
-    this.mounts.push({ server, before });
+    this.mounts.push(
+      mountOn(server, prefix, {
+        handle: (request, response) => this.worker.handle(request, response),
+        onClose: () => void this.stop(),
+      }),
+    );
   }
-}
-
-function serverOf(target: MountTarget): NodeServer {
-  const server = target instanceof Server || target instanceof HttpsServer ? target : target?.server;
-  if (server instanceof Server || server instanceof HttpsServer) return server;
-  throw wrong('mount: takes a server of node:http or node:https, or an object that holds one as `server`');
 }
 
 function checkOptions(options: ServerOptions): void {

@@ -2,6 +2,7 @@
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
+import { GAUGES, type Gauges } from '../../core/notices.js';
 import type { Database } from '../../database/port.js';
 import { noPositionStore, SqlPositionStore } from '../../database/position-store.js';
 import { migrateAttached } from '../../database/schema.js';
@@ -10,6 +11,7 @@ import { systemClock } from '../../lib/clock.js';
 import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import type { Logger } from '../../telemetry/logger.js';
+import { Announcer } from '../cluster/announcer.js';
 import { createDuties } from '../wiring/background-jobs.js';
 import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import {
@@ -17,13 +19,18 @@ import {
   createBus,
   createDatabase,
   createMetrics,
+  identityOf,
   MONITOR_CONNECTIONS,
   prepareSchema,
   type RuntimeContext,
   thisHost,
 } from '../wiring/infrastructure.js';
+import { watchForOtherMonitors } from '../wiring/other-monitors.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { runUntilStopped } from './until-stopped.js';
+
+/** A monitor has no streams. */
+const NO_GAUGES = Object.fromEntries(GAUGES.map((name) => [name, null])) as Gauges;
 
 export async function runMonitor(config: Config, { logger }: { logger: Logger }): Promise<void> {
   if (!config.sse.enabled) {
@@ -100,6 +107,11 @@ export class StandaloneMonitor implements Lifecycle {
     const { leadership } = this.candidate;
     releasers.add('election', () => leadership.stop());
     await leadership.start();
+    await this.announce(bus, metrics);
+    if (config.sse.attachToGalaxy) {
+      const end = watchForOtherMonitors(database, () => leadership.leading, runtime);
+      releasers.add('look for other monitors', end);
+    }
     this.started = true;
     logger.info('monitor started');
   }
@@ -116,6 +128,28 @@ export class StandaloneMonitor implements Lifecycle {
       behind && `it is behind (${behind}): it will read the changes since its cursor`,
     ].filter((problem) => problem !== undefined);
     return { process: this.serverName, totals: this.metrics?.totals() ?? [], ready: started, problems };
+  }
+
+  /** For the status page of the workers. */
+  private async announce(bus: Bus, metrics: CountingMetrics): Promise<void> {
+    const { config, serverName, releasers } = this;
+    const { clock } = this.runtime;
+    const announcer = new Announcer({
+      process: identityOf(config, serverName, 'monitor'),
+      bus,
+      metrics,
+      clock,
+      state: () => {
+        const { ready, problems } = this.report();
+        const leads = this.candidate?.leadership.leading === true;
+        const cursor = leads ? this.candidate?.monitor.cursor : undefined;
+        const cursor_age_ms =
+          cursor === undefined ? null : Math.max(0, Math.round((clock.now() - cursor) / 1000));
+        return { ready, problems, leads, leader: null, gauges: { ...NO_GAUGES, cursor_age_ms } };
+      },
+    });
+    releasers.add('announcer', () => announcer.stop());
+    await announcer.start();
   }
 
   private async listenForMetrics(): Promise<void> {

@@ -25,10 +25,13 @@ import { type App, buildHttpApp } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
 import { ApplicationAuthenticator, type Authenticate } from '../../http/auth/application-authenticator.js';
 import { Authenticator } from '../../http/auth/authentication.js';
+import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
 import { limitRequests } from '../../http/auth/limit-requests.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
+import { registerCluster } from '../../http/routes/cluster.js';
+import { registerMarks } from '../../http/routes/marks.js';
 import { registerStream } from '../../http/routes/stream.js';
 import { StreamOpener } from '../../http/routes/stream-opening.js';
 import { registerSubscriptions } from '../../http/routes/subscriptions.js';
@@ -56,6 +59,7 @@ import {
 } from '../wiring/infrastructure.js';
 import { installationOf } from '../wiring/installation.js';
 import { resourceRoutes } from '../wiring/rest-api.js';
+import { createWorkerCluster, type WorkerCluster } from '../wiring/worker-cluster.js';
 import { listenError } from './listen-error.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
@@ -107,6 +111,7 @@ export class Worker implements Lifecycle {
   private readonly status: WorkerStatusSource;
   /** Undefined beside a Galaxy, whose own tables and API bring events. */
   readonly events: EventPublisher | undefined;
+  private readonly cluster: WorkerCluster;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
@@ -203,10 +208,22 @@ export class Worker implements Lifecycle {
         notifications: config.features.notifications,
       });
     this.status = this.createStatus();
+    this.cluster = createWorkerCluster({
+      config,
+      serverName: options.serverName,
+      clock,
+      bus,
+      manager: this.manager,
+      metrics,
+      status: this.status,
+      candidate: () => this.candidate,
+      leaderName: () => this.leaderName,
+    });
     this.app = buildHttpApp({
       http: config.http,
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
+      refuseEarly: earlyRefusal(limits, authenticator, config.http.prefix),
       limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
@@ -223,6 +240,7 @@ export class Worker implements Lifecycle {
               interactiveTools: config.features.interactiveTools,
             },
           }),
+        (app) => registerCluster(app, { authenticator, accounts, idCodec, source: this.cluster.source }),
         (app) =>
           registerSubscriptions(app, {
             authenticator,
@@ -232,6 +250,17 @@ export class Worker implements Lifecycle {
             limits,
             enabled: config.sse.enabled,
           }),
+        ...(backgroundJobs
+          ? [
+              (app: App) =>
+                registerMarks(app, {
+                  authenticator,
+                  publisher: this.bus,
+                  limits,
+                  enabled: config.sse.enabled,
+                }),
+            ]
+          : []),
         (app) => registerWeb(app, { demo: this.options.demo }),
         ...(backgroundJobs
           ? resourceRoutes({
@@ -286,6 +315,8 @@ export class Worker implements Lifecycle {
       if (config.metricsListen) await this.listenForMetrics(config.metricsListen);
       await this.listen();
     }
+    this.releasers.add('announcer', () => this.cluster.announcer.stop());
+    await this.cluster.announcer.start();
     await this.database.start(signal);
     if (config.bus.kind === 'in-process' && config.database.kind === 'sqlite') {
       const lock = await becomeSoleServer(this.database, config.database.display);
@@ -317,6 +348,7 @@ export class Worker implements Lifecycle {
         manager.onTick(tick);
       },
       onGap: (cause) => manager.onGap(cause),
+      onNotice: (notice) => this.cluster.source.onNotice(notice),
     });
     this.releasers.add('bus', () => bus.stop());
     await bus.start(signal);
@@ -372,7 +404,7 @@ export class Worker implements Lifecycle {
 
   private async listen(): Promise<void> {
     const { listen } = this.options.config.http;
-    this.releasers.add('http', () => this.app.close());
+    this.releasers.add('http', () => this.closeHttp());
     try {
       if (listen.kind === 'unix') {
         // Under a supervisor the socket is the supervisor's, and so is this.
@@ -398,6 +430,14 @@ export class Worker implements Lifecycle {
       this.metrics.gauge('galaxy.sse.connections.active', ofUsers, { kind: 'per_user', server_name });
     }, queueMetricsIntervalSeconds * 1000);
     this.releasers.add('gauges', () => clearInterval(timer));
+  }
+
+  /** Requests that are under way have a moment to be answered; a connection that stands still does not hold up the stop. */
+  private async closeHttp(): Promise<void> {
+    const momentMs = this.options.config.sse.drainTimeoutSeconds * 100;
+    const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
+    await this.app.close();
+    clearTimeout(end);
   }
 
   private createStatus(): WorkerStatusSource {
@@ -431,6 +471,7 @@ export class Worker implements Lifecycle {
     if (supervised && this.listening) this.app.server.close();
     await this.candidate?.leadership.stop();
     await drained;
+    await this.cluster.announcer.stop();
     await this.releasers.release((name, error) =>
       logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
     );

@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import { InProcessBus } from '../../bus/in-process/bus.js';
 import type { Bus } from '../../bus/port.js';
 import type { Config, DatabaseConfig } from '../../config/config.js';
+import type { ProcessNotice } from '../../core/notices.js';
 import { hasNotifyTriggers, PollSource } from '../../database/poll-source.js';
 import type { Database, HintListener, HintSource, LeaderLock } from '../../database/port.js';
 import { checkSchema, migrate } from '../../database/schema.js';
@@ -13,6 +14,7 @@ import type { Clock } from '../../lib/clock.js';
 import { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { noMetrics } from '../../telemetry/metrics.js';
+import { VERSION } from '../version.js';
 
 /** What every process brings: passed in, so that two whole apps fit in one test process. */
 export interface RuntimeContext {
@@ -95,3 +97,14 @@ export async function chooseHintSource(
 }
 
 export const thisHost = (): string => hostname();
+
+/** What a process says of itself once and for all in its notices. */
+export const identityOf = (config: Config, name: string, role: ProcessNotice['role']) => ({
+  name,
+  host: thisHost(),
+  pid: process.pid,
+  role,
+  version: VERSION,
+  database: config.database.kind,
+  bus: config.bus.kind,
+});

@@ -2,6 +2,7 @@
 
 import type { Config } from '../../config/config.js';
 import { LIMITS } from '../../core/limits.js';
+import { SqlChangeLog } from '../../database/change-log.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
 import type { Accounts } from '../../database/port.js';
 import type { App, RouteModule } from '../../http/app.js';
@@ -47,7 +48,13 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
   const context = { authenticator, idCodec };
   const encodeId = (id: number): string => idCodec.encodeId(id);
   const notifications = config.features.notifications
-    ? new NotificationManager(database, new SqlNotificationLog(database, encodeId), outboxWriter, encodeId)
+    ? new NotificationManager(
+        database,
+        new SqlNotificationLog(database, encodeId),
+        outboxWriter,
+        encodeId,
+        (moment) => parts.positions.floor(moment),
+      )
     : undefined;
   const {
     entryPointHosts,
@@ -66,8 +73,9 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
     proxyHost: interactiveToolsProxyHost,
   };
   const access = new HistoryAccess(accounts);
-  const histories = new HistoryManager(database, access, outboxWriter, notifications);
-  const contents = new HistoryContents(database, access, parts.positions);
+  const log = new SqlChangeLog(database);
+  const histories = new HistoryManager(database, access, outboxWriter, log, notifications);
+  const contents = new HistoryContents(database, access, parts.positions, log);
   const sessions = new SessionManager(database, outboxWriter, (id) => authenticator.forgetSession(id));
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [
@@ -78,6 +86,7 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
             registerSessions(app, {
               ...context,
               histories,
+              contents,
               sessions,
               cookie: config.auth,
               addresses: limits.addresses,

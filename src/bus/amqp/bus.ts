@@ -1,5 +1,6 @@
 import type { ChannelModel, Options } from 'amqplib';
 import type { ControlTask, Tick } from '../../core/events.js';
+import type { Notice } from '../../core/notices.js';
 import type { Clock } from '../../lib/clock.js';
 import { withDeadline } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
@@ -10,7 +11,7 @@ import { Delivery } from '../delivery.js';
 import { DispatchMeter } from '../dispatch-meter.js';
 import type { Bus, BusHandler } from '../port.js';
 import { TickSequence } from '../tick-sequence.js';
-import { encodeTask, encodeTick } from '../wire/codec.js';
+import { encodeNotice, encodeTask, encodeTick } from '../wire/codec.js';
 import { BrokerConnection } from './connection.js';
 import { Consumer } from './consumer.js';
 import { PauseDetector } from './freeze-watch.js';
@@ -20,6 +21,7 @@ import {
   CONTROL_KEY,
   declareExchange,
   declareQueue,
+  NOTICE_KEY,
   PROBE_KEY,
   TICK_KEY,
 } from './topology.js';
@@ -30,6 +32,9 @@ const NOTHING_COMES_BACK =
 const UNROUTED = "what is published reaches no queue, not even this worker's own: its binding is gone";
 /** Connecting as a whole has 5 s. */
 const PROOF_DEADLINE_MS = 3_000;
+
+/** The next one comes in a second. */
+const NOTICE_TTL_MS = '3000';
 
 export interface AmqpBusOptions {
   /** `amqp://` or `amqps://`, with the password. */
@@ -146,6 +151,22 @@ export class AmqpBus implements Bus {
       deliveryMode: 1,
       expiration: String(this.#options.messageTtlMs / 2),
     });
+  }
+
+  /** Not by `#send`: whether anybody hears it is no question of whether tasks arrive. */
+  async publishNotice(notice: Notice): Promise<void> {
+    if (!this.available || !this.#publisher) throw unavailable(this.problem());
+    const { secret, clock } = this.#options;
+    await this.#publisher.publish(
+      CONTROL_EXCHANGE,
+      NOTICE_KEY,
+      encodeNotice(notice, secret, Math.round(clock.now() / 1000)),
+      {
+        contentType: 'application/json',
+        deliveryMode: 1,
+        expiration: NOTICE_TTL_MS,
+      },
+    );
   }
 
   async #send(key: string, body: Buffer, properties: Options.Publish): Promise<Outcome> {

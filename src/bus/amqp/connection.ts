@@ -15,6 +15,7 @@ const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 1_000;
 
 export interface BrokerConnectionOptions {
+  /** As `config/urls.ts` makes it. Of several the next is tried when one cannot be had. */
   url: string;
   /** Shown in the broker's list of connections. */
   name: string;
@@ -33,16 +34,24 @@ export interface BrokerConnectionOptions {
  * again. Whatever goes wrong with a channel or a confirm ends in `cut`, so that there is one way back only.
  */
 export class BrokerConnection {
-  readonly #display: string;
+  readonly #urls: readonly string[];
+  #at = 0;
+  #display: string;
+  /** Whether the last attempt led to a connection: the same broker is tried first then. */
+  #wasUp = false;
   #running: Promise<void> | undefined;
   #stopping = new AbortController();
   #cut: ((reason: string) => void) | undefined;
   #connection: ChannelModel | undefined;
-  #problem: string | undefined = 'not started';
+  #problem: string | undefined;
+  /** Since the last connection. */
+  readonly #reported = new Set<string>();
   #firstUp = deferred();
 
   constructor(private readonly options: BrokerConnectionOptions) {
-    this.#display = maskUrl(options.url);
+    this.#urls = options.url.split(';');
+    this.#display = maskUrl(this.#urls[0]!);
+    this.#say('not started');
   }
 
   /** Resolves when first connected and set up; rejects when aborted or stopped before. */
@@ -51,7 +60,7 @@ export class BrokerConnection {
     if (!this.#running) {
       this.#stopping = new AbortController();
       this.#firstUp = deferred();
-      this.#problem = 'connecting';
+      this.#say('connecting');
       this.#running = this.#run(this.#stopping.signal);
     }
     const onAbort = () => this.#firstUp.reject(signal?.reason);
@@ -72,7 +81,7 @@ export class BrokerConnection {
     this.#firstUp.reject(new Error('the bus was stopped before it was connected'));
     await this.#running;
     this.#running = undefined;
-    this.#problem = 'stopped';
+    this.#say('stopped');
   }
 
   /** Ends the present connection, without waiting for the broker; the next one follows. */
@@ -86,7 +95,7 @@ export class BrokerConnection {
 
   /** One line of what is wrong, or undefined. */
   get problem(): string | undefined {
-    return this.#problem === undefined ? undefined : `broker ${this.#display}: ${this.#problem}`;
+    return this.#problem;
   }
 
   async #run(stopping: AbortSignal): Promise<void> {
@@ -96,6 +105,7 @@ export class BrokerConnection {
         await this.#oneConnection(stopping, backoff);
       } catch (error) {
         if (!stopping.aborted) this.#report(explainBrokerError(error));
+        if (!this.#wasUp) this.#at = (this.#at + 1) % this.#urls.length;
       }
       await sleep(backoff.next(), stopping).catch(() => {});
     }
@@ -103,7 +113,10 @@ export class BrokerConnection {
 
   /** Lives as long as one connection. Rejects with the reason of its end; resolves when it was stopped. */
   async #oneConnection(stopping: AbortSignal, backoff: Backoff): Promise<void> {
-    const { url, name, setUp, onUp, onDown } = this.options;
+    const { name, setUp, onUp, onDown } = this.options;
+    const url = this.#urls[this.#at]!;
+    this.#display = maskUrl(url);
+    this.#wasUp = false;
     const socket = new AbortController();
     let reason: string | undefined;
     const cut = (why: string) => {
@@ -127,7 +140,9 @@ export class BrokerConnection {
       if (stopping.aborted) return await this.#close(connection, lost, cut);
 
       this.#connection = connection;
+      this.#wasUp = true;
       this.#problem = undefined;
+      this.#reported.clear();
       backoff.reset();
       this.options.logger.info({ broker: this.#display }, 'connected to the broker');
       onUp();
@@ -161,10 +176,15 @@ export class BrokerConnection {
     clearTimeout(deadline);
   }
 
+  #say(problem: string): void {
+    this.#problem = `broker ${this.#display}: ${problem}`;
+  }
+
   /** Once per kind of trouble: a broker that stays away is one line, not one per attempt. */
   #report(problem: string): void {
-    if (problem === this.#problem) return;
-    this.#problem = problem;
+    this.#say(problem);
+    if (this.#reported.has(this.#problem!)) return;
+    this.#reported.add(this.#problem!);
     this.options.logger.warn(
       { broker: this.#display, problem },
       'the broker is away; trying again until it is back',

@@ -3,9 +3,9 @@ import type { Clock } from '../../lib/clock.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { Delivery } from '../delivery.js';
-import { decodeTask, decodeTick } from '../wire/codec.js';
+import { decodeNotice, decodeTask, decodeTick } from '../wire/codec.js';
 import { SilenceDetector } from './silence-watch.js';
-import { CONTROL_EXCHANGE, PROBE_KEY, TICK_KEY } from './topology.js';
+import { CONTROL_EXCHANGE, NOTICE_KEY, PROBE_KEY, TICK_KEY } from './topology.js';
 
 /**
  * How far the broker may be ahead of this process. Acknowledging exists for this limit only (the queue dies with the
@@ -88,6 +88,10 @@ export class Consumer {
       this.#onTick(message.content);
       // Where nothing else comes, a timer would wake this process once more for each tick.
       this.#acknowledge();
+    } else if (routingKey === NOTICE_KEY) {
+      this.#onNotice(message.content);
+      // The next tick acknowledges it.
+      if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
     } else {
       if (routingKey !== PROBE_KEY) this.#onTask(message);
       this.#acknowledgeSoon();
@@ -98,6 +102,12 @@ export class Consumer {
     const tick = decodeTick(body, this.options.secret);
     if (tick.ok) this.options.delivery.tick(tick.tick);
     else this.#reject(tick.reason, tick.detail);
+  }
+
+  #onNotice(body: Buffer): void {
+    const notice = decodeNotice(body, this.options.secret, this.options.clock.now() / 1000);
+    if (notice.ok) this.options.delivery.notice(notice.notice);
+    else this.#reject(notice.reason, notice.detail);
   }
 
   /** The contract's rules (section 3.3), but for the epoch: a queue as young as its worker holds nothing older. */
@@ -122,7 +132,7 @@ export class Consumer {
   }
 
   #acknowledgeSoon(): void {
-    if (this.#unacknowledged === ACKNOWLEDGE_EACH) this.#acknowledge();
+    if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
     else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
   }
 

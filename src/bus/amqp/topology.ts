@@ -5,12 +5,14 @@ export const CONTROL_EXCHANGE = 'galaxy_core_exchange';
 
 /** Both the literal routing key of 26.1 and the pattern that catches it; see the contract. */
 export const CONTROL_KEY = 'control.*';
-/** The leader's ticks. No queue of Galaxy's is bound to this key or the next. */
+/** The leader's ticks. No queue of Galaxy's is bound to this key or the next two. */
 export const TICK_KEY = 'lightcone.tick';
+/** What processes tell each other of themselves. */
+export const NOTICE_KEY = 'lightcone.notice';
 /** What a worker sends to hear whether anything reaches it. */
 export const PROBE_KEY = 'lightcone.probe';
 /**
- * The one binding of a worker's queue: Galaxy's keys (`control.*`, and `web.control` of the newer form), ticks and probes.
+ * The one binding of a worker's queue: Galaxy's keys (`control.*`, and `web.control` of the newer form), ticks, notices and probes.
  * It is one, so that whatever comes through it proves the way of all the others.
  */
 const EVERYTHING = '#';

@@ -1,5 +1,6 @@
 import { LightconeError } from '../../core/errors.js';
 import type { ControlTask, Tick } from '../../core/events.js';
+import type { Notice } from '../../core/notices.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { Metrics } from '../../telemetry/metrics.js';
@@ -76,6 +77,10 @@ export class InProcessBus implements Bus {
 
   publishTick(tick: Tick): Promise<void> {
     return this.#send((delivery) => delivery.tick(tick));
+  }
+
+  publishNotice(notice: Notice): Promise<void> {
+    return this.#send((delivery) => delivery.notice(notice));
   }
 
   /** Resolves after delivery, so that a publisher in a loop cannot fill the memory. */

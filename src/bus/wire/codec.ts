@@ -1,4 +1,4 @@
-/** Control tasks and ticks, to and from message bodies. */
+/** Control tasks, ticks and notices, to and from message bodies. */
 export {
   type DecodedTask,
   type DecodedTick,
@@ -8,3 +8,4 @@ export {
   MAX_BODY_BYTES,
 } from './decode.js';
 export { encodeTask, encodeTick } from './encode.js';
+export { type DecodedNotice, decodeNotice, encodeNotice, MAX_NOTICE_BYTES } from './notice.js';

@@ -11,7 +11,6 @@ import {
   type CatchUpReads,
   type FrameMaker,
   type JointQuestion,
-  MARGIN,
   MEMORY_MARGIN,
   type Question,
   type Remembered,
@@ -49,7 +48,7 @@ export class CatchUp {
       recent: RecentLog;
       /** Undefined where the notification system is off. */
       statuses: StatusBatcher | undefined;
-      positions: Pick<Positions, 'at'>;
+      positions: Pick<Positions, 'at' | 'floor'>;
       /** The database's clock, as far as it is known. */
       now: () => Cursor;
       skippedRows: SkippedRows;
@@ -87,7 +86,7 @@ export class CatchUp {
     isWanted: () => boolean,
   ): Promise<FrameMaker[]> {
     const { kinds, recent, positions, now, skippedRows, metrics } = this.options;
-    const floor = since - MARGIN;
+    const floor = positions.floor(since);
     const question = {
       principal,
       viewed,
@@ -132,7 +131,8 @@ const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
 
 /**
  * The frames of a catch-up. All but the last carry the cursor that the tab came with: if the connection breaks between
- * two of them the tab must ask for everything again. The last one carries `reached`.
+ * two of them the tab must ask for everything again. The last one carries `reached`; where that is no other cursor, a comment
+ * tells the end.
  */
 export function catchUpFrames(
   missed: readonly FrameMaker[],
@@ -142,5 +142,6 @@ export function catchUpFrames(
   since?: SinceToken,
 ): Frame[] {
   if (missed.length === 0) return [commentFrame('nothing missed', reached)];
-  return missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
+  const frames = missed.map((make, i) => make(i === missed.length - 1 ? reached : cameWith, encodeId, since));
+  return reached.cursor === cameWith.cursor ? [...frames, commentFrame('that was all', reached)] : frames;
 }

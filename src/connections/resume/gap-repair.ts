@@ -3,7 +3,7 @@
  * watermark and delivers them to its own tabs as if they had been received. Until that is done the watermark stands still.
  */
 
-import { MARGIN, type Sources } from '../../events/kind.js';
+import type { Sources } from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
 import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
@@ -12,6 +12,7 @@ import type { Metrics } from '../../telemetry/metrics.js';
 import type { SkippedRows } from '../../telemetry/skipped-rows.js';
 import type { Dispatcher } from '../routing/dispatcher.js';
 import type { DatabaseClock } from './database-clock.js';
+import type { Positions } from './positions.js';
 import type { Watermark } from './watermark.js';
 
 /** Between two repairs: whoever replays old ticks brings about one read a second, and ids go on. */
@@ -22,6 +23,7 @@ export interface GapRepairOptions {
   sources: Sources;
   dispatcher: Dispatcher;
   watermark: Watermark;
+  positions: Pick<Positions, 'floor'>;
   databaseClock: DatabaseClock;
   skippedRows: SkippedRows;
   logger: Logger;
@@ -105,10 +107,10 @@ export class GapRepair {
 
   /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
-    const { sources, dispatcher, watermark, databaseClock, skippedRows } = this.options;
+    const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
-    const since = { floor: watermark.cursor - MARGIN, position: watermark.position.log };
+    const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;

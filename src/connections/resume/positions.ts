@@ -3,7 +3,9 @@
  * where the leader stores them. A `Last-Event-ID` is a moment of a tick; all that was visible in its position had been sent.
  */
 import type { Cursor } from '../../core/events.js';
+import { parseSnapshot, type Snapshot } from '../../database/log/snapshot.js';
 import type { LogEnd, LogPosition } from '../../database/port.js';
+import { MARGIN } from '../../events/kind.js';
 
 /** A day of them, thinned as the table is. Half of the oldest go when there are more: an older one costs repeats only. */
 const MOST = 2_048;
@@ -11,9 +13,14 @@ const MOST = 2_048;
 /** `null`: older than any that is known. `undefined`: none is known at all. */
 export type KnownPosition = LogPosition | null | undefined;
 
+/** Taken apart once: a floor is asked for at each return of a tab. */
+interface Entry extends LogEnd {
+  snapshot: Snapshot | undefined;
+}
+
 export class Positions {
-  /** `moment` only grows, also where the database's clock was set back: a moment in between gets the position before. */
-  private entries: LogEnd[] = [];
+  /** `moment` only grows: while the database's clock goes over the same moments again, the position before is kept. */
+  private entries: Entry[] = [];
 
   /** What is stored, in the order in which it was reached. */
   begin(stored: readonly LogEnd[]): void {
@@ -26,7 +33,9 @@ export class Positions {
     if (last?.position === position) return;
     // Another log: of the moments before it nothing can be said.
     if (last && logOf(last.position) !== logOf(position)) this.entries = [];
-    this.entries.push({ moment: Math.max(moment, this.entries.at(-1)?.moment ?? 0), position });
+    // Who was given this moment before the clock was set back stands at the older position.
+    else if (last && moment <= last.moment) return;
+    this.entries.push({ moment, position, snapshot: parseSnapshot(whereOf(position)) });
     if (this.entries.length > MOST) this.entries = this.entries.filter((_, i) => i % 2 === 0 || i > MOST / 2);
   }
 
@@ -40,6 +49,21 @@ export class Positions {
       else high = middle;
     }
     return this.entries[low - 1]?.position ?? null;
+  }
+
+  /**
+   * For what has no log but times: no row that becomes visible after the moment has an earlier one, however long its transaction
+   * was open. Numbers tell when: a transaction that a position does not see is younger than a position that ends before its number.
+   */
+  floor(moment: Cursor): Cursor {
+    const entry = this.entries.findLast((it) => it.moment <= moment);
+    const open = entry?.snapshot?.xip[0];
+    const begun =
+      open === undefined
+        ? entry
+        : (this.entries.findLast(({ snapshot }) => snapshot!.xmax <= open) ?? this.entries[0]);
+    const born = entry ? [...entry.position.matchAll(/@(\d+)/g)].map(([, micros]) => Number(micros)) : [];
+    return Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), ...born) - MARGIN;
   }
 
   oldest(): LogEnd | undefined {
@@ -67,6 +91,11 @@ export class Positions {
     return chosen;
   }
 }
+
+const whereOf = (position: LogPosition): string => position.slice(position.indexOf('.') + 1);
+
+/** SQLite: writers follow each other, and none is waited for that is older than the margin. */
+const isNumbered = (entry: LogEnd | undefined): boolean => /^\d+$/.test(whereOf(entry?.position ?? '.'));
 
 /** The name of a position's log. */
 export const logOf = (position: LogPosition): string => position.slice(0, position.indexOf('.'));

@@ -108,6 +108,22 @@ export class RecentLog {
     if (owner.sessionId !== undefined) this.walk(-owner.sessionId, since, found);
   }
 
+  /** For an administrator: what was recorded for the user, newest first. */
+  list(userId: UserId, most: number): { at: Cursor; updateTime: Micros; subject: Subject }[] {
+    const found = [];
+    let sequence = this.newestOfOwner.get(userId) ?? -1;
+    while (sequence >= this.oldest && found.length < most) {
+      const slot = sequence % this.capacity;
+      found.push({
+        at: this.at[slot]!,
+        updateTime: this.updateTime[slot]!,
+        subject: this.subject[slot]!,
+      });
+      sequence = this.previous[slot]!;
+    }
+    return found;
+  }
+
   private walk(owner: number, since: Cursor, found: RecentChanges): void {
     let sequence = this.newestOfOwner.get(owner) ?? -1;
     while (sequence >= this.oldest) {

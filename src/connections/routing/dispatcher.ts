@@ -3,6 +3,7 @@
  * recent log.
  */
 import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../../core/events.js';
+import type { WriteMark } from '../../database/port.js';
 import type { Frame, Position } from '../../events/frame.js';
 import {
   MEMORY_MARGIN,
@@ -11,13 +12,16 @@ import {
   type Subject,
   type Viewer,
 } from '../../events/kind.js';
+import { marksFrame } from '../../events/marks-reached.js';
 import type { EventRegistry } from '../../events/registry.js';
+import type { Clock } from '../../lib/clock.js';
 import type { RecentLog } from '../resume/recent-log.js';
 import type { Watermark } from '../resume/watermark.js';
 import { kindOf, type PermissionKind } from '../tabs/permission-round.js';
 import type { TabRegistry } from '../tabs/registry.js';
 import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
+import { type Answer, AwaitedMarks } from './awaited-marks.js';
 import type { ViewerHolder, ViewerRegistry } from './viewers.js';
 
 export interface DispatcherOptions {
@@ -30,6 +34,7 @@ export interface DispatcherOptions {
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;
   recheck: (concern: PermissionConcern) => void;
+  clock: Clock;
 }
 
 export class Dispatcher implements OpenStreams {
@@ -39,7 +44,10 @@ export class Dispatcher implements OpenStreams {
   /** Who has shown such a credential is told broadcasts only; the rest is remembered all the same. */
   muted: ReadonlySet<PermissionKind> = new Set();
 
+  private readonly marks: AwaitedMarks;
+
   constructor(private readonly options: DispatcherOptions) {
+    this.marks = new AwaitedMarks(options.clock);
     this.encodeId = options.encodeId;
     this.decodeId = options.decodeId;
     this.recheck = options.recheck;
@@ -140,6 +148,29 @@ export class Dispatcher implements OpenStreams {
     let tab = byUser ? registry.firstOfUser(holder.userId) : registry.firstOfSession(holder.sessionId);
     for (; tab; tab = byUser ? tab.nextOfUser : tab.nextOfSession) tabs.push(tab);
     return tabs;
+  }
+
+  awaitMarks(owner: Viewer, marks: readonly WriteMark[]): void {
+    if (this.holderOf(owner) === undefined) return;
+    this.tell(this.marks.add(owner, marks, this.position.log));
+  }
+
+  /** At each tick: behind all that the position vouches for. */
+  tellMarks(): void {
+    const { log } = this.position;
+    if (log !== undefined && this.marks.size > 0) this.tell(this.marks.take(log));
+  }
+
+  private tell(answers: Iterable<Answer>): void {
+    const { position } = this;
+    for (const { owner, reached, unknown } of answers) {
+      const frames = [
+        ...(reached.length > 0 ? [marksFrame(reached, false, position)] : []),
+        ...(unknown.length > 0 ? [marksFrame(unknown, true, position)] : []),
+      ];
+      const holder = this.holderOf(owner);
+      for (const tab of holder === undefined ? [] : this.tabsOf(holder)) this.to(tab, frames);
+    }
   }
 
   recordingTime(updateTime?: Micros): Cursor {

@@ -27,6 +27,11 @@ export class Tab {
   /** Second (of the manager's wheel) of the last write to a socket that had taken everything before it. */
   lastWrite = 0;
 
+  /** Counts up within this process. */
+  id = 0;
+  /** Seconds of the Unix epoch; never falls as ids grow. */
+  openedAt = 0;
+
   // Places in registry and wheel, so that adding and removing cost the same with one tab and with 20,000.
   index = -1;
   wheelSlot = -1;
@@ -48,5 +53,7 @@ export class Tab {
     readonly resumedFrom: Cursor | undefined,
     /** Of who has no user, where streams are counted by address. */
     readonly address?: string | undefined,
+    /** The caller's address, for administrators. */
+    readonly from: string = 'unknown',
   ) {}
 }

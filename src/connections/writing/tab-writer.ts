@@ -18,11 +18,17 @@ export interface TabWriterCounts {
   dropped: number;
 }
 
+/** Bytes that are handed over in one turn: beyond them what came meanwhile goes first, or a large broadcast would hold it up. */
+const SLICE_BYTES = 4 * 1024 * 1024;
+
 export class TabWriter {
   readonly counts: TabWriterCounts = { queued: 0, written: 0, merged: 0, dropped: 0 };
   /** Second of the manager's wheel; set by the manager. */
   second = 0;
   private dirty: Tab[] = [];
+  /** Tabs that a turn before this one had no room for. */
+  private delayed: Tab[] = [];
+  private handedOver = 0;
   private armed = false;
   private readonly onTurnEnd = (): void => this.flush();
   private readonly direct: DirectWrites<Tab> | undefined;
@@ -57,10 +63,7 @@ export class TabWriter {
         if (pending === undefined) {
           tab.pending = frame.batch;
           this.dirty.push(tab);
-          if (!this.armed) {
-            this.armed = true;
-            setImmediate(this.onTurnEnd);
-          }
+          this.arm();
         } else if (pending.length < this.queueSize) {
           tab.pending = pending.with(frame);
         } else {
@@ -87,20 +90,44 @@ export class TabWriter {
     }
   }
 
-  /** Writes what has gathered. Runs by itself at the end of the turn; a drain calls it directly. */
+  private arm(): void {
+    if (this.armed) return;
+    this.armed = true;
+    setImmediate(this.onTurnEnd);
+  }
+
+  /** Writes what has gathered, as far as one turn allows. Runs by itself at the end of the turn; a drain calls it directly. */
   flush(): void {
     this.armed = false;
-    const dirty = this.dirty;
+    const fresh = this.dirty;
+    const old = this.delayed;
     this.dirty = [];
-    for (const tab of dirty) {
-      const pending = tab.pending;
-      if (pending === undefined) continue;
-      tab.pending = undefined;
-      if (tab.state === 'live') this.write(tab, pending);
-      else if (tab.state === 'blocked') {
-        this.counts.queued -= pending.length;
-        for (const frame of pending.frames()) this.put(tab, frame);
-      }
+    this.delayed = [];
+    // Each has its share of the turn, so that neither waits for the other.
+    const rest = [...this.flushSlice(old), ...this.flushSlice(fresh)];
+    if (rest.length === 0) return;
+    this.delayed = rest;
+    this.arm();
+  }
+
+  /** @returns those that there was no room for */
+  private flushSlice(tabs: readonly Tab[]): readonly Tab[] {
+    this.handedOver = 0;
+    for (let i = 0; i < tabs.length; i += 1) {
+      if (this.handedOver > SLICE_BYTES) return tabs.slice(i);
+      this.flushTab(tabs[i]!);
+    }
+    return [];
+  }
+
+  private flushTab(tab: Tab): void {
+    const { pending } = tab;
+    if (pending === undefined) return;
+    tab.pending = undefined;
+    if (tab.state === 'live') this.write(tab, pending);
+    else if (tab.state === 'blocked') {
+      this.counts.queued -= pending.length;
+      for (const frame of pending.frames()) this.put(tab, frame);
     }
   }
 
@@ -117,6 +144,7 @@ export class TabWriter {
     tab.position = batch.last.position;
     this.counts.written += batch.length;
     const bytes = tab.chunked ? batch.chunk : batch.plain;
+    this.handedOver += bytes.length;
     const { handle, out } = tab;
     if (handle !== undefined) {
       tab.lastWrite = this.second;

@@ -45,6 +45,11 @@ export class SequenceLog implements Visibility {
     return { where: String(row!.last), moment: parseSql(row!.moment) };
   }
 
+  async mark(tx: Sql): Promise<bigint> {
+    const [row] = await tx.all<{ last: number }>(`SELECT ${LAST} AS last`);
+    return BigInt(row!.last);
+  }
+
   async since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined> {
     if (!/^\d{1,15}$/.test(where)) return undefined;
     const { condition, params } = scopeCondition(this.db, scope, 3);

@@ -1,6 +1,6 @@
 /** What the three kinds of log have in common. `where` is the part of a position behind the name of its log. */
 import type { Micros } from '../../core/events.js';
-import type { ChangeScope, SqlRow } from '../port.js';
+import type { ChangeScope, Sql, SqlRow } from '../port.js';
 
 /** One row per (history, session of an anonymous history). */
 export interface OwnedRow extends SqlRow {
@@ -18,6 +18,7 @@ export interface Piece {
   moment: Micros;
   complete: boolean;
   rows: ChangeRow[];
+  auditRows?: number;
 }
 
 export interface Visibility {
@@ -25,6 +26,8 @@ export interface Visibility {
   identify(): Promise<string>;
   /** Now: all that is committed is behind it. */
   end(): Promise<{ where: string; moment: Micros }>;
+  /** The number of the transaction that writes; undefined where this log is another one by now, or is not written to by us. */
+  mark(tx: Sql): Promise<bigint | undefined>;
   /** @returns undefined for a position that this log cannot have given */
   since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined>;
 }

@@ -16,6 +16,7 @@ interface Row extends ChangeRow {
   snapshot: string;
   moment: string;
   fresh: number;
+  ended: number;
   last_xid: string | null;
 }
 
@@ -41,6 +42,13 @@ export class XidLog implements Visibility {
     return { where: row!.snapshot, moment: parseSql(row!.moment) };
   }
 
+  async mark(tx: Sql): Promise<bigint | undefined> {
+    const [row] = await tx.all<{ xid: string; timeline: string }>(
+      `SELECT pg_current_xact_id()::text AS xid, ${TIMELINE} AS timeline`,
+    );
+    return row!.timeline === this.timeline ? BigInt(row!.xid) : undefined;
+  }
+
   /** Rows and the next position come from one statement, so from one snapshot. */
   async since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined> {
     if (parseSnapshot(where) === undefined) return undefined;
@@ -59,14 +67,15 @@ export class XidLog implements Visibility {
           GROUP BY history_id
        )
        SELECT pg_current_snapshot()::text AS snapshot, ${utcNow('postgresql')} AS moment, ${TIMELINE} AS timeline,
-              (SELECT count(*) FROM fresh) AS fresh, (SELECT xid::text FROM fresh ORDER BY xid DESC LIMIT 1) AS last_xid,
+              (SELECT count(*) FROM fresh) AS fresh, (SELECT count(*) FROM ended) AS ended,
+              (SELECT xid::text FROM fresh ORDER BY xid DESC LIMIT 1) AS last_xid,
               o.history_id, o.newest, o.user_id, o.session_id
          FROM (SELECT 1) one
          LEFT JOIN (SELECT c.history_id, c.newest, h.user_id, s.id AS session_id FROM c ${OWNERS}) o ON true
         ORDER BY o.history_id`,
       [where, limit, ...params],
     );
-    const { timeline, snapshot, moment, fresh, last_xid } = rows[0]!;
+    const { timeline, snapshot, moment, fresh, ended, last_xid } = rows[0]!;
     if (timeline !== this.timeline) return undefined;
     const complete = fresh < limit;
     const seen = parseSnapshot(snapshot)!;
@@ -75,6 +84,7 @@ export class XidLog implements Visibility {
       moment: parseSql(moment),
       complete,
       rows: rows.filter((row) => row.history_id !== null),
+      auditRows: fresh + ended,
     };
   }
 }

@@ -49,6 +49,9 @@ export class XminLog implements Visibility {
     return { where: format(state), moment: state.moment };
   }
 
+  /** Galaxy's own API answers its writes. */
+  async mark(): Promise<undefined> {}
+
   /** Always whole: what it answers grows with the histories, not with the rows. */
   async since(where: string, scope: ChangeScope): Promise<Piece | undefined> {
     const before = parse(where);
@@ -59,8 +62,8 @@ export class XminLog implements Visibility {
     const floor = Math.min(before.moment, ...ended.map(([, moment]) => moment)) - SLACK;
     const { condition, params } = scopeCondition(this.db, scope, 5);
     const rows = await this.db.all<ChangeRow & { audit_rows: number }>(
-      `SELECT c.history_id, c.newest, h.user_id, s.id AS session_id
-         FROM (SELECT max(r.history_id) AS history_id, max(r.update_time) AS newest
+      `SELECT c.history_id, c.newest, c.audit_rows, h.user_id, s.id AS session_id
+         FROM (SELECT max(r.history_id) AS history_id, max(r.update_time) AS newest, count(*) AS audit_rows
                  FROM (SELECT a.history_id, a.update_time, ${around('a.xmin::text::bigint', '$1::bigint')} AS xid
                          FROM history_audit a WHERE a.update_time > $2 AND ${condition}) r
                 WHERE r.xid >= $3::bigint OR r.xid = ANY ($4::bigint[])
@@ -74,7 +77,8 @@ export class XminLog implements Visibility {
         ...params,
       ],
     );
-    return { where: format(after), moment: after.moment, complete: true, rows };
+    const auditRows = rows.reduce((sum, row) => sum + row.audit_rows, 0);
+    return { where: format(after), moment: after.moment, complete: true, rows, auditRows };
   }
 
   /** The clock first, then the next number, then what is open: each must be true when the next is asked. */

@@ -4,6 +4,7 @@ import { auditTriggers } from './0002-audit-triggers.js';
 import { ownTables } from './0003-own-tables.js';
 import { resourceTables } from './0004-resources.js';
 import { visibility } from './0005-visibility.js';
+import { quietTriggers } from './0006-quiet-triggers.js';
 
 export interface Migration {
   number: number;
@@ -18,4 +19,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { number: 3, name: 'own tables', statements: ownTables },
   { number: 4, name: 'resources', statements: resourceTables },
   { number: 5, name: 'visibility', statements: visibility },
+  { number: 6, name: 'quiet triggers', statements: quietTriggers },
 ];

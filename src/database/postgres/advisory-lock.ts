@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { withDeadline } from '../../lib/lifecycle.js';
+import { TRIGGER_LOCK } from '../migrations/0006-quiet-triggers.js';
 import type { LeaderLock, LockHolder, Sql } from '../port.js';
 import { translateError } from './errors.js';
 import { clientOptions, Sockets } from './options.js';
+import type { TriggerLock } from './quiet-triggers.js';
 
 /** Keeps our keys apart from other users of advisory locks in the same database: "LCNE". */
 const CLASS_ID = 0x4c434e45;
@@ -13,6 +15,10 @@ export const SILENCE_MS = 7_500;
 /** The holder's application_name, of which the server keeps 63 bytes of ASCII. */
 const LABEL_PREFIX = 'lightcone lock ';
 const NAME_BYTES = 63;
+/** For transactions that will NOTIFY; the next try follows at once. */
+const LONGEST_WAIT_MS = 500;
+const LOCK_NOT_AVAILABLE = '55P03';
+const LEAVE_SAVEPOINT = 'ROLLBACK TO SAVEPOINT triggers; RELEASE SAVEPOINT triggers';
 
 /** Two-key advisory locks show in pg_locks with objsubid 2; the keys are per database. */
 const HOLDER = `
@@ -28,6 +34,7 @@ export interface AdvisoryLockOptions {
   name: string;
   label: string;
   silenceMs?: number;
+  onAcquired?: (lock: TriggerLock) => void;
 }
 
 interface Session {
@@ -45,12 +52,16 @@ interface Session {
  * open transaction its server connection, and ends both with the client. And the server itself ends a transaction that is
  * silent for `silenceMs`, so that a frozen or vanished holder needs no judge. It has no snapshot: VACUUM does not wait for it.
  */
-export class AdvisoryLock implements LeaderLock {
+export class AdvisoryLock implements LeaderLock, TriggerLock {
   readonly #options: AdvisoryLockOptions;
   readonly #key: number;
   readonly #silenceMs: number;
   #session: Session | undefined;
   #listener: (reason: string) => void = () => {};
+  /** In which a savepoint was set to silence the triggers. */
+  #silencing: Session | undefined;
+  /** One thing at a time: between a failure and its savepoint the transaction takes nothing else. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: AdvisoryLockOptions) {
     this.#options = options;
@@ -84,6 +95,7 @@ export class AdvisoryLock implements LeaderLock {
       if (answer?.locked) {
         session.pid = answer.pid;
         this.#session = session;
+        this.#options.onAcquired?.(this);
         return true;
       }
     } catch (error) {
@@ -96,13 +108,53 @@ export class AdvisoryLock implements LeaderLock {
 
   async check(): Promise<boolean> {
     const session = this.#session;
+    return session !== undefined && this.#inTurn(() => this.#run(session, 'SELECT 1'));
+  }
+
+  /**
+   * Waits for the transactions that will NOTIFY, for a moment: those that begin meanwhile will not. In a savepoint, which
+   * gives the lock back without the leader's own.
+   */
+  async silenceTriggers(): Promise<boolean> {
+    const session = this.#session;
     if (!session) return false;
+    const waitMs = Math.min(LONGEST_WAIT_MS, Math.round(this.#silenceMs / 5));
+    return this.#inTurn(async () => {
+      try {
+        await session.client.query(
+          `SAVEPOINT triggers; SET LOCAL lock_timeout = ${waitMs}; SELECT pg_advisory_xact_lock(${TRIGGER_LOCK})`,
+        );
+        this.#silencing = session;
+        return this.#session === session;
+      } catch (error) {
+        const { code, message } = error as { code?: string; message: string };
+        if (code === LOCK_NOT_AVAILABLE) await this.#run(session, LEAVE_SAVEPOINT);
+        else this.#lose(session, message);
+        return false;
+      }
+    });
+  }
+
+  async unsilenceTriggers(): Promise<boolean> {
+    const session = this.#silencing;
+    this.#silencing = undefined;
+    return session === undefined || this.#inTurn(() => this.#run(session, LEAVE_SAVEPOINT));
+  }
+
+  /** @returns whether the lock is still held */
+  async #run(session: Session, text: string): Promise<boolean> {
     try {
-      await session.client.query('SELECT 1');
+      if (this.#session === session) await session.client.query(text);
     } catch (error) {
       this.#lose(session, (error as Error).message);
     }
     return this.#session === session;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   async release(): Promise<void> {

@@ -13,6 +13,7 @@ import { isDown, reasonOf, translateError } from './errors.js';
 import { ListenSource } from './listen-source.js';
 import { maskUrl } from './options.js';
 import { ConnectionPool } from './pool.js';
+import type { TriggerLock } from './quiet-triggers.js';
 import { PostgresSql, type QueryResult } from './sql.js';
 
 /** One for a transaction, one for a read inside it. */
@@ -34,6 +35,8 @@ class Common {
   problem: string | undefined = 'the database has not been connected yet';
   statements = 0;
   readonly pools = new Set<ConnectionPool>();
+  /** Whose holder alone may silence the triggers. */
+  leaderLock: TriggerLock | undefined;
 }
 
 export class PostgresDatabase extends PostgresSql implements Database {
@@ -171,6 +174,8 @@ export class PostgresDatabase extends PostgresSql implements Database {
       url: this.#options.url,
       sql: this,
       listener,
+      lock: this.#common.leaderLock,
+      clock: this.#options.clock,
       logger: this.#logger.child({ source: 'listen' }),
       onSilence: () => {
         for (const pool of this.#common.pools) pool.suspect();
@@ -181,7 +186,16 @@ export class PostgresDatabase extends PostgresSql implements Database {
   /** @param label names the holder in `holder()`; at most 48 characters are kept */
   createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock {
     const { url } = this.#options;
-    return new AdvisoryLock({ url, sql: this, name, label, ...(silenceMs !== undefined && { silenceMs }) });
+    return new AdvisoryLock({
+      url,
+      sql: this,
+      name,
+      label,
+      ...(silenceMs !== undefined && { silenceMs }),
+      onAcquired: (lock) => {
+        this.#common.leaderLock = lock;
+      },
+    });
   }
 
   protected async query(text: string, params: readonly SqlValue[] | undefined): Promise<QueryResult> {

@@ -2,22 +2,31 @@ import { randomBytes } from 'node:crypto';
 import pgListen, { type Subscriber } from 'pg-listen';
 import { LightconeError } from '../../core/errors.js';
 import { Backoff } from '../../lib/backoff.js';
+import type { Clock } from '../../lib/clock.js';
 import { sleep, withDeadline } from '../../lib/lifecycle.js';
 import { type Micros, parseSql } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { OUTBOX_CHANNEL, utcNow } from '../dialect.js';
+import { TRIGGER_LOCK } from '../migrations/0006-quiet-triggers.js';
 import type { HintListener, HintSource, Sql } from '../port.js';
 import { reasonOf } from './errors.js';
 import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
+import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
 
 export const HISTORY_CHANNEL = 'galaxy_history_update';
 /** A barrier that takes longer means a dead connection; the caller asks every two seconds, so it is found within 5 s. */
 const BARRIER_TIMEOUT_MS = 2_500;
+/** Commits that sent NOTIFY follow each other through one lock of the whole server. */
+const COMMITS_WAITING = `SELECT count(*) FROM pg_locks
+  WHERE locktype = 'object' AND database = 0 AND classid = 'pg_database'::regclass AND objid = 0 AND NOT granted`;
 
 interface ListenOptions {
   url: string;
   sql: Sql;
   listener: HintListener;
+  /** Of the process that leads; without it the triggers are never silenced. */
+  lock?: TriggerLock | undefined;
+  clock: Clock;
   logger: Logger;
   /** A barrier was not answered: what else is open to this server may be just as dead. */
   onSilence?: () => void;
@@ -46,6 +55,7 @@ export class ListenSource implements HintSource {
   #pending = new Set<number>();
   #flushScheduled = false;
   #session: Session | undefined;
+  readonly #triggers: QuietTriggers;
   #running: { stop: AbortController; loop: Promise<void>; ready: Promise<void> } | undefined;
   #barrierCount = 0;
   #connects = 0;
@@ -54,6 +64,8 @@ export class ListenSource implements HintSource {
 
   constructor(options: ListenOptions) {
     this.#options = options;
+    const { sql, lock, listener, clock, logger } = options;
+    this.#triggers = new QuietTriggers({ sql, lock, look: (cause) => listener.onGap(cause), clock, logger });
   }
 
   start(signal?: AbortSignal): Promise<void> {
@@ -65,6 +77,8 @@ export class ListenSource implements HintSource {
         onReady = resolve;
       });
       const loop = this.#supervise(stop.signal, onReady);
+      // What commits before LISTEN is there is found by the first read, whether it was silent or not.
+      void first.then(() => this.#triggers.run(stop.signal));
       const ready = Promise.race([first, rejectWhen(aborted)]).catch(async (error) => {
         await this.stop();
         throw error;
@@ -106,15 +120,22 @@ export class ListenSource implements HintSource {
 
   /**
    * Clock and NOTIFY in one statement, so that the clock is read before the NOTIFY is committed. Through the pool: the
-   * order of notifications is the order of commits, whoever sends them.
+   * order of notifications is the order of commits, whoever sends them. The lock tells whether triggers NOTIFY at all.
    */
   async #ask(token: string, cameBack: Promise<void>): Promise<Micros> {
-    const [row] = await this.#options.sql.all<{ now: string }>(
-      `SELECT ${utcNow('postgresql')} AS now, pg_notify($1, $2)`,
+    const [row] = await this.#options.sql.all<{ now: string; loud: boolean; waiting: number }>(
+      `SELECT ${utcNow('postgresql')} AS now, pg_notify($1, $2), pg_try_advisory_xact_lock_shared(${TRIGGER_LOCK}) AS loud,
+              (${COMMITS_WAITING}) AS waiting`,
       [this.#barrierChannel, token],
     );
     await cameBack;
+    this.#triggers.found(row!.loud, row!.waiting);
+    if (this.#triggers.state !== 'listening') this.#options.listener.onGap('poll');
     return parseSql(row!.now);
+  }
+
+  onRead(auditRows: number): void {
+    this.#triggers.read(auditRows);
   }
 
   async #supervise(stopped: AbortSignal, onReady: () => void): Promise<void> {
@@ -199,6 +220,8 @@ export class ListenSource implements HintSource {
       this.ignoredPayloads += 1;
       return;
     }
+    this.#triggers.heard();
+    if (this.#triggers.state === 'polling') return;
     this.#pending.add(id);
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;

@@ -28,7 +28,16 @@ const UNPROVED_REMEMBERED = 5_000;
 /** Valid credentials are shorter. Longer ones are not kept, or strangers could fill the memory with 16 KiB at a time. */
 const LONGEST_NAME = 1_000;
 /** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
-const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 200 };
+const BATCHES = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 128, untilPause: true };
+/** Those of addresses that guess: few statements, however many guesses. */
+const GUESSES = {
+  burst: 1,
+  perSecond: 4,
+  maxBatch: 1000,
+  worthwhile: Number.POSITIVE_INFINITY,
+  untilPause: false,
+  steady: true,
+};
 const RECHECK_BATCH = 1000;
 
 /** `api_keys.key` holds 32 characters; what cannot be a key is not worth a statement. */
@@ -71,7 +80,10 @@ export interface AuthenticatorOptions {
 }
 
 /** Who calls, and whether it still holds: by Galaxy's tables, or by the application that embeds Lightcone. */
-export type Authentication = Pick<Authenticator, 'tryCached' | 'authenticate' | 'recheck' | 'forgetSession'>;
+export type Authentication = Pick<
+  Authenticator,
+  'tryCached' | 'authenticate' | 'isSurelyStranger' | 'recheck' | 'forgetSession'
+>;
 
 export class Authenticator {
   readonly #accounts: Accounts;
@@ -89,8 +101,8 @@ export class Authenticator {
   readonly #underway = new Map<string, Promise<Principal>>();
   /** Counts `forgetSession`: a lookup that was under way then may have read what is no longer true. */
   #forgotten = 0;
-  readonly #sessions: Batcher<string, SessionAccount | undefined>;
-  readonly #users: Batcher<string, UserAccount | undefined>;
+  readonly #lookUps: LookUps;
+  readonly #lookUpsOfGuesses: LookUps;
 
   constructor({ accounts, idCodec, auth, clock, limits }: AuthenticatorOptions) {
     this.#limits = limits;
@@ -100,8 +112,8 @@ export class Authenticator {
     this.#admins = new Set(auth.adminUsers);
     this.#mayRunAs = new Set(auth.apiAllowRunAs);
     this.#bootstrapDigest = auth.bootstrapAdminApiKey ? digest(auth.bootstrapAdminApiKey) : undefined;
-    this.#sessions = lookUp((keys) => accounts.sessionsByKeys(keys), clock);
-    this.#users = lookUp((keys) => accounts.usersByApiKeys(keys), clock);
+    this.#lookUps = lookUps(accounts, clock, BATCHES);
+    this.#lookUpsOfGuesses = lookUps(accounts, clock, GUESSES);
   }
 
   /**
@@ -134,6 +146,17 @@ export class Authenticator {
       this.#underway.set(name, lookup);
     }
     return lookup;
+  }
+
+  /** Whether `authenticate` would refuse at once, or the caller is a stranger: what it asks for is nobody's whom we know. */
+  isSurelyStranger(request: CallerRequest): boolean {
+    const credentials = readCredentials(request);
+    if (!credentials.key && !credentials.cookie) return true;
+    const name = nameOf(credentials);
+    if (this.#known.has(name) || this.#underway.has(name)) return false;
+    const unproved = this.#unproved.get(name);
+    if (unproved && this.#age(unproved) < REFUSED_MS) return true;
+    return this.#guesses >= LIMITS.guessesWaiting.value && this.#limits?.isGuessing(request) === true;
   }
 
   /**
@@ -230,7 +253,8 @@ export class Authenticator {
     }
     if (isGuessing) this.#guesses += 1;
     try {
-      const principal = await this.#lookUp(name, credentials);
+      const lookUps = isGuessing ? this.#lookUpsOfGuesses : this.#lookUps;
+      const principal = await this.#lookUp(name, credentials, lookUps);
       if (principal.credential.kind === 'none') this.#limits?.noteWrongCredential(request);
       return principal;
     } catch (error) {
@@ -242,10 +266,10 @@ export class Authenticator {
     }
   }
 
-  async #lookUp(name: string, credentials: Credentials): Promise<Principal> {
+  async #lookUp(name: string, credentials: Credentials, lookUps: LookUps): Promise<Principal> {
     try {
       const forgotten = this.#forgotten;
-      const principal = Object.freeze(await this.#resolve(credentials));
+      const principal = Object.freeze(await this.#resolve(credentials, lookUps));
       if (principal.credential.kind === 'none') this.#rememberUnproved(name, principal);
       else if (forgotten === this.#forgotten && name.length <= LONGEST_NAME) {
         this.#known.set(name, { principal, at: this.#clock.monotonic() });
@@ -269,10 +293,10 @@ export class Authenticator {
     this.#unproved.set(name, { outcome, at: this.#clock.monotonic() });
   }
 
-  async #resolve({ key, cookie, runAs }: Credentials): Promise<Principal> {
+  async #resolve({ key, cookie, runAs }: Credentials, lookUps: LookUps): Promise<Principal> {
     // The key comes first: a wrong one is an error even beside a good cookie.
-    const holder = key === undefined ? undefined : await this.#holderOf(key);
-    const session = cookie === undefined ? undefined : await this.#sessionOf(cookie);
+    const holder = key === undefined ? undefined : await this.#holderOf(key, lookUps);
+    const session = cookie === undefined ? undefined : await this.#sessionOf(cookie, lookUps);
     if (session) {
       const { sessionId, userId } = session;
       return {
@@ -296,18 +320,18 @@ export class Authenticator {
     };
   }
 
-  async #holderOf(key: string): Promise<KeyHolder> {
+  async #holderOf(key: string, { users }: LookUps): Promise<KeyHolder> {
     if (this.#bootstrapDigest && timingSafeEqual(digest(key), this.#bootstrapDigest)) {
       return { userId: undefined, email: undefined, isAdmin: true, isBootstrap: true };
     }
-    const user = KEY_FORM.test(key) ? await this.#users.get(key) : undefined;
+    const user = KEY_FORM.test(key) ? await users.get(key) : undefined;
     if (!user) throw new LightconeError('CREDENTIALS_INVALID', 'the API key is not valid');
     const { userId, email, isAdmin } = user;
     return { userId, email, isAdmin: isAdmin || this.#isAdminEmail(email), isBootstrap: false };
   }
 
   /** @returns undefined when the cookie is well-formed but its session is unknown or over: the caller is then anonymous */
-  #sessionOf(cookie: string): Promise<SessionAccount | undefined> {
+  #sessionOf(cookie: string, { sessions }: LookUps): Promise<SessionAccount | undefined> {
     const sessionKey = this.#idCodec.decodeSessionKey(cookie);
     if (sessionKey === undefined) {
       throw new LightconeError(
@@ -315,7 +339,7 @@ export class Authenticator {
         'the galaxysession cookie cannot be decoded: it is damaged, or was made with another id_secret',
       );
     }
-    return this.#sessions.get(sessionKey);
+    return sessions.get(sessionKey);
   }
 
   /** The other user's rights count, not those of the key's owner. */
@@ -343,12 +367,23 @@ export class Authenticator {
   }
 }
 
+interface LookUps {
+  sessions: Batcher<string, SessionAccount | undefined>;
+  users: Batcher<string, UserAccount | undefined>;
+}
+
+const lookUps = (accounts: Accounts, clock: Clock, pace: typeof BATCHES): LookUps => ({
+  sessions: lookUp((keys) => accounts.sessionsByKeys(keys), clock, pace),
+  users: lookUp((keys) => accounts.usersByApiKeys(keys), clock, pace),
+});
+
 function lookUp<Account>(
   read: (keys: readonly string[]) => Promise<Map<string, Account>>,
   clock: Clock,
+  pace: typeof BATCHES,
 ): Batcher<string, Account | undefined> {
   return new Batcher({
-    ...BATCHES,
+    ...pace,
     clock,
     ask: async (keys) => {
       const found = await read(keys);

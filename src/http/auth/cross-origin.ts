@@ -36,7 +36,7 @@ export class CrossOrigin {
       vary: 'Origin',
       'access-control-allow-origin': origin,
       'access-control-allow-credentials': 'true',
-      'access-control-expose-headers': 'retry-after, supported-channels',
+      'access-control-expose-headers': 'retry-after, supported-channels, x-write-mark',
     };
   }
 

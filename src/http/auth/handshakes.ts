@@ -6,28 +6,41 @@ import { peerOf } from './addresses.js';
 const PEER = Symbol('the peer that a connection counts for while its first request is awaited');
 type WaitingSocket = Socket & { [PEER]?: string | undefined };
 
-/** @param most of one peer at a time; those that come when there are as many are closed */
-export function limitHandshakes(server: Server, most: number): Server {
-  const waiting = new Map<string, number>();
-  function leave(this: WaitingSocket): void {
-    const peer = this[PEER];
-    if (peer === undefined) return;
-    this[PEER] = undefined;
-    const count = waiting.get(peer)! - 1;
-    if (count > 0) waiting.set(peer, count);
-    else waiting.delete(peer);
+export class Handshakes {
+  readonly #ofPeers = new Map<string, Set<Socket>>();
+
+  /** @param most of one peer at a time; those that come when there are as many are closed */
+  limit(server: Server, most: number): Server {
+    const leave = (socket: WaitingSocket): void => this.#leave(socket);
+    const onClose = function (this: WaitingSocket): void {
+      leave(this);
+    };
+    server.prependListener('connection', (socket: WaitingSocket) => {
+      const peer = peerOf(socket);
+      const waiting = this.#ofPeers.get(peer) ?? new Set();
+      if (waiting.size >= most) {
+        socket.destroy();
+        return;
+      }
+      this.#ofPeers.set(peer, waiting.add(socket));
+      socket[PEER] = peer;
+      socket.on('close', onClose);
+    });
+    server.prependListener('request', ({ socket }) => leave(socket));
+    return server;
   }
-  server.prependListener('connection', (socket: WaitingSocket) => {
-    const peer = peerOf(socket);
-    const count = waiting.get(peer) ?? 0;
-    if (count >= most) {
-      socket.destroy();
-      return;
-    }
-    waiting.set(peer, count + 1);
-    socket[PEER] = peer;
-    socket.on('close', leave);
-  });
-  server.prependListener('request', ({ socket }) => leave.call(socket));
-  return server;
+
+  /** Browsers open connections that they may never use; Node.js waits for them when a server closes (nodejs/node#63452). */
+  end(): void {
+    for (const waiting of this.#ofPeers.values()) for (const socket of waiting) socket.destroy();
+  }
+
+  #leave(socket: WaitingSocket): void {
+    const peer = socket[PEER];
+    if (peer === undefined) return;
+    socket[PEER] = undefined;
+    const waiting = this.#ofPeers.get(peer)!;
+    waiting.delete(socket);
+    if (waiting.size === 0) this.#ofPeers.delete(peer);
+  }
 }

@@ -50,9 +50,16 @@ export class TokenBuckets {
     this.spend(name, cost);
   }
 
-  /** What costs more than a bucket holds needs a full one, and leaves a debt. */
+  /** What costs more than a bucket holds needs a full one, and leaves a debt: that of one bucket at most. */
   spend(name: string, cost: number, scale = 1): void {
-    this.#buckets.set(name, { tokens: this.#tokens(name, scale) - cost, at: this.clock.monotonic() });
+    const left = Math.max(this.#tokens(name, scale) - cost, -Math.max(cost, this.burst * scale));
+    this.#buckets.set(name, { tokens: left, at: this.clock.monotonic() });
+  }
+
+  /** Whether `takeOf` would refuse whatever costs a token. */
+  isExhausted(addresses: Addresses, arrival: Arrival): boolean {
+    const { network, claimed } = addresses.forLimits(arrival);
+    return this.isEmpty(claimed === undefined ? `a${network} ` : `a${network}  ${claimed}`);
   }
 
   isEmpty(name: string): boolean {
@@ -97,6 +104,11 @@ export class RequestLimits {
     if (userId !== undefined) this.#buckets?.take(`u${userId}`, cost, this.#message);
     else if (credential.kind === 'bootstrap_key') this.#buckets?.take('bootstrap', cost, this.#message);
     else this.#buckets?.takeOf(this.addresses, arrival, cost, this.#message);
+  }
+
+  /** Whether a stranger from there would be refused now, whatever was asked for. */
+  isExhausted(arrival: Arrival): boolean {
+    return this.#buckets?.isExhausted(this.addresses, arrival) ?? false;
   }
 
   /** Whether this address has lately shown many credentials that were wrong. */

@@ -6,7 +6,7 @@ import type { Tab } from '../../connections/tabs/tab.js';
 import type { TakeOver } from '../../node-internals/take-over.js';
 import { forgetRequests } from '../broken-requests.js';
 
-type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address'>;
+type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address' | 'from'>;
 export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
 
 export const STREAM_HEADERS = {

@@ -14,7 +14,7 @@ import type { Accounts } from '../../database/port.js';
 import { retryText } from '../../events/frame.js';
 import { parseIso } from '../../lib/time.js';
 import type { App } from '../app.js';
-import type { Addresses, Arrival } from '../auth/addresses.js';
+import type { Addresses } from '../auth/addresses.js';
 import type { Authentication } from '../auth/authentication.js';
 import { toErrorReply } from '../errors.js';
 import { STREAM_HEADERS, type StreamOpener } from './stream-opening.js';
@@ -36,7 +36,16 @@ export interface StreamDeps {
 export function registerStream(app: App, deps: StreamDeps): void {
   const { manager, authenticator, opening } = deps;
 
-  app.get(STREAM_PATH, { exposeHeadRoute: false }, async (request, reply) => {
+  const refused = (request: FastifyRequest, { code }: { code?: string }): void =>
+    manager.refusals.note({
+      at: Date.now(),
+      reason: code ?? 'INTERNAL',
+      address: deps.addresses.forLimits(request).network,
+    });
+  const onError = async (request: FastifyRequest, _: FastifyReply, error: { code?: string }): Promise<void> =>
+    refused(request, error);
+
+  app.get(STREAM_PATH, { exposeHeadRoute: false, onError }, async (request, reply) => {
     if (!deps.enabled) {
       throw new LightconeError(
         'SWITCHED_OFF',
@@ -50,8 +59,10 @@ export function registerStream(app: App, deps: StreamDeps): void {
       principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
       viewed = await viewedHistories(request, principal, deps);
     } catch (error) {
-      if (error instanceof LightconeError && PASSES.has(error.code))
+      if (error instanceof LightconeError && PASSES.has(error.code)) {
+        refused(request, error);
         return comeBack(reply, toErrorReply(error).body.err_msg);
+      }
       throw error;
     }
     // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
@@ -66,23 +77,14 @@ export function registerStream(app: App, deps: StreamDeps): void {
         'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
       );
     }
-    const address = strangersAddress(request, principal, deps);
+    const from = deps.addresses.forLimits(request).network;
+    const address = principal.userId === undefined && manager.admission.countsAddresses ? from : undefined;
     manager.admission.admit(principal, address);
     const since = requestedCursor(request.headers, request.query as Query, manager);
     reply.hijack();
-    opening.open(request.raw, reply.raw, { principal, since, viewed, address }, reply.getHeaders());
+    opening.open(request.raw, reply.raw, { principal, since, viewed, address, from }, reply.getHeaders());
   });
 }
-
-/** @returns undefined for users, and where streams are not counted by address */
-const strangersAddress = (
-  arrival: Arrival,
-  { userId }: Principal,
-  { manager, addresses }: StreamDeps,
-): string | undefined =>
-  userId === undefined && manager.admission.countsAddresses
-    ? addresses.forLimits(arrival).network
-    : undefined;
 
 /** What mends itself: the caller is not at fault and should ask again. */
 const PASSES: ReadonlySet<string> = new Set<ErrorCode>([

@@ -16,12 +16,19 @@ import type { Arrival } from '../auth/addresses.js';
 import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import type { RequestLimits } from '../auth/rate-limit.js';
+import { DONE, describeRoute } from '../describe-route.js';
 
 const MAX_WAITING = 10_000;
 
-const body = Type.Object({
-  history_ids: Type.Array(Type.String({ maxLength: 64 }), { maxItems: LIMITS.subscriptionIds.value }),
-});
+const TAG = 'stream';
+const body = Type.Object(
+  {
+    history_ids: Type.Array(Type.String({ maxLength: 64, examples: ['f2db41e1fa331b3e'] }), {
+      maxItems: LIMITS.subscriptionIds.value,
+    }),
+  },
+  { examples: [{ history_ids: ['f2db41e1fa331b3e'] }] },
+);
 
 export interface SubscriptionRouteDeps {
   authenticator: Authentication;
@@ -70,30 +77,38 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
     return { principal, historyIds };
   };
 
-  app.post(url, { schema: { body } }, async (request, reply) => {
-    const { principal, historyIds } = await prepare(request);
-    if (isSomebody(principal) && historyIds.length > 0) {
-      const visible = await accounts.accessibleHistories(principal, historyIds);
-      const hidden = historyIds.filter((id) => !visible.has(id));
-      // All or nothing: a client that is told "no" must not have to find out which half was taken.
-      if (hidden.length > 0) {
-        const named = hidden.slice(0, 3).map((id) => idCodec.encodeId(id));
-        throw new LightconeError(
-          'NOT_ACCESSIBLE',
-          `no access to the history ${named.join(', ')}; nothing was subscribed`,
-        );
+  app.post(
+    url,
+    { schema: { body, ...describeRoute(TAG, "Watch histories of others on the caller's streams", DONE) } },
+    async (request, reply) => {
+      const { principal, historyIds } = await prepare(request);
+      if (isSomebody(principal) && historyIds.length > 0) {
+        const visible = await accounts.accessibleHistories(principal, historyIds);
+        const hidden = historyIds.filter((id) => !visible.has(id));
+        // All or nothing: a client that is told "no" must not have to find out which half was taken.
+        if (hidden.length > 0) {
+          const named = hidden.slice(0, 3).map((id) => idCodec.encodeId(id));
+          throw new LightconeError(
+            'NOT_ACCESSIBLE',
+            `no access to the history ${named.join(', ')}; nothing was subscribed`,
+          );
+        }
+        await publishAll('subscribe_history_viewer', principal, historyIds);
       }
-      await publishAll('subscribe_history_viewer', principal, historyIds);
-    }
-    return reply.code(204).send();
-  });
+      return reply.code(204).send();
+    },
+  );
 
   // No question of access here: who has lost it must still be able to let go.
-  app.delete(url, { schema: { body } }, async (request, reply) => {
-    const { principal, historyIds } = await prepare(request);
-    if (isSomebody(principal)) await publishAll('unsubscribe_history_viewer', principal, historyIds);
-    return reply.code(204).send();
-  });
+  app.delete(
+    url,
+    { schema: { body, ...describeRoute(TAG, 'Watch them no longer', DONE) } },
+    async (request, reply) => {
+      const { principal, historyIds } = await prepare(request);
+      if (isSomebody(principal)) await publishAll('unsubscribe_history_viewer', principal, historyIds);
+      return reply.code(204).send();
+    },
+  );
 }
 
 /** Without user and session there is no stream that could be told. */

@@ -1,7 +1,7 @@
 /** What is asked about the server itself: health, version, configuration, status, metrics, and who the caller is. */
 
 import type { FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
+import { type TSchema, Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { Accounts } from '../../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
@@ -9,11 +9,19 @@ import type { App } from '../app.js';
 import { isDirectlyLocal } from '../auth/addresses.js';
 import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
+import { describeRoute } from '../describe-route.js';
+import * as replies from './replies.js';
 import type { StatusSource } from './status-source.js';
 
 /** The Galaxy release whose contract is spoken; clients compare it. */
 const VERSION_MAJOR = '26.1';
 const VERSION_MINOR = '0';
+
+const TAG = 'server';
+/** A probe that says no says why. */
+const probe = <T extends TSchema>(summary: string, reply: T) => ({
+  schema: describeRoute(TAG, summary, { 200: reply, 503: reply }),
+});
 
 export interface SystemRouteDeps {
   authenticator: Authentication;
@@ -43,41 +51,63 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
       : ['what is wrong is told to administrators, and on this machine'];
   };
 
-  app.get('/healthz', async (request, reply) => {
-    const problems = source.liveProblems();
-    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
-    return { live: problems.length === 0, problems: await shownTo(request, problems) };
-  });
+  app.get(
+    '/healthz',
+    probe('Alive? 503 means: replace this process', replies.live),
+    async (request, reply) => {
+      const problems = source.liveProblems();
+      reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+      return { live: problems.length === 0, problems: await shownTo(request, problems) };
+    },
+  );
 
   /** For a proxy: whether new streams may be sent here. */
-  app.get('/readyz', async (request, reply) => {
-    const ready = source.readyProblems().length === 0;
-    const problems = source.problems();
-    reply.code(ready ? 200 : 503).header('cache-control', 'no-store');
-    return {
-      ready,
-      well: problems.length === 0,
-      problems: await shownTo(request, problems),
-      installation: source.installation(),
-    };
-  });
+  app.get(
+    '/readyz',
+    probe('May new streams be sent here? For a proxy', replies.ready),
+    async (request, reply) => {
+      const ready = source.readyProblems().length === 0;
+      const problems = source.problems();
+      reply.code(ready ? 200 : 503).header('cache-control', 'no-store');
+      return {
+        ready,
+        well: problems.length === 0,
+        problems: await shownTo(request, problems),
+        installation: source.installation(),
+      };
+    },
+  );
 
   /** For an alarm: whether everything is as it should be. */
-  app.get('/wellz', async (request, reply) => {
-    const problems = source.problems();
-    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
-    return {
-      well: problems.length === 0,
-      problems: await shownTo(request, problems),
-      installation: source.installation(),
-    };
-  });
+  app.get(
+    '/wellz',
+    probe('Is everything as it should be? For an alarm', replies.well),
+    async (request, reply) => {
+      const problems = source.problems();
+      reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+      return {
+        well: problems.length === 0,
+        problems: await shownTo(request, problems),
+        installation: source.installation(),
+      };
+    },
+  );
 
-  app.get('/api/version', async () => ({
-    version_major: VERSION_MAJOR,
-    version_minor: VERSION_MINOR,
-    extra: { lightcone_version: version },
-  }));
+  app.get(
+    '/api/version',
+    {
+      schema: describeRoute(
+        TAG,
+        'The Galaxy release whose contract is spoken, and the version of Lightcone',
+        { 200: replies.version },
+      ),
+    },
+    async () => ({
+      version_major: VERSION_MAJOR,
+      version_minor: VERSION_MINOR,
+      extra: { lightcone_version: version },
+    }),
+  );
 
   const configuration: Record<string, unknown> = {
     version_major: VERSION_MAJOR,
@@ -91,36 +121,68 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     keys: Type.Optional(Type.String({ maxLength: 1000 })),
     view: Type.Optional(Type.String()),
   });
-  app.get('/api/configuration', { schema: { querystring: query } }, async ({ query: { keys } }) => {
-    if (!keys) return configuration;
-    const wanted = keys.split(',').map((key) => key.trim());
-    return Object.fromEntries(
-      wanted.filter((key) => Object.hasOwn(configuration, key)).map((key) => [key, configuration[key]]),
-    );
-  });
+  app.get(
+    '/api/configuration',
+    {
+      schema: {
+        querystring: query,
+        ...describeRoute(TAG, 'What is switched on here', { 200: replies.configuration }),
+      },
+    },
+    async ({ query: { keys } }) => {
+      if (!keys) return configuration;
+      const wanted = keys.split(',').map((key) => key.trim());
+      return Object.fromEntries(
+        wanted.filter((key) => Object.hasOwn(configuration, key)).map((key) => [key, configuration[key]]),
+      );
+    },
+  );
 
   /** The user, or `null` for an anonymous caller and for the bootstrap key. */
-  app.get('/api/whoami', async (request, reply) => {
-    const { userId, isAdmin } = await authenticator.authenticate(request);
-    const email = userId === undefined ? undefined : (await accounts.emailsOf([userId])).get(userId);
-    const user =
-      userId === undefined || email === undefined
-        ? null
-        : { model_class: 'User', id: idCodec.encodeId(userId), email, is_admin: isAdmin };
-    // Said outright: `null` alone would go out as an empty body.
-    reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
-    return JSON.stringify(user);
-  });
+  app.get(
+    '/api/whoami',
+    { schema: describeRoute(TAG, 'The user of the key or cookie, or null', { 200: replies.whoami }) },
+    async (request, reply) => {
+      const { userId, isAdmin } = await authenticator.authenticate(request);
+      const email = userId === undefined ? undefined : (await accounts.emailsOf([userId])).get(userId);
+      const user =
+        userId === undefined || email === undefined
+          ? null
+          : { model_class: 'User', id: idCodec.encodeId(userId), email, is_admin: isAdmin };
+      // Said outright: `null` alone would go out as an empty body.
+      reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+      return JSON.stringify(user);
+    },
+  );
 
-  app.get('/api/status', async (request, reply) => {
-    await requireAdmin(request);
-    reply.header('cache-control', 'no-store');
-    return source.status();
-  });
+  app.get(
+    '/api/status',
+    {
+      schema: describeRoute(TAG, 'How the way of an update is doing, hop by hop (administrators)', {
+        200: replies.status,
+      }),
+    },
+    async (request, reply) => {
+      await requireAdmin(request);
+      reply.header('cache-control', 'no-store');
+      return source.status();
+    },
+  );
 
-  app.get('/metrics', async (request, reply) => {
-    if (!isDirectlyLocal(request)) await requireAdmin(request);
-    reply.type(PROMETHEUS_CONTENT_TYPE);
-    return source.prometheus();
-  });
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        ...describeRoute(TAG, 'Prometheus text (administrators, and callers on this machine)', {
+          200: replies.metrics,
+        }),
+        produces: ['text/plain'],
+      },
+    },
+    async (request, reply) => {
+      if (!isDirectlyLocal(request)) await requireAdmin(request);
+      reply.type(PROMETHEUS_CONTENT_TYPE);
+      return source.prometheus();
+    },
+  );
 }

@@ -12,15 +12,22 @@ const BUILT = new URL('../../../dist/', import.meta.url);
 const SCRIPT = 'text/javascript; charset=utf-8';
 const ASSETS: Record<string, string> = {
   'web/style.css': 'text/css; charset=utf-8',
+  'web/uplot.css': 'text/css; charset=utf-8',
+  'web/uplot.js': SCRIPT,
   'web/icon.svg': 'image/svg+xml',
   'web/api.js': SCRIPT,
   'web/demo.js': SCRIPT,
   'web/home.js': SCRIPT,
   'web/status.js': SCRIPT,
   'web/explain.js': SCRIPT,
+  'web/events.js': SCRIPT,
+  'web/plots.js': SCRIPT,
+  'web/streams.js': SCRIPT,
+  'web/tables.js': SCRIPT,
   'client/lightcone.js': SCRIPT,
   'client/worker.js': SCRIPT,
   'client/history.js': SCRIPT,
+  'client/marks.js': SCRIPT,
 };
 
 /** No inline script, no foreign resource, no frame around it: the pages handle API keys. */

@@ -7,10 +7,12 @@ import type { Principal } from '../../core/events.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
+import { DONE, describeRoute, orNull } from '../../http/describe-route.js';
 import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
 import { schemeOf } from '../forwarded-proto.js';
-import { describeRoute, encodedId, idParams, nullable, switchedOff, text } from '../schemas.js';
+import { encodedId, idParams, nameText, switchedOff, text } from '../schemas.js';
 import type { EntryPointManager, JobChoice } from './manager.js';
+import * as replies from './replies.js';
 import type { EntryPointRow } from './repository.js';
 import { type TargetSettings, targetOf } from './target.js';
 
@@ -23,27 +25,30 @@ const urlPart = Type.String({ maxLength: 2_000, pattern: '^[^\\u0000-\\u0020\\u0
 const port = Type.Integer({ minimum: 1, maximum: 65_535 });
 
 const fields = {
-  name: Type.Optional(text(255, 1)),
-  label: Type.Optional(nullable(text(255))),
+  name: Type.Optional(nameText(255)),
+  label: Type.Optional(orNull(text(255))),
   tool_port: Type.Optional(port),
   host: Type.Optional(host),
   port: Type.Optional(port),
-  protocol: Type.Optional(nullable(protocol)),
-  entry_url: Type.Optional(nullable(urlPart)),
+  protocol: Type.Optional(orNull(protocol)),
+  entry_url: Type.Optional(orNull(urlPart)),
   requires_domain: Type.Optional(Type.Boolean()),
   requires_path_in_url: Type.Optional(Type.Boolean()),
-  requires_path_in_header_named: Type.Optional(nullable(headerName)),
-  info: Type.Optional(nullable(Type.Object({}))),
+  requires_path_in_header_named: Type.Optional(orNull(headerName)),
+  info: Type.Optional(orNull(Type.Object({}))),
 };
-const createBody = Type.Object({
-  job_id: Type.Optional(encodedId),
-  tool_id: Type.Optional(text(255, 1)),
-  user_id: Type.Optional(encodedId),
-  session_id: Type.Optional(encodedId),
-  ...fields,
-  name: text(255, 1),
-});
-const configureBody = Type.Object(fields);
+const createBody = Type.Object(
+  {
+    job_id: Type.Optional(encodedId),
+    tool_id: Type.Optional(text(255, 1)),
+    user_id: Type.Optional(encodedId),
+    session_id: Type.Optional(encodedId),
+    ...fields,
+    name: nameText(255),
+  },
+  { examples: [{ name: 'Jupyter', tool_id: 'interactive_jupyter', tool_port: 8888 }] },
+);
+const configureBody = Type.Object(fields, { examples: [{ host: '10.0.0.5', port: 31_001 }] });
 const listQuery = Type.Object({ running: Type.Optional(Type.Boolean()), job_id: Type.Optional(encodedId) });
 
 export interface EntryPointRouteDeps extends RouteContext {
@@ -79,7 +84,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
   const form = (row: EntryPointRow, request: FastifyRequest) => {
     const active = toBoolean(row.active);
     return {
-      model_class: 'InteractiveToolEntryPoint',
+      model_class: 'InteractiveToolEntryPoint' as const,
       id: idCodec.encodeEntryPointId(row.id),
       job_id: idCodec.encodeId(row.job_id),
       name: row.name,
@@ -106,7 +111,12 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.get(
     '/api/entry_points',
-    { schema: { querystring: listQuery, ...describeRoute(TAG, 'Those that run, or those of one job') } },
+    {
+      schema: {
+        querystring: listQuery,
+        ...describeRoute(TAG, 'Those that run, or those of one job', { 200: Type.Array(replies.entryPoint) }),
+      },
+    },
     async (request, reply) => {
       const { running, job_id: jobId } = request.query;
       if ((running === true) === (jobId !== undefined)) {
@@ -130,7 +140,12 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.post(
     '/api/entry_points',
-    { schema: { body: createBody, ...describeRoute(TAG, 'Announce one (its owner or an administrator)') } },
+    {
+      schema: {
+        body: createBody,
+        ...describeRoute(TAG, 'Announce one (its owner or an administrator)', { 200: replies.entryPoint }),
+      },
+    },
     async (request) => {
       const principal = await authenticator.authenticate(request);
       const { job_id: jobId, tool_id: toolId, user_id, session_id, ...values } = request.body;
@@ -157,7 +172,9 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
       schema: {
         params: idParams,
         body: configureBody,
-        ...describeRoute(TAG, 'Rename it (owner), say where it leads (administrator)'),
+        ...describeRoute(TAG, 'Rename it (owner), say where it leads (administrator)', {
+          200: replies.entryPoint,
+        }),
       },
     },
     async (request) => {
@@ -168,7 +185,12 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.get(
     '/api/entry_points/:id/access',
-    { schema: { params: idParams, ...describeRoute(TAG, 'Where a browser finds it') } },
+    {
+      schema: {
+        params: idParams,
+        ...describeRoute(TAG, 'Where a browser finds it', { 200: replies.access }),
+      },
+    },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const row = await entryPoints.byId(principal, decode(request.params.id));
@@ -182,7 +204,12 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
 
   app.delete(
     '/api/entry_points/:id',
-    { schema: { params: idParams, ...describeRoute(TAG, 'Stop it and its job (owner or administrator)') } },
+    {
+      schema: {
+        params: idParams,
+        ...describeRoute(TAG, 'Stop it and its job (owner or administrator)', DONE),
+      },
+    },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       await entryPoints.remove(principal, decode(request.params.id));

@@ -4,10 +4,13 @@ import { LightconeError } from '../../core/errors.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
+import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { describeRoute, encodedId, idParams, paging, text } from '../schemas.js';
+import { encodedId, idParams, nameText, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { ContentRow, HistoryContents } from './contents.js';
 import { type ContentType, readFilters, readOrder } from './contents-filter.js';
+import * as replies from './replies.js';
 
 export interface ContentsRouteDeps extends RouteContext {
   contents: HistoryContents;
@@ -35,19 +38,25 @@ const values = {
   state: Type.Optional(text(64, 1)),
   extension: Type.Optional(text(64, 1)),
 };
-const createBody = Type.Object({
-  type: Type.Optional(Type.Enum(['dataset', 'dataset_collection'])),
-  name: text(255, 1),
-  ...values,
-});
-const changeBody = Type.Object({
-  name: Type.Optional(text(255, 1)),
-  ...values,
-  info: Type.Optional(text(255)),
-  deleted: Type.Optional(Type.Boolean()),
-  visible: Type.Optional(Type.Boolean()),
-  purged: Type.Optional(Type.Boolean()),
-});
+const createBody = Type.Object(
+  {
+    type: Type.Optional(Type.Enum(['dataset', 'dataset_collection'])),
+    name: nameText(255),
+    ...values,
+  },
+  { examples: [{ name: 'reads', extension: 'fastq' }] },
+);
+const changeBody = Type.Object(
+  {
+    name: Type.Optional(nameText(255)),
+    ...values,
+    info: Type.Optional(text(255)),
+    deleted: Type.Optional(Type.Boolean()),
+    visible: Type.Optional(Type.Boolean()),
+    purged: Type.Optional(Type.Boolean()),
+  },
+  { examples: [{ state: 'ok' }] },
+);
 const deleteQuery = Type.Object({ purge: Type.Optional(Type.Boolean()) });
 
 export function registerContents(app: App, { authenticator, idCodec, contents }: ContentsRouteDeps): void {
@@ -92,7 +101,8 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       schema: {
         params: idParams,
         querystring: listQuery,
-        ...describeRoute(TAG, 'List, with filters, order and window'),
+        ...describeRoute(TAG, 'List, with filters, order and window', { 200: replies.contentsList }),
+        produces: ['application/json', STATS],
       },
     },
     async (request, reply) => {
@@ -137,19 +147,20 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       schema: {
         params: idParams,
         body: createBody,
-        ...describeRoute(TAG, 'Add a dataset or a collection (owner)'),
+        ...describeRoute(TAG, 'Add a dataset or a collection (owner)', { 200: replies.item }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { type = 'dataset', ...content } = request.body;
-      return form(await contents.add(principal, decode(request.params.id), { type, ...content }), true);
+      const written = await contents.add(principal, decode(request.params.id), { type, ...content });
+      return form(marked(reply, written), true);
     },
   );
 
   app.get(
     `${url}/:type/:content`,
-    { schema: { params: contentParams, ...describeRoute(TAG, 'One item') } },
+    { schema: { params: contentParams, ...describeRoute(TAG, 'One item', { 200: replies.item }) } },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
@@ -161,8 +172,14 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
 
   app.put(
     `${url}/:type/:content`,
-    { schema: { params: contentParams, body: changeBody, ...describeRoute(TAG, 'Change one item (owner)') } },
-    async (request) => {
+    {
+      schema: {
+        params: contentParams,
+        body: changeBody,
+        ...describeRoute(TAG, 'Change one item (owner)', { 200: replies.item }),
+      },
+    },
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
       if (!Object.keys(changeBody.properties).some((key) => key in request.body)) {
@@ -172,10 +189,9 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
         );
       }
       const contentId = decodeId(idCodec, content, type);
-      return form(
-        await contents.change(principal, decode(id), singular(type), contentId, request.body),
-        true,
-      );
+      const { body } = request;
+      const written = await contents.change(principal, decode(id), singular(type), contentId, body);
+      return form(marked(reply, written), true);
     },
   );
 
@@ -185,16 +201,17 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       schema: {
         params: contentParams,
         querystring: deleteQuery,
-        ...describeRoute(TAG, 'Delete one item (owner)'),
+        ...describeRoute(TAG, 'Delete one item (owner)', { 200: replies.item }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { id, type, content } = request.params;
       const contentId = decodeId(idCodec, content, type);
       const purged = request.query.purge === true && type === 'datasets' ? { purged: true } : {};
       const change = { deleted: true, ...purged };
-      return form(await contents.change(principal, decode(id), singular(type), contentId, change), true);
+      const written = await contents.change(principal, decode(id), singular(type), contentId, change);
+      return form(marked(reply, written), true);
     },
   );
 }

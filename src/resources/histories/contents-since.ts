@@ -12,6 +12,8 @@ export interface KnownPositions {
   at(moment: Cursor): LogPosition | null | undefined;
   newest(): LogEnd | undefined;
   oldest(): LogEnd | undefined;
+  /** No row that becomes visible after the moment has an earlier time. */
+  floor(moment: Cursor): Cursor;
   /** Whether every audit row that became visible since the moment is still there. */
   isWhole(since: Cursor): boolean;
 }
@@ -73,6 +75,31 @@ const asked = (
   pageAfter: ({ type, id }) =>
     `${log}.${floor.toString(36)}.${now.toString(36)}.${type === 'dataset' ? 'd' : 'c'}${id}`,
 });
+
+/**
+ * Condition over audit rows `a`: rows that became visible after a position, beside those of the write whose time `$2` is. On
+ * SQLite that write itself tells what is behind it (its times are text, of three digits).
+ */
+export function becameVisibleLate(
+  dialect: Dialect,
+  position: LogPosition | undefined,
+): Condition | undefined {
+  if (dialect === 'sqlite') {
+    const known = position === undefined ? null : Number(position.slice(position.indexOf('.') + 1));
+    return {
+      sql: `a.id > coalesce((SELECT max(k.id) FROM history_audit k WHERE k.history_id = $1
+                               AND k.update_time BETWEEN rtrim($2, '0') AND $2), ?)`,
+      values: [known],
+    };
+  }
+  if (position === undefined) return undefined;
+  const where = position.slice(position.indexOf('.') + 1);
+  return {
+    sql: `(a.xid >= pg_snapshot_xmax(?::pg_snapshot) OR a.xid = ANY (ARRAY(SELECT pg_snapshot_xip(?::pg_snapshot))))
+          AND a.xid NOT IN (SELECT k.xid FROM history_audit k WHERE k.history_id = $1 AND k.update_time = $2)`,
+    values: [where, where],
+  };
+}
 
 /**
  * Rows of the history `$1` that became visible after a position. On PostgreSQL the audit rows tell which transactions these

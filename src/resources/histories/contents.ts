@@ -2,11 +2,12 @@
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
-import type { Database, Dialect, Sql, SqlRow, SqlValue } from '../../database/port.js';
-import { secondsToMicros } from '../../lib/time.js';
+import type { Database, Dialect, Sql, SqlRow, SqlValue, WriteMarks } from '../../database/port.js';
+import { formatSql, type Micros, secondsToMicros } from '../../lib/time.js';
+import { type Written, write } from '../written.js';
 import type { HistoryAccess } from './access.js';
 import type { Condition, ContentType } from './contents-filter.js';
-import { changedSince, type KnownPositions, readSince } from './contents-since.js';
+import { becameVisibleLate, changedSince, type KnownPositions, readSince } from './contents-since.js';
 import { takeHid } from './repository.js';
 
 export interface ContentRow extends SqlRow {
@@ -92,6 +93,7 @@ export class HistoryContents {
     private readonly db: Database,
     private readonly access: HistoryAccess,
     private readonly positions: KnownPositions,
+    private readonly marks: WriteMarks,
   ) {}
 
   /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
@@ -142,6 +144,26 @@ export class HistoryContents {
     });
   }
 
+  /** Whether the history has changed since a time that a client has from an answer, be it that the change was stamped before. */
+  async hasChanged(historyId: HistoryId, newest: Micros, known: Micros): Promise<boolean> {
+    if (newest > known) return true;
+    const position = this.positions.at(known) ?? this.positions.oldest()?.position;
+    const late = becameVisibleLate(this.db.dialect, position);
+    if (!late) return false;
+    const { where, params } = conditions(historyId, [late], [formatSql(known)]);
+    return (
+      (await this.db.all(`SELECT 1 FROM history_audit a ${where} AND a.history_id = $1 LIMIT 1`, params))
+        .length > 0
+    );
+  }
+
+  /** Since when a client that was given the history now should ask: later than the newest change, where that came late. */
+  currentTime(newest: Micros, known: Micros | undefined): Micros {
+    return known !== undefined && newest <= known
+      ? Math.max(known + 1, this.positions.newest()?.moment ?? 0)
+      : newest;
+  }
+
   /** How many the filters leave, regardless of the window. */
   async count(historyId: HistoryId, filters: readonly Condition[]): Promise<number> {
     const { where, params } = conditions(historyId, this.withLate(filters));
@@ -159,9 +181,13 @@ export class HistoryContents {
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER, PARAMETER_INVALID */
-  add(caller: Principal, historyId: HistoryId, { type, ...content }: NewContent): Promise<ContentRow> {
+  async add(
+    caller: Principal,
+    historyId: HistoryId,
+    { type, ...content }: NewContent,
+  ): Promise<Written<ContentRow>> {
     refuseForeign(type, content);
-    return this.db.transaction(async (tx) => {
+    return write(this.db, this.marks, async (tx) => {
       await this.access.writable(tx, caller, historyId);
       const hid = await takeHid(tx, historyId);
       const id = await insert(tx, historyId, hid, type, content);
@@ -170,15 +196,15 @@ export class HistoryContents {
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER, PARAMETER_INVALID */
-  change(
+  async change(
     caller: Principal,
     historyId: HistoryId,
     type: ContentType,
     id: number,
     change: ContentChange,
-  ): Promise<ContentRow> {
+  ): Promise<Written<ContentRow>> {
     refuseForeign(type, change);
-    return this.db.transaction(async (tx) => {
+    return write(this.db, this.marks, async (tx) => {
       await this.access.writable(tx, caller, historyId);
       present(await find(tx, historyId, type, id));
       const values = columnValues(change, CHANGEABLE);
@@ -235,8 +261,10 @@ async function find(
 function conditions(
   historyId: HistoryId,
   filters: readonly Condition[],
+  /** `$2` and so on. */
+  more: readonly SqlValue[] = [],
 ): { where: string; params: SqlValue[] } {
-  const params: SqlValue[] = [historyId];
+  const params: SqlValue[] = [historyId, ...more];
   const parts = filters.map(({ sql, values }) => {
     const given = [...values];
     return sql.replaceAll('?', () => `$${params.push(given.shift()!)}`);

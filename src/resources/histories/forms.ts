@@ -23,7 +23,7 @@ export class HistorySerializer {
   summary(row: HistoryRow) {
     const id = this.encodeId(row.id);
     return {
-      model_class: 'History',
+      model_class: 'History' as const,
       id,
       name: row.name ?? '',
       deleted: toBoolean(row.deleted),
@@ -52,7 +52,7 @@ export class HistorySerializer {
       genome_build: row.genome_build,
       hid_counter: row.hid_counter ?? 1,
       // No data is stored here, only its names.
-      size: 0,
+      size: 0 as const,
       contents_active: counters,
       count: counters.active + counters.deleted + counters.hidden,
       contents_url: `${summary.url}/contents`,

@@ -2,11 +2,12 @@
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, UserId } from '../../core/events.js';
 import { columnValues } from '../../database/dialect.js';
-import type { Database, Sql } from '../../database/port.js';
+import type { Database, Sql, WriteMarks } from '../../database/port.js';
 import { type Micros, parseSql } from '../../lib/time.js';
 import type { OutboxWriter } from '../../outbox/writer.js';
 import { type Owner, ownerOf, requireOwner, requireUser } from '../callers.js';
 import type { NotificationManager } from '../notifications/manager.js';
+import { type Written, write } from '../written.js';
 import type { HistoryAccess } from './access.js';
 import type { Counters, HistoryRow, ListOptions, SharedWith } from './repository.js';
 import * as repository from './repository.js';
@@ -34,6 +35,7 @@ export class HistoryManager {
     private readonly db: Database,
     private readonly access: HistoryAccess,
     private readonly outboxWriter: OutboxWriter,
+    private readonly marks: WriteMarks,
     /** Tells users of what is shared with them from now on; undefined where notifications are off. */
     private readonly notifications?: Pick<NotificationManager, 'tellShared'>,
   ) {}
@@ -62,17 +64,19 @@ export class HistoryManager {
   }
 
   /** The new history becomes the current one of the caller's session. @throws LightconeError LOGIN_REQUIRED */
-  create(caller: Principal, name: string): Promise<HistoryRow> {
+  async create(caller: Principal, name: string): Promise<Written<HistoryRow>> {
     const owner = requireOwner(caller);
-    return this.db.transaction(
+    return write(
+      this.db,
+      this.marks,
       async (tx) => (await repository.find(tx, await insertFor(tx, owner, caller, name)))!,
     );
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER */
-  async change(caller: Principal, id: HistoryId, change: HistoryChange): Promise<HistoryRow> {
+  async change(caller: Principal, id: HistoryId, change: HistoryChange): Promise<Written<HistoryRow>> {
     let isNarrowed = false;
-    const row = await this.db.transaction(async (tx) => {
+    const written = await write(this.db, this.marks, async (tx) => {
       const before = await this.access.writable(tx, caller, id);
       const complete = completed(change, before);
       await repository.update(tx, id, columnValues(complete, CHANGEABLE));
@@ -81,7 +85,7 @@ export class HistoryManager {
       return (await repository.find(tx, id))!;
     });
     if (isNarrowed) this.outboxWriter.wake();
-    return row;
+    return written;
   }
 
   /** The caller's current history; one is made for who has none. @throws LightconeError LOGIN_REQUIRED */
@@ -92,7 +96,7 @@ export class HistoryManager {
       (sessionId === undefined ? undefined : await repository.currentOf(this.db, sessionId)) ??
       (await repository.newestOf(this.db, owner));
     const row = found === undefined ? undefined : await repository.find(this.db, found);
-    return row ?? this.create(caller, UNNAMED);
+    return row ?? (await this.create(caller, UNNAMED)).value;
   }
 
   /** @throws LightconeError LOGIN_REQUIRED, NOT_FOUND, NOT_OWNER */
@@ -107,9 +111,13 @@ export class HistoryManager {
    * @param whom ids, and e-mail addresses
    * @throws LightconeError PARAMETER_INVALID for somebody who does not exist; then nothing is changed
    */
-  async share(caller: Principal, id: HistoryId, whom: readonly (UserId | string)[]): Promise<Sharing> {
+  async share(
+    caller: Principal,
+    id: HistoryId,
+    whom: readonly (UserId | string)[],
+  ): Promise<Written<Sharing>> {
     requireUser(caller);
-    const sharing = await this.db.transaction(async (tx) => {
+    const written = await write(this.db, this.marks, async (tx) => {
       const before = await this.access.writable(tx, caller, id);
       const had = new Set((await repository.sharedWith(tx, id)).map((user) => user.id));
       const emails = whom.filter((one) => typeof one === 'string').map((email) => email.toLowerCase());
@@ -141,7 +149,7 @@ export class HistoryManager {
       return { row, users };
     });
     this.outboxWriter.wake();
-    return sharing;
+    return written;
   }
 
   async #tellShared(tx: Sql, row: HistoryRow, userIds: readonly UserId[]): Promise<void> {

@@ -2,10 +2,13 @@
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
+import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { describeRoute, idParams, paging, text } from '../schemas.js';
+import { idParams, nameText, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { HistorySerializer } from './forms.js';
 import { type HistoryManager, UNNAMED } from './manager.js';
+import * as replies from './replies.js';
 
 export interface HistoryRouteDeps extends RouteContext {
   histories: HistoryManager;
@@ -13,17 +16,20 @@ export interface HistoryRouteDeps extends RouteContext {
 }
 
 const TAG = 'histories';
-const name = text(255, 1);
-const createBody = Type.Object({ name: Type.Optional(name) });
+const name = nameText(255);
+const createBody = Type.Object({ name: Type.Optional(name) }, { examples: [{ name: 'RNA-seq' }] });
 /** At least one of them. */
-const changeBody = Type.Object({
-  name: Type.Optional(name),
-  deleted: Type.Optional(Type.Boolean()),
-  purged: Type.Optional(Type.Boolean()),
-  importable: Type.Optional(Type.Boolean()),
-  published: Type.Optional(Type.Boolean()),
-  genome_build: Type.Optional(text(40, 1)),
-});
+const changeBody = Type.Object(
+  {
+    name: Type.Optional(name),
+    deleted: Type.Optional(Type.Boolean()),
+    purged: Type.Optional(Type.Boolean()),
+    importable: Type.Optional(Type.Boolean()),
+    published: Type.Optional(Type.Boolean()),
+    genome_build: Type.Optional(text(40, 1)),
+  },
+  { examples: [{ name: 'RNA-seq' }] },
+);
 const form = {
   keys: Type.Optional(text(1_000)),
   view: Type.Optional(text(32)),
@@ -38,7 +44,12 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
 
   app.get(
     '/api/histories',
-    { schema: { querystring: listQuery, ...describeRoute(TAG, 'The own histories, newest first') } },
+    {
+      schema: {
+        querystring: listQuery,
+        ...describeRoute(TAG, 'The own histories, newest first', { 200: Type.Array(replies.chosenHistory) }),
+      },
+    },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const { limit = 500, offset = 0, deleted = false, keys, view = 'summary' } = request.query;
@@ -53,12 +64,13 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
     {
       schema: {
         body: createBody,
-        ...describeRoute(TAG, 'Make one; it becomes the current one of a session'),
+        ...describeRoute(TAG, 'Make one; it becomes the current one of a session', { 200: replies.history }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
-      return forms.detailed(await histories.create(principal, request.body.name ?? UNNAMED));
+      const written = await histories.create(principal, request.body.name ?? UNNAMED);
+      return forms.detailed(marked(reply, written));
     },
   );
 
@@ -68,7 +80,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       schema: {
         params: idParams,
         querystring: formQuery,
-        ...describeRoute(TAG, 'One history, or some keys of it'),
+        ...describeRoute(TAG, 'One history, or some keys of it', { 200: replies.chosenHistory }),
       },
     },
     async (request, reply) => {
@@ -84,23 +96,31 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       schema: {
         params: idParams,
         body: changeBody,
-        ...describeRoute(TAG, 'Rename, delete, undelete, publish (owner)'),
+        ...describeRoute(TAG, 'Rename, delete, undelete, publish (owner)', { 200: replies.history }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       refuseNothing(request.body);
-      return forms.detailed(await histories.change(principal, decode(request.params.id), request.body));
+      const written = await histories.change(principal, decode(request.params.id), request.body);
+      return forms.detailed(marked(reply, written));
     },
   );
 
   app.delete(
     '/api/histories/:id',
-    { schema: { params: idParams, querystring: deleteQuery, ...describeRoute(TAG, 'Delete (owner)') } },
-    async (request) => {
+    {
+      schema: {
+        params: idParams,
+        querystring: deleteQuery,
+        ...describeRoute(TAG, 'Delete (owner)', { 200: replies.history }),
+      },
+    },
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const change = request.query.purge ? { deleted: true, purged: true } : { deleted: true };
-      return forms.detailed(await histories.change(principal, decode(request.params.id), change));
+      const written = await histories.change(principal, decode(request.params.id), change);
+      return forms.detailed(marked(reply, written));
     },
   );
 }

@@ -1,19 +1,25 @@
 /** Who else may see a history. */
 import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
+import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, requireUser } from '../callers.js';
-import { describeRoute, idParams, paging, text } from '../schemas.js';
+import { idParams, paging, text } from '../schemas.js';
+import { marked } from '../written.js';
 import type { HistoryChange } from './manager.js';
+import * as replies from './replies.js';
 import type { HistoryRouteDeps } from './routes.js';
 
 const TAG = 'sharing of histories';
 const query = Type.Object(paging(100, 1_000));
-const shareBody = Type.Object({
-  user_ids: Type.Array(text(255, 1), {
-    maxItems: 1_000,
-    description: 'encoded user ids or e-mail addresses',
-  }),
-});
+const shareBody = Type.Object(
+  {
+    user_ids: Type.Array(text(255, 1), {
+      maxItems: 1_000,
+      description: 'encoded user ids or e-mail addresses',
+    }),
+  },
+  { examples: [{ user_ids: ['bob@example.org'] }] },
+);
 
 const SWITCHES: Readonly<Record<string, [HistoryChange, summary: string]>> = {
   publish: [{ published: true }, 'List it for everybody'],
@@ -30,7 +36,12 @@ export function registerSharing(
 
   app.get(
     '/api/histories/published',
-    { schema: { querystring: query, ...describeRoute(TAG, 'What everybody may see') } },
+    {
+      schema: {
+        querystring: query,
+        ...describeRoute(TAG, 'What everybody may see', { 200: Type.Array(replies.historySummary) }),
+      },
+    },
     async (request) => {
       await authenticator.authenticate(request);
       const { limit = 100, offset = 0 } = request.query;
@@ -40,7 +51,14 @@ export function registerSharing(
 
   app.get(
     '/api/histories/shared_with_me',
-    { schema: { querystring: query, ...describeRoute(TAG, 'What others share with the caller') } },
+    {
+      schema: {
+        querystring: query,
+        ...describeRoute(TAG, 'What others share with the caller', {
+          200: Type.Array(replies.historySummary),
+        }),
+      },
+    },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const { limit = 100, offset = 0 } = request.query;
@@ -51,7 +69,9 @@ export function registerSharing(
 
   app.get(
     '/api/histories/:id/sharing',
-    { schema: { params: idParams, ...describeRoute(TAG, 'Who may see it (owner)') } },
+    {
+      schema: { params: idParams, ...describeRoute(TAG, 'Who may see it (owner)', { 200: replies.sharing }) },
+    },
     async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       reply.header('cache-control', 'no-store');
@@ -65,26 +85,26 @@ export function registerSharing(
       schema: {
         params: idParams,
         body: shareBody,
-        ...describeRoute(TAG, 'Share with these users and no others (owner)'),
+        ...describeRoute(TAG, 'Share with these users and no others (owner)', { 200: replies.sharing }),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = await authenticator.authenticate(request);
       const whom = request.body.user_ids.map((text) =>
         text.includes('@') ? text : decodeId(idCodec, text, 'user'),
       );
-      return forms.sharing(await histories.share(principal, decode(request.params.id), whom));
+      return forms.sharing(marked(reply, await histories.share(principal, decode(request.params.id), whom)));
     },
   );
 
   for (const [name, [change, summary]] of Object.entries(SWITCHES)) {
     app.put(
       `/api/histories/:id/${name}`,
-      { schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`) } },
-      async (request) => {
+      { schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`, { 200: replies.sharing }) } },
+      async (request, reply) => {
         const principal = await authenticator.authenticate(request);
         const id = decode(request.params.id);
-        await histories.change(principal, id, change);
+        marked(reply, await histories.change(principal, id, change));
         return forms.sharing(await histories.sharing(principal, id));
       },
     );

@@ -1,7 +1,10 @@
 /** `/api/notifications/broadcast`: what everybody is told, visitors too. */
+import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
+import { DONE, describeRoute } from '../../http/describe-route.js';
 import { decodeId, requireAdmin } from '../callers.js';
-import { describeRoute, idParams } from '../schemas.js';
+import { idParams } from '../schemas.js';
+import * as replies from './replies.js';
 import { type NotificationRouteDeps, toTimes } from './routes.js';
 import { createBroadcastBody, updateBroadcastBody } from './schemas.js';
 
@@ -19,6 +22,7 @@ export function registerBroadcasts(
       schema: describeRoute(
         TAG,
         'What is announced now; administrators also see what is to come and what is over',
+        { 200: Type.Array(replies.notification) },
       ),
     },
     async (request, reply) => {
@@ -31,7 +35,10 @@ export function registerBroadcasts(
   app.post(
     url,
     {
-      schema: { body: createBroadcastBody, ...describeRoute(TAG, 'Announce, now or later (administrators)') },
+      schema: {
+        body: createBroadcastBody,
+        ...describeRoute(TAG, 'Announce, now or later (administrators)', { 200: replies.sentBroadcast }),
+      },
     },
     async (request) => {
       requireAdmin(await authenticator.authenticate(request));
@@ -42,13 +49,13 @@ export function registerBroadcasts(
         content,
         ...toTimes(request.body),
       });
-      return { total_notifications_sent: 1, notification };
+      return { total_notifications_sent: 1 as const, notification };
     },
   );
 
   app.get(
     `${url}/:id`,
-    { schema: { params: idParams, ...describeRoute(TAG, 'One broadcast') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'One broadcast', { 200: replies.notification }) } },
     async (request, reply) => {
       const { isAdmin } = await authenticator.authenticate(request);
       reply.header('cache-control', 'no-store');
@@ -62,7 +69,7 @@ export function registerBroadcasts(
       schema: {
         params: idParams,
         body: updateBroadcastBody,
-        ...describeRoute(TAG, 'Change (administrators)'),
+        ...describeRoute(TAG, 'Change (administrators)', DONE),
       },
     },
     async (request, reply) => {

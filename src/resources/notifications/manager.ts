@@ -61,6 +61,8 @@ export class NotificationManager {
     private readonly log: Pick<NotificationLog, 'statuses'>,
     private readonly outboxWriter: OutboxWriter,
     private readonly encodeId: (id: number) => string,
+    /** No row that becomes visible after a moment has an earlier time than this one. */
+    private readonly floor: (moment: Micros) => Micros = (moment) => moment,
   ) {}
 
   /**
@@ -159,7 +161,7 @@ export class NotificationManager {
 
   /** The status object of section 4.3, as JSON text; for `undefined` broadcasts only. */
   async status(userId: UserId | undefined, since: Micros): Promise<string> {
-    const [status] = await this.log.statuses([{ userId, since }]);
+    const [status] = await this.log.statuses([{ userId, since: this.floor(since) }]);
     return status!;
   }
 

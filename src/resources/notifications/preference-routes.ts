@@ -1,8 +1,9 @@
 /** `/api/notifications/preferences`: which categories a user wants, and through which channels. */
 import type { FastifyReply } from 'fastify';
 import type { App } from '../../http/app.js';
+import { describeRoute } from '../../http/describe-route.js';
 import { requireUser } from '../callers.js';
-import { describeRoute } from '../schemas.js';
+import * as replies from './replies.js';
 import type { NotificationRouteDeps } from './routes.js';
 import { preferencesBody } from './schemas.js';
 
@@ -14,15 +15,24 @@ export function registerPreferences(app: App, { authenticator, notifications }: 
   const sayChannels = (reply: FastifyReply) =>
     reply.headers({ 'supported-channels': 'push', 'cache-control': 'no-store' });
 
-  app.get(url, { schema: describeRoute(TAG, 'The own choice') }, async (request, reply) => {
-    const userId = requireUser(await authenticator.authenticate(request));
-    sayChannels(reply);
-    return { preferences: await notifications.preferences(userId) };
-  });
+  app.get(
+    url,
+    { schema: describeRoute(TAG, 'The own choice', { 200: replies.preferences }) },
+    async (request, reply) => {
+      const userId = requireUser(await authenticator.authenticate(request));
+      sayChannels(reply);
+      return { preferences: await notifications.preferences(userId) };
+    },
+  );
 
   app.put(
     url,
-    { schema: { body: preferencesBody, ...describeRoute(TAG, 'Choose; what is not named stays as it is') } },
+    {
+      schema: {
+        body: preferencesBody,
+        ...describeRoute(TAG, 'Choose; what is not named stays as it is', { 200: replies.preferences }),
+      },
+    },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const choice = Object.fromEntries(

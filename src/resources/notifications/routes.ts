@@ -2,6 +2,7 @@
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
+import { DONE, describeRoute } from '../../http/describe-route.js';
 import {
   decodeId,
   decodeIds,
@@ -10,9 +11,10 @@ import {
   requireAdmin,
   requireUser,
 } from '../callers.js';
-import { describeRoute, idParams, paging } from '../schemas.js';
+import { idParams, moment, paging } from '../schemas.js';
 import { ContentCheck } from './content.js';
 import type { Draft, Marks, NotificationManager } from './manager.js';
+import * as replies from './replies.js';
 import {
   type Changes,
   changeManyBody,
@@ -29,7 +31,7 @@ export interface NotificationRouteDeps extends RouteContext {
 const TAG = 'notifications';
 const listQuery = Type.Object(paging(20, 1_000));
 const statusQuery = Type.Object({
-  since: Type.String({ maxLength: 40, description: 'ISO 8601 date-time; UTC where no zone is given' }),
+  since: moment,
 });
 
 export function registerNotifications(app: App, deps: NotificationRouteDeps): void {
@@ -38,7 +40,14 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.get(
     '/api/notifications',
-    { schema: { querystring: listQuery, ...describeRoute(TAG, 'The own notifications, newest first') } },
+    {
+      schema: {
+        querystring: listQuery,
+        ...describeRoute(TAG, 'The own notifications, newest first', {
+          200: Type.Array(replies.userNotification),
+        }),
+      },
+    },
     async (request, reply) => {
       const { userId } = await authenticator.authenticate(request);
       const { limit = 20, offset = 0 } = request.query;
@@ -50,7 +59,10 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
   app.post(
     '/api/notifications',
     {
-      schema: { body: createBody, ...describeRoute(TAG, 'Send to users, groups and roles (administrators)') },
+      schema: {
+        body: createBody,
+        ...describeRoute(TAG, 'Send to users, groups and roles (administrators)', { 200: replies.sent }),
+      },
     },
     async (request) => {
       requireAdmin(await authenticator.authenticate(request));
@@ -74,13 +86,18 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
       );
       return several
         ? { total_notifications_sent: sent, notifications: made }
-        : { total_notifications_sent: sent, notification: made[0] };
+        : { total_notifications_sent: sent, notification: made[0]! };
     },
   );
 
   app.put(
     '/api/notifications',
-    { schema: { body: changeManyBody, ...describeRoute(TAG, 'Mark several as seen or deleted') } },
+    {
+      schema: {
+        body: changeManyBody,
+        ...describeRoute(TAG, 'Mark several as seen or deleted', { 200: replies.updated }),
+      },
+    },
     async (request) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
@@ -90,7 +107,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.delete(
     '/api/notifications',
-    { schema: { body: deleteManyBody, ...describeRoute(TAG, 'Delete several') } },
+    { schema: { body: deleteManyBody, ...describeRoute(TAG, 'Delete several', { 200: replies.updated }) } },
     async (request) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
@@ -100,7 +117,12 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.get(
     '/api/notifications/status',
-    { schema: { querystring: statusQuery, ...describeRoute(TAG, 'What is new since a moment') } },
+    {
+      schema: {
+        querystring: statusQuery,
+        ...describeRoute(TAG, 'What is new since a moment', { 200: replies.status }),
+      },
+    },
     async (request, reply) => {
       const since = parseMoment(request.query.since, 'since');
       const { userId } = await authenticator.authenticate(request);
@@ -111,7 +133,12 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.get(
     '/api/notifications/:id',
-    { schema: { params: idParams, ...describeRoute(TAG, 'One of the own notifications') } },
+    {
+      schema: {
+        params: idParams,
+        ...describeRoute(TAG, 'One of the own notifications', { 200: replies.userNotification }),
+      },
+    },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       reply.header('cache-control', 'no-store');
@@ -121,7 +148,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.put(
     '/api/notifications/:id',
-    { schema: { params: idParams, body: changes, ...describeRoute(TAG, 'Mark as seen or deleted') } },
+    { schema: { params: idParams, body: changes, ...describeRoute(TAG, 'Mark as seen or deleted', DONE) } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const id = decodeId(idCodec, request.params.id, 'notification');
@@ -132,7 +159,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.delete(
     '/api/notifications/:id',
-    { schema: { params: idParams, ...describeRoute(TAG, 'Delete') } },
+    { schema: { params: idParams, ...describeRoute(TAG, 'Delete', DONE) } },
     async (request, reply) => {
       const userId = requireUser(await authenticator.authenticate(request));
       const id = decodeId(idCodec, request.params.id, 'notification');

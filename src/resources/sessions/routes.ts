@@ -9,16 +9,22 @@ import type { App } from '../../http/app.js';
 import type { Addresses } from '../../http/auth/addresses.js';
 import { isPublicAbroad } from '../../http/auth/authentication.js';
 import type { RequestLimits, TokenBuckets } from '../../http/auth/rate-limit.js';
+import { DONE, describeRoute } from '../../http/describe-route.js';
+import { formatIso } from '../../lib/time.js';
 import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
+import type { HistoryContents } from '../histories/contents.js';
 import { HistorySerializer } from '../histories/forms.js';
 import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
-import { describeRoute, text } from '../schemas.js';
+import { history } from '../histories/replies.js';
+import { text } from '../schemas.js';
 import { type CookieSettings, setSessionCookie } from './cookie.js';
 import { normalLogin, type SessionManager } from './manager.js';
+import * as replies from './replies.js';
 
 export interface SessionRouteDeps extends RouteContext {
   sessions: SessionManager;
   histories: HistoryManager;
+  contents: Pick<HistoryContents, 'hasChanged' | 'currentTime'>;
   cookie: CookieSettings;
   addresses: Addresses;
   limits: Pick<RequestLimits, 'take'>;
@@ -27,13 +33,16 @@ export interface SessionRouteDeps extends RouteContext {
 }
 
 const TAG = 'sessions';
-const loginBody = Type.Object({ login: text(255, 1), password: text(1_000, 1) });
+const loginBody = Type.Object(
+  { login: text(255, 1), password: text(1_000, 1) },
+  { examples: [{ login: 'alice@example.org', password: 'demo-alice' }] },
+);
 const currentQuery = Type.Object({
   since: Type.Optional(Type.String({ maxLength: 40, description: 'the update_time that the caller knows' })),
 });
 
 export function registerSessions(app: App, deps: SessionRouteDeps): void {
-  const { authenticator, idCodec, sessions, histories, cookie, addresses, limits, attempts } = deps;
+  const { authenticator, idCodec, sessions, histories, contents, cookie, addresses, limits, attempts } = deps;
   const forms = new HistorySerializer(histories, (id) => idCodec.encodeId(id), app.prefix);
   const visitorOf = (request: FastifyRequest) => ({ address: addresses.of(request) });
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
@@ -49,7 +58,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
   app.post(
     '/api/sessions',
     {
-      schema: describeRoute(TAG, 'A new anonymous session, with a history'),
+      schema: describeRoute(TAG, 'A new anonymous session, with a history', { 200: history }),
       config: { cost: LIMITS.newSessionCost.value },
     },
     async (request, reply) => {
@@ -63,7 +72,9 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         body: loginBody,
-        ...describeRoute(TAG, 'Sign in with e-mail or name; takes anonymous histories over'),
+        ...describeRoute(TAG, 'Sign in with e-mail or name; takes anonymous histories over', {
+          200: replies.login,
+        }),
       },
       config: { cost: LIMITS.loginCost.value },
     },
@@ -86,7 +97,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     },
   );
 
-  app.post('/api/logout', { schema: describeRoute(TAG, 'End the session') }, async (request, reply) => {
+  app.post('/api/logout', { schema: describeRoute(TAG, 'End the session', DONE) }, async (request, reply) => {
     await sessions.logout(await authenticator.authenticate(request));
     setSessionCookie(request, reply, cookie, undefined);
     return reply.code(204).send();
@@ -97,7 +108,9 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         querystring: currentQuery,
-        ...describeRoute('histories', 'The current history, or null when it has not changed since'),
+        ...describeRoute('histories', 'The current history, or null when it has not changed since', {
+          200: replies.currentHistory,
+        }),
       },
     },
     async (request, reply) => {
@@ -108,8 +121,10 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
       if (isNobody) limits.take(request, principal, LIMITS.newSessionCost.value);
       const row = await histories.current(isNobody ? await introduce(request, reply) : principal);
       reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
-      if (known !== undefined && updateTimeOf(row) <= known) return 'null';
-      return JSON.stringify(await forms.detailed(row));
+      const newest = updateTimeOf(row);
+      if (known !== undefined && !(await contents.hasChanged(row.id, newest, known))) return 'null';
+      const update_time = formatIso(contents.currentTime(newest, known));
+      return JSON.stringify({ ...(await forms.detailed(row)), update_time });
     },
   );
 }

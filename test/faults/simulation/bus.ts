@@ -61,6 +61,8 @@ export class SimBus implements Bus {
     });
   }
 
+  async publishNotice(): Promise<void> {}
+
   subscribe(handler: BusHandler): void {
     const ticks = new TickSequence(this.broker.time, TASK_TTL_MS / 2);
     this.delivery = new Delivery(handler, ticks, noMetrics, logger);

@@ -1,6 +1,7 @@
 /** The simulated database: the log that everything resumes from, with NOTIFY, a clock, and times of absence. */
 import { LightconeError } from '../../../src/core/errors.js';
 import type { Cursor, HistoryChange, HistoryId, SessionId, UserId } from '../../../src/core/events.js';
+import { formatSnapshot, parseSnapshot, type Snapshot, upTo } from '../../../src/database/log/snapshot.js';
 import type {
   ChangeLog,
   ChangeScope,
@@ -13,6 +14,7 @@ import type {
   PositionStore,
 } from '../../../src/database/port.js';
 import type { SimProcess, SimulatedTime } from './time.js';
+import { type ContentRow, isHidden, type Transaction, Transactions } from './transactions.js';
 
 export interface SimHistory {
   id: HistoryId;
@@ -23,6 +25,7 @@ export interface SimHistory {
 interface AuditRow {
   historyId: HistoryId;
   time: Cursor;
+  xid: bigint;
 }
 
 const unavailable = (): LightconeError =>
@@ -30,6 +33,7 @@ const unavailable = (): LightconeError =>
 
 export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   readonly keeps = true;
+  readonly transactions: Transactions;
   private readonly rows: AuditRow[] = [];
   private readonly notifications: { id: number; userId: UserId; time: Cursor }[] = [];
   private readonly positions: LogEnd[] = [];
@@ -41,12 +45,30 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   constructor(
     readonly time: SimulatedTime,
     readonly histories: readonly SimHistory[],
-  ) {}
+  ) {
+    this.transactions = new Transactions(histories.map(({ id }) => id));
+  }
 
-  /** A transaction commits now; its audit time was taken when it began. */
-  commit(historyId: HistoryId, openMs: number): void {
-    this.rows.push({ historyId, time: this.clock() - 1000 * Math.round(openMs) });
-    for (const listener of this.listeners) listener.notify(historyId);
+  /** It ends now; its audit time was taken when it began. @returns whether it is committed */
+  finish(transaction: Transaction, openMs: number): boolean {
+    if (!this.transactions.end(transaction)) return false;
+    const { historyId, xid, ending } = transaction;
+    this.rows.push({ historyId, xid, time: this.clock() - 1000 * Math.round(openMs) });
+    // NOTIFY and PREPARE exclude each other.
+    if (ending !== 'prepared') for (const listener of this.listeners) listener.notify(historyId);
+    return true;
+  }
+
+  /** What `contents?since=` asks: rows of writers that are not older than the oldest that the position does not see. */
+  contentsSince(historyId: HistoryId, position: string | undefined, isWhole: boolean): Promise<ContentRow[]> {
+    return this.ask(() => {
+      const rows = [...this.transactions.contents.values()].filter((row) => row.historyId === historyId);
+      if (position === undefined) return rows;
+      const seen = snapshotOf(position);
+      const hidden = this.rows.filter((row) => row.historyId === historyId && isHidden(row.xid, seen));
+      const oldest = isWhole ? lowest(hidden.map(({ xid }) => xid)) : seen.xmin;
+      return oldest === undefined ? [] : rows.filter(({ xmin }) => xmin >= oldest);
+    });
   }
 
   commitNotification(id: number, userId: UserId): void {
@@ -59,8 +81,9 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   }
 
   /** Every session ends; statements fail until it is back. */
-  goDown(): void {
+  goDown(crash: boolean): void {
     this.up = false;
+    this.transactions.endAll(crash);
     for (const listener of [...this.listeners]) listener.drop();
   }
 
@@ -103,25 +126,31 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
     return this.ask(() => 'log');
   }
 
-  /** Rows stand in the order in which they became visible: a position is how many there are. */
   end(): Promise<LogEnd> {
-    return this.ask(() => this.endAt(this.rows.length));
+    return this.ask(() => ({ position: positionOf(this.transactions.snapshot()), moment: this.clock() }));
   }
 
+  /** As `database/log/xid-log.ts` has it. */
   since(position: string, scope: ChangeScope, limit = 5_000): Promise<LogRead | undefined> {
     return this.ask(() => {
-      const from = Number(position.slice('log.'.length));
-      const to = Math.min(this.rows.length, from + limit);
+      const seen = snapshotOf(position);
+      const now = this.transactions.snapshot();
+      const inScope = this.rows.filter(({ historyId }) => this.isIn(historyId, scope));
+      const fresh = inScope.filter(({ xid }) => xid >= seen.xmax).sort((a, b) => (a.xid < b.xid ? -1 : 1));
+      const last = fresh[limit - 1]?.xid;
+      const taken = last === undefined ? fresh : fresh.filter(({ xid }) => xid <= last);
+      const ended = inScope.filter(({ xid }) => seen.xip.includes(xid));
       return {
-        ...this.endAt(to),
-        complete: to === this.rows.length,
-        changes: this.changes(this.rows.slice(from, to), scope),
+        position: positionOf(last === undefined ? now : upTo(now, last)),
+        moment: this.clock(),
+        complete: last === undefined,
+        changes: this.changes([...taken, ...ended], scope),
       };
     });
   }
 
-  private endAt(rows: number): LogEnd {
-    return { position: `log.${rows}`, moment: this.clock() };
+  private isIn(historyId: HistoryId, scope: ChangeScope): boolean {
+    return inScope(this.histories.find(({ id }) => id === historyId)!, scope);
   }
 
   private changes(rows: readonly AuditRow[], scope: ChangeScope): HistoryChange[] {
@@ -153,7 +182,10 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   }
 
   async add(entry: LogEnd): Promise<void> {
-    await this.ask(() => this.positions.push(entry));
+    await this.ask(() => {
+      this.transactions.pass();
+      return this.positions.push(entry);
+    });
   }
 
   notificationsSince(floor: Cursor): Promise<NotificationDelivery[]> {
@@ -196,6 +228,14 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
     this.listeners.delete(listen);
   }
 }
+
+const positionOf = (snapshot: Snapshot): string => `log.${formatSnapshot(snapshot)}`;
+const snapshotOf = (position: string): Snapshot => parseSnapshot(position.slice('log.'.length))!;
+const lowest = (xids: readonly bigint[]): bigint | undefined =>
+  xids.reduce<bigint | undefined>(
+    (least, xid) => (least === undefined || xid < least ? xid : least),
+    undefined,
+  );
 
 function inScope({ id, userId, sessionIds }: SimHistory, scope: ChangeScope): boolean {
   switch (scope.kind) {

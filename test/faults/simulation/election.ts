@@ -134,7 +134,7 @@ export class ElectionWorld {
   private readonly candidates: Candidate[];
   /** Tenures are numbered in the order in which their locks were taken; when each first published. */
   tenures = 0;
-  private readonly begun: { tenure: number; at: number }[] = [];
+  private readonly begun: { tenure: number; process: SimProcess; at: number; lastAt: number }[] = [];
 
   constructor(
     readonly time: SimulatedTime,
@@ -156,14 +156,23 @@ export class ElectionWorld {
     return this.violations;
   }
 
-  /** Whose role went to another publishes no more: the time in which it stood still is not counted. */
+  /**
+   * Two publish at once for `overlapMs` at most, not counting the time in which either stood still. Which of them is the one to
+   * end is not told by who began first: one may have got a lock of the server that was.
+   */
   onPublish(process: SimProcess, tenure: number): void {
     const { time, begun } = this;
-    if (tenure > (begun.at(-1)?.tenure ?? 0)) begun.push({ tenure, at: time.ms });
-    const next = begun.find((one) => one.tenure > tenure);
-    if (next === undefined) return;
-    if (time.ms > Math.max(next.at, process.frozenUntil) + this.scenario.overlapMs) {
-      this.violations.push(`${process.name} still publishes at ${time.ms}, ${next.at} another began`);
+    const own = begun.find((one) => one.tenure === tenure) ?? { tenure, process, at: time.ms, lastAt: 0 };
+    if (own.lastAt === 0) begun.push(own);
+    own.lastAt = time.ms;
+    for (const other of begun) {
+      if (other === own || time.ms - other.lastAt > TICK_MS + 1) continue;
+      const since = Math.max(own.at, other.at, process.frozenUntil, other.process.frozenUntil);
+      if (time.ms > since + this.scenario.overlapMs) {
+        this.violations.push(
+          `${process.name} and ${other.process.name} publish at ${time.ms}, since ${since}`,
+        );
+      }
     }
   }
 

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import type { HistoryId, Principal } from '../../../src/core/events.js';
 import { parseIso } from '../../../src/lib/time.js';
 import { SseParser } from '../../support/sse-parser.js';
+import type { SimScreen } from './screen.js';
 import type { SimProcess, SimulatedTime } from './time.js';
 import type { SimWorker } from './world.js';
 
@@ -46,6 +47,8 @@ export interface SimTabOptions {
   principal: Principal;
   /** Foreign histories that it watches by its stream's URL. */
   viewed: readonly HistoryId[];
+  /** Of the histories that it shows. */
+  screens: readonly SimScreen[];
 }
 
 export class SimTab {
@@ -150,11 +153,19 @@ export class SimTab {
   }
 
   private onEvent(event: string, data: string): void {
+    const { screens } = this.options;
     if (event === 'ready') {
+      // What changed before its first stream, it loads.
+      if (this.firstReadyAt > this.time.ms) for (const screen of screens) screen.changed(null);
       this.firstReadyAt = Math.min(this.firstReadyAt, this.time.ms);
     } else if (event === 'history_update') {
-      for (const id of (JSON.parse(data) as { history_ids: string[] }).history_ids) {
+      const { history_ids, since } = JSON.parse(data) as {
+        history_ids: string[];
+        since?: Record<string, string | null>;
+      };
+      for (const id of history_ids) {
         const historyId = Number(id.slice(1));
+        screens.find((screen) => screen.historyId === historyId)?.changed(since?.[id]);
         const times = this.told.get(historyId);
         if (times) times.push(this.time.ms);
         else this.told.set(historyId, [this.time.ms]);

@@ -7,8 +7,10 @@ import { createLogger } from '../../../src/telemetry/logger.js';
 import { noMetrics } from '../../../src/telemetry/metrics.js';
 import { SimBroker, SimBus } from './bus.js';
 import { SimDatabase, type SimHistory } from './database.js';
+import { SimScreen } from './screen.js';
 import { SimTab } from './tab.js';
 import { SimProcess, type SimulatedTime } from './time.js';
+import type { Ending, Transaction } from './transactions.js';
 
 const logger = createLogger('silent');
 
@@ -46,6 +48,7 @@ export interface Change {
   index: number;
   /** How long its transaction was open. */
   openMs: number;
+  ending: Ending;
   /** When the same history is changed again, from the first change on. */
   againMs: readonly number[];
 }
@@ -220,22 +223,49 @@ export class World {
       this.elect(0);
     }
     await time.run(3_000);
-    TABS.forEach(({ principal, viewed }, i) => {
-      const tab = new SimTab(time, { name: `tab ${i}`, principal, viewed }, () => this.anyWorker());
+    TABS.forEach(({ principal, viewed, sees }, i) => {
+      const screens = scenario.attached
+        ? []
+        : sees.map((id) => new SimScreen(time, this.database, id, i % 2 === 0, () => this.anyWorker()));
+      const tab = new SimTab(time, { name: `tab ${i}`, principal, viewed, screens }, () => this.anyWorker());
       this.tabs.push(tab);
       tab.connect();
     });
-    for (const change of scenario.changes) {
-      for (const ms of [0, ...change.againMs]) {
-        time.after(2_000 + change.atMs + ms, undefined, () => this.change(change));
-      }
+    // The oldest first: those that began before the simulation did are numbered in their order.
+    const changes = scenario.changes
+      .flatMap((change) => [
+        change,
+        ...change.againMs.map((ms) => ({ ...change, atMs: change.atMs + ms, openMs: 0 })),
+      ])
+      .sort((a, b) => a.atMs - a.openMs - (b.atMs - b.openMs));
+    for (const change of changes) {
+      const atMs = 5_000 + change.atMs;
+      time.after(Math.max(0, atMs - change.openMs - time.ms), undefined, () => {
+        const { id } = HISTORIES[change.index % HISTORIES.length]!;
+        const transaction = this.database.up && this.database.transactions.begin(id, change.ending);
+        if (transaction) {
+          time.after(atMs - time.ms, undefined, () => this.end(transaction, change.openMs));
+        }
+      });
     }
     scenario.notifications.forEach((notification, id) => {
       time.after(2_000 + notification.atMs, undefined, () => this.notify(id, notification));
     });
     for (const fault of scenario.faults) time.after(fault.atMs, undefined, () => this.inject(fault));
     await time.run(BUSY_UNTIL_MS + SETTLED_MS);
-    return this.missing();
+    return [...this.missing(), ...this.wrongScreens()];
+  }
+
+  private wrongScreens(): string[] {
+    const contents = [...this.database.transactions.contents.values()];
+    return this.tabs.flatMap(({ options: { name, screens } }) =>
+      screens.flatMap(({ historyId, rows }) => {
+        const right = contents.filter((row) => row.historyId === historyId);
+        const wrong = right.filter((row) => rows.get(row.id) !== row.name);
+        if (wrong.length === 0 && rows.size === right.length) return [];
+        return [`${name}: history ${historyId} shows ${JSON.stringify([...rows])}, not ${stringify(wrong)}`];
+      }),
+    );
   }
 
   private missing(): string[] {
@@ -314,12 +344,16 @@ export class World {
 
   // --- what happens ------------------------------------------------------------------------------------------------
 
-  private change({ index, openMs }: Change): void {
-    const { id } = HISTORIES[index % HISTORIES.length]!;
-    if (!this.database.up) return;
-    this.database.commit(id, openMs);
-    this.committed.push({ historyId: id, atMs: this.time.ms });
-    if (this.scenario.attached) this.publishAsGalaxy(id);
+  private end(transaction: Transaction, openMs: number): void {
+    if (!this.database.up) {
+      // Only what is prepared outlives that.
+      this.time.after(500, undefined, () => this.end(transaction, openMs));
+      return;
+    }
+    if (!this.database.finish(transaction, openMs)) return;
+    const { historyId } = transaction;
+    this.committed.push({ historyId, atMs: this.time.ms });
+    if (this.scenario.attached) this.publishAsGalaxy(historyId);
   }
 
   private publishAsGalaxy(historyId: HistoryId): void {
@@ -382,7 +416,7 @@ export class World {
       case 'database away':
         // Its locks go with the sessions.
         if (leader) this.depose(leader, time.between(0, silentMs));
-        this.database.goDown();
+        this.database.goDown(kind === 'database away' && index % 2 === 0);
         time.after(kind === 'database away' ? durationMs : 100, undefined, () => {
           this.database.up = true;
           if (leader) this.elect(time.between(50, 1_500));
@@ -436,3 +470,6 @@ export class World {
     }
   }
 }
+
+const stringify = (value: unknown): string =>
+  JSON.stringify(value, (_, it) => (typeof it === 'bigint' ? String(it) : it));

@@ -5,6 +5,7 @@ import type { Clock } from '../../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../../lib/time.js';
 import type { WatchedDatabase } from '../../wiring/infrastructure.js';
 import { type Finding, note, ok, problem } from './finding.js';
+import { notifyFault, versionOf } from './notify.js';
 
 export const PATIENCE_MS = 5_000;
 const CLOCK_TOLERANCE_SECONDS = 1;
@@ -70,7 +71,8 @@ export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
   try {
     await source.start(AbortSignal.timeout(PATIENCE_MS));
     await source.barrier();
-    return ok('a NOTIFY comes back');
+    const fault = notifyFault(await versionOf(db));
+    return fault === undefined ? ok('a NOTIFY comes back') : note(`a NOTIFY comes back; ${fault}`);
   } catch (error) {
     const seen = (error as Error).message;
     // Accepted, connected, and silent: what a pooler in transaction mode does.

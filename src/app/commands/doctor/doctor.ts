@@ -11,16 +11,19 @@ import { type AdminOptions, runtime } from '../admin.js';
 import { clockFinding, listenFinding, PATIENCE_MS, schemaFinding, triggerFinding } from './database.js';
 import { electionFinding } from './election.js';
 import { type Finding, note, ok, problem } from './finding.js';
+import { commitFinding } from './notify.js';
+import { probeFinding } from './probe.js';
 import { workerFinding } from './worker.js';
 
 /**
  * @param settingsFile undefined for the embedded default
+ * @param options.probe also makes a change, and follows it
  * @returns true when there is no problem
  */
 export async function doctor(
   config: Config,
   settingsFile: string | undefined,
-  { logger, print }: AdminOptions,
+  { logger, print, probe }: AdminOptions & { probe: boolean },
 ): Promise<boolean> {
   let healthy = true;
   let installation: string | undefined;
@@ -45,17 +48,28 @@ export async function doctor(
       installation = await installationOf(db);
       return ok(config.database.display);
     });
-    if (reached && (await check('schema', () => schemaFinding(config, db)))) {
+    const ready = reached && (await check('schema', () => schemaFinding(config, db)));
+    if (ready) {
       await check('triggers', () => triggerFinding(db));
-      if (db.dialect === 'postgresql') await check('listen', () => listenFinding(db));
+      if (db.dialect === 'postgresql') {
+        await check('listen', () => listenFinding(db));
+        await check('commits', () => commitFinding(db));
+      }
       await check('election', () => electionFinding(config, db));
       await check('clock', () => clockFinding(db, systemClock));
+    }
+    await check('broker', () => brokerFinding(config));
+    await check('worker', () => workerFinding(config.http, installation));
+    if (probe) {
+      await check('probe', async () =>
+        ready
+          ? probeFinding(config, db, runtime(quiet))
+          : problem('not made: see the database or its schema'),
+      );
     }
   } finally {
     await db.stop();
   }
-  await check('broker', () => brokerFinding(config));
-  await check('worker', () => workerFinding(config.http, installation));
   return healthy;
 
   async function brokerFinding({ bus: { kind, display }, serverName }: Config): Promise<Finding> {

@@ -4,6 +4,7 @@ import type { WorkerProcessRow } from '../../../database/port.js';
 import { SqlWorkerProcesses } from '../../../database/worker-processes.js';
 import { MICROS_PER_SECOND } from '../../../lib/time.js';
 import type { WatchedDatabase } from '../../wiring/infrastructure.js';
+import { otherMonitors } from '../../wiring/other-monitors.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
 /** The contract's window: a heartbeat older than this counts as dead. */
@@ -25,6 +26,14 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
       : `heartbeats: ${candidates.map(describe).join(', ')}`;
 
   const lock = await db.createLeaderLock('monitor', '').holder();
+  if (lock.held && attachToGalaxy) {
+    const others = await otherMonitors(db);
+    if (others.length > 0) {
+      return problem(
+        `two monitors publish changes, so events come twice: Lightcone's (process ${lock.label ?? 'unknown'}), and ${others.join(', ')}, which listens to galaxy_history_update; stop one of them (docs/beside-a-galaxy.md, Who watches); ${seen}`,
+      );
+    }
+  }
   if (lock.held) return ok(`monitor: process ${lock.label ?? 'unknown (an older version)'}; ${seen}`);
   if (candidates.every(isSilent)) {
     return enabled ? note(`nobody is the monitor; ${seen}; start "lightcone serve"`) : note(seen);

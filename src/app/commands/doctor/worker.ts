@@ -1,6 +1,7 @@
 /** Whether a worker answers where the settings say, and what its `/readyz` says. */
 import { request } from 'node:http';
 import type { HttpConfig } from '../../../config/config.js';
+import { socketOf, whereOf } from '../worker-client/address.js';
 import { PATIENCE_MS } from './database.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
@@ -9,7 +10,7 @@ export async function workerFinding(
   { listen, prefix }: HttpConfig,
   installation: string | undefined,
 ): Promise<Finding> {
-  const where = listen.kind === 'unix' ? `unix:${listen.path}` : `${listen.host}:${listen.port}`;
+  const where = whereOf(listen);
   try {
     const answer = await readiness(listen, `${prefix}/wellz`);
     const { well, problems = [] } = answer;
@@ -37,27 +38,23 @@ function readiness(
   listen: HttpConfig['listen'],
   path: string,
 ): Promise<{ well?: boolean; problems?: string[]; installation?: string | null }> {
-  const address =
-    listen.kind === 'unix'
-      ? { socketPath: listen.path }
-      : { host: reachable(listen.host), port: listen.port };
   return new Promise((resolve, reject) => {
-    const asked = request({ ...address, path, signal: AbortSignal.timeout(PATIENCE_MS) }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8').on('data', (part: string) => {
-        text += part;
-      });
-      answer.on('error', reject).on('end', () => {
-        try {
-          resolve(JSON.parse(text));
-        } catch {
-          reject(new Error(`HTTP ${answer.statusCode} without JSON`));
-        }
-      });
-    });
+    const asked = request(
+      { ...socketOf(listen), path, signal: AbortSignal.timeout(PATIENCE_MS) },
+      (answer) => {
+        let text = '';
+        answer.setEncoding('utf8').on('data', (part: string) => {
+          text += part;
+        });
+        answer.on('error', reject).on('end', () => {
+          try {
+            resolve(JSON.parse(text));
+          } catch {
+            reject(new Error(`HTTP ${answer.statusCode} without JSON`));
+          }
+        });
+      },
+    );
     asked.on('error', reject).end();
   });
 }
-
-/** Addresses that mean "all of this host's" cannot be called everywhere. */
-const reachable = (host: string): string => (host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host);

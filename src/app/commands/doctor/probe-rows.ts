@@ -1,0 +1,36 @@
+/** The rows of the visitor that the probe makes: those of an anonymous browser, which nobody else sees. */
+import type { HistoryId, SessionId } from '../../../core/events.js';
+import { utcNow } from '../../../database/dialect.js';
+import type { Database } from '../../../database/port.js';
+import { type Micros, parseSql } from '../../../lib/time.js';
+import { noOutbox } from '../../../outbox/writer.js';
+import { SessionManager } from '../../../resources/sessions/manager.js';
+
+export interface Visitor {
+  sessionId: SessionId;
+  sessionKey: string;
+  historyId: HistoryId;
+}
+
+export const makeVisitor = (db: Database): Promise<Visitor> =>
+  new SessionManager(db, noOutbox, () => {}).anonymous({ address: 'lightcone doctor' });
+
+export const touch = (db: Database, { historyId }: Visitor): Promise<unknown> =>
+  db.run(`UPDATE history SET update_time = ${utcNow(db.dialect)} WHERE id = $1`, [historyId]);
+
+export async function auditTime(db: Database, { historyId }: Visitor): Promise<Micros> {
+  const [row] = await db.all<{ newest: string }>(
+    'SELECT max(update_time) AS newest FROM history_audit WHERE history_id = $1',
+    [historyId],
+  );
+  return parseSql(row!.newest);
+}
+
+/** Everything of the visitor. A monitor that reads of the change later finds nobody whom it concerns. */
+export const removeVisitor = (db: Database, { sessionId, historyId }: Visitor): Promise<void> =>
+  db.transaction(async (tx) => {
+    await tx.run('DELETE FROM galaxy_session_to_history WHERE session_id = $1', [sessionId]);
+    await tx.run('DELETE FROM galaxy_session WHERE id = $1', [sessionId]);
+    await tx.run('DELETE FROM history_audit WHERE history_id = $1', [historyId]);
+    await tx.run('DELETE FROM history WHERE id = $1', [historyId]);
+  });

@@ -1,0 +1,217 @@
+/**
+ * `lightcone doctor --probe`: makes a change and follows it, from outside, on every hop of its way to a stream. The change is
+ * that of an anonymous visitor of its own, whose rows are taken away again: nobody sees anything of it.
+ */
+import type { Bus } from '../../../bus/port.js';
+import type { Config } from '../../../config/config.js';
+import { LightconeError } from '../../../core/errors.js';
+import type { HistoryUpdateTask, Task, Tick } from '../../../core/events.js';
+import type { HintSource } from '../../../database/port.js';
+import { IdCodec } from '../../../http/auth/id-codec.js';
+import { type Micros, parseIso } from '../../../lib/time.js';
+import { CountingMetrics } from '../../../telemetry/counting-metrics.js';
+import { noMetrics } from '../../../telemetry/metrics.js';
+import { startSoon } from '../../processes/start-soon.js';
+import { createBus, type RuntimeContext, type WatchedDatabase } from '../../wiring/infrastructure.js';
+import { openStream } from '../worker-client/stream.js';
+import { PATIENCE_MS } from './database.js';
+import { type Finding, note, ok, problem } from './finding.js';
+import { auditTime, makeVisitor, removeVisitor, touch, type Visitor } from './probe-rows.js';
+
+const ARRIVAL_MS = 5_000;
+const SLOW_MS = 1_000;
+/** What the visitor's own rows told is told by then; a change within the debounce window would wait. */
+const SETTLE_MS = 300;
+
+/** What was seen of the change, in milliseconds since its commit. */
+interface Seen {
+  notified?: number;
+  published?: number;
+  arrived?: number;
+  /** Any word of a monitor since the commit. */
+  ticked?: Tick;
+}
+
+export async function probeFinding(
+  config: Config,
+  db: WatchedDatabase,
+  runtime: RuntimeContext,
+): Promise<Finding> {
+  if (config.sse.attachToGalaxy) {
+    return note(
+      'not made beside a Galaxy, whose tables are its own: rename a history in Galaxy, and watch "lightcone tail --user EMAIL"',
+    );
+  }
+  if (!config.sse.enabled) return note('not made: enable_sse_updates is off');
+  const visitor = await makeVisitor(db);
+  const probe = new Probe(config, db, runtime, visitor);
+  try {
+    return await probe.run();
+  } catch (error) {
+    return problem(`the change was not made: ${(error as Error).message}`);
+  } finally {
+    await probe.stop();
+    await removeVisitor(db, visitor);
+  }
+}
+
+class Probe {
+  private readonly seen: Seen = {};
+  private readonly over = new AbortController();
+  private source: HintSource | undefined;
+  private bus: Bus | undefined;
+  private busProblem: string | undefined;
+  /** Of the change that is followed; what was told before it does not count. */
+  private audited: Micros | undefined;
+  private committedAt = 0;
+  private arrive: () => void = () => {};
+  private readonly arrival = new Promise<void>((resolve) => {
+    this.arrive = resolve;
+  });
+
+  constructor(
+    private readonly config: Config,
+    private readonly db: WatchedDatabase,
+    private readonly runtime: RuntimeContext,
+    private readonly visitor: Visitor,
+  ) {}
+
+  async run(): Promise<Finding> {
+    await this.listen();
+    await this.subscribe();
+    await this.openStream();
+    await sleep(SETTLE_MS + this.config.sse.debounceMs);
+    const begun = performance.now();
+    // What comes back before the answer to the commit was seen after it all the same.
+    this.committedAt = begun;
+    await touch(this.db, this.visitor);
+    const committed = performance.now() - begun;
+    this.audited = await auditTime(this.db, this.visitor);
+    await Promise.race([this.arrival, sleep(ARRIVAL_MS)]);
+    if (this.seen.arrived === undefined) return await this.whereItStopped();
+    const way = this.way(committed);
+    return this.seen.arrived > SLOW_MS ? note(`${way}; that is slow: the longest step says where`) : ok(way);
+  }
+
+  async stop(): Promise<void> {
+    this.over.abort();
+    await this.source?.stop();
+    await this.bus?.stop();
+  }
+
+  private now = (): number => Math.max(0, performance.now() - this.committedAt);
+
+  /** PostgreSQL: what the monitor hears. */
+  private async listen(): Promise<void> {
+    if (this.db.dialect !== 'postgresql') return;
+    this.source = this.db.createHintSource({
+      onHistories: (ids) => {
+        if (this.committedAt > 0 && ids.includes(this.visitor.historyId)) this.seen.notified ??= this.now();
+      },
+      onGap() {},
+    });
+    await this.source.start(AbortSignal.timeout(PATIENCE_MS)).catch(() => {});
+  }
+
+  /** RabbitMQ: what every worker is told. */
+  private async subscribe(): Promise<void> {
+    if (this.config.bus.kind === 'in-process') return;
+    const name = `${this.config.serverName}.probe.${process.pid}`;
+    this.bus = await createBus(this.config, name, new CountingMetrics(noMetrics), this.runtime);
+    this.bus.subscribe({
+      onTask: (task) => {
+        if (this.isOurs(task)) this.seen.published ??= this.now();
+      },
+      onTick: (tick) => {
+        if (this.committedAt > 0) this.seen.ticked = tick;
+      },
+      onGap() {},
+    });
+    await startSoon(this.bus, 'BUS_UNAVAILABLE', PATIENCE_MS).catch((error: Error) => {
+      this.busProblem = error.message;
+    });
+  }
+
+  private isOurs(task: Task): boolean {
+    if (task.task !== 'history_update' || this.committedAt === 0) return false;
+    const { sessionUpdates } = task as HistoryUpdateTask;
+    return sessionUpdates.get(this.visitor.sessionId)?.includes(this.visitor.historyId) ?? false;
+  }
+
+  private async openStream(): Promise<void> {
+    const idCodec = new IdCodec(this.config.auth.idSecret);
+    const encodedId = idCodec.encodeId(this.visitor.historyId);
+    const cookie = `galaxysession=${idCodec.encodeSessionKey(this.visitor.sessionKey)}`;
+    const blocks = await openStream(this.config.http, { credential: { cookie }, signal: this.over.signal });
+    const first = await blocks.next();
+    if (first.done || first.value.event !== 'ready') {
+      throw new LightconeError(
+        'NOT_NOW',
+        `the stream ended at once: ${first.value?.comment ?? 'without a word'}`,
+      );
+    }
+    void (async () => {
+      for await (const { event, data } of blocks) {
+        if (event !== 'history_update' || this.committedAt === 0) continue;
+        const { history_ids, update_time } = JSON.parse(data) as {
+          history_ids: string[];
+          update_time?: string;
+        };
+        const told = update_time === undefined ? undefined : parseIso(update_time);
+        if (!history_ids.includes(encodedId) || (told ?? 0) < (this.audited ?? 0)) continue;
+        this.seen.arrived ??= this.now();
+        this.arrive();
+      }
+    })().catch(() => {});
+  }
+
+  private way(committed: number): string {
+    const { notified, published, arrived } = this.seen;
+    const hops = [
+      ['committed', committed],
+      ['announced by the database', notified],
+      ['published by the monitor, and through the broker', published],
+      ['on a stream', arrived],
+    ] as const;
+    const told = hops.filter(([, at]) => at !== undefined).map(([hop, at]) => `${hop} ${at!.toFixed(1)} ms`);
+    return `a change went all the way: ${told.join(' → ')}${this.busProblem ? `; its way through the broker was not seen: ${this.busProblem}` : ''}`;
+  }
+
+  private async whereItStopped(): Promise<Finding> {
+    const within = `within ${ARRIVAL_MS / 1_000} s`;
+    const { published, ticked, notified } = this.seen;
+    const lock = await this.db.createLeaderLock('monitor', '').holder();
+    const leader = lock.held ? `the monitor (process ${lock.label ?? 'unknown'})` : undefined;
+    if (leader === undefined) {
+      return problem(
+        `a change was committed and did not go on ${within}: it stopped before the monitor, because nobody is the monitor; start "lightcone serve" or sse-monitor, or look into their logs for "election"`,
+      );
+    }
+    if (this.busProblem !== undefined) {
+      return problem(
+        `a change was committed and did not arrive ${within}: it stopped at the broker (${this.busProblem}); it is told when the broker is back`,
+      );
+    }
+    if (published !== undefined) {
+      return problem(
+        `a change was published after ${published.toFixed(0)} ms and did not arrive on a stream ${within}: it stopped in the worker; see its /wellz and its log`,
+      );
+    }
+    if (this.bus === undefined) {
+      return problem(
+        `a change was committed and did not arrive ${within}: it stopped in the one process that is monitor and worker; see its /wellz and its log`,
+      );
+    }
+    const heard = notified === undefined ? 'was not announced by the database' : 'was announced';
+    return problem(
+      ticked !== undefined
+        ? `a change was committed, ${heard}, and was not published ${within}, though ${leader} speaks on the broker: it cannot read the changes; see its log`
+        : `a change was committed, ${heard}, and was not published ${within}: it stopped at ${leader}, which says nothing on the broker either: it is frozen, or cannot reach database or broker; if it is dead, another takes over within 10 s, so ask again`,
+    );
+  }
+}
+
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });

@@ -1,0 +1,47 @@
+/** Beside a Galaxy: its own monitor, which publishes the same changes as ours. */
+import type { Sql } from '../../database/port.js';
+import { setAlignedInterval } from '../../lib/aligned-interval.js';
+import type { Clock } from '../../lib/clock.js';
+import type { Logger } from '../../telemetry/logger.js';
+
+/** Galaxy's web processes step back within a minute. */
+const LOOK_MS = 60_000;
+
+/**
+ * Sessions that listen as a monitor does and are no Lightcone's, in words. What other roles do is visible to members of
+ * pg_read_all_stats only.
+ */
+export async function otherMonitors(database: Sql): Promise<string[]> {
+  if (database.dialect !== 'postgresql') return [];
+  const rows = await database.all<{ application_name: string; client: string | null; pid: number }>(
+    `SELECT application_name, client_addr::text AS client, pid FROM pg_stat_activity
+      WHERE datname = current_database() AND query ILIKE 'listen%galaxy_history_update%'
+        AND application_name NOT LIKE 'lightcone%'`,
+  );
+  return rows.map(
+    ({ application_name: name, client, pid }) =>
+      `${name || 'a program without a name'} (${client ?? 'this machine'}, process ${pid} of PostgreSQL)`,
+  );
+}
+
+/** Looks each minute while this process leads, and says so in the log, once until it is over. @returns to be called at the end */
+export function watchForOtherMonitors(
+  database: Sql,
+  leads: () => boolean,
+  { logger, clock }: { logger: Logger; clock: Clock },
+): () => void {
+  let told = false;
+  const look = async (): Promise<void> => {
+    if (!leads()) return;
+    // Whatever is wrong with the database is told by those who need it.
+    const others = await otherMonitors(database).catch(() => []);
+    if (others.length > 0 && !told) {
+      logger.warn(
+        { others },
+        'two monitors publish changes, this one and another that listens to galaxy_history_update, so events come twice: stop one of them (docs/beside-a-galaxy.md, Who watches)',
+      );
+    }
+    told = others.length > 0;
+  };
+  return setAlignedInterval(LOOK_MS, clock, () => void look());
+}

@@ -1,0 +1,77 @@
+/**
+ * Write marks that open streams wait for: each tick's position says which of them it includes. Whoever waits asks again now
+ * and then, so that nothing is lost when one is forgotten here.
+ */
+
+import { inclusion, type ParsedMark, parseMark } from '../../database/log/write-mark.js';
+import type { LogPosition, WriteMark } from '../../database/port.js';
+import type { Viewer } from '../../events/kind.js';
+import type { Clock } from '../../lib/clock.js';
+
+/** The oldest goes when one more comes. */
+const MOST = 10_000;
+const FORGET_MS = 60_000;
+
+interface Awaited {
+  owner: Viewer;
+  mark: WriteMark;
+  parsed: ParsedMark;
+  askedAt: number;
+}
+
+export interface Answer {
+  owner: Viewer;
+  /** All that led to these writes, and they themselves, have been sent. */
+  reached: WriteMark[];
+  /** Of another log: of these nothing can be said. */
+  unknown: WriteMark[];
+}
+
+export class AwaitedMarks {
+  private readonly waiting = new Map<string, Awaited>();
+
+  constructor(private readonly clock: Clock) {}
+
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** @returns what the position of now decides at once; others' marks are looked at by `take` only, whoever asks how often */
+  add(owner: Viewer, marks: readonly WriteMark[], position: LogPosition | undefined): Iterable<Answer> {
+    const askedAt = this.clock.monotonic();
+    const keys = marks.flatMap((mark) => {
+      const parsed = parseMark(mark);
+      if (parsed === undefined) return [];
+      const key = `${owner.userId} ${owner.sessionId} ${mark}`;
+      this.waiting.delete(key);
+      this.waiting.set(key, { owner, mark, parsed, askedAt });
+      if (this.waiting.size > MOST) this.waiting.delete(this.waiting.keys().next().value!);
+      return [key];
+    });
+    return position === undefined ? [] : this.decide(position, keys);
+  }
+
+  /** @returns what a position decides; it is waited for no longer */
+  take(position: LogPosition): Iterable<Answer> {
+    return this.decide(position, this.waiting.keys());
+  }
+
+  private decide(position: LogPosition, keys: Iterable<string>): Iterable<Answer> {
+    const includes = inclusion(position);
+    const answers = new Map<string, Answer>();
+    const since = this.clock.monotonic() - FORGET_MS;
+    for (const key of keys) {
+      const awaited = this.waiting.get(key);
+      if (awaited === undefined) continue;
+      const { owner, mark, parsed, askedAt } = awaited;
+      const isIncluded = includes(parsed);
+      if (isIncluded !== false || askedAt < since) this.waiting.delete(key);
+      if (isIncluded === false) continue;
+      const of = `${owner.userId} ${owner.sessionId}`;
+      const answer = answers.get(of) ?? { owner, reached: [], unknown: [] };
+      answers.set(of, answer);
+      answer[isIncluded ? 'reached' : 'unknown'].push(mark);
+    }
+    return answers.values();
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The rows of `worker_process`: one's own, and what those of the others tell. They decide nothing: they are for Galaxy's eyes,
+ * for `doctor`, and for the order in which a free lock is tried.
+ */
+import type { Micros } from '../core/events.js';
+import type { WorkerProcesses, WorkerProcessRow } from '../database/port.js';
+import type { Clock } from '../lib/clock.js';
+import type { Logger } from '../telemetry/logger.js';
+import { type AppType, isBetter } from './rank.js';
+
+/** Contract: a row counts for this long after its last heartbeat. */
+const ACTIVE_MS = 61_000;
+
+export interface HeartbeatOptions {
+  self: { serverName: string; hostname: string; pid: number; appType: AppType };
+  workerProcesses: WorkerProcesses;
+  heartbeatMs: number;
+  logger: Logger;
+  clock: Clock;
+}
+
+export class Heartbeat {
+  readonly #o: HeartbeatOptions;
+  /** Of living processes. */
+  #others: WorkerProcessRow[] = [];
+  #beatAt = Number.NEGATIVE_INFINITY;
+  #countFrom: Micros | undefined;
+  #failing = false;
+
+  constructor(options: HeartbeatOptions) {
+    this.#o = options;
+  }
+
+  get dueInMs(): number {
+    return this.#beatAt + this.#o.heartbeatMs - this.#o.clock.monotonic();
+  }
+
+  /** What goes wrong with it keeps nobody from leading. */
+  async beat(): Promise<void> {
+    const { workerProcesses, self, heartbeatMs, clock, logger } = this.#o;
+    this.#beatAt = clock.monotonic();
+    try {
+      const { now, active } = await workerProcesses.beat(self, Math.max(ACTIVE_MS, 2 * heartbeatMs));
+      this.#countFrom ??= now;
+      this.#others = active.filter(({ updateTime }) => (now - updateTime) / 1_000 < 2 * heartbeatMs);
+      this.#failing = false;
+    } catch (error) {
+      if (!this.#failing) {
+        logger.warn({ reason: (error as Error).message }, 'the heartbeat cannot be written, trying again');
+      }
+      this.#failing = true;
+    }
+  }
+
+  /** The next beat is due at once, and who has not beaten since then is no newcomer: the one that led before is among them. */
+  beginTenure(): void {
+    this.#beatAt = Number.NEGATIVE_INFINITY;
+    this.#countFrom = undefined;
+    this.#others = [];
+  }
+
+  /** How many better candidates beat. */
+  get rivals(): number {
+    return this.#others.filter((row) => isBetter(row, this.#o.self)).length;
+  }
+
+  /** A standalone monitor that has beaten in this tenure. */
+  get monitor(): string | undefined {
+    const from = this.#countFrom ?? Number.POSITIVE_INFINITY;
+    return this.#others.find(({ appType, updateTime }) => appType === 'sse_monitor' && updateTime > from)
+      ?.serverName;
+  }
+}

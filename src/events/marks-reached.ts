@@ -1,0 +1,50 @@
+/** "Your write is out": to whoever asked for it, behind everything that became visible up to and with that write. */
+import type { AwaitMarksTask } from '../core/events.js';
+import { isMark } from '../database/log/write-mark.js';
+import type { WriteMark } from '../database/port.js';
+import { FieldError, owner } from './fields.js';
+import { eventFrame, type Frame, type Position } from './frame.js';
+import type { EventKind } from './kind.js';
+import type { JsonValue } from './python-json.js';
+
+const EVENT = 'marks_reached';
+const TASK = 'await_marks';
+
+/** No merge rule: merged into one that waits, it would overtake what stands between. */
+export const marksReached: EventKind<AwaitMarksTask> = {
+  event: EVENT,
+  audience: 'who asked for it, by `POST /api/events/marks`',
+  data: '`{"marks":["<mark>",…],"start_over":false}`',
+
+  task: {
+    name: TASK,
+    read: (kwargs) => ({ task: TASK, marks: markList(kwargs.marks), ...owner(kwargs) }),
+    write({ marks, userId, sessionId }) {
+      const kwargs = new Map<string, JsonValue>([['marks', marks]]);
+      if (userId !== undefined) kwargs.set('user_id', userId);
+      if (sessionId !== undefined) kwargs.set('session_id', sessionId);
+      return kwargs;
+    },
+  },
+
+  deliver({ marks, userId, sessionId }, streams) {
+    streams.awaitMarks(
+      { ...(userId !== undefined && { userId }), ...(sessionId !== undefined && { sessionId }) },
+      marks,
+    );
+    return undefined;
+  },
+
+  /** Who waits asks again after each `ready`. */
+  catchUp: 'never',
+  repair: 'never',
+  preload: 'never',
+};
+
+export const marksFrame = (marks: readonly WriteMark[], startOver: boolean, position: Position): Frame =>
+  eventFrame(EVENT, JSON.stringify({ marks, start_over: startOver }), position);
+
+function markList(value: unknown): string[] {
+  if (Array.isArray(value) && value.every((mark) => typeof mark === 'string' && isMark(mark))) return value;
+  throw new FieldError('marks is not a list of write marks');
+}

@@ -1,0 +1,85 @@
+/** The open status pages: each is sent the installation as it is, once a second, as long as its reader is an administrator. */
+import type { ServerResponse } from 'node:http';
+import type { FastifyRequest } from 'fastify';
+import { LightconeError } from '../../core/errors.js';
+import type { ClusterSource, HistoryBucket } from './cluster-source.js';
+
+const MOST_WATCHERS = 20;
+/** A page never outlives its permission by more than a minute. */
+const RECHECK_SECONDS = 30;
+/** Whoever takes nothing for so long gives its place up: a laptop that sleeps never says so. */
+const STALLED_SECONDS = 30;
+
+const HEADERS = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-store',
+  'X-Accel-Buffering': 'no',
+};
+
+interface Watcher {
+  request: FastifyRequest;
+  response: ServerResponse;
+  seconds: number;
+  /** Seconds in which it did not read: it is sent the whole history again. */
+  missed: number;
+}
+
+export class StatusWatchers {
+  private readonly watchers = new Set<Watcher>();
+  private endListening: (() => void) | undefined;
+
+  constructor(
+    private readonly source: ClusterSource,
+    private readonly requireAdmin: (request: FastifyRequest) => Promise<void>,
+  ) {}
+
+  /** @throws LightconeError OVERLOADED */
+  admit(): void {
+    if (this.watchers.size < MOST_WATCHERS) return;
+    throw new LightconeError('OVERLOADED', `${MOST_WATCHERS} status pages are open on this worker already`, {
+      retryAfterSeconds: 30,
+    });
+  }
+
+  begin(request: FastifyRequest, response: ServerResponse): void {
+    const watcher = { request, response, seconds: 0, missed: 0 };
+    this.watchers.add(watcher);
+    response.on('close', () => this.forget(watcher)).on('error', () => response.destroy());
+    response.writeHead(200, HEADERS);
+    response.write(message('history', this.source.history()) + message('now', this.source.now()));
+    this.endListening ??= this.source.onSecond((bucket) => this.everySecond(bucket));
+  }
+
+  endAll(): void {
+    for (const { response } of this.watchers) response.end();
+  }
+
+  private forget(watcher: Watcher): void {
+    this.watchers.delete(watcher);
+    if (this.watchers.size > 0) return;
+    this.endListening?.();
+    this.endListening = undefined;
+  }
+
+  private everySecond(bucket: HistoryBucket | undefined): void {
+    const now = message('now', this.source.now());
+    const text = bucket === undefined ? now : message('bucket', bucket) + now;
+    for (const watcher of this.watchers) {
+      watcher.seconds += 1;
+      if (watcher.seconds % RECHECK_SECONDS === 0) {
+        void this.requireAdmin(watcher.request).catch(() => watcher.response.end());
+      }
+      const { response } = watcher;
+      if (response.writableNeedDrain) {
+        watcher.missed += 1;
+        if (watcher.missed >= STALLED_SECONDS) response.destroy();
+        continue;
+      }
+      response.write(watcher.missed > 0 ? message('history', this.source.history()) + now : text);
+      watcher.missed = 0;
+    }
+  }
+}
+
+const message = (event: string, data: unknown): string =>
+  `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;

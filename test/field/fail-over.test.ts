@@ -1,0 +1,106 @@
+/** What other people's programs met when a name led elsewhere after a fail-over, or one of several hosts was gone. */
+import dns from 'node:dns';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { afterEach, expect, it, vi } from 'vitest';
+import { amqpBus, broadcast } from '../support/bus.js';
+import { DEMO, Installation } from '../support/installation.js';
+import { createVhost } from '../support/rabbitmq.js';
+import { sharedService } from '../support/services.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+
+const { alice } = DEMO.histories;
+const open: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of open.splice(0).reverse()) await end();
+  vi.restoreAllMocks();
+});
+
+/** A way to a service, at an address and port of its own; `cut` as when the host is gone. */
+async function way(to: URL, host: string, port = 0): Promise<{ port: number; cut(): Promise<void> }> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    const service = connect(Number(to.port), to.hostname);
+    for (const end of [socket, service]) {
+      sockets.add(end);
+      end.on('error', () => {}).on('close', () => sockets.delete(end));
+    }
+    socket.pipe(service).pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(port, host, resolve));
+  const cut = async (): Promise<void> => {
+    for (const socket of sockets) socket.destroy();
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+  };
+  // The last thing to go: whoever uses it says goodbye through it.
+  open.unshift(cut);
+  return { port: (server.address() as { port: number }).port, cut };
+}
+
+// brianc/node-postgres#1748, bdeitte/hot-shots#197: the name has another address, and the program goes on with the old one.
+it('after a fail-over by DNS database and broker are found at the new address, and nothing is lost', async () => {
+  const here = await Installation.production();
+  open.push(() => here.close());
+  const [database, broker] = [
+    new URL(here.galaxy.database_connection as string),
+    new URL(here.galaxy.amqp_internal_connection as string),
+  ];
+  const before = [await way(database, '127.0.0.1'), await way(broker, '127.0.0.1')];
+  let address = '127.0.0.1';
+  const lookup = dns.lookup;
+  vi.spyOn(dns, 'lookup').mockImplementation(((
+    name: string,
+    options: { all?: boolean },
+    done: (...answer: unknown[]) => void,
+  ) => {
+    if (!name.endsWith('.example')) return lookup(name, options, done as never);
+    return process.nextTick(() =>
+      options.all ? done(null, [{ address, family: 4 }]) : done(null, address, 4),
+    );
+  }) as unknown as typeof dns.lookup);
+  const named = (url: URL, name: string, port: number): string => {
+    const copy = new URL(url);
+    copy.hostname = name;
+    copy.port = String(port);
+    return copy.href;
+  };
+  const { url } = await here.worker({
+    galaxy: {
+      database_connection: named(database, 'db.example', before[0]!.port),
+      amqp_internal_connection: named(broker, 'mq.example', before[1]!.port),
+    },
+  });
+  const tab = await here.stream(url);
+  await here.change(alice);
+  const updates = () => tab.events('history_update').length;
+  await vi.waitFor(() => expect(updates()).toBeGreaterThan(0), { timeout: 5_000 });
+  for (const { cut } of before) await cut();
+  await here.change(alice);
+  await way(database, '127.0.0.2', before[0]!.port);
+  await way(broker, '127.0.0.2', before[1]!.port);
+  address = '127.0.0.2';
+  const told = updates();
+  await vi.waitFor(() => expect(updates()).toBeGreaterThan(told), { timeout: 20_000, interval: 100 });
+}, 60_000);
+
+// nameko/nameko#552: of two brokers the second is not taken when the first is not there.
+it('of several brokers one that is there is taken, at the start and when it goes', async () => {
+  const vhost = await createVhost(await sharedService('rabbitmq'));
+  open.push(() => vhost.delete());
+  const [one, two] = [await TcpProxy.to(vhost.amqpUrl), await TcpProxy.to(vhost.amqpUrl)];
+  open.push(
+    () => one.close(),
+    () => two.close(),
+  );
+  await one.refuse();
+  const { bus, recorder } = amqpBus(`${one.through(vhost.amqpUrl)};${two.through(vhost.amqpUrl)}`);
+  open.push(() => bus.stop());
+  await bus.start();
+  await vi.waitFor(() => expect(bus.available).toBe(true), { timeout: 5_000 });
+  await one.resume();
+  await two.refuse();
+  two.cut();
+  await vi.waitFor(() => expect(one.connections).toBe(1), { timeout: 8_000, interval: 50 });
+  await vi.waitFor(() => expect(bus.available).toBe(true), { timeout: 8_000 });
+  await bus.publish(broadcast('{}'));
+  await vi.waitFor(() => expect(recorder.received).toContainEqual(broadcast('{}')));
+}, 40_000);
