@@ -6,6 +6,7 @@ import { createServer as createHttpServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import Fastify from 'fastify';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
 import {
@@ -104,7 +105,7 @@ describe('the examples of docs/embedding.md', () => {
     if (prefix) expect(await (await fetch(url)).text()).toBe('my own page');
     child.kill('SIGTERM');
     expect(await exited, stderr).toEqual([0, null]);
-    expect(await client.ended).toBe('end');
+    expect(await client.ended()).toBe('end');
   });
 });
 
@@ -134,7 +135,7 @@ describe('a server inside a program', () => {
   });
 
   it('asks its own function who calls, delivers to that user alone, and ends the stream when it says so', async () => {
-    const authenticator = new IdCodec(SECRET);
+    const codec = new IdCodec(SECRET);
     let isValid = true;
     const made = await server('one', {
       authenticate: ({ headers }) =>
@@ -158,14 +159,14 @@ describe('a server inside a program', () => {
     await made.publish({ event: 'history_update', historyIds: [1] });
     await made.publish({ event: 'notification_update', userIds: [1], subject: 'Done', message: 'text' });
     const frame = await mine.waitFor(({ event }) => event === 'history_update');
-    expect(historyIds(frame)).toEqual([authenticator.encodeId(1)]);
+    expect(historyIds(frame)).toEqual([codec.encodeId(1)]);
     expect((await mine.waitFor(({ event }) => event === 'notification_update')).data).toContain('Done');
-    expect(nobodys.frames.filter(({ event }) => event !== 'ready')).toEqual([]);
+    expect(nobodys.frames.filter(({ event }) => event !== undefined && event !== 'ready')).toEqual([]);
     expect((await fetch(`${url}/api/status`, MINE)).status).toBe(200);
     expect((await fetch(`${url}/api/status`)).status).toBe(403);
     expect((await fetch(`${url}/api/login`, { method: 'POST' })).status).toBe(404);
     isValid = false;
-    expect(await mine.ended).toBe('end');
+    expect(await mine.ended()).toBe('end');
   });
 
   it('refuses whom the function refuses, and asks to come back when the function fails', async () => {
@@ -185,7 +186,7 @@ describe('a server inside a program', () => {
     error = new Error('our own database is away');
     const later = await fetch(url);
     expect(later.status).toBe(200);
-    expect(await later.text()).toMatch(/^: .*authenticate[\s\S]*retry:/);
+    expect(await later.text()).toMatch(/^: the caller cannot be identified now\nretry:/);
   });
 
   it('mounted on a server of node:http answers its prefix, leaves all else, and gives the server back', async () => {
@@ -202,8 +203,105 @@ describe('a server inside a program', () => {
     await made.publish({ event: 'broadcast_update', subject: 'Hello', message: 'text' });
     await client.waitFor(({ event }) => event === 'broadcast_update');
     await made.stop();
-    expect(await client.ended).toBe('end');
+    expect(await client.ended()).toBe('end');
     expect(await text('/live/readyz')).toBe('own');
+  });
+
+  it('asks its function once for a request of the API', async () => {
+    let asked = 0;
+    const made = await server('one', {
+      authenticate: () => {
+        asked += 1;
+        return { isAdmin: true };
+      },
+    });
+    await made.start();
+    expect((await fetch(`${made.address}/api/status`)).status).toBe(200);
+    expect(asked).toBe(1);
+  });
+
+  it('serves others while the function does not answer for one caller', async () => {
+    const made = await server('one', {
+      authenticate: ({ headers }) =>
+        headers.authorization === 'slow' ? new Promise(() => {}) : { userId: 1 },
+    });
+    await made.start();
+    const slow = new AbortController();
+    const waiting = fetch(`${made.address}/api/whoami`, {
+      headers: { authorization: 'slow' },
+      signal: slow.signal,
+    }).catch(() => 'given up');
+    expect((await fetch(`${made.address}/api/whoami`)).status).toBe(200);
+    await stream(`${made.address}/api/events/stream`);
+    slow.abort();
+    expect(await waiting).toBe('given up');
+  });
+
+  it.each(['node:http', 'Fastify'])(
+    'mounted on %s ends its streams and stops when that server is closed',
+    async (kind) => {
+      const made = await server('one', { settings: { galaxy: { galaxy_url_prefix: '/live' } } });
+      const fastify = Fastify();
+      const own = kind === 'Fastify' ? fastify.server : createHttpServer();
+      made.mount(kind === 'Fastify' ? fastify : own);
+      await made.start();
+      if (kind === 'Fastify') await fastify.listen({ port: 0, host: '127.0.0.1' });
+      else await listening(own);
+      const client = await stream(
+        `http://127.0.0.1:${(own.address() as AddressInfo).port}/live/api/events/stream`,
+      );
+      await (kind === 'Fastify' ? fastify.close() : new Promise((done) => own.close(done)));
+      expect(await client.ended()).toBe('end');
+      await made.stop();
+      await expect(
+        made.publish({ event: 'broadcast_update', subject: 'a', message: 'b' }),
+      ).rejects.toMatchObject({ code: 'NOT_NOW' });
+    },
+  );
+
+  it('mounted beside listeners that come before and after it, answers its own paths once', async () => {
+    const own = createHttpServer((_, response) => response.end('before'));
+    const url = await listening(own);
+    const made = await server('one', { settings: { galaxy: { galaxy_url_prefix: '/live' } } });
+    made.mount(own);
+    const seen: (string | undefined)[] = [];
+    own.on('request', (request) => seen.push(request.url));
+    await made.start();
+    expect((await fetch(`${url}/live/api/version`)).status).toBe(200);
+    expect(await (await fetch(`${url}/other`)).text()).toBe('before');
+    await made.stop();
+    await fetch(`${url}/live/api/version`);
+    expect(seen).toEqual(['/other', '/live/api/version']);
+    expect(Object.keys(own)).not.toContain('emit');
+  });
+});
+
+describe('import', () => {
+  const script = async (code: string) => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: ROOT });
+    let said = '';
+    for (const out of [child.stdout, child.stderr]) out.on('data', (text: Buffer) => (said += text));
+    const [exitCode] = await once(child, 'exit');
+    return { said, exitCode };
+  };
+
+  it('has no effect on the process', async () => {
+    const state =
+      '[process.eventNames(), Object.keys(globalThis), process.umask(), process.title, process.getActiveResourcesInfo(), process.env]';
+    const { said, exitCode } = await script(`
+      const before = JSON.stringify(${state});
+      await import('lightcone');
+      console.log(JSON.stringify(${state}) === before);`);
+    expect({ said, exitCode }).toEqual({ said: 'true\n', exitCode: 0 });
+  });
+
+  it('on a Node.js that is too old is an error that says what is needed', async () => {
+    const { said } = await script(`
+      Object.defineProperty(process.versions, 'node', { value: '20.20.2' });
+      await import('lightcone').catch((error) => console.log(error.constructor.name, error.message));`);
+    expect(said).toMatch(
+      /^Error Lightcone needs Node\.js 22 or newer, this is 20\.20\.2: install Node\.js 24 /,
+    );
   });
 });
 
@@ -228,6 +326,10 @@ describe('a mistake is told', () => {
       /one server is one worker/,
     ],
     [null, /takes one object/],
+    [
+      { settings: { galaxy: { galaxy_url_prefix: 'live' } } },
+      /galaxy_url_prefix: must be a path that begins with \//,
+    ],
   ])('createServer(%j)', async (options, message) => {
     expect(await refused(options)).toMatch(message);
   });
@@ -236,6 +338,17 @@ describe('a mistake is told', () => {
     const plain = await server('one');
     expect(() => plain.mount(createHttpServer())).toThrow(/galaxy_url_prefix/);
     expect(() => plain.mount({ server: 1 })).toThrow(/takes a server of node:http/);
+    const galaxy = { galaxy_url_prefix: '/live' };
+    const [first, second] = [
+      await server('three', { settings: { galaxy } }),
+      await server('four', { settings: { galaxy } }),
+    ];
+    const target = createHttpServer();
+    first.mount(target);
+    expect(() => first.mount(target)).toThrow(/\/live of this server is mounted already/);
+    expect(() => second.mount(target)).toThrow(/mounted already/);
+    await first.stop();
+    second.mount(target);
     const known = await server('two', {
       settings: { galaxy: { galaxy_url_prefix: '/live', id_secret: 'USING THE DEFAULT IS NOT SECURE!' } },
     });
@@ -244,11 +357,14 @@ describe('a mistake is told', () => {
     expect(() => plain.mount(createHttpServer())).toThrow(/before start/);
   });
 
-  it('an event that is none, before the start, and a start after the stop', async () => {
+  it('an event that is none, before the start, a second start, and a start after the stop', async () => {
     const made = await server('one');
     const broadcast = { event: 'broadcast_update', subject: 'a', message: 'b' } as const;
     await expect(made.publish(broadcast)).rejects.toMatchObject({ code: 'NOT_NOW' });
+    await Promise.all([made.start(), made.start()]);
+    const { address } = made;
     await made.start();
+    expect(made.address).toBe(address);
     for (const [event, message] of [
       [{ event: 'other' }, /event is "other"; it is history_update/],
       [{ event: 'history_update', historyIds: [] }, /historyIds must be a list/],

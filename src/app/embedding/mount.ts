@@ -39,7 +39,9 @@ const isServer = (value: unknown): value is NodeServer =>
  * @throws LightconeError CONFIG_INVALID
  */
 export function mountOn(server: NodeServer, prefix: string, { handle, onClose }: MountOptions): Mount {
-  const mounted = ((server as Mounted)[MOUNTED] ??= new Set());
+  const holder = server as Mounted;
+  holder[MOUNTED] ??= new Set();
+  const mounted = holder[MOUNTED];
   if (mounted.has(prefix)) throw wrong(`${prefix} of this server is mounted already`);
   mounted.add(prefix);
 
