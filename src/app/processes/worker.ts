@@ -197,7 +197,7 @@ export class Worker implements Lifecycle {
       },
       decodeId,
       opening: new StreamOpener(this.manager, takeOver),
-      addresses: limits.addresses,
+      limits,
     };
     this.events =
       backgroundJobs &&
@@ -261,7 +261,7 @@ export class Worker implements Lifecycle {
                 }),
             ]
           : []),
-        (app) => registerWeb(app, { demo: this.options.demo }),
+        (app) => registerWeb(app, { demo: this.options.demo, apiDocs: backgroundJobs !== undefined }),
         ...(backgroundJobs
           ? resourceRoutes({
               positions: this.manager.log,

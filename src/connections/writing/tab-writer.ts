@@ -19,15 +19,22 @@ export interface TabWriterCounts {
 }
 
 /** Bytes that are handed over in one turn: beyond them what came meanwhile goes first, or a large broadcast would hold it up. */
-const SLICE_BYTES = 4 * 1024 * 1024;
+const SLICE_BYTES = { users: 1024 * 1024, strangers: 256 * 1024 };
+
+/** What waits in one lane, in the order in which it came. Each of both has its share of the turn, so that neither waits for the other. */
+interface Lane {
+  fresh: Tab[];
+  /** Those that a turn before this one had no room for. */
+  delayed: Tab[];
+}
 
 export class TabWriter {
   readonly counts: TabWriterCounts = { queued: 0, written: 0, merged: 0, dropped: 0 };
   /** Second of the manager's wheel; set by the manager. */
   second = 0;
-  private dirty: Tab[] = [];
-  /** Tabs that a turn before this one had no room for. */
-  private delayed: Tab[] = [];
+  /** Of their own, so that users never stand behind strangers, who may be many and take what they are sent without reading it. */
+  private readonly users: Lane = { fresh: [], delayed: [] };
+  private readonly strangers: Lane = { fresh: [], delayed: [] };
   private handedOver = 0;
   private armed = false;
   private readonly onTurnEnd = (): void => this.flush();
@@ -62,7 +69,7 @@ export class TabWriter {
         const pending = tab.pending;
         if (pending === undefined) {
           tab.pending = frame.batch;
-          this.dirty.push(tab);
+          (tab.principal.userId === undefined ? this.strangers : this.users).fresh.push(tab);
           this.arm();
         } else if (pending.length < this.queueSize) {
           tab.pending = pending.with(frame);
@@ -99,22 +106,24 @@ export class TabWriter {
   /** Writes what has gathered, as far as one turn allows. Runs by itself at the end of the turn; a drain calls it directly. */
   flush(): void {
     this.armed = false;
-    const fresh = this.dirty;
-    const old = this.delayed;
-    this.dirty = [];
-    this.delayed = [];
-    // Each has its share of the turn, so that neither waits for the other.
-    const rest = [...this.flushSlice(old), ...this.flushSlice(fresh)];
-    if (rest.length === 0) return;
-    this.delayed = rest;
-    this.arm();
+    this.flushLane(this.users, SLICE_BYTES.users);
+    this.flushLane(this.strangers, SLICE_BYTES.strangers);
+    if (this.users.delayed.length + this.strangers.delayed.length > 0) this.arm();
+  }
+
+  private flushLane(lane: Lane, bytes: number): void {
+    const { delayed, fresh } = lane;
+    if (delayed.length + fresh.length === 0) return;
+    lane.fresh = [];
+    lane.delayed = [];
+    lane.delayed = [...this.flushSlice(delayed, bytes), ...this.flushSlice(fresh, bytes)];
   }
 
   /** @returns those that there was no room for */
-  private flushSlice(tabs: readonly Tab[]): readonly Tab[] {
+  private flushSlice(tabs: readonly Tab[], bytes: number): readonly Tab[] {
     this.handedOver = 0;
     for (let i = 0; i < tabs.length; i += 1) {
-      if (this.handedOver > SLICE_BYTES) return tabs.slice(i);
+      if (this.handedOver > bytes) return tabs.slice(i);
       this.flushTab(tabs[i]!);
     }
     return [];
