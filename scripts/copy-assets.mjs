@@ -50,7 +50,7 @@ const isSpare = (path) => path.endsWith('.d.ts') && !types.has(join(root, 'dist'
 const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
-  const isBuilt = hasSource(path) || /^client(\/(lightcone|worker|history)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
-  if (isSpare(path) || !isBuilt)
-    rmSync(join(root, 'dist', path), { recursive: true, force: true });
+  const isBuilt =
+    hasSource(path) || /^client(\/(lightcone|worker|history)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
+  if (isSpare(path) || !isBuilt) rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }
