@@ -158,9 +158,11 @@ export class LogReader {
       const read = await this.piece();
       if (this.over.aborted) return 0;
       if (restarts !== this.restarts) return 0;
-      this.size.took(clock.monotonic() - begun);
+      const now = clock.monotonic();
+      const rate = (read.auditRows ?? read.changes.length) / Math.max(1, now - this.readAt);
+      this.size.took(now - begun);
       this.position = read.position;
-      this.readAt = clock.monotonic();
+      this.readAt = now;
       if (this.state !== 'following' && read.complete) {
         const cause = this.cause ?? 'takeover';
         metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
@@ -177,7 +179,7 @@ export class LogReader {
         this.fallBehind('long_log', before);
       }
       this.options.onRead(read.changes, read);
-      return paceAfter(read.changes.length);
+      return read.complete ? Math.max(gapAt(rate), now - begun) : 0;
     } catch (error) {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
@@ -224,5 +226,8 @@ export class LogReader {
   }
 }
 
-/** The more there is, the longer it is gathered: what is read together costs one statement. */
-const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 200 ? 20 : 50);
+/**
+ * Until the next read: what is read together costs one statement, and a lone change waits for none. Where a millisecond has
+ * this many audit rows, readers and writers are short of processors.
+ */
+const gapAt = (rowsPerMs: number): number => (rowsPerMs < 8 ? 20 : 100);
