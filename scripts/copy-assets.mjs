@@ -24,6 +24,7 @@ for (const [from, to] of [
   ['index.js', 'lightcone.js'],
   ['worker.js', 'worker.js'],
   ['history.js', 'history.js'],
+  ['marks.js', 'marks.js'],
 ]) {
   copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
 }
@@ -39,6 +40,9 @@ for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
 const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
-  if (!hasSource(path) && !/^client(\/(lightcone|worker|history)\.js)?$|^web\/uplot\.(js|css)$/.test(path))
+  if (
+    !hasSource(path) &&
+    !/^client(\/(lightcone|worker|history|marks)\.js)?$|^web\/uplot\.(js|css)$/.test(path)
+  )
     rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }
