@@ -185,7 +185,7 @@ export class Worker implements Lifecycle {
       },
       decodeId,
       opening: new StreamOpener(this.manager, takeOver),
-      addresses: limits.addresses,
+      limits,
     };
     this.status = this.createStatus();
     this.cluster = createWorkerCluster({
@@ -241,7 +241,7 @@ export class Worker implements Lifecycle {
                 }),
             ]
           : []),
-        (app) => registerWeb(app, { demo: this.options.demo }),
+        (app) => registerWeb(app, { demo: this.options.demo, apiDocs: backgroundJobs !== undefined }),
         ...(backgroundJobs
           ? resourceRoutes({
               positions: this.manager.log,

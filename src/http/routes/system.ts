@@ -118,8 +118,8 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   };
   // `view` is Galaxy's; here every view shows the same few fields.
   const query = Type.Object({
-    keys: Type.Optional(Type.String({ maxLength: 1000 })),
-    view: Type.Optional(Type.String()),
+    keys: Type.Optional(Type.String({ maxLength: 1000, description: 'Only these, with commas between' })),
+    view: Type.Optional(Type.String({ description: 'Every view is answered alike' })),
   });
   app.get(
     '/api/configuration',
