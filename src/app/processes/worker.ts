@@ -36,7 +36,7 @@ import { registerSubscriptions } from '../../http/routes/subscriptions.js';
 import { registerSystem } from '../../http/routes/system.js';
 import { registerWeb } from '../../http/routes/web.js';
 import { Batcher } from '../../lib/batcher.js';
-import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
+import { type Lifecycle, Releasers, sleep } from '../../lib/lifecycle.js';
 import { probeNodeInternals } from '../../node-internals/probe.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { SkippedRows } from '../../telemetry/skipped-rows.js';
@@ -57,6 +57,7 @@ import {
 import { installationOf } from '../wiring/installation.js';
 import { resourceRoutes } from '../wiring/rest-api.js';
 import { createWorkerCluster, type WorkerCluster } from '../wiring/worker-cluster.js';
+import { GracefulClose } from './graceful-close.js';
 import { listenError } from './listen-error.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
@@ -64,6 +65,9 @@ import { removeStaleSocket } from './stale-socket.js';
 
 /** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
+
+/** While it is being replaced, each connection may ask once more. */
+const LAST_REQUEST_MS = 500;
 
 /** Streams that are opened with `history_id`: a lone one is answered at once, a crowd shares statements. */
 const ACCESS_BATCHES = { burst: 8, perSecond: 4, maxBatch: 200, worthwhile: 100 };
@@ -100,6 +104,7 @@ export class Worker implements Lifecycle {
   readonly bus: Bus;
   readonly manager: ConnectionManager;
   private readonly app: App;
+  private readonly httpClose: GracefulClose;
   private readonly backgroundJobs: BackgroundJobs | undefined;
   private readonly status: WorkerStatusSource;
   private readonly cluster: WorkerCluster;
@@ -257,6 +262,7 @@ export class Worker implements Lifecycle {
           : []),
       ],
     });
+    this.httpClose = new GracefulClose(this.app);
   }
 
   /** Where it listens, as a URL or a socket path. */
@@ -373,7 +379,7 @@ export class Worker implements Lifecycle {
 
   private async listen(): Promise<void> {
     const { listen } = this.options.config.http;
-    this.releasers.add('http', () => this.closeHttp());
+    this.releasers.add('http', () => this.httpClose.close(this.options.config.sse.drainTimeoutSeconds * 100));
     try {
       if (listen.kind === 'unix') {
         // Under a supervisor the socket is the supervisor's, and so is this.
@@ -399,14 +405,6 @@ export class Worker implements Lifecycle {
       this.metrics.gauge('galaxy.sse.connections.active', ofUsers, { kind: 'per_user', server_name });
     }, queueMetricsIntervalSeconds * 1000);
     this.releasers.add('gauges', () => clearInterval(timer));
-  }
-
-  /** Requests that are under way have a moment to be answered; a connection that stands still does not hold up the stop. */
-  private async closeHttp(): Promise<void> {
-    const momentMs = this.options.config.sse.drainTimeoutSeconds * 100;
-    const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
-    await this.app.close();
-    clearTimeout(end);
   }
 
   private createStatus(): WorkerStatusSource {
@@ -436,10 +434,11 @@ export class Worker implements Lifecycle {
     const { logger } = runtime;
     // From here on `/readyz` says 503 and new streams end at once.
     const drained = this.manager.drain(config.sse.drainTimeoutSeconds * 1000 * 0.8);
-    // Where others listen on the same socket, new connections go to them from now on.
-    if (supervised && this.listening) this.app.server.close();
+    const handedOver = supervised && this.listening;
+    if (handedOver) this.httpClose.handOver();
     await this.candidate?.leadership.stop();
     await drained;
+    if (handedOver) await sleep(LAST_REQUEST_MS);
     await this.cluster.announcer.stop();
     await this.releasers.release((name, error) =>
       logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
