@@ -6,6 +6,7 @@
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
 import { chmod } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
@@ -22,6 +23,7 @@ import { SqlPositionStore } from '../../database/position-store.js';
 import { EVENTS } from '../../events/registry.js';
 import { type App, buildHttpApp } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
+import { ApplicationAuthenticator, type Authenticate } from '../../http/auth/application-authenticator.js';
 import { Authenticator } from '../../http/auth/authentication.js';
 import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
@@ -40,6 +42,7 @@ import { type Lifecycle, Releasers, sleep } from '../../lib/lifecycle.js';
 import { probeNodeInternals } from '../../node-internals/probe.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { SkippedRows } from '../../telemetry/skipped-rows.js';
+import { EventPublisher } from '../embedding/event-publisher.js';
 import { WorkerStatusSource } from '../status.js';
 import { VERSION } from '../version.js';
 import { type BackgroundJobs, createDuties } from '../wiring/background-jobs.js';
@@ -83,6 +86,10 @@ export interface WorkerOptions {
   demo: boolean;
   /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
   supervised: boolean;
+  /** Asked at the start. True: it does not listen, the server of another program hands requests to `handle`. */
+  isMounted?: () => boolean;
+  /** Says who calls, in the place of Galaxy's tables. */
+  authenticate?: Authenticate | undefined;
   runtime: RuntimeContext;
 }
 
@@ -107,6 +114,8 @@ export class Worker implements Lifecycle {
   private readonly httpClose: GracefulClose;
   private readonly backgroundJobs: BackgroundJobs | undefined;
   private readonly status: WorkerStatusSource;
+  /** Undefined beside a Galaxy, whose own tables and API bring events. */
+  readonly events: EventPublisher | undefined;
   private readonly cluster: WorkerCluster;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
@@ -143,7 +152,10 @@ export class Worker implements Lifecycle {
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: backgroundJobs !== undefined });
     const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
-    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
+    const { authenticate } = options;
+    const authenticator = authenticate
+      ? new ApplicationAuthenticator(authenticate, { logger: logger.child({ component: 'http' }), clock })
+      : new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
     const skippedRows = new SkippedRows({ logger: logger.child({ component: 'database' }), clock, metrics });
     const logsOf = (db: Database): Pick<ConnectionManagerOptions, 'changeLog' | 'notifications'> => ({
       changeLog: new SqlChangeLog(db, skippedRows.rows),
@@ -192,6 +204,14 @@ export class Worker implements Lifecycle {
       opening: new StreamOpener(this.manager, takeOver),
       limits,
     };
+    this.events =
+      backgroundJobs &&
+      new EventPublisher({
+        database,
+        outboxWriter: backgroundJobs.outboxWriter,
+        encodeId,
+        notifications: config.features.notifications,
+      });
     this.status = this.createStatus();
     this.cluster = createWorkerCluster({
       config,
@@ -254,6 +274,7 @@ export class Worker implements Lifecycle {
               database,
               accounts,
               authenticator,
+              signIn: authenticate === undefined,
               idCodec,
               limits,
               clock,
@@ -273,6 +294,11 @@ export class Worker implements Lifecycle {
     return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
   }
 
+  /** For a request that another program's server has received. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.app.server.emit('request', request, response);
+  }
+
   get leading(): boolean {
     return this.candidate?.leadership.leading ?? false;
   }
@@ -284,10 +310,14 @@ export class Worker implements Lifecycle {
 
   /** Resolves when the worker is ready. @throws LightconeError for what waiting does not mend (address in use, schema) */
   async start(signal?: AbortSignal): Promise<void> {
-    const { config, demo, supervised, runtime } = this.options;
+    const { config, demo, supervised, isMounted, runtime } = this.options;
+    const mounted = isMounted?.() ?? false;
     const { logger } = runtime;
     this.releasers.add('database', () => this.database.stop());
-    if (!supervised) {
+    if (mounted) {
+      this.releasers.add('http', () => this.app.close());
+      await this.app.ready();
+    } else if (!supervised) {
       if (config.metricsListen) await this.listenForMetrics(config.metricsListen);
       await this.listen();
     }
@@ -307,7 +337,8 @@ export class Worker implements Lifecycle {
     if (config.sse.enabled) await this.startDelivery(signal);
     else await this.startDuties();
     if (supervised) await this.listen();
-    logger.info({ address: this.address, serverName: this.options.serverName }, 'ready');
+    const address = mounted ? `mounted at ${config.http.prefix}` : this.address;
+    logger.info({ address, serverName: this.options.serverName }, 'ready');
   }
 
   private async startDelivery(signal: AbortSignal | undefined): Promise<void> {
