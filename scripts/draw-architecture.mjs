@@ -8,10 +8,10 @@ path{stroke:#9198a1}.again{stroke:#f0883e}.head{fill:#9198a1}.headAgain{fill:#f0
 const HEADS = `<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" class="head" style="stroke:none"/></marker>
 <marker id="again" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" class="headAgain" style="stroke:none"/></marker></defs>`;
 
-const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 const picture = (width, height, title, parts) =>
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui,sans-serif" font-size="13">
-<title>${escape(title)}</title>
+<title>${escaped(title)}</title>
 <style>
 ${STYLE}
 </style>
@@ -26,10 +26,10 @@ function box({ x, y, width, height, name, lines, entry }) {
   const first = y + height / 2 - lines.length * 7 + 4;
   return [
     `<rect x="${x}" y="${y}" width="${width}" height="${height}" rx="5" class="${entry ? 'entry' : 'box'}"/>`,
-    `<text x="${middle}" y="${first}" text-anchor="middle" font-weight="600">${escape(name)}</text>`,
+    `<text x="${middle}" y="${first}" text-anchor="middle" font-weight="600">${escaped(name)}</text>`,
     ...lines.map(
       (line, i) =>
-        `<text x="${middle}" y="${first + 15 + i * 14}" text-anchor="middle" class="small">${escape(line)}</text>`,
+        `<text x="${middle}" y="${first + 15 + i * 14}" text-anchor="middle" class="small">${escaped(line)}</text>`,
     ),
   ].join('\n');
 }
