@@ -23,7 +23,7 @@ export interface ResumeOptions {
   writer: TabWriter;
   viewers: ViewerRegistry;
   watermark: Watermark;
-  positions: Pick<Positions, 'at'>;
+  positions: Pick<Positions, 'ofId'>;
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
@@ -53,7 +53,7 @@ export class Resume {
         if (tab.state !== 'catching_up') continue;
         const waiting = tab.queue as Tab['queue'];
         tab.queue = undefined;
-        const known = positions.at(from);
+        const known = positions.ofId(from);
         const token = known ? sinceToken(known, from) : known;
         const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
         writer.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
