@@ -24,15 +24,28 @@ const VARIABLES = {
   sslcert: 'PGSSLCERT',
   sslkey: 'PGSSLKEY',
   sslpassword: undefined,
+  target_session_attrs: 'PGTARGETSESSIONATTRS',
 } as const;
 type Option = keyof typeof VARIABLES;
 export type LibpqOptions = Partial<Record<Option, string>>;
 
+/** One of those that `host`, `hostaddr` and `port` name, each a list. */
+export interface LibpqServer {
+  /** What is connected to: a name, an address, or the folder of a unix socket. */
+  place: string;
+  port: string;
+  /** Whose certificate is expected, where the place is only an address of it. */
+  name: string | undefined;
+}
+
 /** Options that libpq knows and that change nothing here: time-outs and names of our own are used, and no Kerberos. */
 const WITHOUT_EFFECT =
-  /^(application_name|fallback_application_name|client_encoding|connect_timeout|keepalives.*|tcp_user_timeout|gss.*|krbsrvname|sslcompression|sslsni|service|requiressl|target_session_attrs)$/;
+  /^(application_name|fallback_application_name|client_encoding|connect_timeout|keepalives.*|tcp_user_timeout|gss.*|krbsrvname|sslcompression|sslsni|service|requiressl)$/;
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
+/** Those of a server that takes writes; the others lead Galaxy and Lightcone to one that does not. */
+const SESSIONS = ['any', 'read-write', 'primary'];
+const READING_SESSIONS = ['read-only', 'standby', 'prefer-standby'];
 const DEBIAN_SOCKETS = '/var/run/postgresql';
 const DEBIAN_SERVICES = '/etc/postgresql-common/pg_service.conf';
 
@@ -43,7 +56,7 @@ const DEBIAN_SERVICES = '/etc/postgresql-common/pg_service.conf';
 export function completeOptions(
   given: ReadonlyMap<string, string>,
   env: Environment,
-): { options: LibpqOptions; warnings: string[] } {
+): { options: LibpqOptions; servers: LibpqServer[]; warnings: string[] } {
   const home = env.HOME || account()?.homedir || '/';
   const service = given.get('service') ?? env.PGSERVICE;
   const fromService = service ? readService(service, env, home) : new Map<string, string>();
@@ -56,21 +69,50 @@ export function completeOptions(
   const unknown = [...given.keys(), ...fromService.keys()].filter(
     (name) => !(name in VARIABLES) && !WITHOUT_EFFECT.test(name) && name !== 'ssl',
   );
-  options.host ??= DEBIAN_SOCKETS;
-  options.port ??= '5432';
   options.user ??= accountName();
   options.dbname ??= options.user;
   readTls(options, given.get('ssl'), home);
   options.passfile ??= join(home, '.pgpass');
+  checkSession(options.target_session_attrs);
   const warnings = unknown.map((name) => `the parameter ${name} of the URL is not used`);
-  const wish =
-    given.get('target_session_attrs') ?? fromService.get('target_session_attrs') ?? env.PGTARGETSESSIONATTRS;
-  if (wish && wish !== 'any') {
-    warnings.push(
-      `target_session_attrs=${wish} is not used: the server that is named is taken, whatever it is; name the primary`,
+  return { options, servers: readServers(options), warnings };
+}
+
+function readServers({ host, hostaddr, port }: LibpqOptions): LibpqServer[] {
+  const list = (text: string | undefined): string[] | undefined => text?.split(',').map((one) => one.trim());
+  const names = list(host);
+  const addresses = list(hostaddr);
+  const ports = list(port) ?? [''];
+  const places = addresses ?? names ?? [''];
+  if (names && names.length !== places.length) {
+    throw new SettingError(
+      `has ${names.length} in host and ${places.length} in hostaddr; name as many of both`,
     );
   }
-  return { options, warnings };
+  if (ports.length !== 1 && ports.length !== places.length) {
+    throw new SettingError(
+      `names ${places.length} hosts and ${ports.length} ports; name one port, or as many`,
+    );
+  }
+  return places.map((place, at) => ({
+    place: place || names?.[at] || DEBIAN_SOCKETS,
+    port: checkPort(ports.length === 1 ? ports[0]! : ports[at]!) || '5432',
+    name: (place && addresses && names?.[at]) || undefined,
+  }));
+}
+
+export function checkPort(port: string): string {
+  if (port === '' || (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) return port;
+  throw new SettingError('has a port that is not a number from 1 to 65535');
+}
+
+function checkSession(wish: string | undefined): void {
+  if (wish === undefined || SESSIONS.includes(wish)) return;
+  throw new SettingError(
+    READING_SESSIONS.includes(wish)
+      ? `has target_session_attrs=${wish}, which leads to a server that takes no writes; write primary`
+      : `has an unknown target_session_attrs; write ${SESSIONS.join(', ')}`,
+  );
 }
 
 /** The name of the account that runs this process, whatever `USER` says or does not say (cron, containers). */

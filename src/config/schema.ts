@@ -41,7 +41,7 @@ export const GALAXY_SETTINGS = {
   }),
   database_connection: text('sqlite:///data/lightcone.sqlite', {
     secret: true,
-    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. What it leaves open is as in libpq: `sslmode=prefer`, `PG*` variables, `~/.pgpass`, service files. The tables are created on start unless `attach_to_galaxy` is on.',
+    doc: 'SQLAlchemy URL of the database: `postgresql://user:password@host:5432/name`, `postgresql:///name?host=/var/run/postgresql`, `postgresql://user@host1,host2/name?target_session_attrs=primary` (tried in turn), `sqlite:///relative.sqlite`, `sqlite:////absolute.sqlite`. What it leaves open is as in libpq: `sslmode=prefer`, `PG*` variables, `~/.pgpass`, service files. The tables are created on start unless `attach_to_galaxy` is on.',
   }),
   database_engine_option_pool_size: int(5, {
     min: 1,

@@ -3,7 +3,7 @@
  * They hold passwords: no message here quotes one, and `display` is masked.
  */
 import { resolve } from 'node:path';
-import { completeOptions, type LibpqOptions } from './libpq.js';
+import { checkPort, completeOptions, type LibpqOptions, type LibpqServer } from './libpq.js';
 import { SettingError } from './setting-error.js';
 
 export type DatabaseAddress =
@@ -69,36 +69,46 @@ function postgresAddress(match: RegExpExecArray, env: Environment): Parsed<Datab
   give('port', port);
   give('dbname', database);
   // What stands behind the question mark wins, as it does there.
-  for (const [name, value] of new URLSearchParams(query ?? '')) {
-    if (name === 'host' && query!.split('host=').length > 2)
-      throw new SettingError('names several hosts; name one');
-    if (!OF_OTHER_DRIVERS.has(name)) give(name === 'database' ? 'dbname' : name, value);
+  const parameters = new URLSearchParams(query ?? '');
+  for (const [name, value] of parameters) {
+    if (name !== 'host' && !OF_OTHER_DRIVERS.has(name)) give(name === 'database' ? 'dbname' : name, value);
   }
-  const hostAndPort = /^([^:/]+|\[.*\]):(\d+)$/.exec(given.get('host') ?? '');
-  if (hostAndPort && !ipv6 && given.get('host') !== plainHost) {
-    give('host', hostAndPort[1]!.replace(/[[\]]/g, ''));
-    give('port', hostAndPort[2]);
-  }
-  if (given.get('host')?.includes(',')) throw new SettingError('names several hosts; name one');
-  const { options, warnings } = completeOptions(given, env);
-  checkPort(options.port);
+  giveHosts(parameters, given);
+  const { options, servers, warnings } = completeOptions(given, env);
   if (old) warnings.push('postgres:// is an old name that Galaxy refuses; write postgresql://');
-  return { address: { kind: 'postgresql', ...written(options) }, warnings };
+  return { address: { kind: 'postgresql', ...written(options, servers) }, warnings };
 }
 
-/** With nothing left open: every part is there, each escaped. */
-function written(options: LibpqOptions): { url: string; display: string } {
-  const { host, hostaddr, port, dbname, user, password, passfile, ...others } = options;
-  const parameters = new URLSearchParams(others);
-  if (!password && passfile) parameters.set('passfile', passfile);
-  // The certificate is for the name, whatever address it is reached under.
-  if (hostaddr && host) parameters.set('tlsname', host);
+/** `host=a,b&port=1,2` as libpq has it, or `host=a:1&host=b:2` as SQLAlchemy does. */
+function giveHosts(parameters: URLSearchParams, given: Map<string, string>): void {
+  const hosts = parameters.getAll('host').filter((host) => host !== '');
+  const parts = hosts.map((host) => {
+    const [, name = host, port = ''] = /^([^:/]+|\[.*\])(?::(\d+))?$/.exec(host) ?? [];
+    return { name: name.replace(/[[\]]/g, ''), port };
+  });
+  if (parts.length > 1 || parts[0]?.port) {
+    if (parts.length > 1 && given.has('port')) {
+      throw new SettingError('has several host= and a port; write host=a:1&host=b:2, or host=a,b&port=1,2');
+    }
+    given.set('port', parts.map(({ port }) => port).join(','));
+  }
+  if (parts.length > 0) given.set('host', parts.map(({ name }) => name).join(','));
+}
+
+/** With nothing left open: every part is there, each escaped. Several servers are separated by `;`. */
+function written(options: LibpqOptions, servers: LibpqServer[]): { url: string; display: string } {
+  const { dbname, user, password, passfile, ...others } = options;
   const account = { user: user!, password: password ?? '' };
-  const place = hostaddr ?? host!;
-  return {
-    url: `postgresql://${credentials(account)}${encodeURIComponent(place)}:${port}/${encodeURIComponent(dbname!)}?${parameters}`,
-    display: `postgresql://${masked(account)}${place.includes(':') ? `[${place}]` : place}:${port}/${dbname}`,
-  };
+  const urls = servers.map(({ place, port, name }) => {
+    const parameters = new URLSearchParams(others);
+    for (const part of ['host', 'hostaddr', 'port']) parameters.delete(part);
+    if (!password && passfile) parameters.set('passfile', passfile);
+    // The certificate is for the name, whatever address it is reached under.
+    if (name) parameters.set('tlsname', name);
+    return `postgresql://${credentials(account)}${encodeURIComponent(place)}:${port}/${encodeURIComponent(dbname!)}?${parameters}`;
+  });
+  const places = servers.map(({ place, port }) => `${place.includes(':') ? `[${place}]` : place}:${port}`);
+  return { url: urls.join(';'), display: `postgresql://${masked(account)}${places.join(',')}/${dbname}` };
 }
 
 export interface AmqpAddress {
@@ -150,7 +160,7 @@ interface Broker {
 function readHost(text: string, first: Broker): Pick<Broker, 'host' | 'port'> {
   const [, host, port] = /^(\[[^\]]+\]|[^:/?#@]+)(?::([^/?#]*))?$/.exec(text) ?? [];
   if (host === undefined) throw new SettingError('names a further broker that is neither a URL nor a host');
-  checkPort(port);
+  checkPort(port ?? '');
   return { host, port: port || first.port };
 }
 
@@ -170,7 +180,7 @@ function readBroker(text: string, before: Broker | undefined): Broker {
       `names the broker ${name}://, which is not supported; use amqp://, amqps:// or pyamqp://`,
     );
   }
-  checkPort(port);
+  checkPort(port ?? '');
   const { tls = before?.tls, warnings } = readBrokerTls(new URLSearchParams(query ?? ''));
   const protocol = tls === undefined ? scheme : 'amqps';
   const virtualHost = decoded(path?.slice(1)) || before?.virtualHost || '/';
@@ -240,9 +250,3 @@ const decoded = (part: string | undefined): string =>
   (part ?? '').replace(/(?:%[0-9a-f]{2})+/gi, (codes) =>
     Buffer.from(codes.replaceAll('%', ''), 'hex').toString('utf8'),
   );
-
-function checkPort(port: string | null | undefined): void {
-  if (port && !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) {
-    throw new SettingError('has a port that is not a number from 1 to 65535');
-  }
-}

@@ -22,6 +22,16 @@ import { inTime } from './in-time.js';
 import { LookUp } from './look-up.js';
 import { PieceSize } from './piece-size.js';
 
+/** Why it is behind, as an administrator reads it. */
+export const CAUSES = {
+  takeover: 'it has just taken over',
+  publish_failed: 'publishing failed',
+  database_unavailable: 'the database does not answer',
+  slow_read: 'a read of the log is slow',
+  long_log: 'there is much to read',
+} as const;
+export type ResyncCause = keyof typeof CAUSES;
+
 export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
 
 /** From here on a read is slow: hints do not wait for it. */
@@ -48,7 +58,7 @@ export interface ReaderOptions {
 export class LogReader {
   state: ReaderState = 'starting';
   /** Why it is where it is; undefined while it follows. */
-  cause: string | undefined = 'takeover';
+  cause: ResyncCause | undefined = 'takeover';
   position: LogPosition | undefined;
   /** What was stored when this term began to read; undefined where nothing was, or by another log. */
   found: LogEnd | undefined;
@@ -92,7 +102,7 @@ export class LogReader {
   }
 
   /** Publishing failed, or the bus is back: reads again from the position that was confirmed. */
-  restart(cause: string, from: LogPosition | undefined): void {
+  restart(cause: ResyncCause, from: LogPosition | undefined): void {
     this.restarts += 1;
     this.state = this.options.canPublish() ? 'starting' : 'paused';
     this.cause = cause;
@@ -145,14 +155,16 @@ export class LogReader {
     const before = this.hinted;
     this.hinted = new Set();
     const begun = clock.monotonic();
-    const slow = setTimeout(() => this.fallBehind('a read of the log is slow', before), SLOW_MS);
+    const slow = setTimeout(() => this.fallBehind('slow_read', before), SLOW_MS);
     try {
       const read = await this.piece();
       if (this.over.aborted) return 0;
       if (restarts !== this.restarts) return 0;
-      this.size.took(clock.monotonic() - begun);
+      const now = clock.monotonic();
+      const rate = (read.auditRows ?? read.changes.length) / Math.max(1, now - this.readAt);
+      this.size.took(now - begun);
       this.position = read.position;
-      this.readAt = clock.monotonic();
+      this.readAt = now;
       if (this.state !== 'following' && read.complete) {
         const cause = this.cause ?? 'takeover';
         metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
@@ -166,10 +178,10 @@ export class LogReader {
         this.cause = undefined;
       } else {
         this.woken = true;
-        this.fallBehind('there is much to read', before);
+        this.fallBehind('long_log', before);
       }
       this.options.onRead(read.changes, read);
-      return paceAfter(read.changes.length);
+      return read.complete ? Math.max(gapAt(rate), now - begun) : 0;
     } catch (error) {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
@@ -183,7 +195,7 @@ export class LogReader {
     }
   }
 
-  private fallBehind(cause: string, hinted: Set<HistoryId>): void {
+  private fallBehind(cause: ResyncCause, hinted: Set<HistoryId>): void {
     for (const id of hinted) this.hinted.add(id);
     hinted.clear();
     if (this.state === 'following') this.cause = cause;
@@ -218,5 +230,8 @@ export class LogReader {
   }
 }
 
-/** The more there is, the longer it is gathered: what is read together costs one statement. */
-const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 200 ? 20 : 50);
+/**
+ * Until the next read: what is read together costs one statement, and a lone change waits for none. Where a millisecond has
+ * this many audit rows, readers and writers are short of processors.
+ */
+const gapAt = (rowsPerMs: number): number => (rowsPerMs < 8 ? 20 : 100);

@@ -8,7 +8,7 @@ import { sleep } from '../lib/lifecycle.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import { Coalescer } from './coalescer.js';
 import { inTime } from './in-time.js';
-import { LogReader } from './log-reader.js';
+import { CAUSES, LogReader } from './log-reader.js';
 import type { MonitorOptions } from './parts.js';
 
 const TICK_MS = 1_000;
@@ -96,7 +96,7 @@ export class Term implements HintListener {
   /** One line of what holds publishing up, or undefined. */
   get behind(): string | undefined {
     const { state, cause } = this.reader;
-    return state === 'following' ? undefined : (cause ?? state);
+    return state === 'following' ? undefined : cause === undefined ? state : CAUSES[cause];
   }
 
   async start(): Promise<void> {

@@ -4,6 +4,7 @@ import { hasNotifyTriggers, PollSource } from '../../src/database/poll-source.js
 import type { HintSource, Sql, SqlValue } from '../../src/database/port.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { ListenSource } from '../../src/database/postgres/listen-source.js';
+import { Servers } from '../../src/database/postgres/servers.js';
 import { migrate } from '../../src/database/schema.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { secondsToMicros } from '../../src/lib/time.js';
@@ -190,7 +191,7 @@ describe('a barrier of LISTEN', () => {
       },
     }) as Sql;
     const source = new ListenSource({
-      url: database.url,
+      servers: new Servers(database.url),
       sql,
       listener: heard,
       clock: systemClock,
@@ -216,7 +217,7 @@ describe('LISTEN over a connection that goes silent', () => {
     await migrate(direct, silent);
     const heard = new HintRecorder();
     const source = new ListenSource({
-      url: proxy.through(database.url),
+      servers: new Servers(proxy.through(database.url)),
       sql: direct,
       listener: heard,
       clock: systemClock,

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AdvisoryLock } from '../../src/database/postgres/advisory-lock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { Servers } from '../../src/database/postgres/servers.js';
 import { systemClock } from '../../src/lib/clock.js';
 import {
   type AnyDatabase,
@@ -147,7 +148,7 @@ describe('the advisory lock of a session that went silent', () => {
     await db.start();
     // Only the lock's own session goes through the proxy.
     const lock = new AdvisoryLock({
-      url: proxy.through(database.url),
+      servers: new Servers(proxy.through(database.url)),
       sql: db,
       name: 'monitor',
       label: 'me',

@@ -8,6 +8,7 @@ import { AdvisoryLock } from '../../src/database/postgres/advisory-lock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { ListenSource } from '../../src/database/postgres/listen-source.js';
 import { clientOptions } from '../../src/database/postgres/options.js';
+import { Servers } from '../../src/database/postgres/servers.js';
 import { migrate } from '../../src/database/schema.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { eventually, silent } from '../support/databases.js';
@@ -32,7 +33,8 @@ class Leader {
     readonly db: PostgresDatabase,
     url: string,
   ) {
-    this.lock = new AdvisoryLock({ url, sql: db, name: 'monitor', label: 'test', silenceMs: 2_000 });
+    const servers = new Servers(url);
+    this.lock = new AdvisoryLock({ servers, sql: db, name: 'monitor', label: 'test', silenceMs: 2_000 });
     this.log = new SqlChangeLog(db);
     const listener = {
       onHistories: (ids: readonly number[]) => {
@@ -45,7 +47,7 @@ class Leader {
       },
     };
     this.source = new ListenSource({
-      url,
+      servers,
       sql: db,
       listener,
       lock: this.lock,

@@ -2,8 +2,13 @@
 import dns from 'node:dns';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, expect, it, vi } from 'vitest';
+import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { amqpBus, broadcast } from '../support/bus.js';
+import { silent } from '../support/databases.js';
+import { eventually } from '../support/eventually.js';
 import { DEMO, Installation } from '../support/installation.js';
+import { query, startPostgres } from '../support/postgres.js';
 import { createVhost } from '../support/rabbitmq.js';
 import { sharedService } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -104,3 +109,88 @@ it('of several brokers one that is there is taken, at the start and when it goes
   await bus.publish(broadcast('{}'));
   await vi.waitFor(() => expect(recorder.received).toContainEqual(broadcast('{}')));
 }, 40_000);
+
+// brianc/node-postgres#2781, porsager/postgres#815: of several hosts the first is taken, standby or not, and never another.
+it('of several database servers the primary is found, also when it becomes another one', async () => {
+  const first = await startPostgres();
+  open.push(() => first.stop());
+  const second = await startPostgres({ standbyOf: first });
+  open.push(() => second.stop());
+  const here = await Installation.production();
+  open.push(() => here.close());
+  const hosts = `127.0.0.1,127.0.0.1/postgres?port=${second.port},${first.port}`;
+  const { url, worker } = await here.worker({
+    galaxy: { database_connection: `postgresql://lightcone@${hosts}&target_session_attrs=primary` },
+  });
+  const change = (server: { url: string }) =>
+    query(server.url, `UPDATE history SET name = name || '.' WHERE id = ${alice}`);
+  const tab = await here.stream(url);
+  const updates = () => tab.events('history_update').length;
+  await change(first);
+  await vi.waitFor(() => expect(updates()).toBeGreaterThan(0), { timeout: 5_000 });
+  const [{ end }] = (await query(first.url, 'SELECT pg_current_wal_lsn() AS end')) as [{ end: string }];
+  await eventually(
+    async () => (await query(second.url, `SELECT pg_last_wal_replay_lsn() >= '${end}' AS same`))[0]?.same,
+    { within: 10_000, what: 'the standby to follow' },
+  );
+  await first.halt('immediate');
+  await query(second.url, 'SELECT pg_promote()');
+  await change(second);
+  const told = updates();
+  await vi.waitFor(() => expect(updates()).toBeGreaterThan(told), { timeout: 20_000, interval: 100 });
+  await eventually(() => worker.leading && worker.monitorProblem === undefined, {
+    within: 20_000,
+    what: 'a leader at the new primary',
+  });
+  const names = await query(
+    second.url,
+    "SELECT DISTINCT split_part(application_name, ' ', 2) AS name FROM pg_stat_activity WHERE application_name LIKE 'lightcone%'",
+  );
+  expect(names.map(({ name }) => name)).toEqual(expect.arrayContaining(['', 'listen', 'lock']));
+
+  // The old primary comes back as what it now is.
+  const before = updates();
+  await change(second);
+  await vi.waitFor(() => expect(updates()).toBeGreaterThan(before), { timeout: 5_000 });
+}, 90_000);
+
+// gpustack/gpustack#6107, brettwooldridge/HikariCP#1802: the session stays open, reads are answered, and each write fails for ever.
+it('a server that takes no writes any more is left, though its sessions stay open', async () => {
+  const servers = [await startPostgres(), await startPostgres()];
+  open.push(...servers.map((server) => () => server.stop()));
+  const db = new PostgresDatabase({
+    url: servers.map((server) => server.url).join(';'),
+    poolSize: 2,
+    logger: silent,
+    clock: systemClock,
+  });
+  open.push(() => db.stop());
+  await db.start();
+  const reader = db.lane('reader', 2);
+  const port = async (sql: typeof db) =>
+    Number((await sql.all<{ port: string }>("SELECT current_setting('port') AS port"))[0]!.port);
+  expect([await port(db), await port(reader)]).toEqual([servers[0]!.port, servers[0]!.port]);
+  const lock = db.createLeaderLock('monitor', 'me');
+  open.push(() => lock.release());
+  expect(await lock.tryAcquire()).toBe(true);
+
+  await query(servers[0]!.url, 'ALTER SYSTEM SET default_transaction_read_only = on');
+  await query(servers[0]!.url, 'SELECT pg_reload_conf()');
+  await eventually(
+    async () =>
+      await db.run('CREATE TABLE written (id int)').then(
+        () => true,
+        () => false,
+      ),
+    {
+      within: 5_000,
+      what: 'a write',
+    },
+  );
+  expect(await query(servers[1]!.url, "SELECT to_regclass('written') IS NOT NULL AS there")).toEqual([
+    { there: true },
+  ]);
+  expect(await port(reader)).toBe(servers[1]!.port);
+  expect(await lock.check()).toBe(false);
+  expect(await lock.tryAcquire()).toBe(true);
+}, 60_000);

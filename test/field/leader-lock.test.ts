@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AdvisoryLock } from '../../src/database/postgres/advisory-lock.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { Servers } from '../../src/database/postgres/servers.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqlWorkerProcesses } from '../../src/database/worker-processes.js';
 import { Leadership } from '../../src/election/leadership.js';
@@ -40,7 +41,7 @@ async function proxied(url = database.url): Promise<TcpProxy> {
 }
 
 const lockThrough = (sql: PostgresDatabase, url: string, label: string) =>
-  new AdvisoryLock({ url, sql, name: 'monitor', label });
+  new AdvisoryLock({ servers: new Servers(url), sql, name: 'monitor', label });
 
 describe('behind a PgBouncer in transaction mode', () => {
   // goauthentik/authentik#23876: a session's lock stayed with a pooled connection for its life of an hour, and nobody got it.

@@ -17,8 +17,10 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseDatabaseUrl } from '../../src/config/urls.js';
-import { clientOptions, Sockets } from '../../src/database/postgres/options.js';
+import { ConnectionPool } from '../../src/database/postgres/pool.js';
+import { Servers } from '../../src/database/postgres/servers.js';
 import { type Certificates, makeCertificates } from '../support/certificates.js';
+import { silent } from '../support/databases.js';
 import { type Answer, askLibraries } from '../support/galaxy-libraries.js';
 import { type Postgres, startPostgres } from '../support/postgres.js';
 
@@ -28,6 +30,7 @@ let folder: string;
 let certificates: Certificates;
 let tls: Postgres;
 let plain: Postgres;
+let standby: Postgres;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'lightcone-parity-'));
@@ -39,7 +42,7 @@ beforeAll(async () => {
       'hostssl only_tls all all trust',
       'hostnossl only_plain all all trust',
       'host all asks all scram-sha-256',
-      `host with_tls,lightcone,postgres,${userInfo().username} all all trust`,
+      `host with_tls,read_only,lightcone,postgres,${userInfo().username} all all trust`,
       '',
     ].join('\n'),
   );
@@ -63,11 +66,15 @@ beforeAll(async () => {
     const account = userInfo().username;
     await client.query(`CREATE ROLE asks LOGIN PASSWORD '${PASSWORD}'; CREATE ROLE "${account}" LOGIN`);
     await client.query(`CREATE DATABASE "${account}"`);
+    await client.query('CREATE DATABASE read_only');
+    if (server === tls) await client.query('ALTER DATABASE read_only SET default_transaction_read_only = on');
+    else await client.query('CREATE DATABASE only_here');
     await client.end();
   }
+  standby = await startPostgres({ standbyOf: plain });
 }, 60_000);
 afterAll(async () => {
-  await Promise.all([tls?.stop(), plain?.stop()]);
+  await Promise.all([tls?.stop(), plain?.stop(), standby?.stop()]);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -82,35 +89,42 @@ function readable(path: string): void {
   chmodSync(certificates.key, 0o600);
 }
 
+const WHERE = `SELECT current_user, current_database(), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
+  current_setting('port')`;
+
 async function ours(url: string, env: Record<string, string>): Promise<Answer> {
   try {
     const { address } = parseDatabaseUrl(url, '/', { HOME: '/nonexistent', ...env });
     if (address.kind !== 'postgresql') throw new Error('not PostgreSQL');
-    const sockets = new Sockets(address.url);
-    const client = new pg.Client({ ...clientOptions(address.url), stream: sockets.stream });
-    client.on('error', () => {});
+    const pool = new ConnectionPool({
+      servers: new Servers(address.url),
+      display: address.display,
+      size: 2,
+      applicationName: 'lightcone',
+      logger: silent,
+    });
     try {
-      await client.connect();
-      const { rows } = await client.query({
-        text: 'SELECT current_user, current_database(), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())',
-        rowMode: 'array',
-      });
+      const client = await pool.connect();
+      const { rows } = await client.query({ text: WHERE, rowMode: 'array' });
+      pool.release(client);
       return { ok: rows[0] };
     } finally {
-      await client.end().catch(() => {});
-      sockets.destroy();
+      await pool.end();
     }
   } catch (error) {
     return { error: (error as Error).message };
   }
 }
 
-/** `T` and `P` stand for host and port of the server with TLS and without, `F` for the folder. */
+/** `T`, `P` and `S` stand for host and port of the server with TLS, without, and of a standby, `F` for the folder. */
 const filled = (text: string): string =>
   text
     .replaceAll('{T}', `127.0.0.1:${tls.port}`)
     .replaceAll('{P}', `127.0.0.1:${plain.port}`)
+    .replaceAll('{S}', `127.0.0.1:${standby.port}`)
     .replaceAll('{TPORT}', String(tls.port))
+    .replaceAll('{PPORT}', String(plain.port))
+    .replaceAll('{SPORT}', String(standby.port))
     .replaceAll('{SOCKETS}', encodeURIComponent(tls.socketFolder))
     .replaceAll('{F}', folder);
 
@@ -203,6 +217,69 @@ const DATABASES: [what: string, url: string, env?: Record<string, string>][] = [
   [
     'a connect_timeout and an application_name',
     'postgresql://lightcone@{T}/with_tls?connect_timeout=9&application_name=galaxy',
+  ],
+  ['two hosts', 'postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port={TPORT},{PPORT}'],
+  ['two hosts, the first not there', 'postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port=1,{TPORT}'],
+  ['two hosts, none there', 'postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port=1,2'],
+  ['two hosts, one port', 'postgresql://lightcone@127.0.0.2,127.0.0.1:{TPORT}/with_tls'],
+  [
+    'two hosts behind the question mark',
+    'postgresql://lightcone@/with_tls?host=127.0.0.2,127.0.0.1&port={TPORT}',
+  ],
+  ['two hosts, three ports', 'postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port=1,2,{TPORT}'],
+  ['two hosts, ports in the place of one', 'postgresql://lightcone@127.0.0.1:1,127.0.0.1:{TPORT}/with_tls'],
+  ['two hosts as SQLAlchemy writes them', 'postgresql://lightcone@/with_tls?host=127.0.0.1:1&host={T}'],
+  [
+    'two hosts as SQLAlchemy writes them, and a port',
+    'postgresql://lightcone@/with_tls?host=127.0.0.1:1&host={T}&port={TPORT}',
+  ],
+  ['two hosts, the first a socket', 'postgresql://lightcone@/with_tls?host=/nowhere,127.0.0.1&port={TPORT}'],
+  ['two hosts, the first left empty', 'postgresql://lightcone@/with_tls?host=,127.0.0.1&port=1,{TPORT}'],
+  [
+    'two addresses for two names',
+    'postgresql://lightcone@a.example,b.example:{TPORT}/with_tls?hostaddr=127.0.0.2,127.0.0.1',
+  ],
+  [
+    'two addresses for one name',
+    'postgresql://lightcone@a.example:{TPORT}/with_tls?hostaddr=127.0.0.2,127.0.0.1',
+  ],
+  [
+    'two hosts, certificate of the second',
+    'postgresql://lightcone@a.example,db.example.org:{TPORT}/with_tls?hostaddr=127.0.0.2,127.0.0.1&sslmode=verify-full&sslrootcert={F}/ca.crt',
+  ],
+  [
+    'PGHOST and PGPORT with two',
+    'postgresql://lightcone@/with_tls',
+    { PGHOST: '127.0.0.1,127.0.0.1', PGPORT: '1,{TPORT}' },
+  ],
+  [
+    'two hosts, password by host',
+    'postgresql://asks@127.0.0.2,127.0.0.1:{TPORT}/with_tls?passfile={F}/pass/file',
+  ],
+  [
+    'the first refuses the password',
+    'postgresql://asks:wrong@127.0.0.1,127.0.0.1/with_tls?port={TPORT},{PPORT}',
+  ],
+  [
+    'the first lacks the database',
+    'postgresql://lightcone@127.0.0.1,127.0.0.1/only_here?port={TPORT},{PPORT}',
+  ],
+  ['any, the first a standby', 'postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port={SPORT},{PPORT}'],
+  ...['any', 'read-write', 'primary', 'most'].flatMap((wish): [string, string][] => [
+    [
+      `${wish}, the first a standby`,
+      `postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port={SPORT},{PPORT}&target_session_attrs=${wish}`,
+    ],
+    [`${wish}, only a standby`, `postgresql://lightcone@{S}/with_tls?target_session_attrs=${wish}`],
+    [
+      `${wish}, the first read-only by default`,
+      `postgresql://lightcone@127.0.0.1,127.0.0.1/read_only?port={TPORT},{PPORT}&target_session_attrs=${wish}`,
+    ],
+  ]),
+  [
+    'PGTARGETSESSIONATTRS',
+    'postgresql://lightcone@127.0.0.1,127.0.0.1/with_tls?port={SPORT},{PPORT}',
+    { PGTARGETSESSIONATTRS: 'primary' },
   ],
 ];
 

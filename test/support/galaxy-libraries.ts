@@ -9,7 +9,7 @@ def database(url):
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
     with create_engine(url, poolclass=NullPool).connect() as c:
-        return list(c.exec_driver_sql("SELECT current_user, current_database(), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())").first())
+        return list(c.exec_driver_sql("SELECT current_user, current_database(), (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), current_setting('port')").first())
 def database_options(url):
     from sqlalchemy.engine import make_url
     u = make_url(url)

@@ -58,7 +58,8 @@ export async function createTestDatabase(server?: { url: string }): Promise<Test
   };
 }
 
-async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
+/** Runs statements on a connection of their own. @returns the rows of the last one */
+export async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(clientOptions(url, 'psql'));
   client.on('error', () => {});
   await client.connect();
@@ -76,6 +77,8 @@ export interface PostgresOptions {
   settings?: readonly string[];
   /** Each line of the server's log. */
   onLog?: (line: string) => void;
+  /** A running server whose changes this one follows, until `SELECT pg_promote()`. */
+  standbyOf?: Postgres;
 }
 
 /** Starts a server of the caller's own, for tests that stop or break it. */
@@ -100,11 +103,17 @@ async function startPrivate(bin: string, home: string, given: PostgresOptions): 
   const data = join(home, 'data');
   const identity = await unprivileged(home);
   const options = { ...identity, cwd: home, env: { PATH: process.env.PATH, LANG: 'C.UTF-8', TZ: 'UTC' } };
-  await run(
-    join(bin, 'initdb'),
-    ['-D', data, '-U', 'lightcone', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
-    options,
-  );
+  await (given.standbyOf
+    ? run(
+        join(bin, 'pg_basebackup'),
+        ['-D', data, '-d', given.standbyOf.url, '-R', '-c', 'fast', '--no-sync'],
+        options,
+      )
+    : run(
+        join(bin, 'initdb'),
+        ['-D', data, '-U', 'lightcone', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
+        options,
+      ));
   const port = await freePort();
   const url = `postgresql://lightcone@127.0.0.1:${port}/postgres`;
   const settings = [

@@ -2,8 +2,8 @@ import { Writable } from 'node:stream';
 import { expect, it, vi } from 'vitest';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
+import type { Principal } from '../../src/core/events.js';
 import { eventFrame, Position } from '../../src/events/frame.js';
-import { noMetrics } from '../../src/telemetry/metrics.js';
 
 const PRINCIPAL = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } } as const;
 const position = new Position(1);
@@ -11,7 +11,7 @@ const position = new Position(1);
 it('an error on the way to one tab ends that one, and the others get what is theirs', async () => {
   const got: string[] = [];
   const failed = vi.fn();
-  const writer = new TabWriter(10, noMetrics, () => {}, failed);
+  const writer = new TabWriter(10, () => {}, failed);
   const tabs = [0, 1, 2].map((number) => {
     const out = new Writable({
       write: (bytes: Buffer, _encoding, done) => {
@@ -36,7 +36,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
 
 it('a large broadcast holds up nothing that comes after it, and each tab gets everything in order', async () => {
   const got: string[][] = [];
-  const writer = new TabWriter(10, noMetrics, () => {}, vi.fn());
+  const writer = new TabWriter(10, () => {}, vi.fn());
   const order: number[] = [];
   const tabs = Array.from({ length: 200 }, (_, number) => {
     got[number] = [];
@@ -66,4 +66,37 @@ it('a large broadcast holds up nothing that comes after it, and each tab gets ev
   expect(
     got.every((events, number) => events.join() === (number === 0 || number === 199 ? '1,2' : '1')),
   ).toBe(true);
+});
+
+it('users do not wait for what strangers are sent', async () => {
+  const got: string[] = [];
+  const writer = new TabWriter(10, () => {}, vi.fn());
+  const tabOf = (principal: Principal, name: string): Tab => {
+    const out = new Writable({
+      write: (bytes: Buffer, _encoding, done) => {
+        if (bytes.toString().includes('"n":2')) got.push(name);
+        done();
+      },
+    });
+    const tab = new Tab(out, false, principal, position, undefined);
+    writer.begin(tab, '');
+    return tab;
+  };
+  const strangers = Array.from({ length: 500 }, () =>
+    tabOf({ ...PRINCIPAL, userId: undefined }, 'a stranger'),
+  );
+  const user = tabOf(PRINCIPAL, 'a user');
+  const all = [...strangers, user];
+  const broadcast = (n: number) =>
+    eventFrame('broadcast_update', `{"n":${n},"text":"${'x'.repeat(100_000)}"}`, position);
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const first = broadcast(1);
+  for (const tab of all) writer.put(tab, first);
+  await turn();
+  const second = broadcast(2);
+  for (const tab of all) writer.put(tab, second);
+  await turn();
+  expect(got[0]).toBe('a user');
+  // Nor do strangers wait for ever.
+  await expect.poll(() => got.length).toBe(all.length);
 });

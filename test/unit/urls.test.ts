@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseAmqpUrl, parseDatabaseUrl } from '../../src/config/urls.js';
-import { clientOptions } from '../../src/database/postgres/options.js';
+import { clientOptions, maskUrl } from '../../src/database/postgres/options.js';
 
 const database = (url: string) => parseDatabaseUrl(url, '/srv/lightcone', { PGUSER: 'account' }).address;
 /** What the driver makes of the URL that we hand it. */
@@ -48,17 +48,18 @@ describe('database URLs as SQLAlchemy writes them', () => {
   });
 
   it.each([
-    ['postgresql://h/d?target_session_attrs=read-write', {}, ['read-write']],
-    ['postgresql://h/d', { PGTARGETSESSIONATTRS: 'primary' }, ['primary']],
-    ['postgresql://h/d?target_session_attrs=any', { PGTARGETSESSIONATTRS: 'primary' }, []],
-    ['postgresql://h/d', {}, []],
-  ])('%s with %j is taken with a warning where Galaxy would look for another server', (url, env, wishes) => {
-    const { warnings } = parseDatabaseUrl(url, '/', { PGUSER: 'account', ...env });
-    expect(warnings).toEqual(
-      wishes.map((wish) =>
-        expect.stringMatching(`^target_session_attrs=${wish} is not used: .* name the primary`),
-      ),
-    );
+    ['postgresql://u@a,b/d', ['a:5432', 'b:5432']],
+    ['postgresql://u@a,b:5433/d', ['a:5433', 'b:5433']],
+    ['postgresql://u@/d?host=a,/tmp/pg&port=1,2', ['a:1', '%2Ftmp%2Fpg:2']],
+    ['postgresql://u@/d?host=a:1&host=b&host=[::1]:3', ['a:1', 'b:5432', '%3A%3A1:3']],
+    ['postgresql://u@a,b/d?hostaddr=::1,10.0.0.2', ['%3A%3A1:5432', '10.0.0.2:5432']],
+  ])('%s names servers to be tried in turn', (url, hosts) => {
+    const address = database(`${url}${url.includes('?') ? '&' : '?'}target_session_attrs=primary`);
+    if (address.kind !== 'postgresql') throw new Error('not PostgreSQL');
+    const servers = address.url.split(';').map((one) => new URL(one));
+    expect(servers.map(({ host }) => host)).toEqual(hosts);
+    for (const server of servers) expect(server.searchParams.get('target_session_attrs')).toBe('primary');
+    expect(maskUrl(address.url)).toBe(address.display);
   });
 
   it('shows no password', () => {
@@ -78,7 +79,12 @@ describe('database URLs as SQLAlchemy writes them', () => {
     ['sqlite://data/x.sqlite', /two slashes where SQLite needs three/],
     ['postgresql://u:hunter2@h:x/d', /port that is not a number/],
     ['postgresql://u:hunter2@h:0/d', /port that is not a number/],
-    ['postgresql:///d?host=a&host=b', /several hosts/],
+    ['postgresql:///d?host=a:1&host=b&port=2', /several host= and a port/],
+    ['postgresql://a,b,c/d?port=1,2', /names 3 hosts and 2 ports/],
+    ['postgresql://a,b/d?hostaddr=10.0.0.1', /2 in host and 1 in hostaddr/],
+    ['postgresql://a,b/d?port=1,x', /port that is not a number/],
+    ['postgresql://u:hunter2@h/d?target_session_attrs=standby', /takes no writes; write primary/],
+    ['postgresql://u:hunter2@h/d?target_session_attrs=most', /unknown target_session_attrs/],
     ['postgresql://h/d?sslmode=verify-ca', /without sslrootcert/],
     ['postgresql://h/d?sslmode=loose', /unknown sslmode/],
   ])('%s is refused, without its password', (url, message) => {

@@ -6,6 +6,7 @@ import type { LeaderLock, LockHolder, Sql } from '../port.js';
 import { translateError } from './errors.js';
 import { clientOptions, Sockets } from './options.js';
 import type { TriggerLock } from './quiet-triggers.js';
+import { checkKind, type Servers } from './servers.js';
 
 /** Keeps our keys apart from other users of advisory locks in the same database: "LCNE". */
 const CLASS_ID = 0x4c434e45;
@@ -29,7 +30,7 @@ const HOLDER = `
      AND l.classid = ${CLASS_ID} AND l.objid = $1`;
 
 export interface AdvisoryLockOptions {
-  url: string;
+  servers: Servers;
   sql: Sql;
   name: string;
   label: string;
@@ -38,6 +39,7 @@ export interface AdvisoryLockOptions {
 }
 
 interface Session {
+  url: string;
   client: pg.Client;
   /** The server's process; undefined until the lock is taken. */
   pid?: number;
@@ -82,6 +84,8 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
     const session = this.#createSession();
     try {
       await session.client.connect();
+      await checkKind(session.client, session.url);
+      this.#options.servers.reached(session.url);
       // In one message, since a pooler may count the pauses; `transaction_timeout` is there from PostgreSQL 17 on.
       const results = (await session.client.query(`
         BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
@@ -100,6 +104,7 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
       }
     } catch (error) {
       session.destroy();
+      this.#options.servers.leave(session.url, error);
       throw translateError(error, 'the connection for the leader lock');
     }
     session.destroy();
@@ -108,6 +113,8 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
 
   async check(): Promise<boolean> {
     const session = this.#session;
+    // On a server that the others of this process have left it keeps nobody from leading.
+    if (session && this.#options.servers.hasLeft(session.url)) this.#lose(session, 'another server is used');
     return session !== undefined && this.#inTurn(() => this.#run(session, 'SELECT 1'));
   }
 
@@ -175,14 +182,16 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
   }
 
   #createSession(): Session {
-    const sockets = new Sockets(this.#options.url);
+    const { url } = this.#options.servers;
+    const sockets = new Sockets(url);
     const name = (LABEL_PREFIX + this.#options.label).replace(/[^ -~]/g, '?').slice(0, NAME_BYTES);
     const client = new pg.Client({
-      ...clientOptions(this.#options.url, name),
+      ...clientOptions(url, name),
       query_timeout: Math.min(ANSWER_MS, this.#silenceMs / 2),
       stream: sockets.stream,
     });
     const session: Session = {
+      url,
       client,
       destroy: () => {
         client.end().catch(() => {});

@@ -14,6 +14,7 @@ import { ListenSource } from './listen-source.js';
 import { maskUrl } from './options.js';
 import { ConnectionPool } from './pool.js';
 import type { TriggerLock } from './quiet-triggers.js';
+import { Servers } from './servers.js';
 import { PostgresSql, type QueryResult } from './sql.js';
 
 /** One for a transaction, one for a read inside it. */
@@ -22,7 +23,7 @@ const SMALLEST_POOL = 2;
 const COMPLAIN_EVERY_MS = 5_000;
 
 export interface PostgresOptions {
-  /** libpq-style; holds the password, is never logged. */
+  /** libpq-style, several separated by `;`; holds the password, is never logged. */
   url: string;
   poolSize: number;
   logger: Logger;
@@ -31,12 +32,17 @@ export interface PostgresOptions {
 
 /** What the lanes of one database have in common. */
 class Common {
+  readonly servers: Servers;
   running = false;
   problem: string | undefined = 'the database has not been connected yet';
   statements = 0;
   readonly pools = new Set<ConnectionPool>();
   /** Whose holder alone may silence the triggers. */
   leaderLock: TriggerLock | undefined;
+
+  constructor(url: string) {
+    this.servers = new Servers(url);
+  }
 }
 
 export class PostgresDatabase extends PostgresSql implements Database {
@@ -48,14 +54,14 @@ export class PostgresDatabase extends PostgresSql implements Database {
   #starting: Promise<void> | undefined;
   #aborted = new AbortController();
 
-  constructor(options: PostgresOptions, common = new Common(), applicationName = 'lightcone') {
+  constructor(options: PostgresOptions, common = new Common(options.url), applicationName = 'lightcone') {
     super();
     this.#options = options;
     this.#display = maskUrl(options.url);
     this.#logger = options.logger;
     this.#common = common;
     this.#pool = new ConnectionPool({
-      url: options.url,
+      servers: common.servers,
       display: this.#display,
       size: Math.max(SMALLEST_POOL, options.poolSize),
       applicationName,
@@ -96,7 +102,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     for (;;) {
       try {
         await this.all('SELECT 1');
-        this.#logger.info({ database: this.#display }, 'database connected');
+        this.#logger.info({ database: maskUrl(this.#common.servers.url) }, 'database connected');
         return;
       } catch (error) {
         aborted.throwIfAborted();
@@ -171,7 +177,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
 
   createHintSource(listener: HintListener): HintSource {
     return new ListenSource({
-      url: this.#options.url,
+      servers: this.#common.servers,
       sql: this,
       listener,
       lock: this.#common.leaderLock,
@@ -185,9 +191,8 @@ export class PostgresDatabase extends PostgresSql implements Database {
 
   /** @param label names the holder in `holder()`; at most 48 characters are kept */
   createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock {
-    const { url } = this.#options;
     return new AdvisoryLock({
-      url,
+      servers: this.#common.servers,
       sql: this,
       name,
       label,

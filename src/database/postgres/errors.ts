@@ -12,7 +12,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   '28P01': "correct the user or the password in database_connection, or the server's pg_hba.conf",
   '28000': "correct the user or the password in database_connection, or the server's pg_hba.conf",
   '3D000': 'create it, or correct the name in database_connection',
-  '25006': 'a standby, or default_transaction_read_only: name the primary server in database_connection',
+  '25006':
+    'a standby, or default_transaction_read_only: name the primary server in database_connection, or all with target_session_attrs=primary',
   '55P03': 'another session has locked it for long: VACUUM FULL, ALTER TABLE, an open transaction?',
   ECONNREFUSED: 'is the server running, and is the port right?',
 };

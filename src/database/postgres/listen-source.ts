@@ -12,6 +12,7 @@ import type { HintListener, HintSource, Sql } from '../port.js';
 import { reasonOf } from './errors.js';
 import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
 import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
+import type { Servers } from './servers.js';
 
 export const HISTORY_CHANNEL = 'galaxy_history_update';
 /** A barrier that takes longer means a dead connection; the caller asks every two seconds, so it is found within 5 s. */
@@ -21,7 +22,7 @@ const COMMITS_WAITING = `SELECT count(*) FROM pg_locks
   WHERE locktype = 'object' AND database = 0 AND classid = 'pg_database'::regclass AND objid = 0 AND NOT granted`;
 
 interface ListenOptions {
-  url: string;
+  servers: Servers;
   sql: Sql;
   listener: HintListener;
   /** Of the process that leads; without it the triggers are never silenced. */
@@ -192,9 +193,10 @@ export class ListenSource implements HintSource {
   }
 
   #createSession(): Session {
-    const sockets = new Sockets(this.#options.url);
+    const { url } = this.#options.servers;
+    const sockets = new Sockets(url);
     const subscriber = pgListen.default<Record<string, string>>(
-      { ...clientOptions(this.#options.url, 'lightcone listen'), stream: sockets.stream },
+      { ...clientOptions(url, 'lightcone listen'), stream: sockets.stream },
       // Payloads are read below: a parse error inside pg-listen would count as a lost connection.
       { retryLimit: 1, paranoidChecking: false, parse: (text) => text },
     );

@@ -36,17 +36,19 @@ export const SERVER_LIMITS = {
   idle_in_transaction_session_timeout: 10_000,
 } as const;
 
-/** What every connection of Lightcone has in common. @param url as `config/urls.ts` makes it: nothing is left open */
+/** What every connection of Lightcone has in common. @param url of one server, as `config/urls.ts` makes it: nothing is left open */
 export function clientOptions(url: string, applicationName = 'lightcone') {
   const { host, port, user, password, database, parameters } = read(url);
   const file = parameters.get('passfile');
+  const named = parameters.get('tlsname') ?? host;
   return {
     host,
     port: Number(port),
     user,
     database,
     password: async () => {
-      const found = password || (file && (await passwordFromFile(file, { host, port, database, user })));
+      const found =
+        password || (file && (await passwordFromFile(file, { host: named, port, database, user })));
       if (found) return found;
       throw new Error('the server asks for a password, and database_connection has none');
     },
@@ -141,9 +143,10 @@ function read(url: string) {
   };
 }
 
-/** The URL as a log may show it: where it goes, without the password. */
-export function maskUrl(url: string): string {
-  const { host, port, user, password, database } = read(url);
-  const shown = host.includes(':') ? `[${host}]` : host;
-  return `postgresql://${user}${password ? ':***' : ''}@${shown}:${port}/${database}`;
+/** The URL as a log may show it: where it goes, without the password. @param urls one, or several separated by `;` */
+export function maskUrl(urls: string): string {
+  const servers = urls.split(';').map(read);
+  const { user, password, database } = servers[0]!;
+  const places = servers.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`);
+  return `postgresql://${user}${password ? ':***' : ''}@${places.join(',')}/${database}`;
 }

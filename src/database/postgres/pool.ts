@@ -3,7 +3,8 @@ import { LightconeError } from '../../core/errors.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { cancelStatement } from './cancel.js';
 import { isSessionUsable, reasonOf } from './errors.js';
-import { clientOptions, prepareSession, SERVER_LIMITS, Sockets } from './options.js';
+import { clientOptions, maskUrl, prepareSession, SERVER_LIMITS, Sockets } from './options.js';
+import { checkKind, type Servers, takesNoWrites } from './servers.js';
 import type { QueryResult } from './sql.js';
 
 /** The driver's words for a missed `query_timeout`, and for a pool in which no place became free. */
@@ -15,8 +16,7 @@ const SETTING_REFUSED = /startup parameter|statement_timeout|lock_timeout|idle_i
 const GOODBYE_MS = 1_000;
 
 export interface PoolOptions {
-  /** libpq-style; holds the password, is never logged. */
-  url: string;
+  servers: Servers;
   /** The URL as a log may show it. */
   display: string;
   size: number;
@@ -26,6 +26,7 @@ export interface PoolOptions {
 }
 
 interface Generation {
+  url: string;
   pool: pg.Pool;
   sockets: Sockets;
   limited: boolean;
@@ -48,27 +49,54 @@ export class ConnectionPool {
 
   /** @throws LightconeError DATABASE_UNAVAILABLE: whatever the reason is why there is no connection */
   async connect(): Promise<pg.PoolClient> {
-    this.#current ??= this.#open();
-    const { pool, limited } = this.#current;
-    try {
-      const client = await pool.connect();
-      // The pool listens to idle clients only: without a listener a server that goes away now would end the process.
-      client.on('error', ignore);
-      return client;
-    } catch (error) {
-      if (limited && SETTING_REFUSED.test((error as Error).message)) {
-        this.#dropLimits(error as Error);
-        return this.connect();
+    const { servers, display } = this.#options;
+    const reasons: string[] = [];
+    for (;;) {
+      const generation = this.#generation();
+      try {
+        const client = await generation.pool.connect();
+        // The pool listens to idle clients only: without a listener a server that goes away now would end the process.
+        client.on('error', ignore);
+        return client;
+      } catch (error) {
+        if (generation.limited && SETTING_REFUSED.test((error as Error).message)) {
+          this.#dropLimits(error as Error);
+          continue;
+        }
+        reasons.push(this.#reasonOf(error as Error, generation.url));
+        if (this.#tryNext(generation, error as Error) && reasons.length < servers.count) continue;
+        throw new LightconeError(
+          'DATABASE_UNAVAILABLE',
+          `database ${display} cannot be used: ${reasons.join('; ')}`,
+          { cause: error },
+        );
       }
-      const { display, size } = this.#options;
-      const reason =
-        (error as Error).message === NO_PLACE
-          ? `all ${size} connections of "${this.#options.applicationName}" are busy (a slow database, or too small a database_engine_option_pool_size)`
-          : reasonOf(error);
-      throw new LightconeError('DATABASE_UNAVAILABLE', `database ${display} cannot be used: ${reason}`, {
-        cause: error,
-      });
     }
+  }
+
+  #tryNext(failed: Generation, error: Error): boolean {
+    // Who waited for a place in a pool that is given up meanwhile.
+    if (failed !== this.#current) return true;
+    if (error.message === NO_PLACE || !this.#options.servers.leave(failed.url, error)) return false;
+    this.#retireCurrent();
+    return true;
+  }
+
+  #reasonOf(error: Error, url: string): string {
+    const { size, applicationName, servers } = this.#options;
+    if (error.message === NO_PLACE) {
+      return `all ${size} connections of "${applicationName}" are busy (a slow database, or too small a database_engine_option_pool_size)`;
+    }
+    return servers.count === 1
+      ? reasonOf(error)
+      : `${decodeURIComponent(new URL(url).host)}: ${reasonOf(error)}`;
+  }
+
+  /** The present one, unless it leads to a server that was left. */
+  #generation(): Generation {
+    if (this.#current && this.#options.servers.hasLeft(this.#current.url)) this.#retireCurrent();
+    this.#current ??= this.#open();
+    return this.#current;
   }
 
   /** @param failure what happened on it, if anything: the connection is kept only where the server still listens on it */
@@ -83,13 +111,17 @@ export class ConnectionPool {
     text: string,
     params: readonly unknown[] | undefined,
   ): Promise<QueryResult> {
-    const { pool } = this.#current ?? {};
+    const current = this.#current;
     try {
       return await client.query(text, params ? [...params] : undefined);
     } catch (error) {
       if ((error as Error).message === QUERY_TIMEOUT) {
-        if (pool === this.#current?.pool) this.renew();
+        if (current === this.#current) this.renew();
         await cancelStatement(client);
+      }
+      if (takesNoWrites(error) && current && current === this.#current) {
+        this.#options.servers.leave(current.url, error);
+        this.renew();
       }
       throw error;
     }
@@ -101,9 +133,7 @@ export class ConnectionPool {
    * then nothing is renewed again: two pools are the most that a server ever holds of us.
    */
   renew(): void {
-    if (!this.#current || this.#retiring > 0) return;
-    this.#retire(this.#current);
-    this.#current = undefined;
+    if (this.#retiring === 0) this.#retireCurrent();
   }
 
   /** The same, where silence was noticed elsewhere. Those who wait for a place say that the pool is busy, not dead. */
@@ -112,8 +142,7 @@ export class ConnectionPool {
   }
 
   async end(): Promise<void> {
-    if (this.#current) this.#retire(this.#current);
-    this.#current = undefined;
+    this.#retireCurrent();
     await this.#ended;
   }
 
@@ -125,30 +154,40 @@ export class ConnectionPool {
       );
     }
     this.#sendLimits = false;
-    if (this.#current?.limited) {
-      this.#retire(this.#current);
-      this.#current = undefined;
-    }
+    if (this.#current?.limited) this.#retireCurrent();
   }
 
   #open(): Generation {
-    const { url, size, applicationName, logger } = this.#options;
+    const { servers, size, applicationName, logger } = this.#options;
+    const { url } = servers;
     const sockets = new Sockets(url);
     const pool = new pg.Pool({
       ...clientOptions(url, applicationName),
       ...(this.#sendLimits && SERVER_LIMITS),
       stream: sockets.stream,
-      onConnect: prepareSession,
+      onConnect: async (client) => {
+        await prepareSession(client);
+        await checkKind(client, url);
+        if (servers.reached(url)) {
+          logger.warn(
+            { database: maskUrl(url) },
+            'another server of database_connection is used from now on',
+          );
+        }
+      },
       max: size,
       // Longer than anything here waits that is done every 30 s: a new connection for each costs more than an idle one.
       idleTimeoutMillis: 45_000,
     });
     // An idle connection that the server closed; the pool has dropped it and the next statement opens another.
     pool.on('error', (error) => logger.debug({ reason: error.message }, 'idle connection lost'));
-    return { pool, sockets, limited: this.#sendLimits };
+    return { url, pool, sockets, limited: this.#sendLimits };
   }
 
-  #retire({ pool, sockets }: Generation): void {
+  #retireCurrent(): void {
+    if (!this.#current) return;
+    const { pool, sockets } = this.#current;
+    this.#current = undefined;
     this.#retiring += 1;
     const ended = pool.end().then(() => {
       this.#retiring -= 1;
