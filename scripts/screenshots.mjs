@@ -39,10 +39,13 @@ const PAGES = {
   },
   login: { path: '/status', show: (page) => page.locator('#login').waitFor() },
   home: { path: '/', plain: true, show: (page) => page.getByText('takes new streams').waitFor() },
-  api: { path: '/api/docs', show: (page) => page.locator('.opblock').first().waitFor() },
+  api: {
+    path: '/api/docs#getEventsStream',
+    show: (page) => page.locator('#getEventsStream[open] dd').last().waitFor(),
+  },
 };
 /** What docs refer to. */
-const SHOWN = ['demo'];
+const SHOWN = ['demo', 'status'];
 
 const data = mkdtempSync(join(tmpdir(), 'lightcone-screenshots-'));
 const servers = [];

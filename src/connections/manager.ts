@@ -97,7 +97,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.admission = new Admission(config, this.registry, parts.metrics);
     this.writer = new TabWriter(
       config.queueSize,
-      parts.metrics,
       (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
       (tab, error) => this.failed(tab, error),
       parts.createDirectWrites,
@@ -255,8 +254,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     }
     this.wheel.remove(tab);
     tab.state = 'closed';
-    tab.queue = undefined;
-    tab.pending = undefined;
+    this.writer.discard(tab, 'closed');
     if (this.viewers.size > 0) {
       const { userId, sessionId } = tab.principal;
       this.viewers.forget({ tab });
@@ -277,7 +275,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   close(tab: Tab, reason: CloseReason): void {
     if (tab.state === 'closed') return;
     const { state, pending } = tab;
-    if (state === 'live' && pending !== undefined) this.writer.write(tab, pending);
+    if (state === 'live' && pending !== undefined) {
+      tab.pending = undefined;
+      this.writer.writeQueued(tab, pending);
+    }
     this.gone(tab, reason);
     const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
     if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
@@ -314,7 +315,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.writer.second = this.wheel.second;
     this.closingTabs.expire(this.wheel.second);
     this.checkPermissions(this.pipeline!);
-    this.reportCounts();
+    this.writer.counts.report(this.parts.metrics);
     this.reportWatermarkAge();
   }
 
@@ -342,21 +343,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     // Its cursor must not go out in front of an event that waits for the end of this turn.
     if (tab.pending !== undefined) return;
     this.keepaliveFrame ??= commentFrame('keepalive', this.pipeline!.watermark.position);
-    this.writer.write(tab, this.keepaliveFrame.batch);
-  }
-
-  private reported = { queued: 0, written: 0, merged: 0 };
-
-  private reportCounts(): void {
-    const { metrics } = this.parts;
-    const { queued, written, merged } = this.writer.counts;
-    if (queued > this.reported.queued)
-      metrics.increment('galaxy.sse.events.queued', queued - this.reported.queued);
-    if (written > this.reported.written)
-      metrics.increment('galaxy.sse.events.written', written - this.reported.written);
-    if (merged > this.reported.merged)
-      metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
-    this.reported = { queued, written, merged };
+    this.writer.writeKeepalive(tab, this.keepaliveFrame);
   }
 
   private reportWatermarkAge(): void {
@@ -391,5 +378,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.stopping.abort();
     for (const tab of [...this.registry.all]) this.close(tab, 'drained');
     this.closingTabs.cutAll();
+    this.writer.counts.report(this.parts.metrics);
   }
 }

@@ -85,9 +85,9 @@ export const LIMITS = {
   subscriptionCost: limit(
     1,
     'request',
-    'what each history id in a subscription counts as',
+    'what each history id in a subscription, or history_id of a stream, counts as',
     'user; address',
-    SLOW_DOWN,
+    `${SLOW_DOWN}; a stream is told to come back`,
   ),
   subscriptionIds: limit(
     200,

@@ -35,7 +35,7 @@ export function completed(document: OpenApiDocument): object {
       return [path, Object.fromEntries(named)];
     },
   );
-  paths.push(['/api/events/stream', { get: { ...STREAM_OPERATION, operationId: 'getEventsStream' } }]);
+  paths.unshift(['/api/events/stream', { get: { ...STREAM_OPERATION, operationId: 'getEventsStream' } }]);
   const text = JSON.stringify(paths);
   const responses = Object.entries(REFUSALS).filter(([name]) => text.includes(`responses/${name}"`));
   const components = {

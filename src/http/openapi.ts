@@ -1,21 +1,7 @@
-/** The OpenAPI document, made of the schemas that validate, and a page that shows it without any foreign resource. */
+/** The OpenAPI document, made of the schemas that validate. `/api/docs` shows it (src/web/api-docs.js). */
 import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import type { App } from './app.js';
 import { completed, type OpenApiDocument } from './openapi-document.js';
-
-/** The page writes style attributes; its scripts are files of its own. */
-const CONTENT_SECURITY_POLICY = {
-  'default-src': ["'none'"],
-  'script-src': ["'self'"],
-  'style-src': ["'self'", "'unsafe-inline'"],
-  'img-src': ["'self'", 'data:'],
-  'font-src': ["'self'"],
-  'connect-src': ["'self'"],
-  'base-uri': ["'self'"],
-  'form-action': ["'none'"],
-  'frame-ancestors': ["'none'"],
-};
 
 const DESCRIPTION = `The API of a standalone Lightcone. Ids are encoded; times are ISO 8601 in UTC, without a zone. Every error is
 \`{"err_msg": "…", "err_code": 400008}\`, and docs/errors.md lists the codes. docs/stream.md tells what the stream promises, and
@@ -58,13 +44,6 @@ export async function registerOpenApi(app: App, { version }: { version: string }
     },
     // Pages and scripts are no API.
     transform: ({ schema, url }) => ({ schema: schema?.tags ? schema : { ...schema, hide: true }, url }),
-  });
-  await app.register(swaggerUi, {
-    routePrefix: '/api/docs',
-    staticCSP: CONTENT_SECURITY_POLICY,
-    uiConfig: { docExpansion: 'list', deepLinking: true },
-    theme: { title: 'Lightcone API' },
-    logo: { type: 'image/svg+xml', content: Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>') },
   });
   app.get('/api/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     reply.header('cache-control', 'no-cache');

@@ -7,7 +7,7 @@ import { msUntilAligned } from '../lib/aligned-interval.js';
 import { sleep } from '../lib/lifecycle.js';
 import { Coalescer } from './coalescer.js';
 import { inTime } from './in-time.js';
-import { LogReader } from './log-reader.js';
+import { CAUSES, LogReader } from './log-reader.js';
 import type { MonitorOptions } from './parts.js';
 
 const TICK_MS = 1_000;
@@ -88,7 +88,7 @@ export class Term implements HintListener {
   /** One line of what holds publishing up, or undefined. */
   get behind(): string | undefined {
     const { state, cause } = this.reader;
-    return state === 'following' ? undefined : (cause ?? state);
+    return state === 'following' ? undefined : cause === undefined ? state : CAUSES[cause];
   }
 
   async start(): Promise<void> {

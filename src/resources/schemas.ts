@@ -5,8 +5,12 @@ import type { App } from '../http/app.js';
 import { NO_NUL, NOT_BLANK } from '../http/validation.js';
 
 /** PostgreSQL takes no NUL in a text. */
-export const text = (maxLength: number, minLength = 0) =>
-  Type.String({ minLength, maxLength, pattern: NO_NUL });
+export const text = (maxLength: number, minLength = 0, words: { description?: string } = {}) =>
+  Type.String({ minLength, maxLength, pattern: NO_NUL, ...words });
+/** Text that a caller may leave out, and what it is for. */
+export const chosenText = (maxLength: number, description: string) =>
+  Type.Optional(text(maxLength, 0, { description }));
+export const chosenFlag = (description: string) => Type.Optional(Type.Boolean({ description }));
 
 export const encodedId = Type.String({ maxLength: 64, examples: ['f2db41e1fa331b3e'] });
 export const encodedIds = (maxItems: number) => Type.Array(encodedId, { maxItems });
@@ -22,8 +26,12 @@ export const nameText = (maxLength: number) => Type.String({ minLength: 1, maxLe
 
 /** A window onto a list. */
 export const paging = (limit: number, most: number) => ({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: most, default: limit })),
-  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 0 })),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: most, default: limit, description: 'How many at most' }),
+  ),
+  offset: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 0, description: 'How many to leave out' }),
+  ),
 });
 
 /** A resource that is switched off is not a route that is missing: 403/403004, whatever is asked. */

@@ -1,4 +1,4 @@
-/** axe-core over the pages of this repository (the API page is Swagger UI's), in both colour schemes, on a desktop and on a phone; and nothing on the console. */
+/** axe-core over every page, in both colour schemes, on a desktop and on a phone; and nothing on the console. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,11 +46,17 @@ const signIn = async (page: Page): Promise<void> => {
   await page.getByRole('button', { name: 'Show the status' }).click();
   await page.locator('#findings li').first().waitFor();
 };
+const openAll = async (page: Page): Promise<void> => {
+  await page.locator('#routes details').first().waitFor();
+  await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true");
+  await page.locator('details[open] h3').last().waitFor();
+};
 const PAGES: [name: string, path: string, ready: (page: Page) => Promise<unknown>, demo?: boolean][] = [
   ['the demo', '/', (page) => page.locator('.pane .name').first().waitFor()],
   ['the landing page', '/', (page) => page.getByText('takes new streams').waitFor(), false],
   ['the login of the status page', '/status', (page) => page.locator('#login').waitFor()],
   ['the status page', '/status', signIn],
+  ['the API page, everything open', '/api/docs', openAll],
 ];
 
 describe.each(['light', 'dark'] as const)('in the %s scheme', (colorScheme) => {

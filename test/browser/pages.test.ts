@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Worker } from '../../src/app/processes/worker.js';
@@ -8,6 +10,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { launchChromium } from '../support/chromium.js';
+import { locate } from '../support/programs.js';
 
 const PREFIX = '/galaxy';
 let browser: Browser;
@@ -159,6 +162,55 @@ describe('the page of an installation without demo data', () => {
     expect(await page.locator('#curl').textContent()).toContain(
       `${worker.address}${PREFIX}/api/events/stream`,
     );
+    expect(complaints).toEqual([]);
+  });
+});
+
+describe('the API page', () => {
+  const open = async (route: string): Promise<string> => {
+    await page.locator(`#${route} > summary`).click();
+    return (await page.locator(`#${route} > pre`).first().textContent())!;
+  };
+  /** What a shell prints that the line was pasted into. */
+  const pasted = async (line: string): Promise<string> => {
+    locate('curl');
+    const command = line
+      .replace('YOUR-KEY', 'demo-alice')
+      .replace(/^curl/, 'curl -s --max-time 2 -w "\\n%{http_code}"');
+    const run = promisify(execFile)('bash', ['-c', `${command} || [ $? = 28 ]`]);
+    return (await run).stdout;
+  };
+
+  test('shows every route of the document, with lines that work when they are pasted', async () => {
+    const { paths } = (await (await fetch(`${worker.address}${PREFIX}/api/openapi.json`)).json()) as {
+      paths: Record<string, object>;
+    };
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    await page.goto(`${worker.address}${PREFIX}/api/docs`);
+    await until(page.locator('#found'), `${routes.length} of ${routes.length} routes`);
+    const shown = await page.locator('#routes summary').all();
+    const texts = await Promise.all(
+      shown.map(async (one) => (await one.locator('b, code').allTextContents()).slice(0, 2).join(' ')),
+    );
+    expect(texts.sort()).toEqual(routes.sort());
+    expect(await pasted(await open('getEventsStream'))).toContain('event: ready');
+    expect(await pasted(await open('postHistories'))).toMatch(/"name":"RNA-seq".*\n200$/s);
+    expect(await pasted(await open('getWellz'))).toMatch(/\n200$/);
+    expect(await pasted(await open('getNotificationsStatus'))).toMatch(/\n(200|403)$/);
+    expect(complaints).toEqual([]);
+  });
+
+  test('is filtered, and linked to, route by route', async () => {
+    await page.goto(`${worker.address}${PREFIX}/api/docs/#/stream/getEventsStream`);
+    await page.locator('#getEventsStream[open] dd').last().waitFor();
+    await page.locator('#filter input').fill('DELETE contents');
+    await until(page.locator('#found'), '1 of');
+    const left = page.locator('#routes details:not([hidden]) code').first();
+    expect(await left.textContent()).toBe('/api/histories/{id}/contents/{type}/{content}');
+    await page.evaluate("location.hash = 'schema-Dataset'");
+    await page.locator('#schema-Dataset[open]').getByText('history_content_type').first().waitFor();
     expect(complaints).toEqual([]);
   });
 });

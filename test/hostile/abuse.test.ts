@@ -176,6 +176,19 @@ describe('while somebody attacks, a change reaches the tabs of users in time:', 
     judge(await under(`${kind} ${amount}`, () => attack(kind, amount)));
   });
 
+  it('streams of a user with an old cursor, who watches fifty histories', { timeout: 120_000 }, async () => {
+    const made = await here.sql<{ id: number }>(
+      `INSERT INTO history (user_id, name, deleted, importable, published)
+       SELECT ${DEMO.users.bob}, 'watched', false, false, false FROM generate_series(1, 50) RETURNING id`,
+    );
+    const watched = JSON.stringify(made.map(({ id }) => here.encode(id)));
+    judge(
+      await under(`dearStreams ${size(1_000)}`, () =>
+        attack('dearStreams', size(1_000), { HISTORY_IDS: watched }),
+      ),
+    );
+  });
+
   it('subscriptions of 200 ids', { timeout: 120_000 }, async () => {
     const cookie = (await restOf(url)('POST', '/api/sessions')).headers.get('set-cookie')!.split(';')[0]!;
     const ids = JSON.stringify(Array.from({ length: 200 }, (_, i) => here.encode(1_000 + i)));

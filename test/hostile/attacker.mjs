@@ -33,6 +33,18 @@ function rate(perSecond, make) {
   }, 10);
 }
 
+/** So many a second, each on a connection of its own that is given up soon. */
+function streams(path, openMs) {
+  let owed = 0;
+  setInterval(() => {
+    for (owed += amount / 100; owed >= 1; owed -= 1) {
+      const socket = open(head('GET', path));
+      sent += 1;
+      setTimeout(() => socket.destroy(), openMs);
+    }
+  }, 10);
+}
+
 const body = JSON.stringify({ history_ids: JSON.parse(process.env.HISTORY_IDS ?? '[]') });
 const json = `Cookie: ${cookie}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
 const ATTACKS = {
@@ -47,15 +59,11 @@ const ATTACKS = {
   },
   wrongKeys: () => rate(Number(amount), (i) => head('GET', '/api/whoami', `x-api-key: no-such-key-${i}\r\n`)),
   wrongStreams: () => rate(Number(amount), (i) => head('GET', `/api/events/stream?key=no-such-key-${i}`)),
-  streams() {
-    let owed = 0;
-    setInterval(() => {
-      for (owed += amount / 100; owed >= 1; owed -= 1) {
-        const socket = open(head('GET', '/api/events/stream'));
-        sent += 1;
-        setTimeout(() => socket.destroy(), 1_000);
-      }
-    }, 10);
+  streams: () => streams('/api/events/stream', 1_000),
+  /** What is dear to open: a user's, with an old cursor and histories of others. */
+  dearStreams() {
+    const watched = JSON.parse(process.env.HISTORY_IDS).map((id) => `history_id=${id}`);
+    streams(`/api/events/stream?key=demo-bob&last_event_id=2026-01-01T00:00:00&${watched.join('&')}`, 100);
   },
   sessions: () =>
     rate(Number(amount), (i) =>

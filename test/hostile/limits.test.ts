@@ -168,6 +168,34 @@ describe('anonymous streams', () => {
   });
 });
 
+describe('streams that watch histories', () => {
+  it('count by their history_id: who opens too many is told when to come back, and may open others', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker({ sse: { api_rate_limit: 40 } });
+    await here.sql(
+      `INSERT INTO history (user_id, name, deleted, importable, published) VALUES ${"(1, 'watched', false, false, false), ".repeat(99)} (1, 'watched', false, false, false)`,
+    );
+    const made = await here.sql<{ id: number }>("SELECT id FROM history WHERE name = 'watched'");
+    const watched = made.map(({ id }) => `history_id=${here.encode(id)}`).join('&');
+    const streams = await Promise.all(
+      Array.from({ length: 12 }, () => SseClient.open(`${url}/api/events/stream?key=demo-alice&${watched}`)),
+    );
+    const outcomes = await Promise.all(
+      streams.map((stream) =>
+        Promise.race([stream.waitFor(({ event }) => event === 'ready').then(() => 'ready'), stream.ended()]),
+      ),
+    );
+    expect(outcomes.filter((outcome) => outcome === 'ready')).toHaveLength(4);
+    const refused = streams.filter((_, i) => outcomes[i] === 'end');
+    expect(refused.map(({ status }) => status)).toEqual(Array(8).fill(200));
+    expect(Math.min(...refused.map(({ retryMs }) => retryMs))).toBeGreaterThanOrEqual(3_000);
+    // No history, no price; nor does it cost others anything.
+    await here.stream(url, 'key=demo-alice');
+    await here.stream(url, `key=demo-bob&history_id=${here.encode(2)}`);
+    for (const stream of streams) stream.close();
+  });
+});
+
 describe('subscriptions', () => {
   it('count by their ids: a stranger cannot fill the bus with few requests', async () => {
     here = Installation.embedded();

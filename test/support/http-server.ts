@@ -183,7 +183,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
             log,
           ),
         }),
-      (scope) => registerWeb(scope, { demo: true }),
+      (scope) => registerWeb(scope, { demo: true, apiDocs: false }),
       ...(options.routes ?? []),
     ],
   });

@@ -21,7 +21,7 @@ describe('what test files need', () => {
   });
 
   it('is found through what they import', () => {
-    expect(needsOf([join(TESTS, 'browser/pages.test.ts')])).toEqual(new Set(['chromium']));
+    expect(needsOf([join(TESTS, 'browser/accessibility.test.ts')])).toEqual(new Set(['chromium']));
     expect(needsOf([join(TESTS, 'integration/amqp.test.ts')])).toContain('python3-kombu');
     expect(needsOf([join(TESTS, 'contract/database.test.ts')])).toContain('postgresql');
   });

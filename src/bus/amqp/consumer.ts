@@ -1,6 +1,6 @@
 import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib';
 import type { Clock } from '../../lib/clock.js';
-import type { Metrics } from '../../telemetry/metrics.js';
+import type { Metrics, TagsOf } from '../../telemetry/metrics.js';
 import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { Delivery } from '../delivery.js';
 import { decodeNotice, decodeTask, decodeTick } from '../wire/codec.js';
@@ -128,7 +128,7 @@ export class Consumer {
     if (decoded.noop !== this.options.serverName) this.options.delivery.task(decoded.task);
   }
 
-  #reject(reason: string, detail: string): void {
+  #reject(reason: TagsOf<'galaxy.sse.tasks.invalid'>['reason'], detail: string): void {
     this.options.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason });
     this.options.complain(reason).warn({ reason, detail }, 'a message on the bus is ignored');
   }

@@ -14,8 +14,8 @@ import type { Accounts } from '../../database/port.js';
 import { retryText } from '../../events/frame.js';
 import { parseIso } from '../../lib/time.js';
 import type { App } from '../app.js';
-import type { Addresses } from '../auth/addresses.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
+import type { RequestLimits } from '../auth/rate-limit.js';
 import { toErrorReply } from '../errors.js';
 import { STREAM_HEADERS, type StreamOpener } from './stream-opening.js';
 
@@ -26,11 +26,11 @@ const RETRY_MS = 3000;
 export interface StreamDeps {
   enabled: boolean;
   manager: ConnectionManager;
-  authenticator: Pick<Authenticator, 'tryCached' | 'authenticate'>;
+  authenticator: Pick<Authentication, 'tryCached' | 'authenticate'>;
   accounts: Pick<Accounts, 'accessibleHistories'>;
   decodeId: (text: string) => HistoryId | undefined;
   opening: StreamOpener;
-  addresses: Addresses;
+  limits: Pick<RequestLimits, 'take' | 'addresses'>;
 }
 
 export function registerStream(app: App, deps: StreamDeps): void {
@@ -40,7 +40,7 @@ export function registerStream(app: App, deps: StreamDeps): void {
     manager.refusals.note({
       at: Date.now(),
       reason: code ?? 'INTERNAL',
-      address: deps.addresses.forLimits(request).network,
+      address: deps.limits.addresses.forLimits(request).network,
     });
   const onError = async (request: FastifyRequest, _: FastifyReply, error: { code?: string }): Promise<void> =>
     refused(request, error);
@@ -61,7 +61,8 @@ export function registerStream(app: App, deps: StreamDeps): void {
     } catch (error) {
       if (error instanceof LightconeError && PASSES.has(error.code)) {
         refused(request, error);
-        return comeBack(reply, toErrorReply(error).body.err_msg);
+        const { retryAfterSeconds = 0 } = error.options;
+        return comeBack(reply, toErrorReply(error).body.err_msg, retryAfterSeconds * 1000);
       }
       throw error;
     }
@@ -77,7 +78,7 @@ export function registerStream(app: App, deps: StreamDeps): void {
         'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
       );
     }
-    const from = deps.addresses.forLimits(request).network;
+    const from = deps.limits.addresses.forLimits(request).network;
     const address = principal.userId === undefined && manager.admission.countsAddresses ? from : undefined;
     manager.admission.admit(principal, address);
     const since = requestedCursor(request.headers, request.query as Query, manager);
@@ -87,7 +88,11 @@ export function registerStream(app: App, deps: StreamDeps): void {
 }
 
 /** What mends itself: the caller is not at fault and should ask again. */
-const PASSES: ReadonlySet<string> = new Set<ErrorCode>(['DATABASE_UNAVAILABLE', 'RATE_LIMITED']);
+const PASSES: ReadonlySet<string> = new Set<ErrorCode>([
+  'DATABASE_UNAVAILABLE',
+  'AUTHENTICATION_UNAVAILABLE',
+  'RATE_LIMITED',
+]);
 
 const notReady = (manager: ConnectionManager): string =>
   manager.draining
@@ -98,8 +103,8 @@ const notReady = (manager: ConnectionManager): string =>
  * A stream that says why in a comment and ends. Any 5xx makes an EventSource give up for good; after this it comes back,
  * to another worker or to this one when it is well again.
  */
-function comeBack(reply: FastifyReply, why: string): FastifyReply {
-  const retry = retryText(RETRY_MS);
+function comeBack(reply: FastifyReply, why: string, afterMs = 0): FastifyReply {
+  const retry = retryText(Math.max(RETRY_MS, Math.ceil(afterMs)));
   return reply.headers({ ...STREAM_HEADERS, Connection: 'close' }).send(`: ${why}\n${retry}`);
 }
 
@@ -120,7 +125,7 @@ function requestedCursor(
 async function viewedHistories(
   request: FastifyRequest,
   principal: Principal,
-  { decodeId, accounts }: StreamDeps,
+  { decodeId, accounts, limits }: StreamDeps,
 ): Promise<HistoryId[]> {
   const given = (request.query as Query).history_id;
   if (given === undefined) return [];
@@ -136,6 +141,7 @@ async function viewedHistories(
     if (id === undefined) throw new LightconeError('MALFORMED_ID', 'history_id is not an encoded id.');
     return id;
   });
+  limits.take(request, principal, ids.length * LIMITS.subscriptionCost.value);
   const accessible = await accounts.accessibleHistories(principal, ids);
   if (ids.some((id) => !accessible.has(id))) {
     throw new LightconeError('NOT_ACCESSIBLE', 'You may not see one of the histories in history_id.');

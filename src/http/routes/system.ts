@@ -7,7 +7,7 @@ import type { Accounts } from '../../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
 import type { App } from '../app.js';
 import { isDirectlyLocal } from '../auth/addresses.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import { describeRoute } from '../describe-route.js';
 import * as replies from './replies.js';
@@ -24,7 +24,7 @@ const probe = <T extends TSchema>(summary: string, reply: T) => ({
 });
 
 export interface SystemRouteDeps {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   accounts: Pick<Accounts, 'emailsOf'>;
   idCodec: IdCodec;
   source: StatusSource;
@@ -118,8 +118,8 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   };
   // `view` is Galaxy's; here every view shows the same few fields.
   const query = Type.Object({
-    keys: Type.Optional(Type.String({ maxLength: 1000 })),
-    view: Type.Optional(Type.String()),
+    keys: Type.Optional(Type.String({ maxLength: 1000, description: 'Only these, with commas between' })),
+    view: Type.Optional(Type.String({ description: 'Every view is answered alike' })),
   });
   app.get(
     '/api/configuration',

@@ -1,5 +1,5 @@
 /**
- * The demo page, the status page and the browser client: a handful of files, read once and answered from memory.
+ * The pages and the browser client: a handful of files, read once and answered from memory.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -24,6 +24,9 @@ const ASSETS: Record<string, string> = {
   'web/plots.js': SCRIPT,
   'web/streams.js': SCRIPT,
   'web/tables.js': SCRIPT,
+  'web/api-docs.css': 'text/css; charset=utf-8',
+  'web/api-docs.js': SCRIPT,
+  'web/openapi.js': SCRIPT,
   'client/lightcone.js': SCRIPT,
   'client/worker.js': SCRIPT,
   'client/history.js': SCRIPT,
@@ -44,8 +47,11 @@ interface File {
   headers: Record<string, string>;
 }
 
-/** @param options.demo whether `/` is the demo (it needs the demo's data) or the page of an installation */
-export function registerWeb(app: App, { demo }: { demo: boolean }): void {
+/**
+ * @param options.demo whether `/` is the demo (it needs the demo's data) or the page of an installation
+ * @param options.apiDocs whether there is an OpenAPI document to show
+ */
+export function registerWeb(app: App, { demo, apiDocs }: { demo: boolean; apiDocs: boolean }): void {
   const page = (name: string): (() => File) =>
     // The base makes the page's relative links right under any prefix, with or without a trailing slash.
     lazy(() =>
@@ -57,6 +63,8 @@ export function registerWeb(app: App, { demo }: { demo: boolean }): void {
   const homePage = page('home.html');
   app.get('/', (request, reply) => send(request, reply, demo ? demoPage() : homePage()));
   app.get('/status', (request, reply) => send(request, reply, statusPage()));
+  const apiPage = page('api-docs.html');
+  if (apiDocs) app.get('/api/docs', (request, reply) => send(request, reply, apiPage()));
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = lazy(() => fileOf(read(name), { 'content-type': type }));
     app.get(`/assets/${name}`, (request, reply) => send(request, reply, file()));

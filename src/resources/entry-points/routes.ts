@@ -10,7 +10,7 @@ import type { App } from '../../http/app.js';
 import { DONE, describeRoute, orNull } from '../../http/describe-route.js';
 import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
 import { schemeOf } from '../forwarded-proto.js';
-import { encodedId, idParams, nameText, switchedOff, text } from '../schemas.js';
+import { chosenFlag, encodedId, idParams, nameText, switchedOff, text } from '../schemas.js';
 import type { EntryPointManager, JobChoice } from './manager.js';
 import * as replies from './replies.js';
 import type { EntryPointRow } from './repository.js';
@@ -49,7 +49,10 @@ const createBody = Type.Object(
   { examples: [{ name: 'Jupyter', tool_id: 'interactive_jupyter', tool_port: 8888 }] },
 );
 const configureBody = Type.Object(fields, { examples: [{ host: '10.0.0.5', port: 31_001 }] });
-const listQuery = Type.Object({ running: Type.Optional(Type.Boolean()), job_id: Type.Optional(encodedId) });
+const listQuery = Type.Object({
+  running: chosenFlag('`true`: those of the caller that run'),
+  job_id: Type.Optional(encodedId),
+});
 
 export interface EntryPointRouteDeps extends RouteContext {
   entryPoints: EntryPointManager;

@@ -6,7 +6,7 @@ import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { encodedId, idParams, nameText, paging, text } from '../schemas.js';
+import { chosenFlag, chosenText, encodedId, idParams, nameText, paging, text } from '../schemas.js';
 import { marked } from '../written.js';
 import type { ContentRow, HistoryContents } from './contents.js';
 import { type ContentType, readFilters, readOrder } from './contents-filter.js';
@@ -19,15 +19,16 @@ export interface ContentsRouteDeps extends RouteContext {
 const TAG = 'history contents';
 const STATS = 'application/vnd.galaxy.history.contents.stats+json';
 const one = text(1_000);
-const several = Type.Optional(Type.Union([one, Type.Array(one, { maxItems: 50 })]));
+const several = (description: string) =>
+  Type.Optional(Type.Union([one, Type.Array(one, { maxItems: 50 })], { description }));
 const listQuery = Type.Object({
   ...paging(500, 5_000),
-  v: Type.Optional(text(8)),
-  q: several,
-  qv: several,
-  order: Type.Optional(text(200)),
-  details: Type.Optional(text(20_000)),
-  since: Type.Optional(text(100)),
+  v: chosenText(8, 'Of Galaxy’s clients; every value is answered alike'),
+  q: several('A filter, `<field>-<operator>`, such as `update_time-ge`; may be repeated'),
+  qv: several('The value of each filter, in the order of `q`'),
+  order: chosenText(200, '`<field>-asc` or `<field>-dsc`, such as `hid-dsc`'),
+  details: chosenText(20_000, 'The ids that are shown in full, with commas between, or `all`'),
+  since: chosenText(100, 'From an event or an earlier answer: answers with what became visible after it'),
 });
 const contentParams = Type.Object({
   id: encodedId,
@@ -57,7 +58,7 @@ const changeBody = Type.Object(
   },
   { examples: [{ state: 'ok' }] },
 );
-const deleteQuery = Type.Object({ purge: Type.Optional(Type.Boolean()) });
+const deleteQuery = Type.Object({ purge: chosenFlag('Also say that its data is gone, for good') });
 
 export function registerContents(app: App, { authenticator, idCodec, contents }: ContentsRouteDeps): void {
   const url = '/api/histories/:id/contents';

@@ -4,7 +4,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
 import { decodeId, type RouteContext } from '../callers.js';
-import { idParams, nameText, paging, text } from '../schemas.js';
+import { chosenFlag, chosenText, idParams, nameText, paging, text } from '../schemas.js';
 import { marked } from '../written.js';
 import type { HistorySerializer } from './forms.js';
 import { type HistoryManager, UNNAMED } from './manager.js';
@@ -31,12 +31,16 @@ const changeBody = Type.Object(
   { examples: [{ name: 'RNA-seq' }] },
 );
 const form = {
-  keys: Type.Optional(text(1_000)),
-  view: Type.Optional(text(32)),
+  keys: chosenText(1_000, 'Only these fields, with commas between'),
+  view: chosenText(32, '`summary` for the short form'),
 };
-const listQuery = Type.Object({ ...paging(500, 1_000), deleted: Type.Optional(Type.Boolean()), ...form });
+const listQuery = Type.Object({
+  ...paging(500, 1_000),
+  deleted: chosenFlag('Deleted ones instead of the others'),
+  ...form,
+});
 const formQuery = Type.Object(form);
-const deleteQuery = Type.Object({ purge: Type.Optional(Type.Boolean()) });
+const deleteQuery = Type.Object({ purge: chosenFlag('Also say that its data is gone, for good') });
 
 export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   const { authenticator, idCodec, histories, forms } = deps;
