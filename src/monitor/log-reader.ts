@@ -62,6 +62,8 @@ export class LogReader {
   /** Why it is where it is; undefined while it follows. */
   cause: ResyncCause | undefined = 'takeover';
   position: LogPosition | undefined;
+  /** What was stored when this term began to read; undefined where nothing was, or by another log. */
+  found: LogEnd | undefined;
   /** Something may be there to be read. */
   private woken = true;
   private reading = false;
@@ -229,7 +231,9 @@ export class LogReader {
   private async stored(): Promise<LogPosition | undefined> {
     const { changeLog, positions } = this.options;
     const log = await inTime(changeLog.identify());
-    return (await inTime(positions.newest(log)))?.position;
+    const newest = await inTime(positions.newest(log));
+    this.found ??= newest;
+    return newest?.position;
   }
 }
 
