@@ -24,6 +24,7 @@ for (const [from, to] of [
   ['index.js', 'lightcone.js'],
   ['worker.js', 'worker.js'],
   ['history.js', 'history.js'],
+  ['marks.js', 'marks.js'],
 ]) {
   copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
 }
@@ -36,9 +37,21 @@ for (const type of ['js', 'css']) {
 }
 for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
 
+// Of the types, only what those of the package lead to.
+const types = new Set();
+const keep = (file) => {
+  if (types.has(file)) return;
+  types.add(file);
+  for (const [, to] of readFileSync(file, 'utf8').matchAll(/(?:from |import\()['"](\..+?)\.js['"]/g))
+    keep(join(dirname(file), `${to}.d.ts`));
+};
+keep(join(root, 'dist/index.d.ts'));
+const isSpare = (path) => path.endsWith('.d.ts') && !types.has(join(root, 'dist', path));
+
 const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
-  if (!hasSource(path) && !/^client(\/(lightcone|worker|history)\.js)?$|^web\/uplot\.(js|css)$/.test(path))
-    rmSync(join(root, 'dist', path), { recursive: true, force: true });
+  const isBuilt =
+    hasSource(path) || /^client(\/(lightcone|worker|history|marks)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
+  if (isSpare(path) || !isBuilt) rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }

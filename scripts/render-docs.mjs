@@ -165,6 +165,8 @@ with its process; replaced workers have new names.`,
 
 - \`galaxy.sse.connections.dropped\` above 0 for long: a client or a proxy takes too slowly. Tabs are caught up
   afterwards, so this is a delay and not a loss.
+- For each kind, \`galaxy.sse.events.queued\` is \`written\` + \`merged\` + \`dropped\` + what waits now. A difference that grows
+  is what waits for clients that do not read.
 - \`galaxy.sse.dispatch.skipped_no_qw\` above 0: the broker is away. The monitor keeps its cursor and publishes what was
   skipped when the broker is back.
 - \`galaxy.sse.dispatch.latency_ms\` climbing: the broker or the way to it is the bottleneck.

@@ -1,20 +1,25 @@
 import { Command } from 'commander';
+import { refuseKnownSecret } from '../config/known-secret.js';
 import { isLoopback } from '../config/listen.js';
-import { DEFAULT_ID_SECRET } from '../config/schema.js';
 import { LightconeError } from '../core/errors.js';
 import { boundYoungGeneration } from '../node-internals/young-generation.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
 export function createServeCommand(): Command {
-  return withSettingFlags(new Command('serve'))
+  return withSettingFlags(
+    new Command('serve').option(
+      '--demo',
+      'fill an empty database with demo data; only on a loopback address',
+    ),
+    (key) => key !== 'monitor_metrics_listen',
+  )
     .description('Serve the stream (and, unless a standalone monitor runs, watch for changes)')
-    .option('--demo', 'fill an empty database with demo data; only on a loopback address')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);
       if (config.sse.nodeInternals) boundYoungGeneration();
       const demo = command.opts<{ demo?: true }>().demo === true;
       if (demo) checkDemo(config);
-      checkSecret(config);
+      refuseKnownSecret(config.auth.idSecret, isLoopback(config.http.listen));
       // Each is loaded only when it is what runs: one worker needs no supervisor.
       if (config.sse.workers > 1) {
         const { supervise } = await import('../app/processes/supervisor.js');
@@ -24,15 +29,6 @@ export function createServeCommand(): Command {
         await serve(config, { demo, logger });
       }
     });
-}
-
-/** With the default everybody can make ids and cookies; on this machine alone nobody else is there to. */
-function checkSecret({ http, auth }: Awaited<ReturnType<typeof prepare>>['config']): void {
-  if (auth.idSecret !== DEFAULT_ID_SECRET || isLoopback(http.listen)) return;
-  throw new LightconeError(
-    'CONFIG_INVALID',
-    'id_secret: the default is known to everybody, so it is refused on an address that others reach; set a secret of your own, or listen on 127.0.0.1',
-  );
 }
 
 /** The demo's keys are in the documentation: nobody else may reach them, and no Galaxy may get its data. */

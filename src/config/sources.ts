@@ -3,7 +3,14 @@
  * the stronger win.
  */
 import { type RawSection, readSettingsFile } from './file.js';
-import { GALAXY_SETTINGS, type Section, SSE_SETTINGS, type SseKey } from './schema.js';
+import {
+  GALAXY_SETTINGS,
+  type GalaxyKey,
+  type Section,
+  type SettingValues,
+  SSE_SETTINGS,
+  type SseKey,
+} from './schema.js';
 import { SettingError } from './setting-error.js';
 
 export interface LoadOptions {
@@ -11,12 +18,20 @@ export interface LoadOptions {
   readonly flags: Flags;
   /** Relative file names are found from here. */
   readonly cwd: string;
+  /** Of an application that embeds Lightcone, in the form of galaxy.yml. */
+  readonly settings?: EmbeddedSettings | undefined;
 }
 
 /** Command-line flags: `--config`, and one flag per key of the `sse:` section (`--max-connections`). */
 export interface Flags {
   readonly config?: string | undefined;
   readonly sse?: Readonly<Partial<Record<SseKey, string>>>;
+}
+
+/** Sections of galaxy.yml as an object. */
+export interface EmbeddedSettings {
+  readonly galaxy?: { readonly [Key in GalaxyKey]?: SettingValues['galaxy'][Key] };
+  readonly sse?: { readonly [Key in SseKey]?: SettingValues['sse'][Key] };
 }
 
 /** One raw value, and how to name it in a message: `galaxy.yml: sse.queue_size`, `LIGHTCONE_QUEUE_SIZE`, `--queue-size`. */
@@ -41,7 +56,7 @@ const STRONG = 'GALAXY_CONFIG_OVERRIDE_';
 const OWN = 'LIGHTCONE_';
 
 export function collectSources(
-  { env, flags }: LoadOptions,
+  { env, flags, settings = {} }: LoadOptions,
   resolvePath: (path: string) => string,
 ): CollectedSources {
   const file = flags.config ?? (env.GALAXY_CONFIG_FILE || undefined);
@@ -65,6 +80,8 @@ export function collectSources(
     values: [
       ...galaxyKeys(WEAK),
       ...fromFile,
+      ...rawValues('galaxy', settings.galaxy ?? {}, 'settings'),
+      ...rawValues('sse', settings.sse ?? {}, 'settings'),
       ...galaxyKeys(STRONG),
       ...fromEnvironment(env, 'sse', OWN, names),
       ...Object.entries(flags.sse ?? {}).map(([key, raw]) => ({

@@ -97,7 +97,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.admission = new Admission(config, this.registry, parts.metrics);
     this.writer = new TabWriter(
       config.queueSize,
-      parts.metrics,
       (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
       (tab, error) => this.failed(tab, error),
       parts.createDirectWrites,
@@ -145,9 +144,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const backoff = new Backoff(100, 1000);
     while (!this.preloaded) {
       try {
-        const stored = await positions.entries(await changeLog.identify());
+        const log = await changeLog.identify();
+        const stored = await positions.entries();
         const now = await changeLog.now();
-        if (this.pipeline === undefined) this.positions.begin(stored);
+        if (this.pipeline === undefined) this.positions.begin(log, stored);
         this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
           this.permissionCheck.look(concern),
         );
@@ -155,7 +155,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         const floor = now - secondsToMicros(config.recentWindowSeconds);
         await preload(kinds, { changeLog, notifications }, this.pipeline.skippedRows, this.recent, {
           floor,
-          now,
+          now: Math.max(now, this.positions.reached),
           steps: this.positions.steps(floor, now),
         });
         this.preloaded = true;
@@ -185,7 +185,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
+      const before = this.positions.log();
       if (position !== undefined) this.positions.add(until, position);
+      // What was told of the other log may never have happened in this one.
+      if (before !== undefined && before !== this.positions.log()) this.startOver();
       this.pipeline?.dispatcher.tellMarks();
       return;
     }
@@ -255,8 +258,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     }
     this.wheel.remove(tab);
     tab.state = 'closed';
-    tab.queue = undefined;
-    tab.pending = undefined;
+    this.writer.discard(tab, 'closed');
     if (this.viewers.size > 0) {
       const { userId, sessionId } = tab.principal;
       this.viewers.forget({ tab });
@@ -277,7 +279,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   close(tab: Tab, reason: CloseReason): void {
     if (tab.state === 'closed') return;
     const { state, pending } = tab;
-    if (state === 'live' && pending !== undefined) this.writer.write(tab, pending);
+    if (state === 'live' && pending !== undefined) {
+      tab.pending = undefined;
+      this.writer.writeQueued(tab, pending);
+    }
     this.gone(tab, reason);
     const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
     if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
@@ -297,6 +302,18 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.writer.drained(tab);
   }
 
+  /** Another log is read now: all that is told of it is `start over`, to those who are caught up just now as well. */
+  private startOver(): void {
+    for (const tab of this.registry.all) {
+      const { state, pending } = tab;
+      if (state === 'live') {
+        tab.pending = undefined;
+        if (pending !== undefined) this.writer.writeQueued(tab, pending);
+        this.resume(tab, tab.position.cursor, 'overflow');
+      } else if (state !== 'closed') tab.state = 'lagging';
+    }
+  }
+
   /** Never rejects. */
   private resume(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow'): void {
     void this.pipeline!.resume.run(tab, since, cause, this.stopping.signal);
@@ -314,7 +331,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.writer.second = this.wheel.second;
     this.closingTabs.expire(this.wheel.second);
     this.checkPermissions(this.pipeline!);
-    this.reportCounts();
+    this.writer.counts.report(this.parts.metrics);
     this.reportWatermarkAge();
   }
 
@@ -342,21 +359,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     // Its cursor must not go out in front of an event that waits for the end of this turn.
     if (tab.pending !== undefined) return;
     this.keepaliveFrame ??= commentFrame('keepalive', this.pipeline!.watermark.position);
-    this.writer.write(tab, this.keepaliveFrame.batch);
-  }
-
-  private reported = { queued: 0, written: 0, merged: 0 };
-
-  private reportCounts(): void {
-    const { metrics } = this.parts;
-    const { queued, written, merged } = this.writer.counts;
-    if (queued > this.reported.queued)
-      metrics.increment('galaxy.sse.events.queued', queued - this.reported.queued);
-    if (written > this.reported.written)
-      metrics.increment('galaxy.sse.events.written', written - this.reported.written);
-    if (merged > this.reported.merged)
-      metrics.increment('galaxy.sse.events.merged', merged - this.reported.merged);
-    this.reported = { queued, written, merged };
+    this.writer.writeKeepalive(tab, this.keepaliveFrame);
   }
 
   private reportWatermarkAge(): void {
@@ -391,5 +394,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.stopping.abort();
     for (const tab of [...this.registry.all]) this.close(tab, 'drained');
     this.closingTabs.cutAll();
+    this.writer.counts.report(this.parts.metrics);
   }
 }

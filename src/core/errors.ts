@@ -112,6 +112,12 @@ export const ERRORS = {
     retryable: false,
     meaning: 'Only a real user may do this, not the bootstrap key.',
   },
+  AUTHENTICATION_UNAVAILABLE: {
+    status: 503,
+    errCode: 500001,
+    retryable: true,
+    meaning: 'The authenticate function of the application that embeds Lightcone failed.',
+  },
   RUN_AS_FORBIDDEN: {
     status: 403,
     errCode: 400001,

@@ -168,4 +168,6 @@ export type Credential =
   | { kind: 'session'; sessionId: SessionId }
   /** `key` is the secret itself: never logged. */
   | { kind: 'api_key'; key: string; userId: UserId }
-  | { kind: 'bootstrap_key' };
+  | { kind: 'bootstrap_key' }
+  /** The application that embeds Lightcone vouches for the caller. */
+  | { kind: 'application' };

@@ -39,7 +39,7 @@ export class Frame {
   private asBatch: Batch | undefined;
 
   constructor(
-    /** Name of the event, or `comment`. */
+    /** Name of the event, or `COMMENT`. */
     readonly kind: string,
     readonly text: string,
     readonly position: Position,
@@ -63,6 +63,8 @@ export class Frame {
  */
 export class Batch {
   readonly length: number;
+  /** Of all its frames; undefined where they are of several kinds. */
+  readonly kind: string | undefined;
   private extension: Batch | undefined;
   private plainBytes: Buffer | undefined;
   private chunkBytes: Buffer | undefined;
@@ -72,6 +74,7 @@ export class Batch {
     private readonly before: Batch | undefined,
   ) {
     this.length = before === undefined ? 1 : before.length + 1;
+    this.kind = before === undefined || before.kind === last.kind ? last.kind : undefined;
   }
 
   with(frame: Frame): Batch {
@@ -129,9 +132,12 @@ export function eventFrame(kind: string, data: string, position: Position): Fram
   return new Frame(kind, frameText(kind, data, position), position);
 }
 
+/** The `kind` of a frame that is no event. */
+export const COMMENT = 'comment';
+
 /** A comment that moves the browser's cursor: an `id:` in a block without data sets it and fires no event. */
 export function commentFrame(text: string, position: Position): Frame {
-  return new Frame('comment', `: ${text}\nid: ${position.text}\n\n`, position);
+  return new Frame(COMMENT, `: ${text}\nid: ${position.text}\n\n`, position);
 }
 
 /** @param milliseconds what the browser waits before it reconnects */

@@ -22,12 +22,24 @@ import { inTime } from './in-time.js';
 import { LookUp } from './look-up.js';
 import { PieceSize } from './piece-size.js';
 
+/** Why it is behind, as an administrator reads it. */
+export const CAUSES = {
+  takeover: 'it has just taken over',
+  publish_failed: 'publishing failed',
+  database_unavailable: 'the database does not answer',
+  slow_read: 'a read of the log is slow',
+  long_log: 'there is much to read',
+} as const;
+export type ResyncCause = keyof typeof CAUSES;
+
 export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
 
 /** From here on a read is slow: hints do not wait for it. */
 const SLOW_MS = 250;
 /** Where no position was ever stored: what changed while the first leader was being found is published as well. */
 const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
+/** Over which the rate of changes is averaged. */
+const RATE_MS = 200;
 /** Named by hints and not yet read; more are not kept, the log has them. */
 const MOST_HINTED = 10_000;
 
@@ -48,12 +60,15 @@ export interface ReaderOptions {
 export class LogReader {
   state: ReaderState = 'starting';
   /** Why it is where it is; undefined while it follows. */
-  cause: string | undefined = 'takeover';
+  cause: ResyncCause | undefined = 'takeover';
   position: LogPosition | undefined;
+  /** What was stored when this term began to read; undefined where nothing was, or by another log. */
+  found: LogEnd | undefined;
   /** Something may be there to be read. */
   private woken = true;
   private reading = false;
   private readAt = Number.NEGATIVE_INFINITY;
+  private rowsPerMs = 0;
   /** Counts what made it start again: a read that was begun before says nothing about the time after. */
   private restarts = 0;
   private hinted = new Set<HistoryId>();
@@ -90,7 +105,7 @@ export class LogReader {
   }
 
   /** Publishing failed, or the bus is back: reads again from the position that was confirmed. */
-  restart(cause: string, from: LogPosition | undefined): void {
+  restart(cause: ResyncCause, from: LogPosition | undefined): void {
     this.restarts += 1;
     this.state = this.options.canPublish() ? 'starting' : 'paused';
     this.cause = cause;
@@ -143,14 +158,16 @@ export class LogReader {
     const before = this.hinted;
     this.hinted = new Set();
     const begun = clock.monotonic();
-    const slow = setTimeout(() => this.fallBehind('a read of the log is slow', before), SLOW_MS);
+    const slow = setTimeout(() => this.fallBehind('slow_read', before), SLOW_MS);
     try {
       const read = await this.piece();
       if (this.over.aborted) return 0;
       if (restarts !== this.restarts) return 0;
-      this.size.took(clock.monotonic() - begun);
+      const now = clock.monotonic();
+      this.measureRate(read.auditRows ?? read.changes.length, Math.max(1, now - this.readAt));
+      this.size.took(now - begun);
       this.position = read.position;
-      this.readAt = clock.monotonic();
+      this.readAt = now;
       if (this.state !== 'following' && read.complete) {
         const cause = this.cause ?? 'takeover';
         metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
@@ -164,10 +181,10 @@ export class LogReader {
         this.cause = undefined;
       } else {
         this.woken = true;
-        this.fallBehind('there is much to read', before);
+        this.fallBehind('long_log', before);
       }
       this.options.onRead(read.changes, read);
-      return paceAfter(read.changes.length);
+      return read.complete ? Math.max(gapAt(this.rowsPerMs), now - begun) : 0;
     } catch (error) {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
@@ -181,7 +198,11 @@ export class LogReader {
     }
   }
 
-  private fallBehind(cause: string, hinted: Set<HistoryId>): void {
+  private measureRate(rows: number, ms: number): void {
+    this.rowsPerMs += (rows / ms - this.rowsPerMs) * Math.min(1, ms / RATE_MS);
+  }
+
+  private fallBehind(cause: ResyncCause, hinted: Set<HistoryId>): void {
     for (const id of hinted) this.hinted.add(id);
     hinted.clear();
     if (this.state === 'following') this.cause = cause;
@@ -210,9 +231,11 @@ export class LogReader {
   private async stored(): Promise<LogPosition | undefined> {
     const { changeLog, positions } = this.options;
     const log = await inTime(changeLog.identify());
-    return (await inTime(positions.newest(log)))?.position;
+    const newest = await inTime(positions.newest(log));
+    this.found ??= newest;
+    return newest?.position;
   }
 }
 
-/** The more there is, the longer it is gathered: what is read together costs one statement. */
-const paceAfter = (changes: number): number => (changes < 10 ? 0 : changes < 200 ? 20 : 50);
+/** Until the next read: what is read together costs one statement. Of so many as the last, readers and writers are short of processors. */
+const gapAt = (rowsPerMs: number): number => (rowsPerMs < 0.3 ? 5 : rowsPerMs < 8 ? 20 : 100);

@@ -1,13 +1,13 @@
 /** Who may do what, and ids on their way in: the same words for every resource. */
 import { LightconeError } from '../core/errors.js';
 import type { Principal, SessionId, UserId } from '../core/events.js';
-import type { Authenticator } from '../http/auth/authentication.js';
+import type { Authentication } from '../http/auth/authentication.js';
 import type { IdCodec } from '../http/auth/id-codec.js';
 import { type Micros, parseIso } from '../lib/time.js';
 
 /** What the routes of every resource need. */
 export interface RouteContext {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   idCodec: IdCodec;
 }
 

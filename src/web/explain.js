@@ -33,7 +33,7 @@ export function hops({ processes }) {
     {
       name: 'events written',
       count: total('events_written'),
-      note: `${total('events_merged')} merged, ${total('events_dropped')} dropped`,
+      note: `${total('events_merged')} merged, ${total('events_dropped')} dropped from full queues`,
     },
   ];
 }

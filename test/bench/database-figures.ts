@@ -20,7 +20,7 @@ const PROBES = 200;
 const WRITERS = process.env.BENCH_WRITERS?.split(',').map(Number) ?? [4, 32, 100];
 /** Of interleaved arms. */
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
-const RATES = [1, 20, 200, 5_000];
+const RATES = process.env.BENCH_RATES?.split(',').map(Number) ?? [1, 20, 200, 5_000];
 const SETTINGS = [
   'shared_preload_libraries=pg_stat_statements',
   'pg_stat_statements.track=top',
@@ -155,7 +155,7 @@ export async function databaseFigures({ amqp }: { amqp: string }, seconds: numbe
   const figures: Record<string, number> = {};
   try {
     const arms = chosenArms();
-    for (const writers of WRITERS) {
+    for (const writers of WRITERS.filter((count) => count > 0)) {
       const rates: Record<string, number[]> = {};
       for (let round = 0; round < ROUNDS; round += 1) {
         for (const [name, arm] of Object.entries(arms)) {
@@ -170,7 +170,7 @@ export async function databaseFigures({ amqp }: { amqp: string }, seconds: numbe
       }
     }
     await bench.client.query('TRUNCATE history_audit');
-    for (const rate of process.env.BENCH_ARMS ? [] : RATES)
+    for (const rate of process.env.BENCH_ARMS && !process.env.BENCH_RATES ? [] : RATES)
       Object.assign(figures, await price(bench, rate, seconds));
   } finally {
     await bench.stop();

@@ -12,6 +12,7 @@ import { unwantedTasks } from './bus-figures.js';
 import { databaseFigures } from './database-figures.js';
 import { onPostgres, onSqlite } from './end-to-end.js';
 import { monitorFigures } from './monitor-figures.js';
+import { priceFigures } from './price-figures.js';
 import { embeddedStart, monitorSize } from './start-figures.js';
 import { median, rounded } from './statistics.js';
 import { connecting, fanOut, idle, latency, memory, slowReaders } from './stream-figures.js';
@@ -45,6 +46,7 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   end_to_end_sqlite: () => onSqlite(2 * seconds),
   monitor: async () => monitorFigures(await withDatabase(), 2 * seconds),
   database: () => databaseFigures(services, 2 * seconds),
+  price: () => priceFigures(services, seconds),
   start: embeddedStart,
   sse_monitor: async () => monitorSize(await withDatabase()),
 };

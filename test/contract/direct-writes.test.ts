@@ -10,7 +10,6 @@ import { endBody } from '../../src/connections/writing/body.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
 import { findDirectWrites } from '../../src/node-internals/direct-writes.js';
-import { noMetrics } from '../../src/telemetry/metrics.js';
 import { eventually } from '../support/databases.js';
 
 const QUEUE = 1000;
@@ -91,7 +90,6 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
     resumable = [];
     writer = new TabWriter(
       QUEUE,
-      noMetrics,
       (it) => resumable.push(it),
       (_, error) => {
         throw error;

@@ -2,6 +2,8 @@
  * The faults. Each breaks something of a running cluster and mends it again; what it returns is the moment when what was
  * broken was whole again, from which delays are counted.
  */
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { amqpBus } from '../support/bus.js';
 import { eventually } from '../support/databases.js';
 import { removeBinding } from '../support/rabbitmq.js';
@@ -251,7 +253,19 @@ export const rollingRestart: Fault = {
   },
 };
 
-/** Asks again and again on new connections, and remembers what went wrong. */
+async function askKept(url: string): Promise<number> {
+  const response = await fetch(url);
+  await response.arrayBuffer();
+  return response.status;
+}
+
+async function askAnew(url: string): Promise<number> {
+  const [response] = (await once(get(url, { agent: false }), 'response')) as [IncomingMessage];
+  await once(response.resume(), 'end');
+  return response.statusCode!;
+}
+
+/** Asks again and again, on kept connections and on new ones, and remembers what went wrong. */
 class Prober {
   private readonly failures: string[] = [];
   private asked = 0;
@@ -259,19 +273,18 @@ class Prober {
   private readonly loops: Promise<void>[];
 
   constructor(private readonly url: string) {
-    this.loops = Array.from({ length: 4 }, () => this.loop());
+    this.loops = [askKept, askKept, askAnew, askAnew].map((ask) => this.loop(ask));
   }
 
-  private async loop(): Promise<void> {
+  private async loop(ask: (url: string) => Promise<number>): Promise<void> {
     while (!this.stopped) {
       this.asked += 1;
       try {
-        const response = await fetch(this.url, { headers: { connection: 'close' } });
-        await response.arrayBuffer();
-        if (!response.ok) this.failures.push(`status ${response.status}`);
+        const status = await ask(this.url);
+        if (status !== 200) this.failures.push(`status ${status}`);
       } catch (error) {
         const { message, cause } = error as Error;
-        this.failures.push(`${message}: ${String(cause)}`);
+        this.failures.push(`${message}: ${String(cause ?? '')}`);
       }
       await after(5);
     }

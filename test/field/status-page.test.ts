@@ -1,12 +1,12 @@
 /** What stalls or is sent again behind the status page, and what was reported of the like elsewhere. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import type { FastifyRequest } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WorkerClusterSource } from '../../src/app/cluster/cluster-source.js';
 import { decodeNotice, encodeNotice } from '../../src/bus/wire/codec.js';
 import type { ConnectionManager } from '../../src/connections/manager.js';
 import { TabRegistry } from '../../src/connections/tabs/registry.js';
+import type { Principal } from '../../src/core/events.js';
 import type { Notice } from '../../src/core/notices.js';
 import type { ClusterSource, HistoryBucket } from '../../src/http/routes/cluster-source.js';
 import { StatusWatchers } from '../../src/http/routes/status-watchers.js';
@@ -40,11 +40,17 @@ describe('a status page whose reader has stalled', () => {
         };
       },
     } as unknown as ClusterSource;
-    const watchers = new StatusWatchers(source, async () => {});
+    const admin: Principal = {
+      userId: 1,
+      sessionId: undefined,
+      isAdmin: true,
+      credential: { kind: 'bootstrap_key' },
+    };
+    const watchers = new StatusWatchers(source, { recheck: async () => new Set([admin]) });
     let response: ServerResponse | undefined;
-    server = createServer((request: IncomingMessage, it) => {
+    server = createServer((_, it) => {
       response = it;
-      watchers.begin(request as unknown as FastifyRequest, it);
+      watchers.begin(admin, it);
     });
     await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
     socket = connect((server.address() as AddressInfo).port, '127.0.0.1');

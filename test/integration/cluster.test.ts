@@ -4,6 +4,7 @@ import { eventually } from '../support/databases.js';
 import { DEMO, Installation, type Settings } from '../support/installation.js';
 import type { ServiceProcess } from '../support/processes.js';
 import { broadcastBody, publishRaw } from '../support/publish.js';
+import { rawConnection } from '../support/raw-http.js';
 import type { SseClient } from '../support/sse-client.js';
 
 let here: Installation;
@@ -225,6 +226,35 @@ describe('lightcone serve --workers 2', () => {
     expect(await Promise.all(streams.map((stream) => stream.ended()))).toEqual(streams.map(() => 'end'));
     expect(await service.exited).toEqual({ code: 0, signal: null });
   });
+
+  it('a rolling restart answers the request that is under way, and the one that follows on its connection', async () => {
+    const service = here.process(['serve', '--demo', '--workers', '2']);
+    const url = await service.address();
+    const body = JSON.stringify({ name: 'renamed in two halves' });
+    const half = Math.floor(body.length / 2);
+    const id = here.encode(alice);
+    const put =
+      `PUT /api/histories/${id} HTTP/1.1\r\nHost: x\r\nx-api-key: demo-alice\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+    // More than workers, so that each of them has some.
+    const slow = Array.from({ length: 8 }, () => rawConnection(url, put + body.slice(0, half)));
+    const idle = Array.from({ length: 8 }, () =>
+      rawConnection(url, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'),
+    );
+    await Promise.all(idle.map((one) => one.until(({ text }) => text.includes('200 OK'))));
+    service.signal('SIGHUP');
+    await service.line('stopping');
+    for (const one of idle) one.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    for (const one of slow) one.write(body.slice(half));
+    for (const one of slow)
+      expect(await one.until(({ text, closed }) => closed || text.includes('\r\n\r\n'))).toContain('200 OK');
+    for (const one of idle)
+      expect(
+        (await one.until(({ text, closed }) => closed || text.split('200 OK').length === 3)).split('200 OK'),
+      ).toHaveLength(3);
+    await service.line('rolling restart done', 30_000);
+  }, 60_000);
 
   it('has as many workers as before after a rolling restart in which one dies', async () => {
     const service = here.process(['serve', '--demo', '--workers', '2']);

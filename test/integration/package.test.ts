@@ -67,6 +67,8 @@ describe('the package', () => {
         'CHANGELOG.md',
         'dist/cli.js',
         'dist/sse-monitor.js',
+        'dist/index.js',
+        'dist/index.d.ts',
         'dist/web/index.html',
         'dist/client/lightcone.js',
         'dist/client/worker.js',
@@ -118,16 +120,23 @@ describe('the package', () => {
     expect(pkg).toMatchObject({ repository: { type: 'git', url: repository.url }, license: 'MIT', version });
   });
 
-  it('has the types that it says: attw finds nothing for importers of modules', async () => {
-    const result = await checkPackage(createPackageFromTarballData(new Uint8Array(client.tarball)));
-    if (!result.types) throw new Error('it has no types');
-    const problems = result.problems.filter(
-      (problem) =>
-        !('resolutionKind' in problem && ['node10', 'node16-cjs'].includes(problem.resolutionKind)),
-    );
-    expect(Object.keys(result.entrypoints)).toEqual(['.', './worker', './react', './vue']);
-    expect(problems).toEqual([]);
-  });
+  it.each([
+    ['server', ['.', './package.json']],
+    ['client', ['.', './worker', './react', './vue']],
+  ])(
+    'the %s has the types that it says: attw finds nothing for importers of modules',
+    async (which, entrypoints) => {
+      const { tarball } = which === 'server' ? server : client;
+      const result = await checkPackage(createPackageFromTarballData(new Uint8Array(tarball)));
+      if (!result.types) throw new Error('it has no types');
+      const problems = result.problems.filter(
+        (problem) =>
+          !('resolutionKind' in problem && ['node10', 'node16-cjs'].includes(problem.resolutionKind)),
+      );
+      expect(Object.keys(result.entrypoints)).toEqual(entrypoints);
+      expect(problems).toEqual([]);
+    },
+  );
 });
 
 describe('the package, installed globally', () => {

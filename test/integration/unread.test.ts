@@ -24,8 +24,8 @@ async function fill(way: string): Promise<void> {
   tab = manager.registry.all[0]!;
   expect(tab.handle).toBeDefined();
   if (way === 'through its stream') tab.handle = undefined;
-  const { batch } = commentFrame('x'.repeat(4000), tab.position);
-  while (tab.state === 'live' && tab.out.writableLength === 0) manager.writer.write(tab, batch);
+  const comment = commentFrame('x'.repeat(4000), tab.position);
+  while (tab.state === 'live' && tab.out.writableLength === 0) manager.writer.writeKeepalive(tab, comment);
   expect(tab.state).toBe(way === 'past its stream' ? 'blocked' : 'live');
   expect(tab.out.writableNeedDrain).toBe(false);
 }

@@ -11,8 +11,8 @@ import { Frame, frameText, type MergeRule, type Position } from '../../src/event
 import type { EventKind } from '../../src/events/kind.js';
 import { EventRegistry, KINDS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
+import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
-import { noMetrics } from '../../src/telemetry/metrics.js';
 import { SseParser } from '../support/sse-parser.js';
 
 interface JobUpdateTask extends Task {
@@ -86,9 +86,11 @@ const nothing: Pick<ChangeLog, 'identify' | 'now' | 'changesSince' | 'entryPoint
 };
 
 let manager: ConnectionManager;
+let metrics: CountingMetrics;
 
 beforeEach(async () => {
   table = [];
+  metrics = new CountingMetrics();
   manager = new ConnectionManager({
     kinds: registry,
     config: {
@@ -111,7 +113,7 @@ beforeEach(async () => {
     clock: systemClock,
     random: Math.random,
     logger: createLogger('silent'),
-    metrics: noMetrics,
+    metrics,
   });
   await manager.start();
 });
@@ -184,7 +186,8 @@ describe('a kind of event that only this file knows', () => {
         return jobsIn(text);
       })
       .toEqual(['{"jobs":0}']);
-    expect(manager.writer.counts.dropped).toBeGreaterThan(0);
+    await manager.stop();
+    expect(metrics.total('galaxy.sse.events.dropped', { reason: 'queue_full' })).toBeGreaterThan(0);
   });
 
   it('is told to a tab that comes back: from memory', async () => {

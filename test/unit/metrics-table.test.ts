@@ -15,6 +15,6 @@ it('the compiler refuses an unknown metric, another type, a missing tag and an u
   // @ts-expect-error no such value of the tag
   metrics.increment('galaxy.sse.connections.dropped', 1, { reason: 'overflow' });
   // @ts-expect-error this metric has no tags
-  metrics.increment('galaxy.sse.events.written', 1, { kind: 'history_update' });
+  metrics.increment('galaxy.sse.changes.seen', 1, { kind: 'history_update' });
   expect(Object.keys(metrics)).toEqual(['increment', 'timing', 'gauge']);
 });

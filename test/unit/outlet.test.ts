@@ -4,7 +4,6 @@ import { Tab } from '../../src/connections/tabs/tab.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import type { Principal } from '../../src/core/events.js';
 import { eventFrame, Position } from '../../src/events/frame.js';
-import { noMetrics } from '../../src/telemetry/metrics.js';
 
 const PRINCIPAL = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } } as const;
 const position = new Position(1);
@@ -12,7 +11,7 @@ const position = new Position(1);
 it('an error on the way to one tab ends that one, and the others get what is theirs', async () => {
   const got: string[] = [];
   const failed = vi.fn();
-  const writer = new TabWriter(10, noMetrics, () => {}, failed);
+  const writer = new TabWriter(10, () => {}, failed);
   const tabs = [0, 1, 2].map((number) => {
     const out = new Writable({
       write: (bytes: Buffer, _encoding, done) => {
@@ -37,7 +36,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
 
 it('a large broadcast holds up nothing that comes after it, and each tab gets everything in order', async () => {
   const got: string[][] = [];
-  const writer = new TabWriter(10, noMetrics, () => {}, vi.fn());
+  const writer = new TabWriter(10, () => {}, vi.fn());
   const order: number[] = [];
   const tabs = Array.from({ length: 200 }, (_, number) => {
     got[number] = [];
@@ -71,7 +70,7 @@ it('a large broadcast holds up nothing that comes after it, and each tab gets ev
 
 it('users do not wait for what strangers are sent', async () => {
   const got: string[] = [];
-  const writer = new TabWriter(10, noMetrics, () => {}, vi.fn());
+  const writer = new TabWriter(10, () => {}, vi.fn());
   const tabOf = (principal: Principal, name: string): Tab => {
     const out = new Writable({
       write: (bytes: Buffer, _encoding, done) => {

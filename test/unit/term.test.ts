@@ -25,6 +25,7 @@ class MemoryLog implements ChangeLog, PositionStore {
   readonly keeps = true;
   readonly committed: HistoryId[] = [];
   readonly stored: LogEnd[] = [];
+  reads = 0;
   /** What each read waits for before it answers, and before it is answered from what was there when it began. */
   hold: (limit: number) => Promise<void> | undefined = () => undefined;
   holdLookUp: (ids: readonly HistoryId[]) => Promise<void> | undefined = () => undefined;
@@ -38,6 +39,7 @@ class MemoryLog implements ChangeLog, PositionStore {
     return { position: `log.${this.committed.length}`, moment: now() };
   }
   async since(position: string, _scope: unknown, limit = 1_000): Promise<LogRead> {
+    this.reads += 1;
     const from = Number(position.slice(4));
     const to = Math.min(this.committed.length, from + limit);
     const complete = to === this.committed.length;
@@ -177,6 +179,25 @@ describe.concurrent('a term of the monitor', () => {
       expect(new Set(ticks.map(({ position }) => position)).size).toBeGreaterThanOrEqual(2);
       for (const { position } of ticks) expect(log.stored.map((it) => it.position)).toContain(position);
     }, 20));
+
+  it('reads what many hints announce together, and the first at once', () =>
+    withTerm(async ({ log, told, commit }) => {
+      await sleep(100);
+      let before = log.reads;
+      commit(1);
+      await new Promise(setImmediate);
+      expect(log.reads).toBe(before + 1);
+      before = log.reads;
+      let next = 1;
+      const load = setInterval(() => {
+        next += 4;
+        for (let id = next - 3; id <= next; id += 1) commit(id);
+      }, 2);
+      await sleep(1_000);
+      clearInterval(load);
+      expect(log.reads - before).toBeLessThan(60);
+      await eventually(() => told.size === next);
+    }));
 
   it('never ticks ahead of what is told', () =>
     withTerm(async ({ told, ticks, commit }) => {

@@ -6,6 +6,7 @@
  * election. Stop order: no new streams, role handed over, streams drained, then everything else in reverse.
  */
 import { chmod } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
@@ -22,6 +23,7 @@ import { SqlPositionStore } from '../../database/position-store.js';
 import { EVENTS } from '../../events/registry.js';
 import { type App, buildHttpApp } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
+import { ApplicationAuthenticator, type Authenticate } from '../../http/auth/application-authenticator.js';
 import { Authenticator } from '../../http/auth/authentication.js';
 import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
@@ -36,10 +38,11 @@ import { registerSubscriptions } from '../../http/routes/subscriptions.js';
 import { registerSystem } from '../../http/routes/system.js';
 import { registerWeb } from '../../http/routes/web.js';
 import { Batcher } from '../../lib/batcher.js';
-import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
+import { type Lifecycle, Releasers, sleep } from '../../lib/lifecycle.js';
 import { probeNodeInternals } from '../../node-internals/probe.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { SkippedRows } from '../../telemetry/skipped-rows.js';
+import { EventPublisher } from '../embedding/event-publisher.js';
 import { WorkerStatusSource } from '../status.js';
 import { VERSION } from '../version.js';
 import { type BackgroundJobs, createDuties } from '../wiring/background-jobs.js';
@@ -57,6 +60,7 @@ import {
 import { installationOf } from '../wiring/installation.js';
 import { resourceRoutes } from '../wiring/rest-api.js';
 import { createWorkerCluster, type WorkerCluster } from '../wiring/worker-cluster.js';
+import { GracefulClose } from './graceful-close.js';
 import { listenError } from './listen-error.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
@@ -64,6 +68,9 @@ import { removeStaleSocket } from './stale-socket.js';
 
 /** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
+
+/** While it is being replaced, each connection may ask once more. */
+const LAST_REQUEST_MS = 500;
 
 /** Streams that are opened with `history_id`: a lone one is answered at once, a crowd shares statements. */
 const ACCESS_BATCHES = { burst: 8, perSecond: 4, maxBatch: 200, worthwhile: 100 };
@@ -79,6 +86,10 @@ export interface WorkerOptions {
   demo: boolean;
   /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
   supervised: boolean;
+  /** Asked at the start. True: it does not listen, the server of another program hands requests to `handle`. */
+  isMounted?: () => boolean;
+  /** Says who calls, in the place of Galaxy's tables. */
+  authenticate?: Authenticate | undefined;
   runtime: RuntimeContext;
 }
 
@@ -100,8 +111,11 @@ export class Worker implements Lifecycle {
   readonly bus: Bus;
   readonly manager: ConnectionManager;
   private readonly app: App;
+  private readonly httpClose: GracefulClose;
   private readonly backgroundJobs: BackgroundJobs | undefined;
   private readonly status: WorkerStatusSource;
+  /** Undefined beside a Galaxy, whose own tables and API bring events. */
+  readonly events: EventPublisher | undefined;
   private readonly cluster: WorkerCluster;
   private candidate: Candidate | undefined;
   private leaderName: string | undefined;
@@ -138,7 +152,10 @@ export class Worker implements Lifecycle {
     const decodeId = (text: string): number | undefined => idCodec.decodeId(text);
     const accounts = new SqlAccounts(this.database, { standalone: backgroundJobs !== undefined });
     const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
-    const authenticator = new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
+    const { authenticate } = options;
+    const authenticator = authenticate
+      ? new ApplicationAuthenticator(authenticate, { logger: logger.child({ component: 'http' }), clock })
+      : new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
     const skippedRows = new SkippedRows({ logger: logger.child({ component: 'database' }), clock, metrics });
     const logsOf = (db: Database): Pick<ConnectionManagerOptions, 'changeLog' | 'notifications'> => ({
       changeLog: new SqlChangeLog(db, skippedRows.rows),
@@ -187,6 +204,14 @@ export class Worker implements Lifecycle {
       opening: new StreamOpener(this.manager, takeOver),
       limits,
     };
+    this.events =
+      backgroundJobs &&
+      new EventPublisher({
+        database,
+        outboxWriter: backgroundJobs.outboxWriter,
+        encodeId,
+        notifications: config.features.notifications,
+      });
     this.status = this.createStatus();
     this.cluster = createWorkerCluster({
       config,
@@ -249,6 +274,7 @@ export class Worker implements Lifecycle {
               database,
               accounts,
               authenticator,
+              signIn: authenticate === undefined,
               idCodec,
               limits,
               clock,
@@ -257,6 +283,7 @@ export class Worker implements Lifecycle {
           : []),
       ],
     });
+    this.httpClose = new GracefulClose(this.app);
   }
 
   /** Where it listens, as a URL or a socket path. */
@@ -265,6 +292,11 @@ export class Worker implements Lifecycle {
     if (listen.kind === 'unix') return `unix:${listen.path}`;
     const { port } = this.app.server.address() as AddressInfo;
     return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
+  }
+
+  /** For a request that another program's server has received. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.app.server.emit('request', request, response);
   }
 
   get leading(): boolean {
@@ -278,10 +310,14 @@ export class Worker implements Lifecycle {
 
   /** Resolves when the worker is ready. @throws LightconeError for what waiting does not mend (address in use, schema) */
   async start(signal?: AbortSignal): Promise<void> {
-    const { config, demo, supervised, runtime } = this.options;
+    const { config, demo, supervised, isMounted, runtime } = this.options;
+    const mounted = isMounted?.() ?? false;
     const { logger } = runtime;
     this.releasers.add('database', () => this.database.stop());
-    if (!supervised) {
+    if (mounted) {
+      this.releasers.add('http', () => this.app.close());
+      await this.app.ready();
+    } else if (!supervised) {
       if (config.metricsListen) await this.listenForMetrics(config.metricsListen);
       await this.listen();
     }
@@ -301,7 +337,8 @@ export class Worker implements Lifecycle {
     if (config.sse.enabled) await this.startDelivery(signal);
     else await this.startDuties();
     if (supervised) await this.listen();
-    logger.info({ address: this.address, serverName: this.options.serverName }, 'ready');
+    const address = mounted ? `mounted at ${config.http.prefix}` : this.address;
+    logger.info({ address, serverName: this.options.serverName }, 'ready');
   }
 
   private async startDelivery(signal: AbortSignal | undefined): Promise<void> {
@@ -373,7 +410,7 @@ export class Worker implements Lifecycle {
 
   private async listen(): Promise<void> {
     const { listen } = this.options.config.http;
-    this.releasers.add('http', () => this.closeHttp());
+    this.releasers.add('http', () => this.httpClose.close(this.options.config.sse.drainTimeoutSeconds * 100));
     try {
       if (listen.kind === 'unix') {
         // Under a supervisor the socket is the supervisor's, and so is this.
@@ -399,14 +436,6 @@ export class Worker implements Lifecycle {
       this.metrics.gauge('galaxy.sse.connections.active', ofUsers, { kind: 'per_user', server_name });
     }, queueMetricsIntervalSeconds * 1000);
     this.releasers.add('gauges', () => clearInterval(timer));
-  }
-
-  /** Requests that are under way have a moment to be answered; a connection that stands still does not hold up the stop. */
-  private async closeHttp(): Promise<void> {
-    const momentMs = this.options.config.sse.drainTimeoutSeconds * 100;
-    const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
-    await this.app.close();
-    clearTimeout(end);
   }
 
   private createStatus(): WorkerStatusSource {
@@ -436,10 +465,11 @@ export class Worker implements Lifecycle {
     const { logger } = runtime;
     // From here on `/readyz` says 503 and new streams end at once.
     const drained = this.manager.drain(config.sse.drainTimeoutSeconds * 1000 * 0.8);
-    // Where others listen on the same socket, new connections go to them from now on.
-    if (supervised && this.listening) this.app.server.close();
+    const handedOver = supervised && this.listening;
+    if (handedOver) this.httpClose.handOver();
     await this.candidate?.leadership.stop();
     await drained;
+    if (handedOver) await sleep(LAST_REQUEST_MS);
     await this.cluster.announcer.stop();
     await this.releasers.release((name, error) =>
       logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),

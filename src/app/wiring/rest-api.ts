@@ -5,8 +5,8 @@ import { LIMITS } from '../../core/limits.js';
 import { SqlChangeLog } from '../../database/change-log.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
 import type { Accounts } from '../../database/port.js';
-import type { RouteModule } from '../../http/app.js';
-import type { Authenticator } from '../../http/auth/authentication.js';
+import type { App, RouteModule } from '../../http/app.js';
+import type { Authentication } from '../../http/auth/authentication.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
 import { type RequestLimits, TokenBuckets } from '../../http/auth/rate-limit.js';
 import type { Clock } from '../../lib/clock.js';
@@ -32,7 +32,9 @@ export interface ResourceOptions {
   config: Config;
   database: WatchedDatabase;
   accounts: Accounts;
-  authenticator: Authenticator;
+  authenticator: Authentication;
+  /** False where the application that embeds Lightcone says who calls: nobody signs in here. */
+  signIn: boolean;
   idCodec: IdCodec;
   limits: RequestLimits;
   clock: Clock;
@@ -78,17 +80,21 @@ export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
   const attempts = new TokenBuckets(LOGIN_ATTEMPTS_PER_SECOND, LIMITS.signInsPerName.value, clock);
   return [
     (app) => registerHistoryRoutes(app, { ...context, histories, contents }),
-    (app) =>
-      registerSessions(app, {
-        ...context,
-        histories,
-        contents,
-        sessions,
-        cookie: config.auth,
-        addresses: limits.addresses,
-        limits,
-        attempts,
-      }),
+    ...(parts.signIn
+      ? [
+          (app: App) =>
+            registerSessions(app, {
+              ...context,
+              histories,
+              contents,
+              sessions,
+              cookie: config.auth,
+              addresses: limits.addresses,
+              limits,
+              attempts,
+            }),
+        ]
+      : []),
     (app) => registerEntryPoints(app, { ...context, entryPoints, target }),
     (app) => registerNotificationSystem(app, { ...context, notifications }),
   ];

@@ -1,6 +1,6 @@
 import { type Channel, type ConsumeMessage, IllegalOperationError } from 'amqplib';
 import type { Clock } from '../../lib/clock.js';
-import type { Metrics } from '../../telemetry/metrics.js';
+import type { Metrics, TagsOf } from '../../telemetry/metrics.js';
 import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { Delivery } from '../delivery.js';
 import { decodeNotice, decodeTask, decodeTick } from '../wire/codec.js';
@@ -15,8 +15,10 @@ import { CONTROL_EXCHANGE, NOTICE_KEY, PROBE_KEY, TICK_KEY } from './topology.js
 const PREFETCH = 2_000;
 /** Each acknowledgement is a system call, and costs more than the messages: one for so many of them, */
 const ACKNOWLEDGE_EACH = PREFETCH / 4;
-/** or after this time. */
+/** or after this time; */
 const ACKNOWLEDGE_AFTER_MS = 100;
+/** what the next tick would acknowledge, where none comes: a broker closes the channel on who takes too long (`consumer_timeout`). */
+const ACKNOWLEDGE_WITHOUT_TICKS_MS = 5_000;
 
 const JSON_TYPE = 'application/json';
 
@@ -44,6 +46,7 @@ export class Consumer {
   #newest: ConsumeMessage | undefined;
   #unacknowledged = 0;
   #timer: NodeJS.Timeout | undefined;
+  #soon = false;
   readonly #silence: SilenceDetector;
   #proved = () => {};
   /** Resolves when the first message has come through the exchange. */
@@ -90,8 +93,7 @@ export class Consumer {
       this.#acknowledge();
     } else if (routingKey === NOTICE_KEY) {
       this.#onNotice(message.content);
-      // The next tick acknowledges it.
-      if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
+      this.#acknowledgeLater();
     } else {
       if (routingKey !== PROBE_KEY) this.#onTask(message);
       this.#acknowledgeSoon();
@@ -126,14 +128,23 @@ export class Consumer {
     if (decoded.noop !== this.options.serverName) this.options.delivery.task(decoded.task);
   }
 
-  #reject(reason: string, detail: string): void {
+  #reject(reason: TagsOf<'galaxy.sse.tasks.invalid'>['reason'], detail: string): void {
     this.options.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason });
     this.options.complain(reason).warn({ reason, detail }, 'a message on the bus is ignored');
   }
 
   #acknowledgeSoon(): void {
     if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
-    else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
+    else if (!this.#soon) {
+      this.#stopTimer();
+      this.#soon = true;
+      this.#timer = setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
+    }
+  }
+
+  #acknowledgeLater(): void {
+    if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
+    else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_WITHOUT_TICKS_MS);
   }
 
   #acknowledge(): void {
@@ -150,5 +161,6 @@ export class Consumer {
   #stopTimer(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#soon = false;
   }
 }

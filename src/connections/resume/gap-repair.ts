@@ -8,7 +8,7 @@ import type { EventRegistry } from '../../events/registry.js';
 import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
-import type { Metrics } from '../../telemetry/metrics.js';
+import type { Metrics, TagsOf } from '../../telemetry/metrics.js';
 import type { SkippedRows } from '../../telemetry/skipped-rows.js';
 import type { Dispatcher } from '../routing/dispatcher.js';
 import type { DatabaseClock } from './database-clock.js';
@@ -24,26 +24,29 @@ export interface GapRepairOptions {
   dispatcher: Dispatcher;
   watermark: Watermark;
   positions: Pick<Positions, 'floor'>;
+  /** Which moments were given out meanwhile. */
+  readPositions: () => Promise<void>;
   databaseClock: DatabaseClock;
   skippedRows: SkippedRows;
   logger: Logger;
   metrics: Metrics;
 }
 
+type RepairCause = TagsOf<'galaxy.sse.gap.count'>['cause'];
 type RepairedKind = EventRegistry['events'][number];
 
 export class GapRepair {
   private readonly abort = new AbortController();
   private running = false;
   /** Why a repair is wanted that has not begun. */
-  private wanted: string | undefined;
+  private wanted: RepairCause | undefined;
   /** Lets the watermark go on. */
   private release: (() => void) | undefined;
 
   constructor(private readonly options: GapRepairOptions) {}
 
   /** Starts a repair, or has the running one go round once more. Never rejects. */
-  request(cause: string): void {
+  request(cause: RepairCause): void {
     this.options.metrics.increment('galaxy.sse.gap.count', 1, { cause });
     this.wanted = cause;
     this.release ??= this.options.watermark.hold();
@@ -110,6 +113,7 @@ export class GapRepair {
     const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
+    await this.options.readPositions();
     const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {

@@ -1,5 +1,5 @@
 /**
- * Catches one tab up from its cursor. From the moment it begins, events for the tab wait in its outbox; then what was
+ * Catches one tab up from its cursor. From the moment it begins, events for the tab wait in its queue; then what was
  * missed goes out, what waited follows, and the tab is live: nothing falls between.
  */
 
@@ -23,7 +23,7 @@ export interface ResumeOptions {
   writer: TabWriter;
   viewers: ViewerRegistry;
   watermark: Watermark;
-  positions: Pick<Positions, 'at'>;
+  positions: Pick<Positions, 'ofId'>;
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
@@ -44,19 +44,17 @@ export class Resume {
     const isOpen = (): boolean => !isClosed(tab);
     while (!isClosed(tab) && !signal.aborted) {
       tab.state = 'catching_up';
-      tab.queue = undefined;
+      writer.discard(tab, 'caught_up');
       const reached = watermark.position;
       try {
         const from = databaseClock.judge(since);
         const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
-        // An outbox that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
+        // A queue that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
         if (tab.state !== 'catching_up') continue;
-        const waiting = tab.queue as Tab['queue'];
-        tab.queue = undefined;
-        const known = positions.at(from);
+        const known = positions.ofId(from);
         const token = known ? sinceToken(known, from) : known;
         const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
-        writer.writeAll(tab, [...frames, ...(waiting?.frames() ?? [])]);
+        writer.writeCatchUp(tab, frames);
         return;
       } catch (error) {
         if (error instanceof NotWanted) return;

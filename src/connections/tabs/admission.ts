@@ -6,7 +6,8 @@ import { LIMITS } from '../../core/limits.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 import type { TabRegistry } from './registry.js';
 
-type Refusal = [code: ErrorCode, message: string, retryAfterSeconds: number];
+type LimitCode = ErrorCode & `TOO_MANY_CONNECTIONS${string}`;
+type Refusal = [code: LimitCode, message: string, retryAfterSeconds: number];
 
 export class Admission {
   constructor(
@@ -69,8 +70,10 @@ export class Admission {
     ];
   }
 
-  private refusal(code: ErrorCode, message: string, retryAfterSeconds: number): LightconeError {
-    this.metrics.increment('galaxy.sse.connections.refused', 1, { reason: code.toLowerCase() });
+  private refusal(code: LimitCode, message: string, retryAfterSeconds: number): LightconeError {
+    this.metrics.increment('galaxy.sse.connections.refused', 1, {
+      reason: code.toLowerCase() as Lowercase<LimitCode>,
+    });
     return new LightconeError(code, message, { retryAfterSeconds });
   }
 }

@@ -4,9 +4,10 @@ import type { Tab } from './tab.js';
 
 /**
  * What is looked up in different tables: one that is locked keeps no other kind unchecked. `run_as` is an administrator's key
- * that acts for a user, `viewed` are the histories that viewers look at.
+ * that acts for a user, `viewed` are the histories that viewers look at, `application` is whom the application that embeds
+ * Lightcone has let in.
  */
-export type PermissionKind = 'session' | 'api_key' | 'bootstrap_key' | 'run_as' | 'viewed';
+export type PermissionKind = 'session' | 'api_key' | 'bootstrap_key' | 'run_as' | 'viewed' | 'application';
 
 /** Undefined for who has shown no credential, which nobody can revoke. */
 export function kindOf({ principal: { credential, userId } }: Tab): PermissionKind | undefined {

@@ -35,7 +35,7 @@ export interface ViewQuestion {
 const VIEWED_AT_ONCE = 1000;
 /** So often at most is something looked at out of turn, whatever the bus brings. */
 const URGENT_PAUSE_MS = 100;
-const CREDENTIALS = ['session', 'api_key', 'bootstrap_key', 'run_as'] as const;
+const CREDENTIALS = ['session', 'api_key', 'bootstrap_key', 'run_as', 'application'] as const;
 /** Those who look at histories are asked about all at once. */
 const ALL = [undefined];
 

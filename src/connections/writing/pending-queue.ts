@@ -7,6 +7,7 @@
 import type { Frame, MergeRule, Position } from '../../events/frame.js';
 
 interface Merged {
+  readonly kind: string;
   readonly rule: MergeRule<unknown, unknown>;
   readonly position: Position;
   readonly waiting: unknown;
@@ -20,20 +21,24 @@ export class PendingQueue {
     return this.entries.length;
   }
 
-  /** @returns `overflow` when the frame does not fit: the caller then throws the outbox away and resumes from the cursor */
+  /** @returns `overflow` when the frame does not fit: the caller then throws the queue away and resumes from the cursor */
   push(frame: Frame, limit: number): 'queued' | 'merged' | 'overflow' {
-    const { merge: rule, content, position } = frame;
+    const { kind, merge: rule, content, position } = frame;
     const before = rule && this.merged.find((entry) => entry.rule === rule);
     if (before) return before.rule.add(before.waiting, content) ? 'merged' : 'overflow';
     if (this.entries.length >= limit) return 'overflow';
     if (rule === undefined) {
       this.entries.push(frame);
     } else {
-      const entry = { rule, position, waiting: rule.begin(content) };
+      const entry = { kind, rule, position, waiting: rule.begin(content) };
       this.merged.push(entry);
       this.entries.push(entry);
     }
     return 'queued';
+  }
+
+  *kinds(): Iterable<string> {
+    for (const { kind } of this.entries) yield kind;
   }
 
   /** The waiting frames, in order. */

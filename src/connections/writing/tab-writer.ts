@@ -3,20 +3,13 @@
  *
  * Frames for a tab gather during one event-loop turn and leave in one write, the same buffer for every tab with the same
  * frames. No promise, closure, timer or string is made per delivery. Nobody is waited for: a socket that is full turns its
- * tab to `blocked`, what follows goes to the tab's outbox, and an outbox that overflows turns it to `lagging`.
+ * tab to `blocked`, what follows goes to the tab's queue, and a queue that overflows turns it to `lagging`.
  */
-import type { Batch, Frame } from '../../events/frame.js';
+import { type Batch, COMMENT, type Frame } from '../../events/frame.js';
 import type { CreateDirectWrites, DirectWrites } from '../../node-internals/direct-writes.js';
-import type { Metrics } from '../../telemetry/metrics.js';
 import type { Tab } from '../tabs/tab.js';
+import { type DropReason, EventCounts } from './event-counts.js';
 import { PendingQueue } from './pending-queue.js';
-
-export interface TabWriterCounts {
-  queued: number;
-  written: number;
-  merged: number;
-  dropped: number;
-}
 
 /** Bytes that are handed over in one turn: beyond them what came meanwhile goes first, or a large broadcast would hold it up. */
 const SLICE_BYTES = { users: 1024 * 1024, strangers: 256 * 1024 };
@@ -29,7 +22,7 @@ interface Lane {
 }
 
 export class TabWriter {
-  readonly counts: TabWriterCounts = { queued: 0, written: 0, merged: 0, dropped: 0 };
+  readonly counts = new EventCounts();
   /** Second of the manager's wheel; set by the manager. */
   second = 0;
   /** Of their own, so that users never stand behind strangers, who may be many and take what they are sent without reading it. */
@@ -42,7 +35,6 @@ export class TabWriter {
 
   constructor(
     private readonly queueSize: number,
-    private readonly metrics: Metrics,
     /** The tab lost events and its socket takes bytes again: catch it up from its position. */
     private readonly onResumable: (tab: Tab) => void,
     /** Something of ours is wrong with this tab: what happened to it must not happen to the others. */
@@ -63,7 +55,12 @@ export class TabWriter {
   }
 
   put(tab: Tab, frame: Frame): void {
-    this.counts.queued += 1;
+    if (tab.state === 'closed') return;
+    this.counts.of(frame.kind).queued += 1;
+    this.enqueue(tab, frame);
+  }
+
+  private enqueue(tab: Tab, frame: Frame): void {
     switch (tab.state) {
       case 'live': {
         const pending = tab.pending;
@@ -74,10 +71,9 @@ export class TabWriter {
         } else if (pending.length < this.queueSize) {
           tab.pending = pending.with(frame);
         } else {
-          this.write(tab, pending);
           tab.pending = undefined;
-          this.put(tab, frame);
-          this.counts.queued -= 1;
+          this.writeQueued(tab, pending);
+          this.enqueue(tab, frame);
         }
         return;
       }
@@ -85,15 +81,15 @@ export class TabWriter {
       case 'catching_up': {
         tab.queue ??= new PendingQueue();
         const result = tab.queue.push(frame, this.queueSize);
-        if (result === 'merged') this.counts.merged += 1;
-        else if (result === 'overflow') this.overflow(tab);
+        if (result === 'merged') this.counts.of(frame.kind).merged += 1;
+        else if (result === 'overflow') this.overflow(tab, frame);
         return;
       }
       case 'lagging':
-        this.drop(1);
+        this.counts.dropped([frame.kind], 'queue_full');
         return;
       case 'closed':
-        return;
+        this.counts.dropped([frame.kind], 'closed');
     }
   }
 
@@ -129,19 +125,27 @@ export class TabWriter {
     return [];
   }
 
+  /** Only a live tab has something pending: whatever changes its state writes or discards that first. */
   private flushTab(tab: Tab): void {
     const { pending } = tab;
     if (pending === undefined) return;
     tab.pending = undefined;
-    if (tab.state === 'live') this.write(tab, pending);
-    else if (tab.state === 'blocked') {
-      this.counts.queued -= pending.length;
-      for (const frame of pending.frames()) this.put(tab, frame);
-    }
+    this.writeQueued(tab, pending);
+  }
+
+  /** Hands over what has gathered in this turn. */
+  writeQueued(tab: Tab, batch: Batch): void {
+    this.counts.written(batch);
+    this.write(tab, batch);
+  }
+
+  writeKeepalive(tab: Tab, { batch }: Frame): void {
+    this.counts.keepalives += 1;
+    this.write(tab, batch);
   }
 
   /** Hands a batch to the socket at once; the tab may be `blocked` afterwards. */
-  write(tab: Tab, batch: Batch): void {
+  private write(tab: Tab, batch: Batch): void {
     try {
       this.handOver(tab, batch);
     } catch (error) {
@@ -151,7 +155,6 @@ export class TabWriter {
 
   private handOver(tab: Tab, batch: Batch): void {
     tab.position = batch.last.position;
-    this.counts.written += batch.length;
     const bytes = tab.chunked ? batch.chunk : batch.plain;
     this.handedOver += bytes.length;
     const { handle, out } = tab;
@@ -166,35 +169,49 @@ export class TabWriter {
     if (!out.write(bytes) && out.writableLength > 0) tab.state = 'blocked';
   }
 
-  /** Writes several frames in one go; afterwards the tab is `live` or `blocked`. */
-  writeAll(tab: Tab, frames: readonly Frame[]): void {
+  /** What a tab missed, and behind it, in the same write, what waited meanwhile. */
+  writeCatchUp(tab: Tab, missed: readonly Frame[]): void {
+    for (const { kind } of missed) if (kind !== COMMENT) this.counts.of(kind).resumed += 1;
+    this.writeWaiting(tab, missed);
+  }
+
+  /** Afterwards the tab is `live` or `blocked`. */
+  private writeWaiting(tab: Tab, before: readonly Frame[]): void {
+    const waiting = tab.queue?.frames() ?? [];
+    tab.queue = undefined;
     tab.state = 'live';
+    for (const { kind } of waiting) this.counts.of(kind).written += 1;
     let batch: Batch | undefined;
-    for (const frame of frames) batch = batch === undefined ? frame.batch : batch.with(frame);
+    for (const frame of [...before, ...waiting])
+      batch = batch === undefined ? frame.batch : batch.with(frame);
     if (batch !== undefined) this.write(tab, batch);
   }
 
   /** The socket took everything: what waited goes out. */
   drained(tab: Tab): void {
     if (tab.state === 'blocked') {
-      const queue = tab.queue;
-      tab.queue = undefined;
-      this.writeAll(tab, queue?.frames() ?? []);
+      this.writeWaiting(tab, []);
     } else if (tab.state === 'lagging') {
       this.onResumable(tab);
     }
   }
 
-  private overflow(tab: Tab): void {
-    this.drop((tab.queue?.size ?? 0) + 1);
-    tab.queue = undefined;
+  private overflow(tab: Tab, frame: Frame): void {
+    this.discard(tab, 'queue_full');
+    this.counts.dropped([frame.kind], 'queue_full');
     tab.state = 'lagging';
   }
 
-  private drop(count: number): void {
-    this.counts.dropped += count;
-    this.metrics.increment('galaxy.sse.connections.dropped', count, DROPPED_TAGS);
+  /** Throws away what waits for the tab. */
+  discard(tab: Tab, reason: DropReason): void {
+    const { pending, queue } = tab;
+    tab.pending = undefined;
+    tab.queue = undefined;
+    if (pending !== undefined)
+      this.counts.dropped(
+        pending.frames().map(({ kind }) => kind),
+        reason,
+      );
+    if (queue !== undefined) this.counts.dropped(queue.kinds(), reason);
   }
 }
-
-const DROPPED_TAGS = { reason: 'queue_full' } as const;

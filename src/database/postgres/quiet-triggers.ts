@@ -24,6 +24,8 @@ const BUSY = { hints: 100, calmRows: 250 };
 const CONTENDED: typeof BUSY = { hints: 20, calmRows: 50 };
 const BUSY_MS = 200;
 const CALM_MS = 1_000;
+/** The reader gathers for longer where there is more. */
+const POLL_MS = 20;
 /** A read that does not come: the bus is away, or the database. */
 const NO_READ_MS = 1_000;
 /** The longer a transaction stays open, the less it matters how soon its end is seen. */
@@ -53,9 +55,6 @@ export class QuietTriggers {
   private wake: () => void = () => {};
   private limits = BUSY;
   private rows = 0;
-  private pace = 0;
-  private readAt = 0;
-  private lookedAt = 0;
 
   constructor(private readonly options: QuietTriggersOptions) {}
 
@@ -69,11 +68,7 @@ export class QuietTriggers {
 
   /** The log was read: so many audit rows were new. */
   read(rows: number): void {
-    const now = this.options.clock.monotonic();
     this.rows += rows;
-    // A log that is dear to read is read for half of the time at most.
-    this.pace = Math.max(paceAt(rows / Math.max(1, now - this.readAt)), now - this.lookedAt);
-    this.readAt = now;
     if (this.state === 'polling') this.wake();
   }
 
@@ -123,6 +118,7 @@ export class QuietTriggers {
   private async drain(over: AbortSignal): Promise<void> {
     const { clock, look } = this.options;
     this.state = 'draining';
+    look('drain');
     const fence = await this.fence(over);
     const begun = clock.monotonic();
     let before: string | null | undefined;
@@ -187,24 +183,25 @@ export class QuietTriggers {
     const { calmRows } = this.limits;
     let silent = false;
     let asking: Promise<void> | undefined;
-    for (let calm = false; !calm && !over.aborted; ) {
+    // Whoever waits for the lock has silenced the triggers already.
+    for (let calm = false; (!calm || asking) && !over.aborted; ) {
       const begun = clock.monotonic();
       this.rows = 0;
-      while (clock.monotonic() - begun < CALM_MS && !over.aborted) {
-        this.lookedAt = clock.monotonic();
+      while (clock.monotonic() - begun < CALM_MS && !over.aborted && !(calm && !asking)) {
         look('poll');
-        if (!silent && !asking) {
+        if (!silent && !asking && !calm) {
           asking = lock.silenceTriggers().then((done) => {
             silent = done;
             asking = undefined;
           });
         }
         await this.until(over, NO_READ_MS);
-        await sleep(this.pace, over).catch(() => {});
+        await sleep(POLL_MS, over).catch(() => {});
       }
-      calm = this.rows < calmRows;
+      calm ||= this.rows < calmRows;
     }
     await asking;
+    this.state = 'draining';
     return lock.unsilenceTriggers();
   }
 
@@ -223,6 +220,3 @@ export class QuietTriggers {
     });
   }
 }
-
-/** @param rate audit rows in a millisecond: the more, the longer they are gathered */
-const paceAt = (rate: number): number => (rate < 0.3 ? 5 : rate < 2 ? 20 : rate < 8 ? 30 : 100);

@@ -79,6 +79,12 @@ export interface AuthenticatorOptions {
   limits?: Pick<RequestLimits, 'isGuessing' | 'noteWrongCredential'>;
 }
 
+/** Who calls, and whether it still holds: by Galaxy's tables, or by the application that embeds Lightcone. */
+export type Authentication = Pick<
+  Authenticator,
+  'tryCached' | 'authenticate' | 'isSurelyStranger' | 'recheck' | 'forgetSession'
+>;
+
 export class Authenticator {
   readonly #accounts: Accounts;
   readonly #idCodec: IdCodec;

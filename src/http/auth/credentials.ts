@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { LightconeError } from '../../core/errors.js';
 import type { Arrival } from './addresses.js';
 
@@ -15,6 +15,8 @@ export interface Credentials {
 export interface CallerRequest extends Arrival {
   headers: IncomingHttpHeaders;
   query: unknown;
+  /** Absent in tests only. */
+  raw?: IncomingMessage;
 }
 
 export const SESSION_COOKIE = 'galaxysession';

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse } from 'node:querystring';
 import { ERRORS } from '../../core/errors.js';
-import type { Authenticator } from './authentication.js';
+import type { Authentication } from './authentication.js';
 import type { CallerRequest } from './credentials.js';
 import type { RequestLimits } from './rate-limit.js';
 
@@ -27,7 +27,7 @@ export type RefuseEarly = (request: IncomingMessage, response: ServerResponse) =
 
 export function earlyRefusal(
   limits: Pick<RequestLimits, 'isExhausted'>,
-  authenticator: Pick<Authenticator, 'isSurelyStranger'>,
+  authenticator: Pick<Authentication, 'isSurelyStranger'>,
   prefix: string,
 ): RefuseEarly {
   const api = `${prefix}/api/`;
@@ -47,7 +47,7 @@ export function earlyRefusal(
 }
 
 function isSurelyStranger(
-  authenticator: Pick<Authenticator, 'isSurelyStranger'>,
+  authenticator: Pick<Authentication, 'isSurelyStranger'>,
   request: CallerRequest,
 ): boolean {
   try {

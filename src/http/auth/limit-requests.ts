@@ -1,7 +1,7 @@
 /** The hook that counts each request to the API. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../core/events.js';
-import type { Authenticator } from './authentication.js';
+import type { Authentication } from './authentication.js';
 import type { RequestLimits } from './rate-limit.js';
 
 declare module 'fastify' {
@@ -20,7 +20,7 @@ const LIMITED = /^\/(api|history)\//;
  */
 export function limitRequests(
   limits: RequestLimits,
-  authenticator: Authenticator,
+  authenticator: Authentication,
   prefix: string,
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   return async (request) => {
@@ -38,7 +38,7 @@ const NOBODY: Principal = Object.freeze<Principal>({
 });
 
 /** Whoever cannot be told who it is counts as nobody; the route itself says what was wrong. */
-async function callerOf(authenticator: Authenticator, request: FastifyRequest): Promise<Principal> {
+async function callerOf(authenticator: Authentication, request: FastifyRequest): Promise<Principal> {
   try {
     return authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
   } catch {

@@ -2,17 +2,18 @@
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
+import type { Principal } from '../../core/events.js';
 import { MOST_STREAMS_A_PAGE, type StreamPlace, TAB_STATES } from '../../core/notices.js';
 import type { Accounts } from '../../database/port.js';
 import { formatIso } from '../../lib/time.js';
 import type { App } from '../app.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import type { ClusterSource } from './cluster-source.js';
 import { StatusWatchers } from './status-watchers.js';
 
 export interface ClusterRouteDeps {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   accounts: Pick<Accounts, 'emailsOf'> & { userIdOf(email: string): Promise<number | undefined> };
   idCodec: IdCodec;
   source: ClusterSource;
@@ -27,22 +28,23 @@ export function registerCluster(
   app: App,
   { authenticator, accounts, idCodec, source }: ClusterRouteDeps,
 ): void {
-  const requireAdmin = async (request: FastifyRequest): Promise<void> => {
-    const { isAdmin } = await authenticator.authenticate(request);
-    if (!isAdmin)
+  const requireAdmin = async (request: FastifyRequest): Promise<Principal> => {
+    const principal = await authenticator.authenticate(request);
+    if (!principal.isAdmin)
       throw new LightconeError('ADMIN_REQUIRED', 'only administrators may see this (admin_users)');
+    return principal;
   };
-  const watchers = new StatusWatchers(source, requireAdmin);
+  const watchers = new StatusWatchers(source, authenticator);
   app.addHook('preClose', async () => watchers.endAll());
 
   // Of the page itself, and nobody else's interface: hidden from the API document.
   const hidden = { hide: true };
 
   app.get('/api/status/live', { schema: hidden, exposeHeadRoute: false }, async (request, reply) => {
-    await requireAdmin(request);
+    const principal = await requireAdmin(request);
     watchers.admit();
     reply.hijack();
-    watchers.begin(request, reply.raw);
+    watchers.begin(principal, reply.raw);
   });
 
   const query = Type.Object({

@@ -8,7 +8,7 @@ import { LightconeError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { isMark } from '../../database/log/write-mark.js';
 import type { App } from '../app.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { RequestLimits } from '../auth/rate-limit.js';
 import { DONE, describeRoute } from '../describe-route.js';
 
@@ -18,7 +18,7 @@ const body = Type.Object(
 );
 
 export interface MarkRouteDeps {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   publisher: Pick<Publisher, 'publish'>;
   limits?: Pick<RequestLimits, 'take'>;
   /** `enable_sse_updates` */

@@ -72,7 +72,7 @@ export interface WorkerStatus {
 export function countFlow(metrics: CountingMetrics): WorkerStatus['flow'] {
   const dropped: Record<string, number> = {};
   for (const { name, tags, value } of metrics.totals()) {
-    if (name !== 'galaxy.sse.connections.dropped') continue;
+    if (name !== 'galaxy.sse.events.dropped') continue;
     const reason = tags.reason ?? 'unknown';
     dropped[reason] = (dropped[reason] ?? 0) + value;
   }

@@ -1,12 +1,14 @@
 /** The open status pages: each is sent the installation as it is, once a second, as long as its reader is an administrator. */
 import type { ServerResponse } from 'node:http';
-import type { FastifyRequest } from 'fastify';
 import { LightconeError } from '../../core/errors.js';
+import type { Principal } from '../../core/events.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { ClusterSource, HistoryBucket } from './cluster-source.js';
 
 const MOST_WATCHERS = 20;
 /** A page never outlives its permission by more than a minute. */
-const RECHECK_SECONDS = 30;
+const RECHECK_SECONDS = 25;
+const LONGEST_UNCONFIRMED_SECONDS = 50;
 /** Whoever takes nothing for so long gives its place up: a laptop that sleeps never says so. */
 const STALLED_SECONDS = 30;
 
@@ -17,9 +19,10 @@ const HEADERS = {
 };
 
 interface Watcher {
-  request: FastifyRequest;
   response: ServerResponse;
+  principal: Principal;
   seconds: number;
+  confirmedAt: number;
   /** Seconds in which it did not read: it is sent the whole history again. */
   missed: number;
 }
@@ -30,7 +33,7 @@ export class StatusWatchers {
 
   constructor(
     private readonly source: ClusterSource,
-    private readonly requireAdmin: (request: FastifyRequest) => Promise<void>,
+    private readonly authenticator: Pick<Authentication, 'recheck'>,
   ) {}
 
   /** @throws LightconeError OVERLOADED */
@@ -41,8 +44,9 @@ export class StatusWatchers {
     });
   }
 
-  begin(request: FastifyRequest, response: ServerResponse): void {
-    const watcher = { request, response, seconds: 0, missed: 0 };
+  /** @param principal an administrator */
+  begin(principal: Principal, response: ServerResponse): void {
+    const watcher: Watcher = { principal, response, seconds: 0, confirmedAt: 0, missed: 0 };
     this.watchers.add(watcher);
     response.on('close', () => this.forget(watcher)).on('error', () => response.destroy());
     response.writeHead(200, HEADERS);
@@ -61,14 +65,24 @@ export class StatusWatchers {
     this.endListening = undefined;
   }
 
+  /** While nothing can be said, the page stays for a while. */
+  private async confirm(watcher: Watcher): Promise<void> {
+    const { principal, seconds, response } = watcher;
+    try {
+      const valid = await this.authenticator.recheck([principal]);
+      if (valid.has(principal)) watcher.confirmedAt = seconds;
+      else response.end();
+    } catch {
+      if (seconds - watcher.confirmedAt >= LONGEST_UNCONFIRMED_SECONDS) response.end();
+    }
+  }
+
   private everySecond(bucket: HistoryBucket | undefined): void {
     const now = message('now', this.source.now());
     const text = bucket === undefined ? now : message('bucket', bucket) + now;
     for (const watcher of this.watchers) {
       watcher.seconds += 1;
-      if (watcher.seconds % RECHECK_SECONDS === 0) {
-        void this.requireAdmin(watcher.request).catch(() => watcher.response.end());
-      }
+      if (watcher.seconds % RECHECK_SECONDS === 0) void this.confirm(watcher);
       const { response } = watcher;
       if (response.writableNeedDrain) {
         watcher.missed += 1;

@@ -14,7 +14,7 @@ import type { Accounts } from '../../database/port.js';
 import { retryText } from '../../events/frame.js';
 import { parseIso } from '../../lib/time.js';
 import type { App } from '../app.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { RequestLimits } from '../auth/rate-limit.js';
 import { toErrorReply } from '../errors.js';
 import { STREAM_HEADERS, type StreamOpener } from './stream-opening.js';
@@ -26,7 +26,7 @@ const RETRY_MS = 3000;
 export interface StreamDeps {
   enabled: boolean;
   manager: ConnectionManager;
-  authenticator: Pick<Authenticator, 'tryCached' | 'authenticate'>;
+  authenticator: Pick<Authentication, 'tryCached' | 'authenticate'>;
   accounts: Pick<Accounts, 'accessibleHistories'>;
   decodeId: (text: string) => HistoryId | undefined;
   opening: StreamOpener;
@@ -88,7 +88,11 @@ export function registerStream(app: App, deps: StreamDeps): void {
 }
 
 /** What mends itself: the caller is not at fault and should ask again. */
-const PASSES: ReadonlySet<string> = new Set<ErrorCode>(['DATABASE_UNAVAILABLE', 'RATE_LIMITED']);
+const PASSES: ReadonlySet<string> = new Set<ErrorCode>([
+  'DATABASE_UNAVAILABLE',
+  'AUTHENTICATION_UNAVAILABLE',
+  'RATE_LIMITED',
+]);
 
 const notReady = (manager: ConnectionManager): string =>
   manager.draining

@@ -13,7 +13,7 @@ import { LIMITS } from '../../core/limits.js';
 import type { Accounts } from '../../database/port.js';
 import type { App } from '../app.js';
 import type { Arrival } from '../auth/addresses.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import type { RequestLimits } from '../auth/rate-limit.js';
 import { DONE, describeRoute } from '../describe-route.js';
@@ -31,7 +31,7 @@ const body = Type.Object(
 );
 
 export interface SubscriptionRouteDeps {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   accounts: Pick<Accounts, 'accessibleHistories'>;
   publisher: Pick<Publisher, 'publish'>;
   idCodec: IdCodec;
@@ -65,7 +65,7 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
   };
 
   const prepare = async (
-    request: Parameters<Authenticator['authenticate']>[0] & Arrival & { body: { history_ids: string[] } },
+    request: Parameters<Authentication['authenticate']>[0] & Arrival & { body: { history_ids: string[] } },
   ): Promise<{ principal: Principal; historyIds: number[] }> => {
     if (!enabled)
       throw new LightconeError('SWITCHED_OFF', 'live updates are switched off (enable_sse_updates)');

@@ -7,7 +7,7 @@ import type { Accounts } from '../../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
 import type { App } from '../app.js';
 import { isDirectlyLocal } from '../auth/addresses.js';
-import type { Authenticator } from '../auth/authentication.js';
+import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import { describeRoute } from '../describe-route.js';
 import * as replies from './replies.js';
@@ -24,7 +24,7 @@ const probe = <T extends TSchema>(summary: string, reply: T) => ({
 });
 
 export interface SystemRouteDeps {
-  authenticator: Authenticator;
+  authenticator: Authentication;
   accounts: Pick<Accounts, 'emailsOf'>;
   idCodec: IdCodec;
   source: StatusSource;

@@ -1,0 +1,168 @@
+/** Lightcone as a part of another program (docs/embedding.md). Nothing here touches the process: no signal, no exit. */
+import type { Logger } from 'pino';
+import type { Config } from '../../config/config.js';
+import { refuseKnownSecret } from '../../config/known-secret.js';
+import { isLoopback } from '../../config/listen.js';
+import { loadConfig } from '../../config/load.js';
+import type { EmbeddedSettings } from '../../config/sources.js';
+import { LightconeError } from '../../core/errors.js';
+import type { Authenticate } from '../../http/auth/application-authenticator.js';
+import { systemClock } from '../../lib/clock.js';
+import { createLogger } from '../../telemetry/logger.js';
+import { Worker } from '../processes/worker.js';
+import type { PublishedEvent } from './event-publisher.js';
+import { type Mount, type MountTarget, mountOn, serverOf } from './mount.js';
+
+export interface ServerOptions {
+  /** Sections of galaxy.yml as an object; neither a file nor the environment is read. docs/configuration.md lists them. */
+  settings?: EmbeddedSettings;
+  /** Says who calls. Left out: session cookies and API keys in the tables of the database. */
+  authenticate?: Authenticate;
+  /** Left out: JSON lines on standard error, at `sse.log_level`. */
+  logger?: Logger;
+}
+
+export interface LightconeServer {
+  /** Where it listens, as a URL or `unix:/path`; undefined before the start, and where it is mounted. */
+  readonly address: string | undefined;
+  /**
+   * Resolves when streams are served. A database or broker that is away is waited for.
+   *
+   * @throws LightconeError for what waiting does not mend: an address in use, tables of another schema
+   */
+  start(): Promise<void>;
+  /** Ends all streams and frees everything, within `sse.drain_timeout`. May be called at any time, and twice. */
+  stop(): Promise<void>;
+  /**
+   * Resolves when the event is committed to the database; from then on it is delivered, whatever fails.
+   *
+   * @throws LightconeError PARAMETER_INVALID, NOT_FOUND, CONFIG_INVALID, NOT_NOW, DATABASE_UNAVAILABLE; nothing is published then
+   */
+  publish(event: PublishedEvent): Promise<void>;
+  /**
+   * Before `start`: requests to paths under `galaxy.galaxy_url_prefix` that `target` receives are answered here, all others by
+   * whoever else listens; `start` then does not listen. When the target is closed, this server stops.
+   *
+   * @throws LightconeError CONFIG_INVALID
+   */
+  mount(target: MountTarget): void;
+}
+
+const OPTIONS = ['settings', 'authenticate', 'logger'];
+
+/** @throws LightconeError CONFIG_INVALID with every mistake, one a line */
+export async function createServer(options: ServerOptions = {}): Promise<LightconeServer> {
+  checkOptions(options);
+  const { settings, authenticate } = options;
+  const config = loadConfig({ env: {}, flags: {}, cwd: process.cwd(), settings });
+  if (config.sse.workers > 1) {
+    throw wrong('settings: sse.workers: one server is one worker; start more processes, or leave it out');
+  }
+  const logger =
+    options.logger ?? createLogger(config.logLevel, {}, { write: (line) => process.stderr.write(line) });
+  for (const warning of config.warnings) logger.warn({ component: 'settings' }, warning);
+  const mounts: Mount[] = [];
+  const isMounted = (): boolean => mounts.length > 0;
+  const worker = await Worker.create({
+    config,
+    serverName: config.serverName,
+    demo: false,
+    supervised: false,
+    authenticate,
+    isMounted,
+    runtime: { logger, clock: systemClock, random: Math.random },
+  });
+  return new EmbeddedServer(worker, config, mounts);
+}
+
+class EmbeddedServer implements LightconeServer {
+  private state: 'new' | 'started' | 'stopped' = 'new';
+  private readonly starting = new AbortController();
+  private started: Promise<void> | undefined;
+
+  constructor(
+    private readonly worker: Worker,
+    private readonly config: Config,
+    private readonly mounts: Mount[],
+  ) {}
+
+  get address(): string | undefined {
+    return this.state === 'started' && this.mounts.length === 0 ? this.worker.address : undefined;
+  }
+
+  start(): Promise<void> {
+    this.started ??= this.begin();
+    return this.started;
+  }
+
+  private async begin(): Promise<void> {
+    if (this.state === 'stopped') throw notNow('start: this server was stopped; create another one');
+    const { auth, http } = this.config;
+    refuseKnownSecret(auth.idSecret, this.mounts.length === 0 && isLoopback(http.listen));
+    try {
+      await this.worker.start(this.starting.signal);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    if (this.state === 'new') this.state = 'started';
+  }
+
+  async stop(): Promise<void> {
+    this.state = 'stopped';
+    this.starting.abort(notNow('start: the server was stopped while it was starting'));
+    await this.worker.stop();
+    for (const mount of this.mounts) mount.remove();
+  }
+
+  async publish(event: PublishedEvent): Promise<void> {
+    if (this.state !== 'started') throw notNow('publish: the server is not started');
+    const { events } = this.worker;
+    if (!events)
+      throw wrong(
+        "publish: beside a Galaxy (sse.attach_to_galaxy) events come from Galaxy's own tables and API",
+      );
+    await events.publish(event);
+  }
+
+  mount(target: MountTarget): void {
+    const server = serverOf(target);
+    const { prefix } = this.config.http;
+    if (this.started !== undefined || this.state !== 'new') throw notNow('mount: comes before start');
+    if (prefix === '') {
+      throw wrong(
+        "mount: settings.galaxy.galaxy_url_prefix must name the paths that are Lightcone's, such as /live",
+      );
+    }
+    refuseKnownSecret(this.config.auth.idSecret, false);
+    this.mounts.push(
+      mountOn(server, prefix, {
+        handle: (request, response) => this.worker.handle(request, response),
+        onClose: () => void this.stop(),
+      }),
+    );
+  }
+}
+
+function checkOptions(options: ServerOptions): void {
+  if (!isObject(options)) throw wrong('takes one object of options');
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.includes(name))
+      throw wrong(`there is no option ${name}; the options are ${OPTIONS.join(', ')}`);
+  }
+  const { settings, authenticate, logger } = options;
+  if (authenticate !== undefined && typeof authenticate !== 'function')
+    throw wrong('authenticate must be a function');
+  if (logger !== undefined && typeof logger?.child !== 'function') throw wrong('logger must be one of pino');
+  if (settings === undefined) return;
+  for (const [name, section] of isObject(settings) ? Object.entries(settings) : ([['', settings]] as const)) {
+    if ((name !== 'galaxy' && name !== 'sse') || !isObject(section))
+      throw wrong('settings must be { galaxy: {…}, sse: {…} }, as in galaxy.yml');
+  }
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const wrong = (what: string): LightconeError => new LightconeError('CONFIG_INVALID', `createServer: ${what}`);
+const notNow = (what: string): LightconeError => new LightconeError('NOT_NOW', what);

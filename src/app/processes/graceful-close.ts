@@ -1,0 +1,28 @@
+import { once } from 'node:events';
+import { Server } from 'node:net';
+import type { App } from '../../http/app.js';
+
+/** Ends the HTTP server of a worker. A request that is on its way or being answered does not fail. */
+export class GracefulClose {
+  #ended: Promise<unknown> | undefined;
+
+  constructor(private readonly app: App) {}
+
+  /** New connections go to the others that listen on this socket; those that are open end with their next answer. */
+  handOver(): void {
+    const { server } = this.app;
+    this.#ended = once(server, 'close');
+    server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
+    // The `close` of an HTTP server would cut idle connections, on which a request may be on its way.
+    Server.prototype.close.call(server);
+  }
+
+  /** @param momentMs a connection that stands still does not hold up the stop for longer */
+  async close(momentMs: number): Promise<void> {
+    const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
+    await this.app.close();
+    // Fastify does not wait for the requests of a server that listens no longer.
+    await this.#ended;
+    clearTimeout(end);
+  }
+}
