@@ -153,8 +153,8 @@ export interface HintListener {
 export interface PositionStore {
   /** False where nothing can be stored: positions are then told to nobody, since a crash could make them untrue. */
   readonly keeps: boolean;
-  /** Of this log, in the order in which they were reached. */
-  entries(log: string): Promise<LogEnd[]>;
+  /** Of all logs, in the order in which they were reached. */
+  entries(): Promise<LogEnd[]>;
   newest(log: string): Promise<LogEnd | undefined>;
   add(entry: LogEnd): Promise<void>;
 }

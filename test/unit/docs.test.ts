@@ -3,12 +3,15 @@ import { dirname, join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as clientStates from '../../packages/client/src/states.js';
 // @ts-expect-error a script without types, shared with `npm run docs`
+import { changePicture, housePicture } from '../../scripts/draw-architecture.mjs';
+// @ts-expect-error the same
 import * as render from '../../scripts/render-docs.mjs';
 import { SETTINGS } from '../../src/config/schema.js';
 import { ERRORS } from '../../src/core/errors.js';
 import { LIMITS } from '../../src/core/limits.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { METRICS } from '../../src/telemetry/metrics.js';
+import { importsOf, sourceFiles } from '../support/source-imports.js';
 
 const { configurationPage, errorsPage, metricsPage, withEvents, withLimits, withStates } = render;
 const root = resolve(import.meta.dirname, '../..');
@@ -30,6 +33,15 @@ describe('the reference pages equal the tables in the code (else: npm run docs)'
     expect(page).toBe(withLimits(page, LIMITS, SETTINGS.sse));
   });
   it('docs/metrics.md', () => expect(read('docs/metrics.md')).toBe(metricsPage(METRICS)));
+  it('docs/images/house.svg, from the imports of src', () =>
+    expect(read('docs/images/house.svg')).toBe(housePicture(sourceFiles().flatMap(importsOf))));
+  it('docs/images/change.svg, whose rooms exist', () => {
+    const picture: string = changePicture();
+    expect(read('docs/images/change.svg')).toBe(picture);
+    const rooms = [...picture.matchAll(/>(src\/[\w-]+)</g)].map(([, room]) => room!);
+    expect(rooms.filter((room) => !existsSync(join(root, room)))).toEqual([]);
+    expect(rooms.length).toBeGreaterThan(3);
+  });
 });
 
 /** Of a page, as GitHub makes anchors of them. */
