@@ -256,7 +256,7 @@ export interface HistoryCaller {
   isAdmin: boolean;
 }
 
-/** A notification row with its recipients, as catch-up and gap repair need it. `payload` is the contract's compact JSON. */
+/** A notification row with its recipients, as catch-up and gap repair need it. `payload` is compact JSON (contract, section 3.4). */
 export interface NotificationDelivery {
   payload: string;
   publicationTime: Micros;

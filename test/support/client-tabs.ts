@@ -26,14 +26,12 @@ export class ClientTabs {
     engine: Engine<T>,
     share: Share,
     options: Record<string, unknown> = {},
-    /** Of the client's script. */
-    script = '/assets/client/lightcone.js',
   ): Promise<T> {
     const tab = await engine.openTab(this.proxy.blankPage);
     this.#tabs.push(tab);
     // A text: the test's own compiler would rewrite the import.
     await tab.evaluate(`(async () => {
-      const { LightconeClient } = await import('${this.proxy.url}${script}');
+      const { LightconeClient } = await import('${this.proxy.url}/assets/client/lightcone.js');
       const noted = { states: [], names: [], status: [] };
       const client = new LightconeClient(${JSON.stringify({ apiKey: 'demo-alice', share, ...options })});
       client.onState((state, reason) => noted.states.push(reason ? state + ' ' + reason : state));

@@ -75,3 +75,48 @@ describe('links', () => {
     expect(missing.map(([link]) => link)).toEqual([]);
   });
 });
+
+describe('what comments refer to', () => {
+  const sources = ['src', 'packages/client/src', 'scripts'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(ts|js|mjs|tsx)$/.test(file))
+      .map((file) => `${folder}/${file}`),
+  );
+  /** Comments, a run of `//` lines as one. */
+  const commentsOf = (file: string): string[] =>
+    [...read(file).matchAll(/\/\*[\s\S]*?\*\/|(?:^[ \t]*\/\/.*\n?)+/gm)].map(([text]) =>
+      text.replaceAll(/\s+(\*|\/\/)?\s*/g, ' '),
+    );
+  const comments = sources.flatMap((file) => commentsOf(file).map((text) => ({ file, text })));
+
+  it("in Galaxy's contract is named with a section of docs/galaxy-contract.md", () => {
+    const sections = new Set(
+      [...read('docs/galaxy-contract.md').matchAll(/^#+ (\d(?:\.\d)?)[. ]/gm)].map(([, number]) => number),
+    );
+    const cited = comments.flatMap(({ file, text }) =>
+      [
+        ...text.matchAll(
+          /\bcontract\b(?! suite)(?!\/)(?:, sections? ((?:\d(?:\.\d)?(?:, | to | and )?)+))?/gi,
+        ),
+      ].map(([whole, numbers]) => ({ file, whole, numbers: numbers?.match(/\d(\.\d)?/g) ?? [] })),
+    );
+    expect(cited.length).toBeGreaterThan(30);
+    const wrong = cited.filter(
+      ({ numbers }) => numbers.length === 0 || numbers.some((it) => !sections.has(it)),
+    );
+    expect(wrong.map(({ file, whole }) => `${file}: ${whole}`)).toEqual([]);
+  });
+
+  it('in docs is there, page and heading', () => {
+    const wrong = sources.flatMap((file) =>
+      [...read(file).matchAll(/\b(docs\/[\w-]+\.(?:md|svg))(?:#([\w-]+)|, "([^"]+)")?/g)]
+        .filter(([, page, anchor, title]) => {
+          if (!existsSync(join(root, page!))) return true;
+          const heading = anchor ?? title?.toLowerCase().replaceAll(' ', '-');
+          return heading !== undefined && !headings(page!).includes(heading);
+        })
+        .map(([link]) => `${file}: ${link}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+});

@@ -112,7 +112,7 @@ export class Consumer {
     else this.#reject(notice.reason, notice.detail);
   }
 
-  /** The contract's rules (section 3.3), but for the epoch: a queue as young as its worker holds nothing older. */
+  /** The rules of the contract, section 3.3, but for the epoch: a queue as young as its worker holds nothing older. */
   #onTask({ content, properties }: ConsumeMessage): void {
     const { contentType } = properties as { contentType?: unknown };
     if (contentType !== undefined && contentType !== JSON_TYPE) {

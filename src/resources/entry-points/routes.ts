@@ -100,7 +100,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
     };
   };
 
-  /** A wrong id is a wrong parameter here, not a malformed id: the contract has it so. */
+  /** A wrong id is a wrong parameter here, not a malformed id (contract, section 4.4). */
   const decode = (id: string): number => {
     const decoded = idCodec.decodeEntryPointId(id);
     if (decoded === undefined) {
