@@ -50,7 +50,7 @@ const createBody = Type.Object(
 );
 const configureBody = Type.Object(fields, { examples: [{ host: '10.0.0.5', port: 31_001 }] });
 const listQuery = Type.Object({
-  running: chosenFlag('`true`: those of the caller that run'),
+  running: chosenFlag('`true`: those of the caller that run. Give this or `job_id`'),
   job_id: Type.Optional(encodedId),
 });
 
