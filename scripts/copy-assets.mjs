@@ -24,6 +24,7 @@ for (const [from, to] of [
   ['index.js', 'lightcone.js'],
   ['worker.js', 'worker.js'],
   ['history.js', 'history.js'],
+  ['marks.js', 'marks.js'],
 ]) {
   copyFileSync(join(root, 'packages/client/dist', from), join(root, 'dist/client', to));
 }
@@ -51,6 +52,6 @@ const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
   const isBuilt =
-    hasSource(path) || /^client(\/(lightcone|worker|history)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
+    hasSource(path) || /^client(\/(lightcone|worker|history|marks)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
   if (isSpare(path) || !isBuilt) rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
 /**
- * The producer's metrics of the contract, for every bus. Each publish ends in exactly one of three counters: `count` when
+ * The producer's metrics (contract, section 6.1), for every bus. Each publish ends in exactly one of three counters: `count` when
  * the bus took the task, `unrouted` when nobody was there to get it, `skipped_no_qw` when the bus was away; so published and
  * received can be balanced.
  */

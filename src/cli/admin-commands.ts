@@ -1,11 +1,19 @@
 /** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
 import { Command } from 'commander';
 import type { UserAction } from '../app/commands/admin.js';
+import { EXIT } from '../core/exit-codes.js';
 import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
 
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
+
+/** From now on these signals do not end the process, but what listens. */
+function untilInterrupted(): AbortSignal {
+  const abort = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => abort.abort());
+  return abort.signal;
+}
 
 interface MigrateOptions {
   attach?: true;
@@ -16,9 +24,9 @@ interface MigrateOptions {
 export function createMigrateCommand(): Command {
   return withConfigFlag(new Command('migrate'))
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
-    .option('--attach', 'beside a Galaxy, with one of:')
-    .option('--quiet-triggers', 'its triggers NOTIFY only while the monitor does not poll')
-    .option('--noisy-triggers', 'and always again')
+    .option('--attach', 'change the triggers of a Galaxy instead, as one of the next two says')
+    .option('--quiet-triggers', 'they NOTIFY only while the monitor does not poll')
+    .option('--noisy-triggers', 'they NOTIFY with every change, as Galaxy made them')
     .action(async (options: MigrateOptions, command: Command) => {
       const { attach, quietTriggers, noisyTriggers } = options;
       const one = (quietTriggers === true) !== (noisyTriggers === true);
@@ -101,8 +109,6 @@ export function createTailCommand(): Command {
     .action(async (options: { user: string; json?: true }, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
       const { tail } = await import('../app/commands/tail.js');
-      const abort = new AbortController();
-      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => abort.abort());
       const say = (line: string): void => {
         process.stderr.write(`${line}\n`);
       };
@@ -111,7 +117,7 @@ export function createTailCommand(): Command {
         logger,
         print,
         say,
-        signal: abort.signal,
+        signal: untilInterrupted(),
       });
     });
 }
@@ -127,6 +133,11 @@ export function createDoctorCommand(): Command {
       const { config, logger } = await prepare(command, { quiet: true });
       const { doctor } = await import('../app/commands/doctor/doctor.js');
       const file = settingsFile(command);
-      if (!(await doctor(config, file, { logger, print, probe }))) process.exitCode = 1;
+      const healthy = await doctor(config, file, {
+        logger,
+        print,
+        probe: probe ? { interruptible: untilInterrupted } : undefined,
+      });
+      if (!healthy) process.exitCode = EXIT.failed;
     });
 }

@@ -5,10 +5,12 @@ import { EXIT } from '../core/exit-codes.js';
 import { loadOptions, withSettingFlags } from './setting-flags.js';
 
 export function createConfigCommand(): Command {
-  return withSettingFlags(new Command('config'))
+  return withSettingFlags(
+    new Command('config')
+      .option('--check', 'print nothing but warnings and mistakes')
+      .option('--strict', 'end with 2 where there is a warning'),
+  )
     .description('Print the settings in effect, where each comes from, and what is wrong; secrets are masked')
-    .option('--check', 'print nothing but warnings and mistakes')
-    .option('--strict', 'end with 2 where there is a warning')
     .action(async (_, command: Command) => {
       const { loadSettings } = await import('../config/load.js');
       const { config, settled } = loadSettings(loadOptions(command));

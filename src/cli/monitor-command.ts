@@ -4,7 +4,7 @@ import { boundYoungGeneration } from '../node-internals/young-generation.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
 /** It serves nobody. What else stands in `sse:` of the settings file is for the workers, and no mistake. */
-const FLAGS = [
+const FLAGS: readonly string[] = [
   'monitor_metrics_listen',
   'attach_to_galaxy',
   'debounce',
@@ -12,10 +12,10 @@ const FLAGS = [
   'drain_timeout',
   'node_internals',
   'log_level',
-] as const;
+];
 
 export function createMonitorCommand(name: string): Command {
-  return withSettingFlags(new Command(name).exitOverride(), FLAGS)
+  return withSettingFlags(new Command(name).exitOverride(), (key) => FLAGS.includes(key))
     .description('Run the standalone monitor: it takes the role of the history monitor from the workers')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);

@@ -16,24 +16,25 @@ export function createProgram(): Command {
   const program = new Command('lightcone')
     .description('Server-Sent Events for Galaxy: a committed change reaches every tab concerned, soon')
     .version(version());
-  for (const command of [
-    createServeCommand(),
-    createMonitorCommand('monitor'),
-    createMigrateCommand(),
-    createUserCommand(),
-    createNotifyCommand(),
-    createDoctorCommand(),
-    createTailCommand(),
-    createConfigCommand(),
-  ]) {
-    program.addCommand(command);
+  const groups = {
+    'Run:': [createServeCommand(), createMonitorCommand('monitor')],
+    'Set up:': [createConfigCommand(), createMigrateCommand(), createUserCommand(), createNotifyCommand()],
+    'Find out:': [createDoctorCommand(), createTailCommand()],
+  };
+  for (const [group, commands] of Object.entries(groups)) {
+    for (const command of commands) program.addCommand(command.helpGroup(group));
   }
   throwInsteadOfExit(program);
   return program;
 }
 
 /** So that `run` alone decides on exit codes. */
-function throwInsteadOfExit(command: Command): void {
-  command.exitOverride();
-  for (const child of command.commands) throwInsteadOfExit(child);
+function throwInsteadOfExit(command: Command, path = command.name()): void {
+  command.exitOverride((error) => {
+    if (error.code === 'commander.unknownCommand' && !error.message.includes('Did you mean')) {
+      process.stderr.write(`(${path} --help lists the commands)\n`);
+    }
+    throw error;
+  });
+  for (const child of command.commands) throwInsteadOfExit(child, `${path} ${child.name()}`);
 }

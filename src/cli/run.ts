@@ -29,14 +29,11 @@ const ignore = (): void => {};
 function report(error: unknown, name: string): number {
   if (error instanceof CommanderError) {
     // Commander has printed the help or the mistake already.
-    if (error.code === 'commander.unknownCommand' && !error.message.includes('Did you mean')) {
-      process.stderr.write(`(${name} --help lists the commands)\n`);
-    }
     return error.exitCode === 0 ? 0 : EXIT.wronglyAsked;
   }
   if (error instanceof LightconeError) {
     process.stderr.write(`${name}: ${error.message}\n`);
-    if (error.code === 'CONFIG_INVALID') return EXIT.wronglyAsked;
+    if (error.code === 'CONFIG_INVALID' || error.code === 'PARAMETER_INVALID') return EXIT.wronglyAsked;
     return error.code === 'NOT_NOW' ? EXIT.notNow : EXIT.failed;
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));

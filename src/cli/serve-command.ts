@@ -6,9 +6,14 @@ import { boundYoungGeneration } from '../node-internals/young-generation.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
 export function createServeCommand(): Command {
-  return withSettingFlags(new Command('serve'))
+  return withSettingFlags(
+    new Command('serve').option(
+      '--demo',
+      'fill an empty database with demo data; only on a loopback address',
+    ),
+    (key) => key !== 'monitor_metrics_listen',
+  )
     .description('Serve the stream (and, unless a standalone monitor runs, watch for changes)')
-    .option('--demo', 'fill an empty database with demo data; only on a loopback address')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);
       if (config.sse.nodeInternals) boundYoungGeneration();

@@ -8,24 +8,48 @@ import type { Logger } from '../telemetry/logger.js';
 
 const KEYS = Object.keys(SSE_SETTINGS) as SseKey[];
 
+/** Headings of the help. */
+const GROUPS: Readonly<Record<string, readonly SseKey[]>> = {
+  'Where and how many:': ['listen', 'socket_mode', 'workers', 'metrics_listen', 'monitor_metrics_listen'],
+  'Streams:': [
+    'keepalive_interval',
+    'recent_window',
+    'queue_size',
+    'write_timeout',
+    'permission_check_interval',
+  ],
+  'Limits and who may ask:': [
+    'max_connections',
+    'max_connections_per_user',
+    'max_connections_per_address',
+    'api_rate_limit',
+    'trust_proxy',
+    'allowed_origins',
+    'entry_point_hosts',
+  ],
+  'Monitor:': ['attach_to_galaxy', 'debounce', 'heartbeat_interval'],
+  'Process:': ['drain_timeout', 'log_level', 'node_internals'],
+};
+
 export function withConfigFlag(command: Command): Command {
   return command.option('-c, --config <file>', 'settings file (galaxy.yml); else GALAXY_CONFIG_FILE');
 }
 
-/** Adds `--config` and the flags of the `sse:` section. @param only those that mean something for this command */
-export function withSettingFlags(command: Command, only: readonly SseKey[] = KEYS): Command {
+/** Adds `--config` and the flags of the `sse:` section. @param means which of them mean something for this command */
+export function withSettingFlags(command: Command, means: (key: SseKey) => boolean = () => true): Command {
   withConfigFlag(command);
-  for (const key of only) {
-    const setting: Setting<unknown> = SSE_SETTINGS[key];
-    const value = setting.type === 'bool' ? '[true|false]' : `<${setting.unit ?? setting.type}>`;
-    const flag = new Option(
-      `${flagName(key)} ${value}`,
-      `${setting.doc} (default: ${shownDefault(setting)})`,
-    );
-    command.addOption(setting.type === 'bool' ? flag.preset('true') : flag);
+  for (const [group, keys] of Object.entries(GROUPS)) {
+    for (const key of keys.filter(means)) command.addOption(flagOf(key).helpGroup(group));
   }
   // Not what a flag without a value would mean: it reads as if that were the default.
   return command.configureHelp({ optionDescription: ({ description }) => description });
+}
+
+function flagOf(key: SseKey): Option {
+  const setting: Setting<unknown> = SSE_SETTINGS[key];
+  const value = setting.type === 'bool' ? '[true|false]' : `<${setting.unit ?? setting.type}>`;
+  const flag = new Option(`${flagName(key)} ${value}`, `${setting.doc} (default: ${shownDefault(setting)})`);
+  return setting.type === 'bool' ? flag.preset('true') : flag;
 }
 
 function shownDefault({ default: value, attached, unit }: Setting<unknown>): string {

@@ -144,9 +144,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const backoff = new Backoff(100, 1000);
     while (!this.preloaded) {
       try {
-        const stored = await positions.entries(await changeLog.identify());
+        const log = await changeLog.identify();
+        const stored = await positions.entries();
         const now = await changeLog.now();
-        if (this.pipeline === undefined) this.positions.begin(stored);
+        if (this.pipeline === undefined) this.positions.begin(log, stored);
         this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
           this.permissionCheck.look(concern),
         );
@@ -154,7 +155,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         const floor = now - secondsToMicros(config.recentWindowSeconds);
         await preload(kinds, { changeLog, notifications }, this.pipeline.skippedRows, this.recent, {
           floor,
-          now,
+          now: Math.max(now, this.positions.reached),
           steps: this.positions.steps(floor, now),
         });
         this.preloaded = true;
@@ -184,7 +185,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
+      const before = this.positions.log();
       if (position !== undefined) this.positions.add(until, position);
+      // What was told of the other log may never have happened in this one.
+      if (before !== undefined && before !== this.positions.log()) this.startOver();
       this.pipeline?.dispatcher.tellMarks();
       return;
     }
@@ -296,6 +300,18 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** The socket takes bytes again. */
   drained(tab: Tab): void {
     this.writer.drained(tab);
+  }
+
+  /** Another log is read now: all that is told of it is `start over`, to those who are caught up just now as well. */
+  private startOver(): void {
+    for (const tab of this.registry.all) {
+      const { state, pending } = tab;
+      if (state === 'live') {
+        tab.pending = undefined;
+        if (pending !== undefined) this.writer.writeQueued(tab, pending);
+        this.resume(tab, tab.position.cursor, 'overflow');
+      } else if (state !== 'closed') tab.state = 'lagging';
+    }
   }
 
   /** Never rejects. */

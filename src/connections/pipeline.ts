@@ -37,6 +37,7 @@ export function createPipeline(
     kinds,
     config,
     changeLog,
+    positions: stored,
     notifications,
     returning,
     clock,
@@ -69,12 +70,14 @@ export function createPipeline(
       'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
     );
   });
+  // An id that goes out is one that is stored, too: who comes after a step back of the clock knows it.
+  const initial = Math.min(now - MARGIN, positions.newest()?.moment ?? now);
   const watermark = new Watermark(
     clock,
     databaseClock,
-    now - MARGIN,
+    initial,
     config.attachToGalaxy ? TASK_EXPIRY_SECONDS : undefined,
-    positions.at(now - MARGIN) ?? undefined,
+    positions.ofId(initial) ?? undefined,
   );
   const dispatcher = new Dispatcher({
     kinds,
@@ -106,6 +109,10 @@ export function createPipeline(
     dispatcher,
     watermark,
     positions,
+    readPositions: async () => {
+      const log = positions.log();
+      if (log !== undefined) positions.beginAgain(log, await stored.entries());
+    },
     databaseClock,
     skippedRows,
     logger,
@@ -164,5 +171,5 @@ export async function preload(
     if (owner.sessionId !== undefined) recent.recordSession(owner.sessionId, subject, at, updateTime);
   }
   // What became visible before the first step is not in the answer.
-  recent.startCovering(Math.max(before.floor, before.steps[0]?.moment ?? 0));
+  recent.startCovering(Math.max(before.floor, before.steps[0]?.moment ?? 0), before.now);
 }

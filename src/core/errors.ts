@@ -1,12 +1,12 @@
 /**
  * The error catalogue. Every error that an administrator or a client can see has an entry here: a stable code, what it
- * means, whether trying again helps, and (for clients) the HTTP status and the contract's `err_code` (section 4.6).
+ * means, whether trying again helps, and (for clients) the HTTP status and Galaxy's `err_code` (contract, section 4.6).
  * A test keeps `docs/errors.md` equal to this table.
  */
 export interface ErrorEntry {
   /** HTTP status when the error reaches a client. */
   status: number;
-  /** The contract's numeric code. */
+  /** Galaxy's numeric code. */
   errCode: number;
   retryable: boolean;
   meaning: string;

@@ -11,7 +11,7 @@
  * **mark**          where a write stands in the log. A position includes it or not.
  * **monitor**       the one elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
- * **control task**  a message on the bus, `{task, kwargs}`: the contract's fan-out unit.
+ * **control task**  a message on the bus, `{task, kwargs}` (contract, section 3.3): what is fanned out.
  * **tick**          the leader's word, once a second, on the same channel as its tasks: "everything up to this cursor has
  *                   been published".
  * **notice**        what a process tells the others of itself once a second, for the status page; it may be lost.
@@ -40,7 +40,7 @@ export interface Task {
   readonly task: string;
 }
 
-/** The SSE control tasks of the contract (section 3.4), plus Lightcone's own. */
+/** The SSE control tasks (contract, section 3.4), plus Lightcone's own. */
 export const TASK_NAMES = [
   'history_update',
   'notify_users',
@@ -82,7 +82,7 @@ export interface NotifyBroadcastTask {
   eventId?: string;
 }
 
-/** `sessionId` is Lightcone's addition for anonymous owners; the contract has no session form. */
+/** `sessionId` is Lightcone's addition for anonymous owners; Galaxy has no session form (contract, section 3.4). */
 export interface EntryPointUpdateTask {
   task: 'entry_point_update';
   userId?: UserId;
@@ -90,7 +90,7 @@ export interface EntryPointUpdateTask {
   eventId?: string;
 }
 
-/** `historyId` is the encoded id, as the contract sends it. */
+/** `historyId` is the encoded id (contract, section 4.2). */
 export interface HistoryViewerTask {
   task: 'subscribe_history_viewer' | 'unsubscribe_history_viewer';
   historyId: string;

@@ -1,4 +1,4 @@
-/** Notification rows and the forms of the contract that are made of them (sections 3.4 and 4.3). */
+/** Notification rows and the forms that are made of them (contract, sections 3.4 and 4.3). */
 import { formatIso, parseSql } from '../lib/time.js';
 import { isDue, utcNow } from './dialect.js';
 import { type Dialect, type SqlRow, toBoolean } from './port.js';
@@ -29,7 +29,7 @@ export const NOTIFICATION_FIELDS = `n.id, n.source, n.category, n.variant, n.cre
 export const USER_NOTIFICATION_FIELDS = `a.user_id, n.id, n.source, n.category, n.variant, n.create_time,
   a.update_time, n.publication_time, n.expiration_time, n.content, a.seen_time, a.deleted`;
 
-/** Published and not expired. A NULL in either column hides the row, as the contract says. */
+/** Published and not expired. A NULL in either column hides the row (contract, section 4.3). */
 export function isActive(dialect: Dialect): string {
   return `${isDue(dialect, 'n.publication_time')} AND n.expiration_time > ${utcNow(dialect)}`;
 }
@@ -51,7 +51,7 @@ export interface UserNotificationForm extends NotificationForm {
   deleted: boolean;
 }
 
-/** Keys in the contract's order. @param encodeId row id to encoded id */
+/** Keys in Galaxy's order (contract, section 4.3). @param encodeId row id to encoded id */
 export function serializeNotification(
   row: NotificationRow,
   encodeId: (id: number) => string,

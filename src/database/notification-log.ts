@@ -19,7 +19,7 @@ interface Dated {
   form: object;
 }
 
-/** Reads notifications in the forms of the contract: payloads of section 3.4, status object of 4.3. */
+/** Reads notifications as payloads of tasks and as the status object (contract, sections 3.4 and 4.3). */
 export class SqlNotificationLog implements NotificationLog {
   readonly #active: string;
 

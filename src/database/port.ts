@@ -153,8 +153,8 @@ export interface HintListener {
 export interface PositionStore {
   /** False where nothing can be stored: positions are then told to nobody, since a crash could make them untrue. */
   readonly keeps: boolean;
-  /** Of this log, in the order in which they were reached. */
-  entries(log: string): Promise<LogEnd[]>;
+  /** Of all logs, in the order in which they were reached. */
+  entries(): Promise<LogEnd[]>;
   newest(log: string): Promise<LogEnd | undefined>;
   add(entry: LogEnd): Promise<void>;
 }
@@ -256,7 +256,7 @@ export interface HistoryCaller {
   isAdmin: boolean;
 }
 
-/** A notification row with its recipients, as catch-up and gap repair need it. `payload` is the contract's compact JSON. */
+/** A notification row with its recipients, as catch-up and gap repair need it. `payload` is compact JSON (contract, section 3.4). */
 export interface NotificationDelivery {
   payload: string;
   publicationTime: Micros;

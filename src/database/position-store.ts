@@ -20,13 +20,10 @@ export class SqlPositionStore implements PositionStore {
 
   constructor(private readonly db: Database) {}
 
-  async entries(log: string): Promise<LogEnd[]> {
+  async entries(): Promise<LogEnd[]> {
     // Beside a Galaxy the monitor makes it, if it may.
     if (!(await hasTable(this.db, 'lightcone_position'))) return [];
-    const rows = await this.db.all<Row>(
-      'SELECT moment, position FROM lightcone_position WHERE position LIKE $1 ORDER BY id',
-      [`${log}.%`],
-    );
+    const rows = await this.db.all<Row>('SELECT moment, position FROM lightcone_position ORDER BY id');
     return rows.map(entryOf);
   }
 

@@ -12,7 +12,7 @@ interface Row extends SqlRow {
   update_time: string | null;
 }
 
-/** The heartbeat table, section 2 of the contract. All times are the database's. */
+/** The heartbeat table (contract, section 2). All times are the database's. */
 export class SqlWorkerProcesses implements WorkerProcesses {
   constructor(private readonly db: Database) {}
 

@@ -8,7 +8,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type AppType, isBetter } from './rank.js';
 
-/** Contract: a row counts for this long after its last heartbeat. */
+/** A row counts for this long after its last heartbeat (contract, section 2). */
 const ACTIVE_MS = 61_000;
 
 export interface HeartbeatOptions {

@@ -1,5 +1,5 @@
 /**
- * Who should lead, out of the heartbeat rows (section 2 of the contract): the least server name among the standalone
+ * Who should lead, out of the heartbeat rows (contract, section 2): the least server name among the standalone
  * monitors; without any, the greatest among the web workers. Names compare by code point, so that `main.9` > `main.10`.
  */
 import type { WorkerProcessRow } from '../database/port.js';

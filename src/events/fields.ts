@@ -78,7 +78,7 @@ export function optionalEventId<T extends { eventId?: string }>(task: T, { event
   return task;
 }
 
-/** A missing payload counts as an empty object (contract section 3.4). */
+/** A missing payload counts as an empty object (contract, section 3.4). */
 export const payload = (kwargs: JsonObject): string =>
   isAbsent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
 

@@ -118,8 +118,8 @@ export class Batch {
 export const LAST_CHUNK = Buffer.from('0\r\n\r\n', 'latin1');
 
 /**
- * The text of one event. Data of several lines becomes several `data:` lines: a payload passes through unchanged as the
- * contract asks, but it can never end its frame or begin a field of its own.
+ * The text of one event. Data of several lines becomes several `data:` lines: a payload passes through unchanged
+ * (contract, section 3.4), but it can never end its frame or begin a field of its own.
  */
 export function frameText(kind: string, data: string, position: Position | undefined): string {
   const lines = /[\r\n]/.test(data) ? data.split(/\r\n|\r|\n/).join('\ndata: ') : data;

@@ -63,6 +63,7 @@ export interface Since {
 /** The time before a worker's start. */
 export interface Before {
   readonly floor: Cursor;
+  /** Or the latest id that may have been given out, where the database's clock was set back. */
   readonly now: Cursor;
   /** Positions from `floor` on, or a little before it; empty where none is known. */
   readonly steps: readonly LogEnd[];

@@ -1,6 +1,6 @@
 /**
  * JSON as Python's `json.dumps` writes it by default: ASCII only, `", "` and `": "` as separators, keys in the order
- * given. Galaxy's own messages look so (contract section 3.2), and an administrator who compares the two sees no difference.
+ * given. Galaxy's own messages look so (contract, section 3.2), and an administrator who compares the two sees no difference.
  */
 export type JsonValue =
   | string

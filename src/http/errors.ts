@@ -1,5 +1,5 @@
 /**
- * Every error reply of every route, in the contract's form (section 4.6): `{"err_msg", "err_code", ...details}`.
+ * Every error reply of every route, in Galaxy's form (contract, section 4.6): `{"err_msg", "err_code", ...details}`.
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, LightconeError } from '../core/errors.js';

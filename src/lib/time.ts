@@ -16,7 +16,7 @@ export const secondsToMicros = (seconds: number): Micros => Math.round(seconds *
 const MAX_MICROS: Micros = Date.UTC(9999, 11, 31, 23, 59, 59, 999) * 1000;
 
 /**
- * The naive UTC form used on every wire of the contract: `2026-07-01T12:34:56.789012`, and without a fraction when the
+ * The naive UTC form of every wire (contract, section 0): `2026-07-01T12:34:56.789012`, and without a fraction when the
  * microseconds are exactly zero, because that is what Python's `isoformat()` writes.
  */
 export function formatIso(moment: Micros): string {

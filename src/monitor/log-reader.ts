@@ -38,6 +38,8 @@ export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
 const SLOW_MS = 250;
 /** Where no position was ever stored: what changed while the first leader was being found is published as well. */
 const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
+/** Over which the rate of changes is averaged. */
+const RATE_MS = 200;
 /** Named by hints and not yet read; more are not kept, the log has them. */
 const MOST_HINTED = 10_000;
 
@@ -60,10 +62,13 @@ export class LogReader {
   /** Why it is where it is; undefined while it follows. */
   cause: ResyncCause | undefined = 'takeover';
   position: LogPosition | undefined;
+  /** What was stored when this term began to read; undefined where nothing was, or by another log. */
+  found: LogEnd | undefined;
   /** Something may be there to be read. */
   private woken = true;
   private reading = false;
   private readAt = Number.NEGATIVE_INFINITY;
+  private rowsPerMs = 0;
   /** Counts what made it start again: a read that was begun before says nothing about the time after. */
   private restarts = 0;
   private hinted = new Set<HistoryId>();
@@ -159,7 +164,7 @@ export class LogReader {
       if (this.over.aborted) return 0;
       if (restarts !== this.restarts) return 0;
       const now = clock.monotonic();
-      const rate = (read.auditRows ?? read.changes.length) / Math.max(1, now - this.readAt);
+      this.measureRate(read.auditRows ?? read.changes.length, Math.max(1, now - this.readAt));
       this.size.took(now - begun);
       this.position = read.position;
       this.readAt = now;
@@ -179,7 +184,7 @@ export class LogReader {
         this.fallBehind('long_log', before);
       }
       this.options.onRead(read.changes, read);
-      return read.complete ? Math.max(gapAt(rate), now - begun) : 0;
+      return read.complete ? Math.max(gapAt(this.rowsPerMs), now - begun) : 0;
     } catch (error) {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
@@ -191,6 +196,10 @@ export class LogReader {
       clearTimeout(slow);
       this.reading = false;
     }
+  }
+
+  private measureRate(rows: number, ms: number): void {
+    this.rowsPerMs += (rows / ms - this.rowsPerMs) * Math.min(1, ms / RATE_MS);
   }
 
   private fallBehind(cause: ResyncCause, hinted: Set<HistoryId>): void {
@@ -222,12 +231,11 @@ export class LogReader {
   private async stored(): Promise<LogPosition | undefined> {
     const { changeLog, positions } = this.options;
     const log = await inTime(changeLog.identify());
-    return (await inTime(positions.newest(log)))?.position;
+    const newest = await inTime(positions.newest(log));
+    this.found ??= newest;
+    return newest?.position;
   }
 }
 
-/**
- * Until the next read: what is read together costs one statement, and a lone change waits for none. Where a millisecond has
- * this many audit rows, readers and writers are short of processors.
- */
-const gapAt = (rowsPerMs: number): number => (rowsPerMs < 8 ? 20 : 100);
+/** Until the next read: what is read together costs one statement. Of so many as the last, readers and writers are short of processors. */
+const gapAt = (rowsPerMs: number): number => (rowsPerMs < 0.3 ? 5 : rowsPerMs < 8 ? 20 : 100);

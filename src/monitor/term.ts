@@ -1,10 +1,11 @@
 /** One term of the monitor: what happens between gaining the role and losing it. The picture is in `history-audit-monitor.ts`. */
 
-import type { Cursor, HistoryChange, HistoryId } from '../core/events.js';
+import type { Cursor, HistoryChange, HistoryId, Micros } from '../core/events.js';
 import { toTasks } from '../core/history-tasks.js';
 import type { HintListener, HintSource, LogEnd } from '../database/port.js';
 import { msUntilAligned } from '../lib/aligned-interval.js';
 import { sleep } from '../lib/lifecycle.js';
+import { MICROS_PER_SECOND } from '../lib/time.js';
 import { Coalescer } from './coalescer.js';
 import { inTime } from './in-time.js';
 import { CAUSES, LogReader } from './log-reader.js';
@@ -17,8 +18,12 @@ const TICKS_PER_BARRIER = 2;
 const READ_ANYWAY_MS = 30_000;
 /** While hints do not come. */
 const READ_BLIND_MS = 1_000;
-/** Without changes a position is stored so often, so that a successor has not far to go. */
-const STORE_ANYWAY_MS = 60_000;
+/** Without changes a position is stored when the one before is so old, so that a successor has not far to go. */
+const STORE_ANYWAY: Micros = 60 * MICROS_PER_SECOND;
+/** No tick is further ahead of what is stored: whoever comes later knows which moments may have been given out. */
+const FURTHEST_AHEAD: Micros = STORE_ANYWAY + 10 * MICROS_PER_SECOND;
+/** Smaller steps back of the database's clock are within every margin. */
+const SMALLEST_STEP: Micros = MICROS_PER_SECOND;
 /** Histories per control task and flush. */
 const FLUSH_LIMIT = 1_000;
 
@@ -49,8 +54,11 @@ export class Term implements HintListener {
   private confirmed: Checkpoint | undefined;
   /** What a successor begins from, and all that is told of positions outside. */
   private stored: LogEnd | undefined;
-  private storedAt = Number.NEGATIVE_INFINITY;
   private changedSinceStored = true;
+  /** The latest moment of a tick. */
+  private ticked: Cursor = 0;
+  /** The latest that is stored for the sake of ticks. */
+  private tickedStored: Cursor = 0;
   private asking = false;
   /** Hints come: the last barrier was answered. */
   private hearing = true;
@@ -206,11 +214,13 @@ export class Term implements HintListener {
       metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - confirmed.at);
       if (andStore || this.stored === undefined) await this.store(confirmed);
       if (this.stored === undefined || !bus.available || this.over.signal.aborted) return;
+      const until = Math.min(confirmed.moment, this.stored.moment + FURTHEST_AHEAD);
+      this.ticked = Math.max(this.ticked, until);
       this.sequence += 1;
       await bus.publishTick({
         leader: leaderName,
         sequence: this.sequence,
-        until: confirmed.moment,
+        until,
         ...(positions.keeps && { position: this.stored.position }),
       });
       this.confirmedAt = clock.monotonic();
@@ -230,15 +240,22 @@ export class Term implements HintListener {
   }
 
   private async store({ position, moment }: Checkpoint): Promise<void> {
-    const now = this.options.clock.monotonic();
-    if (position === this.stored?.position) return;
-    if (!this.changedSinceStored && now - this.storedAt < STORE_ANYWAY_MS) return;
+    const before = this.stored ?? this.reader.found;
+    // A leader before may have ticked as far as that.
+    if (this.stored === undefined && before) this.ticked = before.moment + FURTHEST_AHEAD;
+    const isAgain = before !== undefined && moment < this.ticked && this.tickedStored < this.ticked;
+    const isOld = moment - (this.stored?.moment ?? 0) >= STORE_ANYWAY;
     const changed = this.changedSinceStored;
+    const isDue = isOld || (isAgain && moment < this.ticked - SMALLEST_STEP);
+    if (!isDue && (!changed || position === this.stored?.position)) return;
     this.changedSinceStored = this.checkpoints.length > 0;
+    const { positions } = this.options;
     try {
-      await inTime(this.options.positions.add({ position, moment }));
+      // The clock was set back: who was given one of these moments stands at the position of before.
+      if (isAgain) await inTime(positions.add({ position: before.position, moment: this.ticked }));
+      await inTime(positions.add({ position, moment }));
+      if (isAgain) this.tickedStored = this.ticked;
       this.stored = { position, moment };
-      this.storedAt = now;
     } catch (error) {
       this.changedSinceStored ||= changed;
       this.options.logger.debug({ err: error }, 'the position is not stored: the database did not answer');

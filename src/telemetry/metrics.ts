@@ -1,6 +1,6 @@
 /**
  * What a component reports about itself in numbers. `METRICS` is the one table: senders are checked against it by the
- * compiler, and `docs/metrics.md` is made from it. Names come from Galaxy (contract section 6.1) or share its prefix.
+ * compiler, and `docs/metrics.md` is made from it. Names come from Galaxy (contract, section 6.1) or share its prefix.
  */
 export type MetricType = 'counter' | 'timing' | 'gauge';
 export type Tags = Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 import type { StatsdConfig } from '../config/config.js';
 import type { MetricName, Tags } from './metrics.js';
 
-/** Galaxy's tags of its own metrics, in its order (contract section 6.1). Others are sent as they come. */
+/** Galaxy's tags of its own metrics, in its order (contract, section 6.1). Others are sent as they come. */
 const GALAXY_TAGS: Partial<Record<MetricName, readonly string[]>> = {
   'galaxy.sse.connections.active': ['kind', 'server_name'],
   'galaxy.sse.connections.dropped': [],
@@ -19,7 +19,7 @@ export interface WireSeries {
 /**
  * - `dogstatsd`, `telegraf`: the prefix replaces the leading `galaxy`; the client writes the tags.
  * - `galaxy-plain`: the prefix goes in front of the whole name; no tags.
- * - `galaxy-influxdb`: prefix, dot, tags, and the metric as the last tag `path` (contract section 6.2).
+ * - `galaxy-influxdb`: prefix, dot, tags, and the metric as the last tag `path` (contract, section 6.2).
  */
 export function wireSeries(config: StatsdConfig, name: MetricName, tags: Tags): WireSeries {
   const { form, prefix } = config;

@@ -94,6 +94,24 @@ describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
   });
 });
 
+it('a page that has the client from the server can ask whether a write is out, and hold the contents of a history', async () => {
+  const tab = await openTab('worker');
+  await live(tab);
+  const id = here.encode(alice);
+  const included = await tab.evaluate<boolean>(`(async () => {
+    const headers = { 'content-type': 'application/json', 'x-api-key': 'demo-alice' };
+    const answer = await fetch('/api/histories/${id}', { method: 'PUT', headers, body: '{"name":"written"}' });
+    return client.includes(answer.headers.get('x-write-mark'));
+  })()`);
+  expect(included).toBe(true);
+  expect(await told(tab)).toContain(id);
+  const isUpToDate = `client.history('${id}', () => {}).then(async (view) => {
+    await view.includes('');
+    return view.isUpToDate;
+  })`;
+  expect(await tab.evaluate<boolean>(isUpToDate)).toBe(true);
+});
+
 it('a tab that leads and stands still gives way to one in view, and catches up when it goes on', async () => {
   const [leader, other] = [await openTab('lock'), await openTab('lock')];
   await live(leader);

@@ -65,6 +65,23 @@ describe('a PostgreSQL that is not there', () => {
     await db.stop();
   });
 
+  it('its log says once that it is away and once that it is back', async () => {
+    const { lines, logger } = recorded();
+    const db = connect(server.url, logger);
+    await db.start();
+    await server.halt('fast');
+    for (let i = 0; i < 3; i += 1) await db.now().catch(() => {});
+    await server.resume();
+    await eventually(() => db.now().catch(() => undefined), { within: 2_000 });
+    await db.now();
+    expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
+      'database connected',
+      'the database is away; trying again until it is back',
+      'the database is back',
+    ]);
+    await db.stop();
+  });
+
   it('gives up waiting when the start is aborted or stopped, and leaves nothing behind', async () => {
     const unreachable = 'postgresql://nobody@127.0.0.1:1/none';
     const aborted = connect(unreachable);

@@ -1,5 +1,5 @@
 /** What other people's programs met with LISTEN over node-postgres. Each test names its report. */
-import { afterEach, beforeEach, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.js';
 import { DEMO, Installation } from '../support/installation.js';
 import type { SseClient } from '../support/sse-client.js';
@@ -77,3 +77,17 @@ it('after a while in which every connection is refused changes are told at once 
   await eventually(async () => (await listeners()).length === 1, { within: 10_000 });
   await changeIsTold(1_000);
 }, 60_000);
+
+// alash3al/redix#43: "terminating connection due to idle-session timeout" after some quiet minutes; a session that only listens is idle.
+it('an idle_session_timeout does not end the LISTEN connection', async () => {
+  const [before] = await listeners();
+  const name = new URL(here.galaxy.database_connection as string).pathname.slice(1);
+  await here.sql(`ALTER DATABASE ${name} SET idle_session_timeout = '300ms'`);
+  await here.sql(`SELECT pg_terminate_backend(${before!.pid})`);
+  const replaced = async () => (await listeners()).find(({ pid }) => pid !== before!.pid)?.pid;
+  await eventually(async () => (await replaced()) !== undefined, { within: 5_000 });
+  const first = await replaced();
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  expect(await replaced()).toBe(first);
+  await changeIsTold(1_000);
+});

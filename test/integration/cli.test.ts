@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { SSE_SETTINGS } from '../../src/config/schema.js';
 
 const DIST = resolve(import.meta.dirname, '../../dist');
 let cwd: string;
@@ -43,6 +44,18 @@ describe('asking wrongly', () => {
   it('a command that is near to none gets one line and a hint', async () => {
     const { code, stderr } = await lightcone('frobnicate');
     expect(stderr).toBe("error: unknown command 'frobnicate'\n(lightcone --help lists the commands)\n");
+    expect(code).toBe(2);
+  });
+
+  it('the hint names the command whose commands it lists', async () => {
+    const { code, stderr } = await lightcone('user', 'frobnicate');
+    expect(stderr).toBe("error: unknown command 'frobnicate'\n(lightcone user --help lists the commands)\n");
+    expect(code).toBe(2);
+  });
+
+  it('what is no e-mail address ends with 2', async () => {
+    const { code, stderr } = await lightcone('user', 'add', 'alice');
+    expect(stderr).toBe('lightcone: "alice" is not an e-mail address\n');
     expect(code).toBe(2);
   });
 
@@ -109,6 +122,14 @@ describe('help and version', () => {
     expect(serve).toMatch(/--attach-to-galaxy \[true\|false\][^-]*\(default:\s+false\)/);
     expect(serve).not.toContain('preset');
     expect((await lightcone('monitor', '--help')).stdout).not.toMatch(/--(listen|workers|max-connections)\b/);
+  });
+
+  it('help has a flag for each setting of `sse:`', async () => {
+    const { stdout } = await lightcone('config', '--help');
+    const missing = Object.keys(SSE_SETTINGS).filter(
+      (key) => !stdout.includes(`--${key.replaceAll('_', '-')} `),
+    );
+    expect(missing).toEqual([]);
   });
 
   it('prints the version', async () => {

@@ -70,7 +70,7 @@ describe('doctor --probe', () => {
     const before = await rows();
     const { code, said } = await probe(url);
     expect(said).toMatch(
-      /^ok +probe +a change went all the way: committed [\d.]+ ms → on a stream [\d.]+ ms$/,
+      /^ok +probe +a change went all the way in [\d.]+ ms: commit [\d.]+ ms, monitor and worker [\d.]+ ms$/,
     );
     expect(code).toBe(0);
     expect(await rows()).toEqual(before);
@@ -87,7 +87,7 @@ describe('doctor --probe', () => {
     const before = await rows();
     const { code, said } = await probe(url);
     expect(said).toMatch(
-      /^ok +probe +a change went all the way: committed [\d.]+ ms → (announced by the database [\d.]+ ms → )?published by the monitor, and through the broker [\d.]+ ms → on a stream [\d.]+ ms$/,
+      /^ok +probe +a change went all the way in [\d.]+ ms: commit [\d.]+ ms, (NOTIFY [\d.]+ ms, )?monitor and broker [\d.]+ ms, worker [\d.]+ ms$/,
     );
     expect(code).toBe(0);
     expect(await rows()).toEqual(before);
@@ -103,6 +103,23 @@ describe('doctor --probe', () => {
     } finally {
       monitor.signal('SIGCONT');
       await successor.end();
+    }
+  });
+
+  it('that is interrupted leaves no trace, too', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker();
+    const before = await rows();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const process = here.process(['doctor', '--probe'], at(url));
+      await eventually(async () => {
+        const sql = "SELECT 1 FROM galaxy_session WHERE remote_addr = 'lightcone doctor'";
+        return (await here.sql(sql)).length > 0;
+      });
+      process.signal(signal);
+      expect((await process.exited).code).toBe(1);
+      expect(process.stdout).toMatch(/^problem +probe +the change was not made: interrupted$/m);
+      expect(await rows()).toEqual(before);
     }
   });
 

@@ -1,22 +1,35 @@
-import { type Browser, type BrowserContext, chromium } from 'playwright-core';
-import type { Engine } from './engines.js';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Engine, Tab } from './engines.js';
 import { locate } from './programs.js';
 
 /** A headless Chromium from the system. */
-export function launchChromium(): Promise<Browser> {
+export function launchChromium(
+  options: { args?: string[]; ignoreDefaultArgs?: string[] } = {},
+): Promise<Browser> {
   // As root, in a container: Chromium's own sandbox needs a user. Only our own pages are opened.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  return chromium.launch({ executablePath: locate('chromium'), args });
+  const args = [...(options.args ?? []), ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])];
+  return chromium.launch({ ...options, executablePath: locate('chromium'), args });
 }
 
-export async function chromiumEngine(): Promise<Engine> {
-  const browser = await launchChromium();
-  const context: BrowserContext = await browser.newContext();
+export interface ChromiumTab extends Tab {
+  readonly page: Page;
+}
+
+export interface ChromiumEngine extends Engine<ChromiumTab> {
+  readonly context: BrowserContext;
+}
+
+export async function chromiumEngine(
+  options: Parameters<typeof launchChromium>[0] = {},
+): Promise<ChromiumEngine> {
+  const browser = await launchChromium(options);
+  const context = await browser.newContext();
   return {
+    context,
     openTab: async (url) => {
       const page = await context.newPage();
       await page.goto(url);
-      return { evaluate: (expression) => page.evaluate(expression), close: () => page.close() };
+      return { page, evaluate: (expression) => page.evaluate(expression), close: () => page.close() };
     },
     close: () => browser.close(),
   };

@@ -22,13 +22,16 @@ export class ClientTabs {
   }
 
   /** A tab with a client of alice's that notes what it is told. */
-  async openTab(engine: Engine, share: Share, options: Record<string, unknown> = {}): Promise<Tab> {
-    const { url } = this.proxy;
+  async openTab<T extends Tab>(
+    engine: Engine<T>,
+    share: Share,
+    options: Record<string, unknown> = {},
+  ): Promise<T> {
     const tab = await engine.openTab(this.proxy.blankPage);
     this.#tabs.push(tab);
     // A text: the test's own compiler would rewrite the import.
     await tab.evaluate(`(async () => {
-      const { LightconeClient } = await import('${url}/assets/client/lightcone.js');
+      const { LightconeClient } = await import('${this.proxy.url}/assets/client/lightcone.js');
       const noted = { states: [], names: [], status: [] };
       const client = new LightconeClient(${JSON.stringify({ apiKey: 'demo-alice', share, ...options })});
       client.onState((state, reason) => noted.states.push(reason ? state + ' ' + reason : state));
@@ -43,7 +46,7 @@ export class ClientTabs {
     return tab;
   }
 
-  async openTabs(engine: Engine, share: Share, count: number): Promise<Tab[]> {
+  async openTabs<T extends Tab>(engine: Engine<T>, share: Share, count: number): Promise<T[]> {
     const tabs = await Promise.all(Array.from({ length: count }, () => this.openTab(engine, share)));
     for (const tab of tabs) await this.live(tab);
     return tabs;

@@ -6,8 +6,8 @@ export interface Tab {
   close(): Promise<void>;
 }
 
-export interface Engine {
+export interface Engine<T extends Tab = Tab> {
   /** Resolves when the page is there. */
-  openTab(url: string): Promise<Tab>;
+  openTab(url: string): Promise<T>;
   close(): Promise<void>;
 }

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { Worker } from '../../src/app/processes/worker.js';
 import { loadConfig } from '../../src/config/load.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
-import { systemClock } from '../../src/lib/clock.js';
+import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { recordingLogger } from './bus.js';
 import { eventually } from './eventually.js';
 import { createTestDatabase } from './postgres.js';
@@ -100,7 +100,10 @@ export class Installation {
   }
 
   /** A whole worker in this process. It is ready, with demo data, unless `waitUntilReady` is false. */
-  async worker(settings: Settings = {}, { waitUntilReady = true } = {}): Promise<RunningWorker> {
+  async worker(
+    settings: Settings = {},
+    { waitUntilReady = true, clock = systemClock }: { waitUntilReady?: boolean; clock?: Clock } = {},
+  ): Promise<RunningWorker> {
     const file = this.writeSettings(settings, `worker-${this.inProcess.length}.yml`);
     const { logger, lines } = recordingLogger();
     const worker = await Worker.create({
@@ -108,7 +111,7 @@ export class Installation {
       serverName: `main.${this.inProcess.length + 1}`,
       demo: true,
       supervised: false,
-      runtime: { logger, clock: systemClock, random: Math.random },
+      runtime: { logger, clock, random: Math.random },
     });
     this.inProcess.push(worker);
     const abort = new AbortController();

@@ -47,7 +47,11 @@ beforeEach(() => {
     // Covers nothing: every question goes to the database.
     recent: new RecentLog(8, 1_000_000),
     statuses: undefined,
-    positions: { at: () => undefined, floor: (moment: number) => moment - 10_000_000 },
+    positions: {
+      ofId: () => undefined,
+      mayBeOfAnotherLog: () => false,
+      floor: (moment: number) => moment - 10_000_000,
+    },
     now: () => NOW,
     skippedRows: new SkippedRows({ logger: createLogger('silent'), clock: systemClock, metrics: noMetrics }),
     metrics: noMetrics,

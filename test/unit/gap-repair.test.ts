@@ -35,6 +35,7 @@ function stage(failing: Map<string, Error>) {
   };
   const repair = new GapRepair({
     positions: { floor: (moment) => moment - 10_000_000 },
+    readPositions: async () => {},
     kinds: EVENTS,
     sources: {
       changeLog: {

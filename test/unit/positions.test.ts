@@ -8,7 +8,7 @@ describe('the positions that a worker knows', () => {
   it('answer with the newest that is not newer than the moment', () => {
     const positions = new Positions();
     expect(positions.at(5)).toBeUndefined();
-    positions.begin([entry(10), entry(20)]);
+    positions.begin('log', [entry(10), entry(20)]);
     positions.add(30 * SECOND, 'log.30');
     const at = (seconds: number) => positions.at(seconds * SECOND);
     expect([at(9), at(10), at(19), at(20), at(29.9), at(1_000)]).toEqual([
@@ -30,12 +30,12 @@ describe('the positions that a worker knows', () => {
 
   it('answer with an older one for moments that the clock of the database lived through twice', () => {
     const positions = new Positions();
-    positions.begin([entry(10), entry(70)]);
+    positions.begin('log', [entry(10), entry(70)]);
     positions.add(20 * SECOND, 'log.after-the-step');
     expect(positions.at(25 * SECOND)).toBe('log.10');
     // Given out before the step, and asked for after it.
     expect(positions.at(70 * SECOND)).toBe('log.70');
-    expect(positions.newest()).toEqual(entry(70));
+    expect(positions.newest()).toMatchObject(entry(70));
     positions.add(71 * SECOND, 'log.later');
     expect([positions.at(70 * SECOND), positions.at(80 * SECOND)]).toEqual(['log.70', 'log.later']);
   });
@@ -61,9 +61,51 @@ describe('the positions that a worker knows', () => {
 
   it('forget another log', () => {
     const positions = new Positions();
-    positions.begin([entry(10), entry(20)]);
+    positions.begin('log', [entry(10), entry(20)]);
     positions.add(30 * SECOND, 'other.1');
     expect([positions.at(25 * SECOND), positions.at(30 * SECOND)]).toEqual([null, 'other.1']);
+  });
+
+  it('take an id that was given out under another log for what it is, although the clock of this one is behind', () => {
+    const positions = new Positions();
+    positions.begin('log', [entry(10)]);
+    positions.add(50 * SECOND, 'log.10');
+    positions.add(30 * SECOND, 'other.1');
+    expect([40, 50, 51].map((seconds) => positions.ofId(seconds * SECOND))).toEqual([null, null, 'other.1']);
+    // A token names its log.
+    expect(positions.at(40 * SECOND)).toBe('other.1');
+    const begunLater = new Positions();
+    begunLater.begin('other', [entry(10), entry(50), { moment: 30 * SECOND, position: 'other.1' }]);
+    expect([40, 51].map((seconds) => begunLater.ofId(seconds * SECOND))).toEqual([null, 'other.1']);
+    const notYetRead = new Positions();
+    notYetRead.begin('other', [entry(10), entry(50)]);
+    expect([notYetRead.newest(), notYetRead.mayBeOfAnotherLog(50 * SECOND)]).toEqual([undefined, true]);
+  });
+
+  it('know from the table which moments were given out before the clock was set back, and since when times count', () => {
+    const positions = new Positions();
+    // A leader had ticked until 100 without a change; then the clock was set back to 60.
+    positions.begin('log', [entry(90), { moment: 100 * SECOND, position: 'log.90' }, entry(60), entry(95)]);
+    positions.add(99 * SECOND, 'log.99');
+    expect(positions.at(98 * SECOND)).toBe('log.90');
+    expect(positions.newest()).toMatchObject(entry(90));
+    positions.add(101 * SECOND, 'log.101');
+    expect([98, 101].map((seconds) => positions.at(seconds * SECOND))).toEqual(['log.90', 'log.101']);
+    // What was written after the step, and before a leader looked, has times from about 60 on.
+    expect(positions.floor(98 * SECOND)).toBe(20 * SECOND);
+    expect(positions.floor(102 * SECOND)).toBe(92 * SECOND);
+  });
+
+  it('that are read again after a gap keep what was heard, unless another log was', () => {
+    const positions = new Positions();
+    positions.begin('log', [entry(10)]);
+    positions.add(50 * SECOND, 'log.10');
+    positions.beginAgain('log', [entry(10), entry(20)]);
+    positions.add(49 * SECOND, 'log.49');
+    expect(positions.at(49 * SECOND)).toBe('log.20');
+    positions.add(60 * SECOND, 'other.1');
+    positions.beginAgain('log', [entry(10), entry(20)]);
+    expect(positions.log()).toBe('other');
   });
 
   it('are bounded, and stay in order when they are thinned', () => {

@@ -24,7 +24,7 @@ describe('the recent log', () => {
   it('covers nothing before it was told from when on it is whole', () => {
     const log = new RecentLog(8, 1000);
     expect(covers(log, 1e15)).toBe(false);
-    log.startCovering(100);
+    log.startCovering(100, 0);
     expect(covers(log, 99)).toBe(false);
     expect(covers(log, 100)).toBe(true);
   });
@@ -54,7 +54,7 @@ describe('the recent log', () => {
 
   it('forgets the oldest when it is full, and no longer claims to cover that moment', () => {
     const log = new RecentLog(2, 1000);
-    log.startCovering(0);
+    log.startCovering(0, 0);
     log.recordUser(1, 11, 100, 0);
     log.recordUser(1, 12, 100, 0);
     log.recordUser(1, 13, 200, 0);
@@ -67,7 +67,7 @@ describe('the recent log', () => {
 
   it('forgets what is older than its window', () => {
     const log = new RecentLog(8, 1000);
-    log.startCovering(0);
+    log.startCovering(0, 0);
     log.recordUser(1, 11, 100, 0);
     log.recordUser(1, 12, 600, 0);
     log.expire(1500);
@@ -92,7 +92,7 @@ describe('the recent log', () => {
         fc.integer({ min: 0, max: 200 }),
         (entries, capacity, since) => {
           const log = new RecentLog(capacity, 50);
-          log.startCovering(0);
+          log.startCovering(0, 0);
           const all: { key: string; history: number; at: number }[] = [];
           let now = 10;
           for (const { session, owner, history, step, expire } of entries) {

@@ -55,8 +55,9 @@ function scenarios(given: {
   longestOpenMs: number;
   attached: boolean;
   notifications: number;
+  steps?: boolean;
 }): fc.Arbitrary<Scenario> {
-  const { longestOpenMs, attached, notifications } = given;
+  const { longestOpenMs, attached, notifications, steps = false } = given;
   // Without ticks nothing tells a worker that messages grew too old in its queue.
   const others = attached
     ? workerFaults.filter((kind) => kind !== 'worker lags')
@@ -92,11 +93,46 @@ function scenarios(given: {
       { maxLength: notifications },
     ),
     faults: fc
-      .tuple(faults(tabFaults, 12), faults(others, 4))
-      .map(([first, second]) => [...first, ...second])
+      .tuple(faults(tabFaults, 12), faults(others, 4), steps ? aStep : fc.constant([]))
+      .map((all) => all.flat())
       .map((all) => (attached ? withoutUnseenSteps(all) : all)),
   });
 }
+
+/** The clock is set back while tabs are away; workers, and a leader perhaps, begin after it, and it passes the ids of before again. */
+const aStep: fc.Arbitrary<Fault[]> = fc
+  .record({
+    atMs: fc.integer({ min: 8_000, max: 25_000 }),
+    backMs: fc.integer({ min: 300, max: 20_000 }),
+    leader: fc.constantFrom<FaultKind[]>([], ['kill leader'], ['hand over'], ['database away']),
+    workers: fc.integer({ min: 1, max: 3 }),
+    afterMs: fc.integer({ min: 0, max: 3_000 }),
+    tabs: fc.array(
+      fc.record({ index, atMs: fc.integer({ min: -4_000, max: 1_000 }), awayMs: fc.nat(40_000) }),
+      {
+        minLength: 1,
+        maxLength: 4,
+      },
+    ),
+  })
+  .map(({ atMs, backMs, leader, workers, afterMs, tabs }) => [
+    { kind: 'database clock back', atMs, index: 0, durationMs: backMs / 3, silentMs: 0 },
+    ...leader.map((kind) => ({ kind, atMs: atMs - 100, index: 0, durationMs: 1_000, silentMs: 0 })),
+    ...Array.from({ length: workers }, (_, worker) => ({
+      kind: 'kill worker' as const,
+      atMs: atMs + 500,
+      index: worker,
+      durationMs: afterMs,
+      silentMs: 0,
+    })),
+    ...tabs.map((tab) => ({
+      kind: 'tab leaves' as const,
+      atMs: atMs + tab.atMs,
+      index: tab.index,
+      durationMs: tab.awayMs,
+      silentMs: 0,
+    })),
+  ]);
 
 /** Without ticks nothing tells a worker that starts that the clock was set back before: docs/reliability.md, "Where it ends". */
 function withoutUnseenSteps(all: Fault[]): Fault[] {
@@ -153,6 +189,25 @@ describe(`in any order of faults (RESUME_SEED=${SEED})`, () => {
             longestOpenMs: 0,
             attached: false,
             notifications: 0,
+          }),
+          nothingIsLost,
+        ),
+        SETTINGS,
+      ),
+    LONG_ENOUGH_MS,
+  );
+
+  it(
+    "nothing is lost where the database's clock is set back and workers begin after it",
+    () =>
+      fc.assert(
+        fc.asyncProperty(
+          scenarios({
+            busDelayMs: 2_500,
+            longestOpenMs: 60_000,
+            attached: false,
+            notifications: 4,
+            steps: true,
           }),
           nothingIsLost,
         ),

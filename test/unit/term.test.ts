@@ -190,8 +190,8 @@ describe.concurrent('a term of the monitor', () => {
       before = log.reads;
       let next = 1;
       const load = setInterval(() => {
-        next += 1;
-        commit(next);
+        next += 4;
+        for (let id = next - 3; id <= next; id += 1) commit(id);
       }, 2);
       await sleep(1_000);
       clearInterval(load);

@@ -349,7 +349,7 @@ export class LightconeClient {
         this.#show(message.state, message.reason);
         break;
       case 'alive':
-        if (message.seq > this.#seq && this.#seq >= 0) this.#hello();
+        if (message.seq > this.#seq) this.#hello();
         else this.#cursor = message.cursor || this.#cursor;
         break;
       case 'refused':

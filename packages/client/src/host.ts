@@ -26,6 +26,7 @@ export class Host {
   #seq: number;
   readonly #events: StreamEvent[];
   readonly #sweep: ReturnType<typeof setInterval>;
+  #sweptAt = Date.now();
 
   /** @param send reaches every tab; a message with `to` is for that one */
   constructor(
@@ -33,13 +34,17 @@ export class Host {
     private readonly send: (message: FromHub) => void,
     private readonly onEmpty: () => void,
     remembered: Remembered = { seq: 0, events: [] },
+    confirm?: () => Promise<unknown>,
   ) {
-    this.#seq = remembered.seq;
+    // A tab without a number yet counts from 0: what it misses it must be able to ask for.
+    this.#seq = Math.max(0, remembered.seq);
     this.#events = [...remembered.events];
     this.#hub = new Hub(settings, {
       onEvent: (name, data, id) => this.#event(name, data, id),
-      onState: () => this.send(this.#stateMessage()),
+      // A host that ends tells nobody: its tabs find another, and are not stopped.
+      onState: () => this.#tabs.size > 0 && this.send(this.#stateMessage()),
       onRefused: (historyId, status) => this.send({ t: 'refused', historyId, status }),
+      confirm,
     });
     this.#sweep = setInterval(() => this.#forgetSilentTabs(), SWEEP_MS);
     (this.#sweep as { unref?: () => void }).unref?.();
@@ -61,7 +66,8 @@ export class Host {
         this.#watch();
         break;
       case 'alive':
-        this.send({ t: 'alive', to: tab, seq: this.#seq, cursor: this.#hub.cursor });
+        // A tab that is not known (any more) has missed whatever there was: it introduces itself.
+        this.send({ t: 'alive', to: tab, seq: entry ? this.#seq : Infinity, cursor: this.#hub.cursor });
         break;
       case 'wake':
         this.#hub.wake();
@@ -72,6 +78,7 @@ export class Host {
   }
 
   close(): void {
+    this.#tabs.clear();
     clearInterval(this.#sweep);
     this.#hub.close();
   }
@@ -131,8 +138,14 @@ export class Host {
   }
 
   #forgetSilentTabs(): void {
-    const limit = Date.now() - SILENT_TAB_MS;
-    for (const [tab, { heardAt }] of this.#tabs) if (heardAt < limit) this.#forget(tab);
+    const now = Date.now();
+    const slept = now - this.#sweptAt > 2 * SWEEP_MS;
+    this.#sweptAt = now;
+    for (const [tab, entry] of this.#tabs) {
+      // A computer that was asleep: no tab could speak.
+      if (slept) entry.heardAt = now;
+      else if (now - entry.heardAt > SILENT_TAB_MS) this.#forget(tab);
+    }
   }
 
   #stateMessage(): FromHub & { t: 'state' } {

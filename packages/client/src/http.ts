@@ -10,20 +10,18 @@ export const credentialsOf = ({ withCredentials }: StreamSettings): 'include' | 
 export async function request(
   settings: StreamSettings,
   path: string,
-  init: { method?: string; body?: unknown; signal?: AbortSignal } = {},
+  init: { method?: string; body?: string; signal?: AbortSignal } = {},
 ): Promise<{ status: number; body: unknown }> {
   try {
     const response = await fetch(settings.baseUrl + path, {
-      method: init.method ?? 'GET',
+      ...init,
       headers: {
         accept: 'application/json',
         ...headersOf(settings),
-        ...(init.body !== undefined && { 'content-type': 'application/json' }),
+        ...(init.body && { 'content-type': 'application/json' }),
       },
       credentials: credentialsOf(settings),
       cache: 'no-store',
-      ...(init.body !== undefined && { body: JSON.stringify(init.body) }),
-      ...(init.signal && { signal: init.signal }),
     });
     return { status: response.status, body: await response.json().catch(() => undefined) };
   } catch {

@@ -15,6 +15,8 @@ export interface HubListener {
   onEvent(name: string, data: string, id: string): void;
   onState(state: State, reason: string): void;
   onRefused(historyId: string, status: number): void;
+  /** Awaited before anything that arrived is told: whoever was held up may hold the stream no longer. */
+  confirm?: (() => Promise<unknown>) | undefined;
 }
 
 export class Hub {
@@ -154,6 +156,7 @@ export class Hub {
     let readyId: string | undefined;
     for (;;) {
       const { done, value } = await reader.read();
+      await this.listener.confirm?.();
       if (!current()) return;
       if (done) return this.#lost(undefined);
       this.#feedWatchdog();

@@ -59,7 +59,7 @@ export function workerLink(url: URL, { onMessage, onNewHub }: LinkOptions, onFai
 
 const digest = async (text: string): Promise<string> => {
   const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
-  return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return btoa(String.fromCharCode(...new Uint8Array(bytes)));
 };
 
 /** Whoever holds the Web Lock runs the hub; the others hear it over a BroadcastChannel. */
@@ -84,7 +84,9 @@ export async function electedLink(options: LinkOptions): Promise<HubLink> {
       channel.postMessage(message);
       onMessage(message);
     };
-    host = new Host(settings, send, () => {}, remembered());
+    // The answer comes after the word that the lock was stolen while this page stood still.
+    const confirm = () => navigator.locks.query();
+    host = new Host(settings, send, () => {}, remembered(), confirm);
     const held = new Promise<void>((resolve) => {
       release = resolve;
     });
@@ -97,10 +99,11 @@ export async function electedLink(options: LinkOptions): Promise<HubLink> {
     const abort = new AbortController();
     cancel = () => abort.abort();
     navigator.locks.request(name, steal ? { steal: true } : { signal: abort.signal }, lead).catch(() => {
+      if (!host) return;
       // Stolen while this page was frozen: somebody else leads now. Stand in line again.
-      const led = host !== undefined;
       stepDown();
-      if (led) queue(false);
+      queue(false);
+      onNewHub();
     });
   };
   let cancel = (): void => {};

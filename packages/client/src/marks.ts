@@ -47,7 +47,10 @@ export class Marks {
   async #ask(marks: string[]): Promise<void> {
     for (let start = 0; start < marks.length; start += MOST_AT_ONCE) {
       const some = marks.slice(start, start + MOST_AT_ONCE);
-      const { status } = await request(this.settings(), PATH, { method: 'POST', body: { marks: some } });
+      const { status } = await request(this.settings(), PATH, {
+        method: 'POST',
+        body: JSON.stringify({ marks: some }),
+      });
       // A server that does not know the question, or the mark.
       if (status >= 400 && status < 500 && status !== 429) this.#answer(some, false);
     }

@@ -1,4 +1,4 @@
-/** Blocks of an event stream, as the HTML standard cuts them, comments and all. */
+/** Blocks of an event stream, as the HTML standard cuts them, comments and all. The decoder before it takes a BOM away. */
 export interface Block {
   /** Undefined for a block without data: a comment, `retry:` or `id:` alone. */
   readonly event: string | undefined;
@@ -9,14 +9,9 @@ export interface Block {
 
 export class BlockParser {
   #rest = '';
-  #start = true;
 
   /** @returns the blocks that this text completes */
   push(text: string): Block[] {
-    if (this.#start && text !== '') {
-      this.#start = false;
-      if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
-    }
     this.#rest += text;
     const blocks: Block[] = [];
     // A lone CR at the very end may be half of a CRLF.

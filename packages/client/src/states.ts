@@ -39,7 +39,7 @@ const ORDER = [
   'close',
 ] as const satisfies readonly Signal[];
 /** A state for each signal, in their order: a row that is too short or too long does not compile. */
-type Row = Same<typeof ORDER>;
+export type Row = Same<typeof ORDER>;
 type Same<List extends readonly unknown[]> = { readonly [Index in keyof List]: State };
 
 const C = 'connecting';

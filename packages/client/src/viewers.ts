@@ -63,6 +63,7 @@ export class Viewers {
   }
 
   async #send(method: 'POST' | 'DELETE', ids: string[]): Promise<number> {
-    return (await request(this.settings, PATH, { method, body: { history_ids: ids } })).status;
+    return (await request(this.settings, PATH, { method, body: JSON.stringify({ history_ids: ids }) }))
+      .status;
   }
 }

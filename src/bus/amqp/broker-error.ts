@@ -22,10 +22,12 @@ export function explainBrokerError(error: unknown): string {
   }
   // amqplib keeps the broker's reason to itself when the connection is refused at this point.
   if (/ConnectionOpenOk.*ConnectionClose/.test(text)) {
-    return 'the broker refuses the virtual host; does it exist, and may the user enter it?';
+    return 'the broker refuses the virtual host; does it exist, may the user enter it, is its limit of connections reached?';
   }
-  if (text.includes('PRECONDITION'))
-    return `an exchange or queue exists with other properties: ${reply(text)}`;
+  if (text.includes('PRECONDITION')) {
+    const which = text.includes('inequivalent') ? 'an exchange or queue exists with other properties: ' : '';
+    return which + reply(text);
+  }
   if (text.includes('NOT_FOUND')) return `something was deleted: ${reply(text)}`;
   return code === undefined || text.includes(String(code)) ? text : `${text} (${code})`;
 }

@@ -183,8 +183,10 @@ export class BrokerConnection {
   /** Once per kind of trouble: a broker that stays away is one line, not one per attempt. */
   #report(problem: string): void {
     this.#say(problem);
-    if (this.#reported.has(this.#problem!)) return;
-    this.#reported.add(this.#problem!);
+    // Each attempt has a queue of another name.
+    const kind = this.#problem!.replace(/'[^']*'/g, "''");
+    if (this.#reported.has(kind)) return;
+    this.#reported.add(kind);
     this.options.logger.warn(
       { broker: this.#display, problem },
       'the broker is away; trying again until it is back',

@@ -15,8 +15,10 @@ import { CONTROL_EXCHANGE, NOTICE_KEY, PROBE_KEY, TICK_KEY } from './topology.js
 const PREFETCH = 2_000;
 /** Each acknowledgement is a system call, and costs more than the messages: one for so many of them, */
 const ACKNOWLEDGE_EACH = PREFETCH / 4;
-/** or after this time. */
+/** or after this time; */
 const ACKNOWLEDGE_AFTER_MS = 100;
+/** what the next tick would acknowledge, where none comes: a broker closes the channel on who takes too long (`consumer_timeout`). */
+const ACKNOWLEDGE_WITHOUT_TICKS_MS = 5_000;
 
 const JSON_TYPE = 'application/json';
 
@@ -44,6 +46,7 @@ export class Consumer {
   #newest: ConsumeMessage | undefined;
   #unacknowledged = 0;
   #timer: NodeJS.Timeout | undefined;
+  #soon = false;
   readonly #silence: SilenceDetector;
   #proved = () => {};
   /** Resolves when the first message has come through the exchange. */
@@ -90,8 +93,7 @@ export class Consumer {
       this.#acknowledge();
     } else if (routingKey === NOTICE_KEY) {
       this.#onNotice(message.content);
-      // The next tick acknowledges it.
-      if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
+      this.#acknowledgeLater();
     } else {
       if (routingKey !== PROBE_KEY) this.#onTask(message);
       this.#acknowledgeSoon();
@@ -110,7 +112,7 @@ export class Consumer {
     else this.#reject(notice.reason, notice.detail);
   }
 
-  /** The contract's rules (section 3.3), but for the epoch: a queue as young as its worker holds nothing older. */
+  /** The rules of the contract, section 3.3, but for the epoch: a queue as young as its worker holds nothing older. */
   #onTask({ content, properties }: ConsumeMessage): void {
     const { contentType } = properties as { contentType?: unknown };
     if (contentType !== undefined && contentType !== JSON_TYPE) {
@@ -133,7 +135,16 @@ export class Consumer {
 
   #acknowledgeSoon(): void {
     if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
-    else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
+    else if (!this.#soon) {
+      this.#stopTimer();
+      this.#soon = true;
+      this.#timer = setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER_MS);
+    }
+  }
+
+  #acknowledgeLater(): void {
+    if (this.#unacknowledged >= ACKNOWLEDGE_EACH) this.#acknowledge();
+    else this.#timer ??= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_WITHOUT_TICKS_MS);
   }
 
   #acknowledge(): void {
@@ -150,5 +161,6 @@ export class Consumer {
   #stopTimer(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#soon = false;
   }
 }

@@ -28,6 +28,8 @@ export class ConfirmPublisher {
   #blocked = false;
   #congested = false;
   #closed = false;
+  /** Why the broker closes the channel, which comes before the publishes under way fail. */
+  #closing: Error | undefined;
   readonly #inFlight = new Set<InFlight>();
 
   constructor(
@@ -37,6 +39,9 @@ export class ConfirmPublisher {
     channel.on('drain', () => {
       this.#congested = false;
       events.onUsableChange();
+    });
+    channel.on('error', (error: Error) => {
+      this.#closing = error;
     });
     channel.on('close', () => {
       this.#closed = true;
@@ -89,7 +94,7 @@ export class ConfirmPublisher {
         body,
         { ...properties, mandatory: true },
         (error: Error | null) => {
-          if (error) reject(unavailable(explainBrokerError(error)));
+          if (error) reject(unavailable(explainBrokerError(this.#closing ?? error)));
           else resolve(message.outcome);
         },
       );

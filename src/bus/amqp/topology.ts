@@ -1,9 +1,9 @@
 import type { Channel } from 'amqplib';
 
-/** Galaxy's exchange, declared exactly as Galaxy declares it (contract section 3.1): other arguments would be refused. */
+/** Galaxy's exchange, declared exactly as Galaxy declares it (contract, section 3.1): other arguments would be refused. */
 export const CONTROL_EXCHANGE = 'galaxy_core_exchange';
 
-/** Both the literal routing key of 26.1 and the pattern that catches it; see the contract. */
+/** Both the literal routing key of 26.1 and the pattern that catches it (contract, section 3.1). */
 export const CONTROL_KEY = 'control.*';
 /** The leader's ticks. No queue of Galaxy's is bound to this key or the next two. */
 export const TICK_KEY = 'lightcone.tick';

@@ -22,7 +22,7 @@ export const MAX_BODY_BYTES = 8 * 1024 * 1024;
 const DEEPEST = 32;
 const SMALL_BYTES = 64 * 1024;
 
-/** Galaxy's tasks that share the exchange and are none of ours (contract section 3.3), and a fork's `chat_event`. */
+/** Galaxy's tasks that share the exchange and are none of ours (contract, section 3.3), and a fork's `chat_event`. */
 const FOREIGN_TASKS: ReadonlySet<unknown> = new Set([
   'create_panel_section',
   'reload_tool',

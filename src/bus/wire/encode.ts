@@ -1,4 +1,4 @@
-/** Control tasks and ticks as message bodies (contract sections 3.2 to 3.4, and Lightcone's additions to them). */
+/** Control tasks and ticks as message bodies (contract, sections 3.2 to 3.4, and Lightcone's additions to them). */
 import type { Task, Tick } from '../../core/events.js';
 import { type JsonValue, pythonJson } from '../../events/python-json.js';
 import { EVENTS, type EventRegistry } from '../../events/registry.js';

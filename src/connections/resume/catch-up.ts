@@ -48,7 +48,7 @@ export class CatchUp {
       recent: RecentLog;
       /** Undefined where the notification system is off. */
       statuses: StatusBatcher | undefined;
-      positions: Pick<Positions, 'at' | 'floor'>;
+      positions: Pick<Positions, 'ofId' | 'mayBeOfAnotherLog' | 'floor'>;
       /** The database's clock, as far as it is known. */
       now: () => Cursor;
       skippedRows: SkippedRows;
@@ -87,15 +87,16 @@ export class CatchUp {
   ): Promise<FrameMaker[]> {
     const { kinds, recent, positions, now, skippedRows, metrics } = this.options;
     const floor = positions.floor(since);
+    const startOver = positions.mayBeOfAnotherLog(since);
     const question = {
       principal,
       viewed,
-      since: floor < now() - OLDEST_CURSOR ? START_OVER : floor,
-      position: positions.at(since),
+      since: startOver || floor < now() - OLDEST_CURSOR ? START_OVER : floor,
+      position: positions.ofId(since),
       isWanted,
     };
     const remembered = since - MEMORY_MARGIN;
-    const covered = remembered >= recent.coveredSince;
+    const covered = !startOver && remembered >= recent.coveredSince;
     metrics.increment('galaxy.sse.resume.count', 1, { source: covered ? 'memory' : 'database', cause });
     const found = covered ? this.remembered(question, remembered) : undefined;
     const options = kinds.catchUps.map(({ event, catchUp }) =>

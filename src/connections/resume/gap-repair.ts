@@ -24,6 +24,8 @@ export interface GapRepairOptions {
   dispatcher: Dispatcher;
   watermark: Watermark;
   positions: Pick<Positions, 'floor'>;
+  /** Which moments were given out meanwhile. */
+  readPositions: () => Promise<void>;
   databaseClock: DatabaseClock;
   skippedRows: SkippedRows;
   logger: Logger;
@@ -111,6 +113,7 @@ export class GapRepair {
     const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
+    await this.options.readPositions();
     const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {

@@ -6,6 +6,7 @@ import type { Cursor } from '../../core/events.js';
 import { parseSnapshot, type Snapshot } from '../../database/log/snapshot.js';
 import type { LogEnd, LogPosition } from '../../database/port.js';
 import { MARGIN } from '../../events/kind.js';
+import { MICROS_PER_SECOND } from '../../lib/time.js';
 
 /** A day of them, thinned as the table is. Half of the oldest go when there are more: an older one costs repeats only. */
 const MOST = 2_048;
@@ -13,30 +14,83 @@ const MOST = 2_048;
 /** `null`: older than any that is known. `undefined`: none is known at all. */
 export type KnownPosition = LogPosition | null | undefined;
 
+/** Smaller steps back of the clock are within every margin. */
+const SMALLEST_STEP = MICROS_PER_SECOND;
+/** After a step it takes so long at most until a leader says what the clock is. */
+const LEADERLESS = 30 * MICROS_PER_SECOND;
+
 /** Taken apart once: a floor is asked for at each return of a tab. */
 interface Entry extends LogEnd {
   snapshot: Snapshot | undefined;
+  /** The clock was set back, perhaps to here, before the next entry. */
+  steppedTo: Cursor;
 }
 
 export class Positions {
   /** `moment` only grows: while the database's clock goes over the same moments again, the position before is kept. */
   private entries: Entry[] = [];
+  /** No later moment was given out as an id. */
+  private latest: Cursor = 0;
+  /** The same in the logs before this one. */
+  private ofOtherLogs: Cursor = 0;
 
-  /** What is stored, in the order in which it was reached. */
-  begin(stored: readonly LogEnd[]): void {
+  /** What is stored, of all logs, in the order in which it was reached; `log` is the one of now. */
+  begin(log: string, stored: readonly LogEnd[]): void {
     this.entries = [];
     for (const { moment, position } of stored) this.add(moment, position);
+    if (this.log() !== log) this.forget();
+  }
+
+  /** After a gap; not where another log was heard of by now. */
+  beginAgain(log: string, stored: readonly LogEnd[]): void {
+    const { latest } = this;
+    if (this.log() !== log || !stored.some(({ position }) => logOf(position) === log)) return;
+    this.begin(log, stored);
+    this.latest = Math.max(this.latest, latest);
+  }
+
+  private forget(): void {
+    this.entries = [];
+    this.ofOtherLogs = Math.max(this.ofOtherLogs, this.latest);
+    this.latest = 0;
+  }
+
+  /** Undefined where no position is known. */
+  log(): string | undefined {
+    const newest = this.newest();
+    return newest && logOf(newest.position);
   }
 
   add(moment: Cursor, position: LogPosition): void {
     const last = this.entries.at(-1);
-    if (last?.position === position) return;
     // Another log: of the moments before it nothing can be said.
-    if (last && logOf(last.position) !== logOf(position)) this.entries = [];
-    // Who was given this moment before the clock was set back stands at the older position.
-    else if (last && moment <= last.moment) return;
-    this.entries.push({ moment, position, snapshot: parseSnapshot(whereOf(position)) });
-    if (this.entries.length > MOST) this.entries = this.entries.filter((_, i) => i % 2 === 0 || i > MOST / 2);
+    if (last === undefined || logOf(last.position) !== logOf(position)) this.forget();
+    else {
+      if (moment < this.latest - SMALLEST_STEP)
+        last.steppedTo = Math.min(last.steppedTo, moment - LEADERLESS);
+      // Who was given this moment before the clock was set back stands at the older position.
+      const isNew = last.position !== position && moment > last.moment && moment >= this.latest;
+      this.latest = Math.max(this.latest, moment);
+      if (!isNew) return;
+    }
+    this.latest = moment;
+    const snapshot = parseSnapshot(whereOf(position));
+    this.entries.push({ moment, position, snapshot, steppedTo: Number.POSITIVE_INFINITY });
+    if (this.entries.length > MOST) this.entries = thinned(this.entries);
+  }
+
+  /** The latest moment that may have been given out; ahead of the clock where that was set back. */
+  get reached(): Cursor {
+    return Math.max(this.latest, this.ofOtherLogs);
+  }
+
+  /** An id does not say of which log it is. */
+  mayBeOfAnotherLog(id: Cursor): boolean {
+    return id <= this.ofOtherLogs;
+  }
+
+  ofId(id: Cursor): KnownPosition {
+    return this.mayBeOfAnotherLog(id) ? null : this.at(id);
   }
 
   /** The newest that is not newer than the moment. */
@@ -63,7 +117,20 @@ export class Positions {
         ? entry
         : (this.entries.findLast(({ snapshot }) => snapshot!.xmax <= open) ?? this.entries[0]);
     const born = entry ? [...entry.position.matchAll(/@(\d+)/g)].map(([, micros]) => Number(micros)) : [];
-    return Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), ...born) - MARGIN;
+    const stepped = this.steppedSince(entry);
+    return (
+      Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), stepped, ...born) - MARGIN
+    );
+  }
+
+  /** What came after a step back of the clock may have earlier times. */
+  private steppedSince(entry: Entry | undefined): Cursor {
+    let least = Number.POSITIVE_INFINITY;
+    for (let i = this.entries.length - 1; i >= 0; i -= 1) {
+      least = Math.min(least, this.entries[i]!.steppedTo);
+      if (this.entries[i] === entry) break;
+    }
+    return least;
   }
 
   oldest(): LogEnd | undefined {
@@ -90,6 +157,17 @@ export class Positions {
     }
     return chosen;
   }
+}
+
+/** Half of the older ones go; a step is remembered by the one before. */
+function thinned(entries: readonly Entry[]): Entry[] {
+  const kept: Entry[] = [];
+  for (const [i, entry] of entries.entries()) {
+    const before = kept.at(-1);
+    if (before === undefined || i % 2 === 0 || i > MOST / 2) kept.push(entry);
+    else before.steppedTo = Math.min(before.steppedTo, entry.steppedTo);
+  }
+  return kept;
 }
 
 const whereOf = (position: LogPosition): string => position.slice(position.indexOf('.') + 1);

@@ -48,9 +48,14 @@ export class RecentLog {
     return Math.max(this.startedAt, this.droppedUpTo);
   }
 
-  /** Called once what lies between `since` and now was recorded (from the database, at the start). */
-  startCovering(since: Cursor): void {
+  /**
+   * Called once what lies between `since` and now was recorded (from the database, at the start).
+   *
+   * @param reached ids that were given out are no later: where the clock was set back, what comes is after them
+   */
+  startCovering(since: Cursor, reached: Cursor): void {
     this.startedAt = since;
+    this.lastAt = Math.max(this.lastAt, reached);
   }
 
   get size(): number {

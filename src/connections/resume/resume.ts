@@ -23,7 +23,7 @@ export interface ResumeOptions {
   writer: TabWriter;
   viewers: ViewerRegistry;
   watermark: Watermark;
-  positions: Pick<Positions, 'at'>;
+  positions: Pick<Positions, 'ofId'>;
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
@@ -51,7 +51,7 @@ export class Resume {
         const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
         // A queue that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
         if (tab.state !== 'catching_up') continue;
-        const known = positions.at(from);
+        const known = positions.ofId(from);
         const token = known ? sinceToken(known, from) : known;
         const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
         writer.writeCatchUp(tab, frames);

@@ -6,7 +6,7 @@ const AUDITED = [
   { table: 'history', column: 'id' },
 ] as const;
 
-/** Sections 1.3 and 1.4 of the contract: names, times and notifications. */
+/** Contract, sections 1.3 and 1.4: names, times and notifications. */
 export function auditTriggers(dialect: Dialect): string[] {
   return dialect === 'sqlite' ? sqliteTriggers() : postgresTriggers();
 }

@@ -12,6 +12,7 @@ import { AdvisoryLock } from './advisory-lock.js';
 import { isDown, reasonOf, translateError } from './errors.js';
 import { ListenSource } from './listen-source.js';
 import { maskUrl } from './options.js';
+import { Outage } from './outage.js';
 import { ConnectionPool } from './pool.js';
 import type { TriggerLock } from './quiet-triggers.js';
 import { Servers } from './servers.js';
@@ -34,14 +35,15 @@ export interface PostgresOptions {
 class Common {
   readonly servers: Servers;
   running = false;
-  problem: string | undefined = 'the database has not been connected yet';
+  readonly outage: Outage;
   statements = 0;
   readonly pools = new Set<ConnectionPool>();
   /** Whose holder alone may silence the triggers. */
   leaderLock: TriggerLock | undefined;
 
-  constructor(url: string) {
+  constructor({ url, logger, clock }: PostgresOptions) {
     this.servers = new Servers(url);
+    this.outage = new Outage(maskUrl(url), logger, clock);
   }
 }
 
@@ -54,7 +56,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
   #starting: Promise<void> | undefined;
   #aborted = new AbortController();
 
-  constructor(options: PostgresOptions, common = new Common(options.url), applicationName = 'lightcone') {
+  constructor(options: PostgresOptions, common = new Common(options), applicationName = 'lightcone') {
     super();
     this.#options = options;
     this.#display = maskUrl(options.url);
@@ -75,7 +77,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
   }
 
   problem(): string | undefined {
-    return this.#common.problem;
+    return this.#common.outage.problem;
   }
 
   /** Started and stopped with the database itself. */
@@ -102,6 +104,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     for (;;) {
       try {
         await this.all('SELECT 1');
+        this.#common.outage.started = true;
         this.#logger.info({ database: maskUrl(this.#common.servers.url) }, 'database connected');
         return;
       } catch (error) {
@@ -122,7 +125,8 @@ export class PostgresDatabase extends PostgresSql implements Database {
     this.#aborted.abort(new Error('the database is being stopped'));
     this.#common.running = false;
     this.#starting = undefined;
-    this.#common.problem = 'the database has been stopped';
+    this.#common.outage.started = false;
+    this.#common.outage.problem = 'the database has been stopped';
     await Promise.all([...this.#common.pools].map((pool) => pool.end()));
   }
 
@@ -222,7 +226,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     try {
       return await this.#pool.connect();
     } catch (error) {
-      this.#common.problem = (error as Error).message;
+      this.#common.outage.found((error as Error).message);
       throw error;
     }
   }
@@ -237,11 +241,11 @@ export class PostgresDatabase extends PostgresSql implements Database {
     common.statements += 1;
     try {
       const result = await this.#pool.ask(client, text, params);
-      common.problem = undefined;
+      common.outage.found(undefined);
       return result;
     } catch (cause) {
       const error = translateError(cause, `database ${this.#display}`);
-      if (isDown(error)) common.problem = error.message;
+      if (isDown(error)) common.outage.found(error.message);
       throw error;
     }
   }

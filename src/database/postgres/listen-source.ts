@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import pgListen, { type Subscriber } from 'pg-listen';
+import pg from 'pg';
 import { LightconeError } from '../../core/errors.js';
 import { Backoff } from '../../lib/backoff.js';
 import type { Clock } from '../../lib/clock.js';
@@ -33,20 +33,18 @@ interface ListenOptions {
   onSilence?: () => void;
 }
 
-/** One subscriber with the socket under it, which pg-listen does not show. */
 interface Session {
-  subscriber: Subscriber<Record<string, string>>;
+  client: pg.Client;
   destroy(): void;
   /** Resolves with the reason when this session is over. */
   lost: Promise<string>;
   lose(reason: string): void;
 }
 
-/**
- * LISTEN through pg-listen. A pg-listen subscriber is used once: `retryLimit: 1` makes it report a loss instead of
- * reconnecting by itself, because its own reconnect has no end that `close()` could reach, its check has no deadline, and
- * it closes a silent connection by waiting for it. This loop replaces the subscriber and destroys the old socket.
- */
+/** It says nothing for as long as nothing is written: a limit on idle sessions is not for this one. From PostgreSQL 14 on. */
+const STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'";
+
+/** LISTEN. A session that is lost, or gives no answer to its own NOTIFY, is replaced with its socket. */
 export class ListenSource implements HintSource {
   readonly name = 'listen';
   readonly #options: ListenOptions;
@@ -175,12 +173,10 @@ export class ListenSource implements HintSource {
   }
 
   async #connect(session: Session): Promise<void> {
-    const { subscriber } = session;
     const setUp = async () => {
-      await subscriber.connect();
-      await subscriber.listenTo(this.#barrierChannel);
-      await subscriber.listenTo(HISTORY_CHANNEL);
-      await subscriber.listenTo(OUTBOX_CHANNEL);
+      await session.client.connect();
+      const channels = [this.#barrierChannel, HISTORY_CHANNEL, OUTBOX_CHANNEL];
+      await session.client.query([STAY, ...channels.map((channel) => `LISTEN ${channel}`)].join('; '));
     };
     const lost = session.lost.then((reason) => {
       throw new Error(reason);
@@ -195,25 +191,23 @@ export class ListenSource implements HintSource {
   #createSession(): Session {
     const { url } = this.#options.servers;
     const sockets = new Sockets(url);
-    const subscriber = pgListen.default<Record<string, string>>(
-      { ...clientOptions(url, 'lightcone listen'), stream: sockets.stream },
-      // Payloads are read below: a parse error inside pg-listen would count as a lost connection.
-      { retryLimit: 1, paranoidChecking: false, parse: (text) => text },
-    );
+    const client = new pg.Client({ ...clientOptions(url, 'lightcone listen'), stream: sockets.stream });
     let lose!: (reason: string) => void;
     const lost = new Promise<string>((resolve) => {
       lose = resolve;
     });
-    subscriber.events.on('error', (error) => lose(error.message));
-    subscriber.notifications.on(HISTORY_CHANNEL, (payload) => this.#onHint(payload));
-    subscriber.notifications.on(OUTBOX_CHANNEL, () => this.#options.listener.onCommit?.());
-    subscriber.notifications.on(this.#barrierChannel, (payload) => this.#onBarrier(payload));
+    client.on('error', (error) => lose(error.message));
+    client.on('end', () => lose('the server ended it'));
+    client.on('notification', ({ channel, payload = '' }) => {
+      if (channel === HISTORY_CHANNEL) this.#onHint(payload);
+      else if (channel === OUTBOX_CHANNEL) this.#options.listener.onCommit?.();
+      else this.#onBarrier(payload);
+    });
     const destroy = () => {
-      // `close` first: it keeps pg-listen from taking the destroyed socket for a loss.
-      subscriber.close().catch(() => {});
+      client.end().catch(() => {});
       sockets.destroy();
     };
-    return { subscriber, destroy, lost, lose };
+    return { client, destroy, lost, lose };
   }
 
   #onHint(payload: string): void {

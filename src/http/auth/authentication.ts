@@ -1,5 +1,5 @@
 /**
- * Who is the caller: the rules of section 5.1 of the contract, in its order, with a short memory in front of the database
+ * Who is the caller: the rules of the contract, section 5.1, in its order, with a short memory in front of the database
  * so that a storm of reconnecting tabs, or of wrong keys, costs few statements.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';

@@ -11,7 +11,7 @@ const NONE: Record<string, string> = Object.freeze({});
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-// `*` as the contract has it; the names beside it because `*` is taken literally where credentials are allowed.
+// `*` as Galaxy has it (contract, section 4); the names beside it because `*` is taken literally where credentials are allowed.
 const ALLOW_HEADERS = '*, authorization, content-type, last-event-id, run-as, session-csrf-token, x-api-key';
 
 export class CrossOrigin {

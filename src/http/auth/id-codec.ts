@@ -1,5 +1,5 @@
 /**
- * The ids, session keys and CSRF tokens that a Galaxy browser sends and expects (contract, sections 5.2 to 5.5).
+ * The ids, session keys and CSRF tokens that a Galaxy browser sends and expects (contract, sections 5.2 to 5.6).
  *
  * One shape for all: Blowfish in ECB mode over text that is padded in front with `!`, written as lower-case hex. It keeps
  * ids from being guessed; it is no proof that we issued them, so each decoded value is still checked for access.

@@ -12,7 +12,7 @@ import { describeRoute } from '../describe-route.js';
 import * as replies from './replies.js';
 import type { StatusSource } from './status-source.js';
 
-/** The Galaxy release whose contract is spoken; clients compare it. */
+/** The Galaxy release whose API is spoken (contract, section 4.5); clients compare it. */
 const VERSION_MAJOR = '26.1';
 const VERSION_MINOR = '0';
 

@@ -51,7 +51,7 @@ const createBody = Type.Object(
 );
 const configureBody = Type.Object(fields, { examples: [{ host: '10.0.0.5', port: 31_001 }] });
 const listQuery = Type.Object({
-  running: chosenFlag('`true`: those of the caller that run'),
+  running: chosenFlag('`true`: those of the caller that run. Give this or `job_id`'),
   job_id: Type.Optional(encodedId),
 });
 
@@ -101,7 +101,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
     };
   };
 
-  /** A wrong id is a wrong parameter here, not a malformed id: the contract has it so. */
+  /** A wrong id is a wrong parameter here, not a malformed id (contract, section 4.4). */
   const decode = (id: string): number => {
     const decoded = idCodec.decodeEntryPointId(id);
     if (decoded === undefined) {

@@ -24,7 +24,7 @@ const DEFAULT_LIFETIME = secondsToMicros(180 * 86_400);
 /** The source that Galaxy's own notifications of sharing have. */
 const SHARING = 'galaxy_sharing_system';
 
-/** What a `new_shared_item` says, as section 3.4 of the contract lists it. */
+/** What a `new_shared_item` says, as Galaxy lists it (contract, section 3.4). */
 export interface SharedItem {
   item_type: 'history';
   item_name: string;

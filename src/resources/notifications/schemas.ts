@@ -20,7 +20,7 @@ export const broadcastContent = Type.Object({
 
 const count = Type.Integer({ minimum: 0 });
 
-/** By category, as section 3.4 of the contract lists them; further keys are kept. */
+/** By category, as Galaxy lists them (contract, section 3.4); further keys are kept. */
 export const CONTENTS = {
   message: Type.Object({ ...subjectAndMessage, category: Type.Optional(Type.Literal('message')) }),
   new_shared_item: Type.Object({

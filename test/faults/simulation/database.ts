@@ -49,6 +49,11 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
     this.transactions = new Transactions(histories.map(({ id }) => id));
   }
 
+  /** It is not the first time: a leader before has stored where it stood. */
+  wasRead(): void {
+    this.positions.push({ position: positionOf(this.transactions.snapshot()), moment: this.clock() });
+  }
+
   /** It ends now; its audit time was taken when it began. @returns whether it is committed */
   finish(transaction: Transaction, openMs: number): boolean {
     if (!this.transactions.end(transaction)) return false;

@@ -219,6 +219,7 @@ export class World {
     this.as(this.outside, () => this.producer.start());
     for (let i = 0; i < scenario.workers; i += 1) this.startWorker(i);
     if (!scenario.attached) {
+      this.database.wasRead();
       for (let i = 0; i < CANDIDATES; i += 1) this.startCandidate(i);
       this.elect(0);
     }

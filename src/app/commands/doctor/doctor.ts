@@ -17,13 +17,13 @@ import { workerFinding } from './worker.js';
 
 /**
  * @param settingsFile undefined for the embedded default
- * @param options.probe also makes a change, and follows it
+ * @param options.probe also makes a change, and follows it; `interruptible` is called before its first row is written
  * @returns true when there is no problem
  */
 export async function doctor(
   config: Config,
   settingsFile: string | undefined,
-  { logger, print, probe }: AdminOptions & { probe: boolean },
+  { logger, print, probe }: AdminOptions & { probe: { interruptible: () => AbortSignal } | undefined },
 ): Promise<boolean> {
   let healthy = true;
   let installation: string | undefined;
@@ -63,7 +63,7 @@ export async function doctor(
     if (probe) {
       await check('probe', async () =>
         ready
-          ? probeFinding(config, db, runtime(quiet))
+          ? probeFinding(config, db, runtime(quiet), probe.interruptible)
           : problem('not made: see the database or its schema'),
       );
     }

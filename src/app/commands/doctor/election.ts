@@ -7,7 +7,7 @@ import type { WatchedDatabase } from '../../wiring/infrastructure.js';
 import { otherMonitors } from '../../wiring/other-monitors.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
-/** The contract's window: a heartbeat older than this counts as dead. */
+/** A heartbeat older than this counts as dead (contract, section 2). */
 const ACTIVE_MS = 61_000;
 /** So many late heartbeats, and the process is dead, frozen or cut off. */
 const MISSED = 3;

@@ -2,6 +2,7 @@
  * `lightcone doctor --probe`: makes a change and follows it, from outside, on every hop of its way to a stream. The change is
  * that of an anonymous visitor of its own, whose rows are taken away again: nobody sees anything of it.
  */
+import { once } from 'node:events';
 import type { Bus } from '../../../bus/port.js';
 import type { Config } from '../../../config/config.js';
 import { LightconeError } from '../../../core/errors.js';
@@ -36,6 +37,7 @@ export async function probeFinding(
   config: Config,
   db: WatchedDatabase,
   runtime: RuntimeContext,
+  interruptible: () => AbortSignal,
 ): Promise<Finding> {
   if (config.sse.attachToGalaxy) {
     return note(
@@ -43,16 +45,24 @@ export async function probeFinding(
     );
   }
   if (!config.sse.enabled) return note('not made: enable_sse_updates is off');
+  // Whoever gives up waiting does not leave the visitor's rows behind.
+  const signal = interruptible();
   const visitor = await makeVisitor(db);
   const probe = new Probe(config, db, runtime, visitor);
   try {
-    return await probe.run();
+    return await Promise.race([probe.run(), interruption(signal)]);
   } catch (error) {
     return problem(`the change was not made: ${(error as Error).message}`);
   } finally {
     await probe.stop();
     await removeVisitor(db, visitor);
   }
+}
+
+/** Rejects when `signal` is aborted, or was before. */
+async function interruption(signal: AbortSignal): Promise<never> {
+  if (!signal.aborted) await once(signal, 'abort');
+  throw new Error('interrupted');
 }
 
 class Probe {
@@ -90,7 +100,7 @@ class Probe {
     await Promise.race([this.arrival, sleep(ARRIVAL_MS)]);
     if (this.seen.arrived === undefined) return await this.whereItStopped();
     const way = this.way(committed);
-    return this.seen.arrived > SLOW_MS ? note(`${way}; that is slow: the longest step says where`) : ok(way);
+    return this.seen.arrived > SLOW_MS ? note(`${way}; that is slow: the longest hop says where`) : ok(way);
   }
 
   async stop(): Promise<void> {
@@ -165,16 +175,24 @@ class Probe {
     })().catch(() => {});
   }
 
+  /** The time of each hop; what was not seen counts for the next. */
   private way(committed: number): string {
     const { notified, published, arrived } = this.seen;
-    const hops = [
-      ['committed', committed],
-      ['announced by the database', notified],
-      ['published by the monitor, and through the broker', published],
-      ['on a stream', arrived],
+    const moments = [
+      ['commit', committed],
+      ['NOTIFY', notified],
+      ['monitor and broker', published],
+      [this.bus === undefined ? 'monitor and worker' : 'worker', arrived],
     ] as const;
-    const told = hops.filter(([, at]) => at !== undefined).map(([hop, at]) => `${hop} ${at!.toFixed(1)} ms`);
-    return `a change went all the way: ${told.join(' → ')}${this.busProblem ? `; its way through the broker was not seen: ${this.busProblem}` : ''}`;
+    let reached = 0;
+    const hops = moments.flatMap(([hop, at]) => {
+      if (at === undefined) return [];
+      const took = Math.max(0, at - reached);
+      reached += took;
+      return `${hop} ${took.toFixed(1)} ms`;
+    });
+    const unseen = this.busProblem ? `; its way through the broker was not seen: ${this.busProblem}` : '';
+    return `a change went all the way in ${reached.toFixed(1)} ms: ${hops.join(', ')}${unseen}`;
   }
 
   private async whereItStopped(): Promise<Finding> {

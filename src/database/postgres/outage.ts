@@ -1,0 +1,36 @@
+import type { Clock } from '../../lib/clock.js';
+import type { Logger } from '../../telemetry/logger.js';
+
+/** One line when the server leaves and one when it is back; a server that comes and goes is not told more often than this. */
+const TELL_EVERY_MS = 10_000;
+
+/** Whether the server is there, by what statements found. */
+export class Outage {
+  problem: string | undefined = 'the database has not been connected yet';
+  /** Until a start has succeeded it is the start that tells. */
+  started = false;
+  #told = false;
+  #toldAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly display: string,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @param problem undefined: a statement was answered */
+  found(problem: string | undefined): void {
+    this.problem = problem;
+    if (problem === undefined) {
+      if (this.#told) this.logger.info({ database: this.display }, 'the database is back');
+      this.#told = false;
+    } else if (this.started && !this.#told && this.clock.monotonic() - this.#toldAt >= TELL_EVERY_MS) {
+      this.#told = true;
+      this.#toldAt = this.clock.monotonic();
+      this.logger.warn(
+        { database: this.display, reason: problem },
+        'the database is away; trying again until it is back',
+      );
+    }
+  }
+}
