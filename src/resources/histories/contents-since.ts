@@ -32,6 +32,8 @@ export interface Asked {
 
 const TOKEN = /^([0-9a-z]{1,16})\.([0-9a-z]{1,11})(?:\.([0-9a-z]{1,11})\.([dc])(\d{1,15}))?$/;
 const EVERYTHING = 0;
+/** That a column of ids holds. */
+const MAX_ID = 2 ** 31 - 1;
 
 /** @param token empty for the first time. @throws LightconeError PARAMETER_INVALID */
 export function readSince(token: string, positions: KnownPositions): Asked {
@@ -40,7 +42,7 @@ export function readSince(token: string, positions: KnownPositions): Asked {
   const now = newest?.moment ?? EVERYTHING;
   if (token === '') return asked(log, EVERYTHING, undefined, true, now);
   const [, givenLog, floor, pageMoment, letter, id] = TOKEN.exec(token) ?? [];
-  if (givenLog === undefined || floor === undefined) {
+  if (givenLog === undefined || floor === undefined || Number(id ?? 0) > MAX_ID) {
     throw new LightconeError(
       'PARAMETER_INVALID',
       `since is ${JSON.stringify(token.slice(0, 100))}; give what an event or an answer before gave as since, or nothing at all`,
