@@ -1,7 +1,6 @@
 /** Each route declares in `config.caller` who may call it; one hook holds all of them to it. */
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal, UserId } from '../../core/events.js';
-import type { App } from '../app.js';
 import { isDirectlyLocal } from './addresses.js';
 import type { Authentication } from './authentication.js';
 import { requireAdmin, requireOwner, requireUser } from './callers.js';
@@ -37,7 +36,10 @@ const REQUIRE: Readonly<Partial<Record<CallerRule, (principal: Principal) => unk
   admin_or_local: requireAdmin,
 };
 
-export function decorateRequests(app: App): void {
+/** What is used of an application or of a part of one, whatever its type provider. */
+type Scope = Pick<FastifyInstance, 'addHook' | 'decorateRequest'>;
+
+export function decorateRequests(app: Scope): void {
   app.decorateRequest('caller', null as unknown as Principal);
   app.decorateRequest('userId', {
     getter() {
@@ -47,7 +49,7 @@ export function decorateRequests(app: App): void {
 }
 
 /** A route that does not declare who may call it is a mistake of ours: it stops the start. */
-export function requireDeclarations(scope: App): void {
+export function requireDeclarations(scope: Scope): void {
   scope.addHook('onRoute', ({ method, url, config }) => {
     if (config?.caller === undefined)
       throw new Error(`${method} ${url} has no config.caller: say who may call it`);
@@ -58,7 +60,7 @@ export function requireDeclarations(scope: App): void {
  * The last thing before each handler, behind the validation and the checks of the route itself. Whatever depends on who
  * calls is kept in no cache.
  */
-export function identifyCallers(scope: App, authenticator: Authentication): void {
+export function identifyCallers(scope: Scope, authenticator: Authentication): void {
   const identify = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const { caller } = request.routeOptions.config;
     if (caller === undefined || caller === 'public') return;
