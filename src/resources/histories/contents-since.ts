@@ -3,7 +3,7 @@
  * `<log>.<moment>`; while a delta takes several pages, `<log>.<moment>.<moment of the first page>.<last row>`.
  */
 import { LightconeError } from '../../core/errors.js';
-import type { Cursor } from '../../core/events.js';
+import { type Cursor, MAX_ID } from '../../core/events.js';
 import type { Dialect, LogEnd, LogPosition } from '../../database/port.js';
 import type { Condition, ContentType } from './contents-filter.js';
 
@@ -32,8 +32,6 @@ export interface Asked {
 
 const TOKEN = /^([0-9a-z]{1,16})\.([0-9a-z]{1,11})(?:\.([0-9a-z]{1,11})\.([dc])(\d{1,15}))?$/;
 const EVERYTHING = 0;
-/** That a column of ids holds. */
-const MAX_ID = 2 ** 31 - 1;
 
 /** @param token empty for the first time. @throws LightconeError PARAMETER_INVALID */
 export function readSince(token: string, positions: KnownPositions): Asked {
