@@ -134,7 +134,7 @@ export function createWorkerHttp({
       (app) => registerWeb(app, { demo: demo, apiDocs: backgroundJobs !== undefined }),
       ...(backgroundJobs
         ? resourceRoutes({
-            positions: manager.log,
+            positions: manager.moments,
             config,
             database,
             accounts,
