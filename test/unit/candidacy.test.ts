@@ -5,7 +5,7 @@ let now: number;
 let candidacy: Candidacy;
 beforeEach(() => {
   now = 1_000;
-  candidacy = new Candidacy({ monotonic: () => now }, () => 1);
+  candidacy = new Candidacy({ monotonic: () => now }, () => 0.5);
 });
 /** For how long it waits from now on, to a tenth of a second. */
 function waits(): number {
