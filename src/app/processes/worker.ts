@@ -245,8 +245,7 @@ export class Worker implements Lifecycle {
     await bus.start(signal);
     this.releasers.add('connections', () => manager.stop());
     await manager.start(signal);
-    const { serverName: name } = this.options;
-    this.releasers.add('gauges', startConnectionGauges(config, name, manager.registry, metrics));
+    this.releasers.add('gauges', startConnectionGauges(config, serverName, manager.registry, metrics));
     if (config.sse.attachToGalaxy) return;
     await this.startDuties();
     const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
