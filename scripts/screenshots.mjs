@@ -31,6 +31,12 @@ const PAGES = {
   status: {
     path: '/status',
     async show(page) {
+      const demo = await page.context().newPage();
+      await demo.goto(new URL('/', page.url()).href);
+      for (const pane of [0, 1, 2]) await demo.locator('.pane').nth(pane).getByText('connected').waitFor();
+      await demo.locator('.name').first().fill('RNA-seq');
+      await demo.getByRole('button', { name: 'Rename' }).first().click();
+      await demo.locator('.log b').first().waitFor();
       await page.locator('#login input').fill('demo-admin');
       await page.getByRole('button', { name: 'Show the status' }).click();
       await page.locator('#findings li').first().waitFor();

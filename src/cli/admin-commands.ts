@@ -24,9 +24,9 @@ interface MigrateOptions {
 export function createMigrateCommand(): Command {
   return withConfigFlag(new Command('migrate'))
     .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
-    .option('--attach', 'beside a Galaxy, with one of:')
-    .option('--quiet-triggers', 'its triggers NOTIFY only while the monitor does not poll')
-    .option('--noisy-triggers', 'and always again')
+    .option('--attach', 'change the triggers of a Galaxy instead, as one of the next two says')
+    .option('--quiet-triggers', 'they NOTIFY only while the monitor does not poll')
+    .option('--noisy-triggers', 'they NOTIFY with every change, as Galaxy made them')
     .action(async (options: MigrateOptions, command: Command) => {
       const { attach, quietTriggers, noisyTriggers } = options;
       const one = (quietTriggers === true) !== (noisyTriggers === true);

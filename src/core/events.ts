@@ -34,6 +34,8 @@ export type Cursor = Micros;
 export type UserId = number;
 export type SessionId = number;
 export type HistoryId = number;
+/** The columns are 32-bit integers: a larger number would only make the database complain. */
+export const MAX_ID = 2 ** 31 - 1;
 
 /** What a message on the bus asks for. Each kind of event has one (`src/events`). */
 export interface Task {

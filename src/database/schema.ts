@@ -125,6 +125,27 @@ export async function checkSchema(db: Sql): Promise<void> {
   );
 }
 
+/** Row level security hides rows without an error. @returns one line of what is wrong, or undefined */
+export async function hiddenRows(db: Sql): Promise<string | undefined> {
+  if (db.dialect === 'sqlite') return undefined;
+  const rows = await db.all<{ name: string }>(
+    'SELECT t.name FROM unnest($1::text[]) AS t (name) WHERE row_security_active(to_regclass(quote_ident(t.name))::oid)',
+    [
+      db.list([
+        ...Object.keys(NEEDED),
+        'notification',
+        'user_notification_association',
+        'interactivetool_entry_point',
+      ]),
+    ],
+  );
+  if (rows.length === 0) return undefined;
+  return (
+    `row level security is on for this database user in ${rows.map(({ name }) => name).join(', ')}: what it hides is never told;` +
+    ' give the user BYPASSRLS, or name the owner of the tables in database_connection'
+  );
+}
+
 export const hasTable = async (db: Sql, table: string): Promise<boolean> =>
   (await columnsOf(db, [table])).has(table);
 

@@ -20,9 +20,11 @@ import type { HttpConfig } from '../config/config.js';
 import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { Logger } from '../telemetry/logger.js';
+import type { Authentication } from './auth/authentication.js';
 import { CrossOrigin } from './auth/cross-origin.js';
 import type { RefuseEarly } from './auth/early-refusal.js';
 import { Handshakes } from './auth/handshakes.js';
+import { decorateRequests, identifyCallers, requireDeclarations } from './auth/route-callers.js';
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { handleError } from './errors.js';
 import { readJsonBodies } from './json-body.js';
@@ -52,6 +54,8 @@ export interface HttpAppOptions {
   bareRoutes?: readonly RouteModule[];
   /** Sees every request before Fastify does. */
   refuseEarly?: RefuseEarly;
+  /** Says who calls. */
+  authenticator: Authentication;
   /** onRequest hook of the ordinary routes. */
   limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
@@ -85,6 +89,7 @@ export function buildHttpApp({
   routes,
   bareRoutes = [],
   refuseEarly,
+  authenticator,
   limitRequests,
 }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
@@ -120,6 +125,7 @@ export function buildHttpApp({
   app.setValidatorCompiler(validation.compiler);
   app.setErrorHandler(handleError);
   readJsonBodies(app);
+  decorateRequests(app);
 
   app.setNotFoundHandler((request, reply) => {
     handleError(
@@ -133,7 +139,8 @@ export function buildHttpApp({
   app.register(
     async (scope: App) => {
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
-      scope.options('/api/*', crossOrigin.preflight);
+      requireDeclarations(scope);
+      scope.options('/api/*', { config: { caller: 'public' } }, crossOrigin.preflight);
       collectMethods(scope, known);
       for (const register of bareRoutes) await register(scope);
     },
@@ -141,6 +148,8 @@ export function buildHttpApp({
   );
   app.register(
     async (scope: App) => {
+      requireDeclarations(scope);
+      identifyCallers(scope, authenticator);
       collectMethods(scope, known);
       if (crossOrigin.allowsOthers) scope.addHook('onRequest', crossOrigin.addHeaders);
       scope.addHook('onRequest', crossOrigin.refuseForgery);
@@ -173,6 +182,7 @@ function refuseOtherMethods(scope: App, known: Map<string, Set<string>>): void {
     scope.route({
       method: missing,
       url: path,
+      config: { caller: 'public' },
       schema: { hide: true },
       handler: (request, reply) => {
         reply.header('allow', allow);

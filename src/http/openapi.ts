@@ -45,8 +45,12 @@ export async function registerOpenApi(app: App, { version }: { version: string }
     // Pages and scripts are no API.
     transform: ({ schema, url }) => ({ schema: schema?.tags ? schema : { ...schema, hide: true }, url }),
   });
-  app.get('/api/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-    reply.header('cache-control', 'no-cache');
-    return completed(app.swagger() as unknown as OpenApiDocument);
-  });
+  app.get(
+    '/api/openapi.json',
+    { config: { caller: 'public' }, schema: { hide: true } },
+    async (_request, reply) => {
+      reply.header('cache-control', 'no-cache');
+      return completed(app.swagger() as unknown as OpenApiDocument);
+    },
+  );
 }

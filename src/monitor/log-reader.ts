@@ -238,4 +238,4 @@ export class LogReader {
 }
 
 /** Until the next read: what is read together costs one statement. Of so many as the last, readers and writers are short of processors. */
-const gapAt = (rowsPerMs: number): number => (rowsPerMs < 0.3 ? 5 : rowsPerMs < 8 ? 20 : 100);
+const gapAt = (rowsPerMs: number): number => (rowsPerMs < 0.3 ? 3 : rowsPerMs < 8 ? 20 : 100);

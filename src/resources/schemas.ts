@@ -39,6 +39,7 @@ export function switchedOff(app: App, url: string, setting: string): void {
   app.route({
     method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     url,
+    config: { caller: 'public' },
     schema: { hide: true },
     handler: () => {
       throw new LightconeError('SWITCHED_OFF', `this is switched off by the configuration (${setting})`);

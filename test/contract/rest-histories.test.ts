@@ -272,6 +272,14 @@ describe.each(INSTALLATIONS)('histories on %s', (_, install) => {
       ]);
     });
 
+    it('refuse a page token behind every id', async () => {
+      contents = `${url}/${(await make('Paged')).id}/contents`;
+      const { since } = await list('?since=');
+      const page = `${since === null ? 'none' : since.split('.')[0]}.0.1.d2147483648`;
+      const answer = await rest('GET', `${contents}?since=${page}`, { as: 'alice' });
+      expect(answer).toMatchObject({ status: 400, body: { err_code: 400008 } });
+    });
+
     it('are found by patterns, whatever their last backslash escapes', async () => {
       contents = `${url}/${(await make('Patterns')).id}/contents`;
       for (const one of ['50%', 'a\\', 'ab']) await add({ name: one });

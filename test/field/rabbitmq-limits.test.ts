@@ -1,41 +1,24 @@
 /** What other people's programs met at a RabbitMQ whose administrator sets policies and limits. Each test names its report. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import type { Notice } from '../../src/core/notices.js';
+import { brokerFixture } from '../support/broker-fixture.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
-import { createVhost, type Rabbit, startRabbit, type Vhost } from '../support/rabbitmq.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const WITHIN = { timeout: 10_000, interval: 50 };
 
-let rabbit: Rabbit;
-let vhost: Vhost;
-const open: { close(): Promise<unknown> }[] = [];
+const broker = brokerFixture();
 
-beforeAll(async () => {
-  rabbit = await startRabbit();
-});
-afterAll(async () => {
-  await rabbit.stop();
-});
-beforeEach(async () => {
-  vhost = await createVhost(rabbit);
-});
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close();
-  await vi.waitFor(async () => expect(await vhost.queues()).toEqual([]), WITHIN);
-  await vhost.delete();
-});
-
-function create(url = vhost.amqpUrl): TestBus {
+function create(url = broker.vhost.amqpUrl): TestBus {
   const test = amqpBus(url);
-  open.push({ close: () => test.bus.stop() });
+  broker.open.push({ close: () => test.bus.stop() });
   return test;
 }
 const policy = (definition: Record<string, unknown>, apply = 'queues') =>
-  rabbit.ctl(
+  broker.rabbit.ctl(
     'set_policy',
     '--vhost',
-    vhost.name,
+    broker.vhost.name,
     '--apply-to',
     apply,
     'all',
@@ -99,7 +82,7 @@ it.each([
       const came = test.recorder.received.some((one) => typeof one !== 'string');
       expect(came || /policy|refuse/.test(test.bus.problem() ?? '')).toBe(true);
     }, WITHIN);
-    await rabbit.ctl('clear_policy', '--vhost', vhost.name, 'all');
+    await broker.rabbit.ctl('clear_policy', '--vhost', broker.vhost.name, 'all');
     await vi.waitFor(() => expect(test.bus.problem()).toBeUndefined(), WITHIN);
     await carriesAll(test);
   },
@@ -107,7 +90,7 @@ it.each([
 
 // amqp-node/amqplib#733, ruby-amqp/bunny#681: the broker closes the channel of a consumer whose deliveries are not acknowledged.
 it('a short consumer_timeout finds nothing that is not acknowledged, also where nobody leads', async () => {
-  await rabbit.ctl(
+  await broker.rabbit.ctl(
     'eval',
     'application:set_env(rabbit, consumer_timeout, 8000), application:set_env(rabbit, channel_tick_interval, 500).',
   );
@@ -120,7 +103,7 @@ it('a short consumer_timeout finds nothing that is not acknowledged, also where 
     }
     expect(recorder.received).toEqual([]);
   } finally {
-    await rabbit.ctl(
+    await broker.rabbit.ctl(
       'eval',
       'application:unset_env(rabbit, consumer_timeout), application:set_env(rabbit, channel_tick_interval, 60000).',
     );
@@ -132,14 +115,14 @@ it.each([
   ['max-connections', { 'max-connections': 0 }],
   ['max-queues', { 'max-queues': 0 }],
 ])('a limit of the virtual host (%s) is said, waited for, and not retried in a storm', async (_, limits) => {
-  await rabbit.ctl('set_vhost_limits', '--vhost', vhost.name, JSON.stringify(limits));
+  await broker.rabbit.ctl('set_vhost_limits', '--vhost', broker.vhost.name, JSON.stringify(limits));
   const { bus, lines } = create();
   const starting = bus.start();
   starting.catch(() => {});
   await vi.waitFor(() => expect(bus.problem()).toMatch(/limit/), WITHIN);
   await after(3_000);
   expect(lines.filter(({ level }) => Number(level) >= 40)).toHaveLength(1);
-  await rabbit.ctl('clear_vhost_limits', '--vhost', vhost.name);
+  await broker.rabbit.ctl('clear_vhost_limits', '--vhost', broker.vhost.name);
   await starting;
   expect(bus.subscribed).toBe(true);
 });
@@ -148,55 +131,55 @@ it.each([
 it('topic permissions that forbid our keys are said', async () => {
   const { bus } = create();
   await bus.start();
-  await rabbit.ctl(
+  await broker.rabbit.ctl(
     'set_topic_permissions',
     '--vhost',
-    vhost.name,
+    broker.vhost.name,
     'guest',
     'galaxy_core_exchange',
     '^control',
     '.*',
   );
-  await rabbit.ctl('close_all_connections', '--vhost', vhost.name, 'test');
+  await broker.rabbit.ctl('close_all_connections', '--vhost', broker.vhost.name, 'test');
   await vi.waitFor(() => expect(bus.problem()).toMatch(/ACCESS.REFUSED|access to topic|permission/i), WITHIN);
-  await rabbit.ctl('clear_topic_permissions', '--vhost', vhost.name, 'guest');
+  await broker.rabbit.ctl('clear_topic_permissions', '--vhost', broker.vhost.name, 'guest');
   await vi.waitFor(() => expect(bus.problem()).toBeUndefined(), WITHIN);
 });
 
 // kourier-amqp/kourier#60: the server says heartbeat 0, and a connection that is dead is never found.
 it('a broker that wants no heartbeats gets ours, and a silent way is found', async () => {
-  await rabbit.ctl('eval', 'application:set_env(rabbit, heartbeat, 0).');
+  await broker.rabbit.ctl('eval', 'application:set_env(rabbit, heartbeat, 0).');
   try {
-    const proxy = await TcpProxy.to(vhost.amqpUrl);
-    open.push(proxy);
-    const { bus, recorder } = create(proxy.through(vhost.amqpUrl));
+    const proxy = await TcpProxy.to(broker.vhost.amqpUrl);
+    broker.open.push(proxy);
+    const { bus, recorder } = create(proxy.through(broker.vhost.amqpUrl));
     await bus.start();
     proxy.goSilent();
     await vi.waitFor(() => expect(bus.subscribed).toBe(false), WITHIN);
     await proxy.resume();
     await vi.waitFor(() => expect(recorder.received).toEqual(['reconnected']), WITHIN);
   } finally {
-    await rabbit.ctl('eval', 'application:set_env(rabbit, heartbeat, 60).');
+    await broker.rabbit.ctl('eval', 'application:set_env(rabbit, heartbeat, 60).');
   }
 }, 40_000);
 
 // Particular/NServiceBus.RabbitMQ#135: an alternate exchange, set by policy, takes what would be returned as unroutable.
 it('a lost binding is found although an alternate exchange takes what is published', async () => {
-  await rabbit.ctl(
+  await broker.rabbit.ctl(
     'eval',
-    `rabbit_exchange:declare({resource, <<"${vhost.name}">>, exchange, <<"lost">>}, fanout, true, false, false, [], <<"test">>).`,
+    `rabbit_exchange:declare({resource, <<"${broker.vhost.name}">>, exchange, <<"lost">>}, fanout, true, false, false, [], <<"test">>).`,
   );
   await policy({ 'alternate-exchange': 'lost' }, 'exchanges');
   const { bus, recorder } = create();
   await bus.start();
   await carriesAll({ bus, recorder } as TestBus);
-  await vhost.deleteExchange('galaxy_core_exchange');
+  await broker.vhost.deleteExchange('galaxy_core_exchange');
   await vi.waitFor(() => expect(recorder.received).toContain('reconnected'), WITHIN);
 });
 
 // rabbitmq/rabbitmq-amqp-java-client#390, celery/py-amqp#428: a message that is too large closes the channel, and it never recovers.
 it('a message that the broker takes for too large fails alone, and the next one is published', async () => {
-  await rabbit.ctl('eval', 'application:set_env(rabbit, max_message_size, 100000).');
+  await broker.rabbit.ctl('eval', 'application:set_env(rabbit, max_message_size, 100000).');
   try {
     const { bus, recorder } = create();
     await bus.start();
@@ -207,6 +190,6 @@ it('a message that the broker takes for too large fails alone, and the next one 
     await bus.publish(broadcast('{}'));
     await vi.waitFor(() => expect(recorder.received).toContainEqual(broadcast('{}')), WITHIN);
   } finally {
-    await rabbit.ctl('eval', 'application:set_env(rabbit, max_message_size, 134217728).');
+    await broker.rabbit.ctl('eval', 'application:set_env(rabbit, max_message_size, 134217728).');
   }
 });

@@ -1,48 +1,31 @@
 /**
  * What other people's programs met at a RabbitMQ, and at a HAProxy in front of one. Each test names its report.
  */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { brokerFixture } from '../support/broker-fixture.js';
 import { amqpBus, broadcast, type TestBus } from '../support/bus.js';
 import { startHaproxy } from '../support/haproxy.js';
-import { createVhost, type Rabbit, startRabbit, type Vhost } from '../support/rabbitmq.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const WITHIN = { timeout: 8_000, interval: 50 };
 
-let rabbit: Rabbit;
-let vhost: Vhost;
-const open: { close(): Promise<unknown> }[] = [];
+const broker = brokerFixture();
 
-beforeAll(async () => {
-  rabbit = await startRabbit();
-});
-afterAll(async () => {
-  await rabbit.stop();
-});
-beforeEach(async () => {
-  vhost = await createVhost(rabbit);
-});
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close();
-  await vi.waitFor(async () => expect(await vhost.queues()).toEqual([]), { timeout: 10_000, interval: 100 });
-  await vhost.delete();
-});
-
-function create(url = vhost.amqpUrl): TestBus {
+function create(url = broker.vhost.amqpUrl): TestBus {
   const test = amqpBus(url);
-  open.push({ close: () => test.bus.stop() });
+  broker.open.push({ close: () => test.bus.stop() });
   return test;
 }
 
 async function through(proxy: readonly string[]): Promise<string> {
   const haproxy = await startHaproxy(proxy);
-  open.push(haproxy);
-  const url = new URL(vhost.amqpUrl);
+  broker.open.push(haproxy);
+  const url = new URL(broker.vhost.amqpUrl);
   url.port = String(haproxy.port);
   return url.href;
 }
 
-const brokerAddress = (): string => new URL(rabbit.amqpUrl).host;
+const brokerAddress = (): string => new URL(broker.rabbit.amqpUrl).host;
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('a RabbitMQ', () => {
@@ -51,9 +34,9 @@ describe('a RabbitMQ', () => {
   it('whose binding is shown and carries nothing is got round with a new queue', async () => {
     const { bus, recorder } = create();
     await bus.start();
-    const [queue] = await vhost.queues();
-    const resource = `{resource, <<"${vhost.name}">>, queue, <<"${queue!.name}">>}`;
-    const removed = await rabbit.ctl(
+    const [queue] = await broker.vhost.queues();
+    const resource = `{resource, <<"${broker.vhost.name}">>, queue, <<"${queue!.name}">>}`;
+    const removed = await broker.rabbit.ctl(
       'eval',
       `{atomic, N} = mnesia:transaction(fun() ->
          Rows = mnesia:match_object(rabbit_topic_trie_binding,
@@ -61,11 +44,11 @@ describe('a RabbitMQ', () => {
          [mnesia:delete_object(rabbit_topic_trie_binding, Row, write) || Row <- Rows], length(Rows) end), N.`,
     );
     expect(removed.trim()).toBe('1');
-    expect((await vhost.bindings()).map(({ destination }) => destination)).toEqual([queue!.name]);
+    expect((await broker.vhost.bindings()).map(({ destination }) => destination)).toEqual([queue!.name]);
     await vi.waitFor(() => expect(recorder.received).toEqual(['reconnected']), WITHIN);
     await bus.publish(broadcast('{}'));
     await vi.waitFor(() => expect(recorder.received).toEqual(['reconnected', broadcast('{}')]));
-    const [anew] = await vhost.queues();
+    const [anew] = await broker.vhost.queues();
     expect(anew!.name).not.toBe(queue!.name);
   });
 
@@ -73,17 +56,17 @@ describe('a RabbitMQ', () => {
   it('that comes back without exchange, queue and binding gets them anew, and the process hears again', async () => {
     const { bus, recorder } = create();
     await bus.start();
-    await rabbit.ctl('stop_app');
-    await rabbit.ctl('reset');
-    await rabbit.ctl('start_app');
-    const lost = vhost.name;
+    await broker.rabbit.ctl('stop_app');
+    await broker.rabbit.ctl('reset');
+    await broker.rabbit.ctl('start_app');
+    const lost = broker.vhost.name;
     await vi.waitFor(() => expect(bus.problem()).toMatch(/virtual host|password/), WITHIN);
-    await vhost.create();
+    await broker.vhost.create();
     await vi.waitFor(() => expect(recorder.received).toEqual(['reconnected']), WITHIN);
     await bus.publish(broadcast('{}'));
     await vi.waitFor(() => expect(recorder.received).toContainEqual(broadcast('{}')));
-    expect((await vhost.bindings()).length).toBe(1);
-    expect(vhost.name).toBe(lost);
+    expect((await broker.vhost.bindings()).length).toBe(1);
+    expect(broker.vhost.name).toBe(lost);
   }, 60_000);
 
   // rabbitmq/rabbitmq-server#887: after a partition no binding can be declared on a queue of that name any more, until the
@@ -93,8 +76,8 @@ describe('a RabbitMQ', () => {
     await bus.start();
     const names = new Set<string>();
     for (let i = 1; i <= 3; i += 1) {
-      names.add((await vhost.queues())[0]!.name);
-      await rabbit.ctl('close_all_connections', '--vhost', vhost.name, 'a test');
+      names.add((await broker.vhost.queues())[0]!.name);
+      await broker.rabbit.ctl('close_all_connections', '--vhost', broker.vhost.name, 'a test');
       await vi.waitFor(() => expect(recorder.received).toHaveLength(i), WITHIN);
     }
     expect(names.size).toBe(3);
@@ -122,8 +105,8 @@ describe('a HAProxy in front of it', () => {
   // postwait/node-amqp#424: packets to the node that HAProxy chose are dropped, the client stays on a connection that is
   // dead. `timeout server` is long, so HAProxy does not tell.
   it('whose way to the chosen node goes silent is connected to anew, and leads to another', async () => {
-    const nodes = [await TcpProxy.to(rabbit.amqpUrl), await TcpProxy.to(rabbit.amqpUrl)];
-    open.push(...nodes);
+    const nodes = [await TcpProxy.to(broker.rabbit.amqpUrl), await TcpProxy.to(broker.rabbit.amqpUrl)];
+    broker.open.push(...nodes);
     const url = await through([
       'mode tcp',
       'balance roundrobin',
@@ -146,8 +129,8 @@ describe('a HAProxy in front of it', () => {
 
   // nforgeio/neonKUBE#407: without a node that is up, HAProxy accepts connections and closes them at once.
   it('that accepts and has no node behind it is waited for, in words that say what happens', async () => {
-    const node = await TcpProxy.to(rabbit.amqpUrl);
-    open.push(node);
+    const node = await TcpProxy.to(broker.rabbit.amqpUrl);
+    broker.open.push(node);
     await node.refuse();
     const url = await through([
       'mode tcp',

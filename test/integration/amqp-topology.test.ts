@@ -1,36 +1,20 @@
 /** What the broker holds for us can be taken away while every connection stays. Nobody may go on as if nothing had happened. */
 import { readFileSync } from 'node:fs';
 import { type ChannelModel, connect } from 'amqplib';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { ControlTask } from '../../src/core/events.js';
+import { brokerFixture } from '../support/broker-fixture.js';
 import { amqpBus, broadcast, type TestBus, tick } from '../support/bus.js';
-import { createVhost, type Rabbit, removeBinding, startRabbit, type Vhost } from '../support/rabbitmq.js';
+import { removeBinding } from '../support/rabbitmq.js';
 
 /** 1.5 s of silence, 1.5 s without an answer, half a second for the look, and the way back. */
 const WITHIN = { timeout: 6_000, interval: 50 };
 
-let rabbit: Rabbit;
-let vhost: Vhost;
-const open: { close(): Promise<unknown> }[] = [];
-
-beforeAll(async () => {
-  rabbit = await startRabbit();
-});
-afterAll(async () => {
-  await rabbit.stop();
-});
-beforeEach(async () => {
-  vhost = await createVhost(rabbit);
-});
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close();
-  await vi.waitFor(async () => expect(await vhost.queues()).toEqual([]), { timeout: 10_000, interval: 100 });
-  await vhost.delete();
-});
+const broker = brokerFixture();
 
 async function started(options: Parameters<typeof amqpBus>[1] = {}): Promise<TestBus> {
-  const test = amqpBus(vhost.amqpUrl, options);
-  open.push({ close: () => test.bus.stop() });
+  const test = amqpBus(broker.vhost.amqpUrl, options);
+  broker.open.push({ close: () => test.bus.stop() });
   await test.bus.start();
   return test;
 }
@@ -42,7 +26,7 @@ function ticking({ bus }: TestBus): void {
     sequence += 1;
     bus.publishTick(tick(sequence, 'leader')).catch(() => {});
   }, 1_000);
-  open.push({ close: async () => clearInterval(timer) });
+  broker.open.push({ close: async () => clearInterval(timer) });
 }
 
 const tasksOf = ({ recorder }: TestBus): ControlTask[] =>
@@ -59,11 +43,11 @@ async function expectWhole(publisher: TestBus, worker: TestBus): Promise<void> {
 }
 
 const queueOf = async (serverName: string): Promise<string> => {
-  const queue = (await vhost.queues()).find(({ name }) => name.startsWith(`lightcone.${serverName}.`));
+  const queue = (await broker.vhost.queues()).find(({ name }) => name.startsWith(`lightcone.${serverName}.`));
   return queue!.name;
 };
 
-const unbind = (queue: string): Promise<void> => removeBinding(rabbit, vhost.name, queue);
+const unbind = (queue: string): Promise<void> => removeBinding(broker.rabbit, broker.vhost.name, queue);
 
 describe.each(['with a leader that ticks', 'without a leader'])('%s', (leader) => {
   const setUp = async () => {
@@ -75,7 +59,7 @@ describe.each(['with a leader that ticks', 'without a leader'])('%s', (leader) =
 
   it('an exchange that is deleted is declared and bound anew, and the gap is told', async () => {
     const { monitor, worker } = await setUp();
-    await vhost.deleteExchange('galaxy_core_exchange');
+    await broker.vhost.deleteExchange('galaxy_core_exchange');
     // The publisher finds it gone with its next message, and declares it: from then on it exists and nobody is bound.
     await monitor.bus.publish(broadcast('lost')).catch(() => {});
     await expectWhole(monitor, worker);
@@ -100,7 +84,7 @@ describe.each(['with a leader that ticks', 'without a leader'])('%s', (leader) =
 
   it('a virtual host that is deleted and made anew without definitions is set up again', async () => {
     const { monitor, worker } = await setUp();
-    await vhost.recreate();
+    await broker.vhost.recreate();
     await expectWhole(monitor, worker);
   });
 });
@@ -121,15 +105,15 @@ describe('a worker that may not', () => {
     '%s is told so with the whole sentence of the broker, and goes on when it may again',
     async (_what, permissions, sentence) => {
       const worker = await started();
-      await vhost.permit(permissions);
+      await broker.vhost.permit(permissions);
       await vi.waitFor(async () => {
-        await vhost.closeConnections();
+        await broker.vhost.closeConnections();
         expect(worker.bus.problem()).toContain('lacks a permission');
       }, WITHIN);
       expect(worker.bus.problem()).toContain(sentence);
       expect(worker.bus.problem()).toContain("refused for user 'guest'");
       expect(worker.bus.subscribed).toBe(false);
-      await vhost.permit({ configure: '.*', write: '.*', read: '.*' });
+      await broker.vhost.permit({ configure: '.*', write: '.*', read: '.*' });
       await expectWhole(worker, worker);
     },
   );
@@ -138,7 +122,7 @@ describe('a worker that may not', () => {
 it('the permissions that docs/security.md names are enough', async () => {
   const names = '^(galaxy_core_exchange|lightcone\\..*)$';
   expect(readFileSync('docs/security.md', 'utf8')).toContain(`'${names}' '${names}' '${names}'`);
-  await vhost.permit({ configure: names, write: names, read: names });
+  await broker.vhost.permit({ configure: names, write: names, read: names });
   const worker = await started();
   await worker.bus.publish(broadcast('{}'));
   await vi.waitFor(() => expect(tasksOf(worker)).toEqual([broadcast('{}')]));
@@ -179,8 +163,8 @@ describe('a task that no queue takes', () => {
 it('what is put into a queue by its name neither counts as a task nor as a sign that the way is whole', async () => {
   const worker = await started();
   const queue = await queueOf('main.1');
-  const connection: ChannelModel = await connect(vhost.amqpUrl);
-  open.push(connection);
+  const connection: ChannelModel = await connect(broker.vhost.amqpUrl);
+  broker.open.push(connection);
   const channel = await connection.createChannel();
   await unbind(queue);
   const body = Buffer.from(JSON.stringify({ task: 'notify_broadcast', kwargs: { payload: '{}' } }));

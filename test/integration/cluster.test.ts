@@ -227,6 +227,7 @@ describe('lightcone serve --workers 2', () => {
     expect(await service.exited).toEqual({ code: 0, signal: null });
   });
 
+  // nodejs/node#60617: a server that closes cuts idle connections, and a request that is on its way there is lost.
   it('a rolling restart answers the request that is under way, and the one that follows on its connection', async () => {
     const service = here.process(['serve', '--demo', '--workers', '2']);
     const url = await service.address();

@@ -368,6 +368,7 @@ describe('a mistake is told', () => {
     for (const [event, message] of [
       [{ event: 'other' }, /event is "other"; it is history_update/],
       [{ event: 'history_update', historyIds: [] }, /historyIds must be a list/],
+      [{ event: 'history_update', historyIds: [2 ** 31] }, /historyIds must be a list/],
       [{ ...broadcast, subject: '' }, /subject must be text/],
       [{ ...broadcast, variant: 'loud' }, /variant must be/],
       [undefined, /event is undefined/],

@@ -199,7 +199,7 @@ describe('every route', () => {
     await start({
       routes: [
         (app) =>
-          app.get('/broken', async () => {
+          app.get('/broken', { config: { caller: 'public' } }, async () => {
             throw new Error('the password is 1234');
           }),
       ],

@@ -147,6 +147,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
   const app = buildHttpApp({
     http,
     logger,
+    authenticator,
     routes: [
       (scope) =>
         registerSystem(scope, {
@@ -159,7 +160,6 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
         }),
       (scope) =>
         registerSubscriptions(scope, {
-          authenticator,
           accounts,
           publisher: bus,
           idCodec,
@@ -167,7 +167,6 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
         }),
       (scope) =>
         registerHistoryRoutes(scope, {
-          authenticator,
           idCodec,
           histories: new HistoryManager(database, access, noOutbox, log),
           contents: new HistoryContents(

@@ -73,6 +73,8 @@ export async function query(url: string, sql: string): Promise<Record<string, un
 }
 
 export interface PostgresOptions {
+  /** Arguments of `pg_resetwal` before the first start. */
+  resetwal?: readonly string[];
   /** Further `name=value`s. */
   settings?: readonly string[];
   /** Each line of the server's log. */
@@ -91,6 +93,17 @@ export async function startPostgres(given: PostgresOptions = {}): Promise<Postgr
     await rm(home, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** `pg_dump` of a database, into another one. */
+export async function copyDatabase(from: string, to: string): Promise<void> {
+  const bin = dirname(locate('postgresql'));
+  const { stdout } = await run(join(bin, 'pg_dump'), ['--no-owner', '-d', from], {
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const psql = run(join(bin, 'psql'), ['-q', '-v', 'ON_ERROR_STOP=1', '-d', to]);
+  psql.child.stdin!.end(stdout);
+  await psql;
 }
 
 /** The server that a test run shares: the one named by TEST_DATABASE_URL, or a private one. */
@@ -114,6 +127,7 @@ async function startPrivate(bin: string, home: string, given: PostgresOptions): 
         ['-D', data, '-U', 'lightcone', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'],
         options,
       ));
+  if (given.resetwal) await run(join(bin, 'pg_resetwal'), [...given.resetwal, '-D', data], options);
   const port = await freePort();
   const url = `postgresql://lightcone@127.0.0.1:${port}/postgres`;
   const settings = [

@@ -48,6 +48,7 @@ describe('the function of an application', () => {
     ['says true', () => true],
     ['names no id', () => ({ userId: 'alice' })],
     ['names a wrong id', () => ({ userId: 0 })],
+    ['names an id that no row can have', () => ({ userId: 2 ** 31 })],
     ['is unsure who is an administrator', () => ({ userId: 1, isAdmin: 'no' })],
   ])('that %s lets nobody in', async (_, authenticate) => {
     await expect(asking(authenticate).authenticate(newRequest())).rejects.toMatchObject({

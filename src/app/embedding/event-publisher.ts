@@ -1,5 +1,6 @@
 /** Events of an application that embeds Lightcone. Each is committed to the database before anybody is told. */
 import { LightconeError } from '../../core/errors.js';
+import { MAX_ID } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
 import type { Database } from '../../database/port.js';
@@ -101,7 +102,8 @@ export class EventPublisher {
 
 /** Each once. */
 function idsIn(value: unknown, name: string): number[] {
-  const isId = (id: unknown): boolean => Number.isSafeInteger(id) && (id as number) > 0;
+  const isId = (id: unknown): boolean =>
+    Number.isInteger(id) && (id as number) > 0 && (id as number) <= MAX_ID;
   if (!Array.isArray(value) || value.length === 0 || !value.every(isId))
     throw invalid(`${name} must be a list of row ids that is not empty`);
   return [...new Set(value as number[])];

@@ -13,16 +13,19 @@ export class GracefulClose {
     const { server } = this.app;
     this.#ended = once(server, 'close');
     server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
-    // The `close` of an HTTP server would cut idle connections, on which a request may be on its way.
+    // The `close` of an HTTP server cuts idle connections, on which a request may be on its way (nodejs/node#60617).
     Server.prototype.close.call(server);
   }
 
   /** @param momentMs a connection that stands still does not hold up the stop for longer */
   async close(momentMs: number): Promise<void> {
     const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
-    await this.app.close();
-    // Fastify does not wait for the requests of a server that listens no longer.
-    await this.#ended;
-    clearTimeout(end);
+    try {
+      await this.app.close();
+      // Fastify does not wait for the requests of a server that listens no longer.
+      await this.#ended;
+    } finally {
+      clearTimeout(end);
+    }
   }
 }

@@ -229,6 +229,7 @@ export class Worker implements Lifecycle {
       logger: logger.child({ component: 'http' }),
       bareRoutes: [(app) => registerStream(app, stream)],
       refuseEarly: earlyRefusal(limits, authenticator, config.http.prefix),
+      authenticator,
       limitRequests: limitRequests(limits, authenticator, config.http.prefix),
       routes: [
         ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
@@ -248,7 +249,6 @@ export class Worker implements Lifecycle {
         (app) => registerCluster(app, { authenticator, accounts, idCodec, source: this.cluster.source }),
         (app) =>
           registerSubscriptions(app, {
-            authenticator,
             accounts,
             publisher: this.bus,
             idCodec,
@@ -259,7 +259,6 @@ export class Worker implements Lifecycle {
           ? [
               (app: App) =>
                 registerMarks(app, {
-                  authenticator,
                   publisher: this.bus,
                   limits,
                   enabled: config.sse.enabled,

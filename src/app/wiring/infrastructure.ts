@@ -9,7 +9,7 @@ import type { Config, DatabaseConfig } from '../../config/config.js';
 import type { ProcessNotice } from '../../core/notices.js';
 import { hasNotifyTriggers, PollSource } from '../../database/poll-source.js';
 import type { Database, HintListener, HintSource, LeaderLock } from '../../database/port.js';
-import { checkSchema, migrate } from '../../database/schema.js';
+import { checkSchema, hiddenRows, migrate } from '../../database/schema.js';
 import type { Clock } from '../../lib/clock.js';
 import { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import type { Logger } from '../../telemetry/logger.js';
@@ -78,6 +78,8 @@ export async function prepareSchema(
 ): Promise<void> {
   if (attachToGalaxy) await checkSchema(database);
   else await migrate(database, logger);
+  const hidden = await hiddenRows(database);
+  if (hidden !== undefined) logger.warn({}, hidden);
 }
 
 /** Where the triggers of a PostgreSQL do not NOTIFY (a Galaxy before 26.1), the audit table is polled. */

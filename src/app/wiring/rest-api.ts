@@ -45,7 +45,7 @@ export interface ResourceOptions {
 export function resourceRoutes(parts: ResourceOptions): RouteModule[] {
   const { config, database, accounts, authenticator, idCodec, limits, clock } = parts;
   const { outboxWriter } = parts.backgroundJobs;
-  const context = { authenticator, idCodec };
+  const context = { idCodec };
   const encodeId = (id: number): string => idCodec.encodeId(id);
   const notifications = config.features.notifications
     ? new NotificationManager(

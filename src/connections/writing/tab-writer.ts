@@ -12,7 +12,7 @@ import { type DropReason, EventCounts } from './event-counts.js';
 import { PendingQueue } from './pending-queue.js';
 
 /** Bytes that are handed over in one turn: beyond them what came meanwhile goes first, or a large broadcast would hold it up. */
-const SLICE_BYTES = { users: 1024 * 1024, strangers: 256 * 1024 };
+const SLICE_BYTES = { users: 4 * 1024 * 1024, strangers: 1024 * 1024 };
 
 /** What waits in one lane, in the order in which it came. Each of both has its share of the turn, so that neither waits for the other. */
 interface Lane {

@@ -33,7 +33,7 @@ interface State {
 
 export class XminLog implements Visibility {
   /** Triggers of before June 2025 write the time when their transaction began. */
-  private early: Promise<boolean> | undefined;
+  private early: boolean | undefined;
   private timeline: string | undefined;
 
   constructor(private readonly db: Sql) {}
@@ -114,16 +114,19 @@ export class XminLog implements Visibility {
 
   /** SQL for when the oldest transaction began, where that bounds the times of rows: at the first look, and with early triggers. */
   private async begun(before: State | undefined): Promise<string> {
-    this.early ??= this.db
-      .all(
-        `SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-          WHERE t.tgrelid = to_regclass('history') AND NOT t.tgisinternal
-            AND p.prosrc ~* 'current_timestamp|now\\(\\)' LIMIT 1`,
-      )
-      .then((rows) => rows.length > 0);
-    if (before && !(await this.early)) return 'NULL::timestamp';
+    this.early ??= await this.hasEarlyTriggers();
+    if (before && !this.early) return 'NULL::timestamp';
     return `(SELECT least(min(a.xact_start), (SELECT min(prepared) FROM pg_prepared_xacts))
                FROM pg_stat_activity a WHERE a.backend_type = 'client backend') AT TIME ZONE 'UTC'`;
+  }
+
+  private async hasEarlyTriggers(): Promise<boolean> {
+    const rows = await this.db.all(
+      `SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE t.tgrelid = to_regclass('history') AND NOT t.tgisinternal
+          AND p.prosrc ~* 'current_timestamp|now\\(\\)' LIMIT 1`,
+    );
+    return rows.length > 0;
   }
 }
 

@@ -15,7 +15,7 @@ export const quietTriggers = (dialect: Dialect): string[] =>
         ...(['history_id', 'id'] as const).map(quietFunction),
       ];
 
-const quietFunction = (column: 'history_id' | 'id'): string => `
+export const quietFunction = (column: 'history_id' | 'id'): string => `
   CREATE OR REPLACE FUNCTION fn_audit_history_by_${column}() RETURNS trigger LANGUAGE plpgsql AS $body$
   BEGIN
     INSERT INTO history_audit (history_id, update_time)

@@ -5,6 +5,7 @@ import { ownTables } from './0003-own-tables.js';
 import { resourceTables } from './0004-resources.js';
 import { visibility } from './0005-visibility.js';
 import { quietTriggers } from './0006-quiet-triggers.js';
+import { triggersWithoutSearchPath } from './0007-triggers-without-search-path.js';
 
 export interface Migration {
   number: number;
@@ -20,4 +21,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { number: 4, name: 'resources', statements: resourceTables },
   { number: 5, name: 'visibility', statements: visibility },
   { number: 6, name: 'quiet triggers', statements: quietTriggers },
+  { number: 7, name: 'triggers without search_path', statements: triggersWithoutSearchPath },
 ];

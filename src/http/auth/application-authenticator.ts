@@ -1,7 +1,7 @@
 /** Who is the caller, where the application that embeds Lightcone says so. */
 import type { IncomingMessage } from 'node:http';
 import { LightconeError } from '../../core/errors.js';
-import type { Principal } from '../../core/events.js';
+import { MAX_ID, type Principal } from '../../core/events.js';
 import { LIMITS } from '../../core/limits.js';
 import type { Clock } from '../../lib/clock.js';
 import { withDeadline } from '../../lib/lifecycle.js';
@@ -165,7 +165,7 @@ function isCaller(caller: Caller): boolean {
   if (typeof caller !== 'object') return false;
   const { userId, isAdmin, isValid } = caller;
   return (
-    (userId === undefined || (Number.isSafeInteger(userId) && userId > 0)) &&
+    (userId === undefined || (Number.isInteger(userId) && userId > 0 && userId <= MAX_ID)) &&
     (isAdmin === undefined || typeof isAdmin === 'boolean') &&
     (isValid === undefined || typeof isValid === 'function')
   );

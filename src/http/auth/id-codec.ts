@@ -7,12 +7,11 @@
 import { Blowfish } from 'egoroof-blowfish';
 import { LRUCache } from 'lru-cache';
 import { LightconeError } from '../../core/errors.js';
+import { MAX_ID } from '../../core/events.js';
 
 const BLOCK = 8;
 const MIN_KEY_BYTES = 5;
 const MAX_KEY_BYTES = 56;
-/** The columns are 32-bit integers: a larger number would only make the database complain. */
-const MAX_ID = 2 ** 31 - 1;
 /** `galaxy_session.session_key` holds at most 255 characters. */
 const MAX_SESSION_KEY = 255;
 /** Histories on this worker's delivery path; about 1 MiB when full. */

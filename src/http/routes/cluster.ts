@@ -1,8 +1,6 @@
 /** What the status page asks for: the whole installation once a second as a stream, and its open streams a page at a time. */
-import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
-import type { Principal } from '../../core/events.js';
 import { MOST_STREAMS_A_PAGE, type StreamPlace, TAB_STATES } from '../../core/notices.js';
 import type { Accounts } from '../../database/port.js';
 import { formatIso } from '../../lib/time.js';
@@ -13,7 +11,7 @@ import type { ClusterSource } from './cluster-source.js';
 import { StatusWatchers } from './status-watchers.js';
 
 export interface ClusterRouteDeps {
-  authenticator: Authentication;
+  authenticator: Pick<Authentication, 'recheck'>;
   accounts: Pick<Accounts, 'emailsOf'> & { userIdOf(email: string): Promise<number | undefined> };
   idCodec: IdCodec;
   source: ClusterSource;
@@ -28,24 +26,22 @@ export function registerCluster(
   app: App,
   { authenticator, accounts, idCodec, source }: ClusterRouteDeps,
 ): void {
-  const requireAdmin = async (request: FastifyRequest): Promise<Principal> => {
-    const principal = await authenticator.authenticate(request);
-    if (!principal.isAdmin)
-      throw new LightconeError('ADMIN_REQUIRED', 'only administrators may see this (admin_users)');
-    return principal;
-  };
   const watchers = new StatusWatchers(source, authenticator);
   app.addHook('preClose', async () => watchers.endAll());
 
   // Of the page itself, and nobody else's interface: hidden from the API document.
+  const ofAdmins = { caller: 'admin' } as const;
   const hidden = { hide: true };
 
-  app.get('/api/status/live', { schema: hidden, exposeHeadRoute: false }, async (request, reply) => {
-    const principal = await requireAdmin(request);
-    watchers.admit();
-    reply.hijack();
-    watchers.begin(principal, reply.raw);
-  });
+  app.get(
+    '/api/status/live',
+    { config: ofAdmins, schema: hidden, exposeHeadRoute: false },
+    async (request, reply) => {
+      watchers.admit();
+      reply.hijack();
+      watchers.begin(request.caller, reply.raw);
+    },
+  );
 
   const query = Type.Object({
     user: Type.Optional(WHO),
@@ -54,42 +50,43 @@ export function registerCluster(
     after: Type.Optional(Type.String({ maxLength: 300 })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MOST_STREAMS_A_PAGE })),
   });
-  app.get('/api/status/streams', { schema: { ...hidden, querystring: query } }, async (request, reply) => {
-    await requireAdmin(request);
-    const { user, address, state, after, limit = ROWS } = request.query;
-    const page = await source.streams({
-      limit,
-      ...(user !== undefined && { userId: await userOf(user) }),
-      ...(address !== undefined && { address }),
-      ...(state !== undefined && { state }),
-      ...(after !== undefined && { after: placeOf(after) }),
-    });
-    const emails = await emailsOf(page.streams.flatMap(({ userId }) => userId ?? []));
-    const last = page.streams.at(-1);
-    reply.header('cache-control', 'no-store');
-    return {
-      total: page.total,
-      silent: page.silent,
-      next:
-        last === undefined || page.streams.length < limit
-          ? null
-          : `${last.openedAt}~${last.id}~${last.process}`,
-      streams: page.streams.map(({ id, process, name, userId, openedAt, ...told }) => ({
-        stream: `${id}~${process}`,
-        process: name,
-        opened_at: openedAt,
-        user: userId === null ? null : { id: idCodec.encodeId(userId), email: emails.get(userId) ?? null },
-        ...told,
-      })),
-    };
-  });
+  app.get(
+    '/api/status/streams',
+    { config: ofAdmins, schema: { ...hidden, querystring: query } },
+    async (request) => {
+      const { user, address, state, after, limit = ROWS } = request.query;
+      const page = await source.streams({
+        limit,
+        ...(user !== undefined && { userId: await userOf(user) }),
+        ...(address !== undefined && { address }),
+        ...(state !== undefined && { state }),
+        ...(after !== undefined && { after: placeOf(after) }),
+      });
+      const emails = await emailsOf(page.streams.flatMap(({ userId }) => userId ?? []));
+      const last = page.streams.at(-1);
+      return {
+        total: page.total,
+        silent: page.silent,
+        next:
+          last === undefined || page.streams.length < limit
+            ? null
+            : `${last.openedAt}~${last.id}~${last.process}`,
+        streams: page.streams.map(({ id, process, name, userId, openedAt, ...told }) => ({
+          stream: `${id}~${process}`,
+          process: name,
+          opened_at: openedAt,
+          user: userId === null ? null : { id: idCodec.encodeId(userId), email: emails.get(userId) ?? null },
+          ...told,
+        })),
+      };
+    },
+  );
 
   const stream = Type.Object({ stream: Type.String({ maxLength: 300 }) });
   app.delete(
     '/api/status/streams',
-    { schema: { ...hidden, querystring: stream } },
+    { config: ofAdmins, schema: { ...hidden, querystring: stream } },
     async (request, reply) => {
-      await requireAdmin(request);
       const [, id, process] = STREAM.exec(request.query.stream) ?? [];
       if (process === undefined || !(await source.closeStream(process, Number(id))))
         throw new LightconeError('NOT_FOUND', 'there is no such stream any more');
@@ -99,20 +96,22 @@ export function registerCluster(
   );
 
   const who = Type.Object({ user: WHO });
-  app.get('/api/status/told', { schema: { ...hidden, querystring: who } }, async (request, reply) => {
-    await requireAdmin(request);
-    const userId = await userOf(request.query.user);
-    reply.header('cache-control', 'no-store');
-    return {
-      user: { id: idCodec.encodeId(userId), email: (await emailsOf([userId])).get(userId) ?? null },
-      told: source.toldTo(userId).map(({ at, updateTime, subject }) => ({
-        at: formatIso(at),
-        update_time: updateTime === 0 ? null : formatIso(updateTime),
-        event: subject > 0 ? 'history_update' : 'entry_point_update',
-        history_id: subject > 0 ? idCodec.encodeId(subject) : null,
-      })),
-    };
-  });
+  app.get(
+    '/api/status/told',
+    { config: ofAdmins, schema: { ...hidden, querystring: who } },
+    async (request) => {
+      const userId = await userOf(request.query.user);
+      return {
+        user: { id: idCodec.encodeId(userId), email: (await emailsOf([userId])).get(userId) ?? null },
+        told: source.toldTo(userId).map(({ at, updateTime, subject }) => ({
+          at: formatIso(at),
+          update_time: updateTime === 0 ? null : formatIso(updateTime),
+          event: subject > 0 ? 'history_update' : 'entry_point_update',
+          history_id: subject > 0 ? idCodec.encodeId(subject) : null,
+        })),
+      };
+    },
+  );
 
   async function userOf(text: string): Promise<number> {
     const userId = text.includes('@') ? await accounts.userIdOf(text) : idCodec.decodeId(text);

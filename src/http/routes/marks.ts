@@ -8,9 +8,9 @@ import { LightconeError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { isMark } from '../../database/log/write-mark.js';
 import type { App } from '../app.js';
-import type { Authentication } from '../auth/authentication.js';
 import type { RequestLimits } from '../auth/rate-limit.js';
 import { DONE, describeRoute } from '../describe-route.js';
+import { refuseIfOff } from './switched-off.js';
 
 const body = Type.Object(
   { marks: Type.Array(Type.String({ maxLength: 64 }), { minItems: 1, maxItems: LIMITS.marks.value }) },
@@ -18,26 +18,24 @@ const body = Type.Object(
 );
 
 export interface MarkRouteDeps {
-  authenticator: Authentication;
   publisher: Pick<Publisher, 'publish'>;
   limits?: Pick<RequestLimits, 'take'>;
   /** `enable_sse_updates` */
   enabled: boolean;
 }
 
-export function registerMarks(app: App, { authenticator, publisher, limits, enabled }: MarkRouteDeps): void {
+export function registerMarks(app: App, { publisher, limits, enabled }: MarkRouteDeps): void {
   app.post(
     '/api/events/marks',
     {
+      config: { caller: 'anyone' },
+      preHandler: refuseIfOff(enabled),
       schema: {
         body,
         ...describeRoute('stream', "Tell the caller's streams when these writes are out", DONE),
       },
     },
     async (request, reply) => {
-      if (!enabled)
-        throw new LightconeError('SWITCHED_OFF', 'live updates are switched off (enable_sse_updates)');
-      const principal = await authenticator.authenticate(request);
       const marks = [...new Set(request.body.marks)];
       const wrong = marks.find((mark) => !isMark(mark));
       if (wrong !== undefined) {
@@ -46,9 +44,9 @@ export function registerMarks(app: App, { authenticator, publisher, limits, enab
           `${JSON.stringify(wrong)} is not a mark; send what the answer to a write had in its header x-write-mark`,
         );
       }
-      const { userId, sessionId } = principal;
+      const { userId, sessionId } = request.caller;
       if (userId !== undefined || sessionId !== undefined) {
-        limits?.take(request, principal, marks.length);
+        limits?.take(request, request.caller, marks.length);
         await publisher.publish({
           task: 'await_marks',
           marks,

@@ -45,46 +45,50 @@ export function registerStream(app: App, deps: StreamDeps): void {
   const onError = async (request: FastifyRequest, _: FastifyReply, error: { code?: string }): Promise<void> =>
     refused(request, error);
 
-  app.get(STREAM_PATH, { exposeHeadRoute: false, onError }, async (request, reply) => {
-    if (!deps.enabled) {
-      throw new LightconeError(
-        'SWITCHED_OFF',
-        'Real-time updates are off on this server (enable_sse_updates: false).',
-      );
-    }
-    if (!manager.ready) return comeBack(reply, notReady(manager));
-    let principal: Principal;
-    let viewed: HistoryId[];
-    try {
-      principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
-      viewed = await viewedHistories(request, principal, deps);
-    } catch (error) {
-      if (error instanceof LightconeError && PASSES.has(error.code)) {
-        refused(request, error);
-        const { retryAfterSeconds = 0 } = error.options;
-        return comeBack(reply, toErrorReply(error).body.err_msg, retryAfterSeconds * 1000);
+  app.get(
+    STREAM_PATH,
+    { config: { caller: 'anyone' }, exposeHeadRoute: false, onError },
+    async (request, reply) => {
+      if (!deps.enabled) {
+        throw new LightconeError(
+          'SWITCHED_OFF',
+          'Real-time updates are off on this server (enable_sse_updates: false).',
+        );
       }
-      throw error;
-    }
-    // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
-    await nextTurn();
-    // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
-    if (request.raw.socket.destroyed) return reply.hijack();
-    if (!manager.ready) return comeBack(reply, notReady(manager));
-    // Behind another answer on the same connection, which may itself be a stream: its turn need never come.
-    if (reply.raw.socket === null) {
-      throw new LightconeError(
-        'PARAMETER_INVALID',
-        'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
-      );
-    }
-    const from = deps.limits.addresses.forLimits(request).network;
-    const address = principal.userId === undefined && manager.admission.countsAddresses ? from : undefined;
-    manager.admission.admit(principal, address);
-    const since = requestedCursor(request.headers, request.query as Query, manager);
-    reply.hijack();
-    opening.open(request.raw, reply.raw, { principal, since, viewed, address, from }, reply.getHeaders());
-  });
+      if (!manager.ready) return comeBack(reply, notReady(manager));
+      let principal: Principal;
+      let viewed: HistoryId[];
+      try {
+        principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
+        viewed = await viewedHistories(request, principal, deps);
+      } catch (error) {
+        if (error instanceof LightconeError && PASSES.has(error.code)) {
+          refused(request, error);
+          const { retryAfterSeconds = 0 } = error.options;
+          return comeBack(reply, toErrorReply(error).body.err_msg, retryAfterSeconds * 1000);
+        }
+        throw error;
+      }
+      // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
+      await nextTurn();
+      // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
+      if (request.raw.socket.destroyed) return reply.hijack();
+      if (!manager.ready) return comeBack(reply, notReady(manager));
+      // Behind another answer on the same connection, which may itself be a stream: its turn need never come.
+      if (reply.raw.socket === null) {
+        throw new LightconeError(
+          'PARAMETER_INVALID',
+          'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
+        );
+      }
+      const from = deps.limits.addresses.forLimits(request).network;
+      const address = principal.userId === undefined && manager.admission.countsAddresses ? from : undefined;
+      manager.admission.admit(principal, address);
+      const since = requestedCursor(request.headers, request.query as Query, manager);
+      reply.hijack();
+      opening.open(request.raw, reply.raw, { principal, since, viewed, address, from }, reply.getHeaders());
+    },
+  );
 }
 
 /** What mends itself: the caller is not at fault and should ask again. */

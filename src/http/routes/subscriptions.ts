@@ -4,6 +4,7 @@
  *
  * Unlike Galaxy, only for histories that the caller may see: an event says that something happened, and when.
  */
+import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Publisher } from '../../bus/port.js';
 import { LightconeError } from '../../core/errors.js';
@@ -12,11 +13,10 @@ import { Limiter } from '../../core/limiter.js';
 import { LIMITS } from '../../core/limits.js';
 import type { Accounts } from '../../database/port.js';
 import type { App } from '../app.js';
-import type { Arrival } from '../auth/addresses.js';
-import type { Authentication } from '../auth/authentication.js';
 import type { IdCodec } from '../auth/id-codec.js';
 import type { RequestLimits } from '../auth/rate-limit.js';
 import { DONE, describeRoute } from '../describe-route.js';
+import { refuseIfOff } from './switched-off.js';
 
 const MAX_WAITING = 10_000;
 
@@ -31,7 +31,6 @@ const body = Type.Object(
 );
 
 export interface SubscriptionRouteDeps {
-  authenticator: Authentication;
   accounts: Pick<Accounts, 'accessibleHistories'>;
   publisher: Pick<Publisher, 'publish'>;
   idCodec: IdCodec;
@@ -41,8 +40,9 @@ export interface SubscriptionRouteDeps {
 }
 
 export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): void {
-  const { authenticator, accounts, publisher, idCodec, limits, enabled } = deps;
+  const { accounts, publisher, idCodec, limits, enabled } = deps;
   const url = '/api/events/history-subscriptions';
+  const route = { config: { caller: 'anyone' }, preHandler: refuseIfOff(enabled) } as const;
 
   // What one caller has to say here takes its turn, so that the changes of others are told in between.
   const lane = new Limiter(LIMITS.subscriptionsAtOnce.value, MAX_WAITING);
@@ -64,12 +64,10 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
     );
   };
 
-  const prepare = async (
-    request: Parameters<Authentication['authenticate']>[0] & Arrival & { body: { history_ids: string[] } },
-  ): Promise<{ principal: Principal; historyIds: number[] }> => {
-    if (!enabled)
-      throw new LightconeError('SWITCHED_OFF', 'live updates are switched off (enable_sse_updates)');
-    const principal = await authenticator.authenticate(request);
+  const prepare = (
+    request: FastifyRequest<{ Body: { history_ids: string[] } }>,
+  ): { principal: Principal; historyIds: number[] } => {
+    const principal = request.caller;
     const historyIds = decodeAll(idCodec, request.body.history_ids);
     // Each becomes a message to all workers.
     if (isSomebody(principal))
@@ -79,9 +77,12 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
 
   app.post(
     url,
-    { schema: { body, ...describeRoute(TAG, "Watch histories of others on the caller's streams", DONE) } },
+    {
+      ...route,
+      schema: { body, ...describeRoute(TAG, "Watch histories of others on the caller's streams", DONE) },
+    },
     async (request, reply) => {
-      const { principal, historyIds } = await prepare(request);
+      const { principal, historyIds } = prepare(request);
       if (isSomebody(principal) && historyIds.length > 0) {
         const visible = await accounts.accessibleHistories(principal, historyIds);
         const hidden = historyIds.filter((id) => !visible.has(id));
@@ -102,9 +103,9 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
   // No question of access here: who has lost it must still be able to let go.
   app.delete(
     url,
-    { schema: { body, ...describeRoute(TAG, 'Watch them no longer', DONE) } },
+    { ...route, schema: { body, ...describeRoute(TAG, 'Watch them no longer', DONE) } },
     async (request, reply) => {
-      const { principal, historyIds } = await prepare(request);
+      const { principal, historyIds } = prepare(request);
       if (isSomebody(principal)) await publishAll('unsubscribe_history_viewer', principal, historyIds);
       return reply.code(204).send();
     },

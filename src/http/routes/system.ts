@@ -2,7 +2,6 @@
 
 import type { FastifyRequest } from 'fastify';
 import { type TSchema, Type } from 'typebox';
-import { LightconeError } from '../../core/errors.js';
 import type { Accounts } from '../../database/port.js';
 import { PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
 import type { App } from '../app.js';
@@ -20,6 +19,7 @@ const VERSION_MINOR = '0';
 const TAG = 'server';
 /** A probe that says no says why. */
 const probe = <T extends TSchema>(summary: string, reply: T) => ({
+  config: { caller: 'public' as const },
   schema: describeRoute(TAG, summary, { 200: reply, 503: reply }),
 });
 
@@ -35,12 +35,6 @@ export interface SystemRouteDeps {
 
 export function registerSystem(app: App, deps: SystemRouteDeps): void {
   const { authenticator, accounts, idCodec, source, version, settings } = deps;
-
-  const requireAdmin = async (request: FastifyRequest): Promise<void> => {
-    const { isAdmin } = await authenticator.authenticate(request);
-    if (!isAdmin)
-      throw new LightconeError('ADMIN_REQUIRED', 'only administrators may see this (admin_users)');
-  };
 
   /** Hosts, accounts and files are named in problems: others learn that there are some. */
   const shownTo = async (request: FastifyRequest, problems: string[]): Promise<string[]> => {
@@ -96,6 +90,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   app.get(
     '/api/version',
     {
+      config: { caller: 'public' },
       schema: describeRoute(
         TAG,
         'The Galaxy release whose contract is spoken, and the version of Lightcone',
@@ -124,6 +119,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   app.get(
     '/api/configuration',
     {
+      config: { caller: 'public' },
       schema: {
         querystring: query,
         ...describeRoute(TAG, 'What is switched on here', { 200: replies.configuration }),
@@ -141,16 +137,19 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   /** The user, or `null` for an anonymous caller and for the bootstrap key. */
   app.get(
     '/api/whoami',
-    { schema: describeRoute(TAG, 'The user of the key or cookie, or null', { 200: replies.whoami }) },
+    {
+      config: { caller: 'anyone' },
+      schema: describeRoute(TAG, 'The user of the key or cookie, or null', { 200: replies.whoami }),
+    },
     async (request, reply) => {
-      const { userId, isAdmin } = await authenticator.authenticate(request);
+      const { userId, isAdmin } = request.caller;
       const email = userId === undefined ? undefined : (await accounts.emailsOf([userId])).get(userId);
       const user =
         userId === undefined || email === undefined
           ? null
           : { model_class: 'User', id: idCodec.encodeId(userId), email, is_admin: isAdmin };
       // Said outright: `null` alone would go out as an empty body.
-      reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+      reply.type('application/json; charset=utf-8');
       return JSON.stringify(user);
     },
   );
@@ -158,20 +157,18 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   app.get(
     '/api/status',
     {
+      config: { caller: 'admin' },
       schema: describeRoute(TAG, 'How the way of an update is doing, hop by hop (administrators)', {
         200: replies.status,
       }),
     },
-    async (request, reply) => {
-      await requireAdmin(request);
-      reply.header('cache-control', 'no-store');
-      return source.status();
-    },
+    async () => source.status(),
   );
 
   app.get(
     '/metrics',
     {
+      config: { caller: 'admin_or_local' },
       schema: {
         ...describeRoute(TAG, 'Prometheus text (administrators, and callers on this machine)', {
           200: replies.metrics,
@@ -179,8 +176,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
         produces: ['text/plain'],
       },
     },
-    async (request, reply) => {
-      if (!isDirectlyLocal(request)) await requireAdmin(request);
+    async (_request, reply) => {
       reply.type(PROMETHEUS_CONTENT_TYPE);
       return source.prometheus();
     },

@@ -33,6 +33,8 @@ const ASSETS: Record<string, string> = {
   'client/marks.js': SCRIPT,
 };
 
+const PUBLIC = { config: { caller: 'public' } } as const;
+
 /** No inline script, no foreign resource, no frame around it: the pages handle API keys. */
 const PAGE_HEADERS = {
   'content-type': 'text/html; charset=utf-8',
@@ -61,13 +63,13 @@ export function registerWeb(app: App, { demo, apiDocs }: { demo: boolean; apiDoc
   const statusPage = page('status.html');
   const demoPage = page('index.html');
   const homePage = page('home.html');
-  app.get('/', (request, reply) => send(request, reply, demo ? demoPage() : homePage()));
-  app.get('/status', (request, reply) => send(request, reply, statusPage()));
+  app.get('/', PUBLIC, (request, reply) => send(request, reply, demo ? demoPage() : homePage()));
+  app.get('/status', PUBLIC, (request, reply) => send(request, reply, statusPage()));
   const apiPage = page('api-docs.html');
-  if (apiDocs) app.get('/api/docs', (request, reply) => send(request, reply, apiPage()));
+  if (apiDocs) app.get('/api/docs', PUBLIC, (request, reply) => send(request, reply, apiPage()));
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = lazy(() => fileOf(read(name), { 'content-type': type }));
-    app.get(`/assets/${name}`, (request, reply) => send(request, reply, file()));
+    app.get(`/assets/${name}`, PUBLIC, (request, reply) => send(request, reply, file()));
   }
 }
 

@@ -2,7 +2,7 @@
 import type { SessionId, UserId } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
 import type { Sql, SqlRow, SqlValue } from '../../database/port.js';
-import type { Owner } from '../callers.js';
+import type { Owner } from '../../http/auth/callers.js';
 
 /** The states of a job that is not over. */
 const RUNNING_STATES = ['new', 'resubmitted', 'upload', 'waiting', 'queued', 'running'];

@@ -7,8 +7,9 @@ import type { Principal } from '../../core/events.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
 import type { App } from '../../http/app.js';
+import { type Owner, ownerOf, requireAdmin, requireOwner } from '../../http/auth/callers.js';
 import { DONE, describeRoute, orNull } from '../../http/describe-route.js';
-import { decodeId, type Owner, ownerOf, type RouteContext, requireAdmin, requireOwner } from '../callers.js';
+import { decodeId, type RouteContext } from '../callers.js';
 import { schemeOf } from '../forwarded-proto.js';
 import { chosenFlag, encodedId, idParams, nameText, switchedOff, text } from '../schemas.js';
 import type { EntryPointManager, JobChoice } from './manager.js';
@@ -50,7 +51,7 @@ const createBody = Type.Object(
 );
 const configureBody = Type.Object(fields, { examples: [{ host: '10.0.0.5', port: 31_001 }] });
 const listQuery = Type.Object({
-  running: chosenFlag('`true`: those of the caller that run'),
+  running: chosenFlag('`true`: those of the caller that run. Give this or `job_id`'),
   job_id: Type.Optional(encodedId),
 });
 
@@ -77,7 +78,7 @@ export function registerEntryPoints(
   }
 }
 
-function register(app: App, { authenticator, idCodec, entryPoints, target }: EntryPointRouteDeps): void {
+function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDeps): void {
   const targetFor = (row: EntryPointRow, request: FastifyRequest): string =>
     targetOf(row, idCodec.encodeEntryPointId(row.id), target, {
       scheme: schemeOf(request),
@@ -115,12 +116,13 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
   app.get(
     '/api/entry_points',
     {
+      config: { caller: 'anyone' },
       schema: {
         querystring: listQuery,
         ...describeRoute(TAG, 'Those that run, or those of one job', { 200: Type.Array(replies.entryPoint) }),
       },
     },
-    async (request, reply) => {
+    async (request) => {
       const { running, job_id: jobId } = request.query;
       if ((running === true) === (jobId !== undefined)) {
         throw new LightconeError(
@@ -128,8 +130,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
           'give either running=true or job_id, and only one of them',
         );
       }
-      const principal = await authenticator.authenticate(request);
-      reply.header('cache-control', 'no-store');
+      const principal = request.caller;
       const owner = ownerOf(principal);
       const rows =
         jobId !== undefined
@@ -144,13 +145,14 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
   app.post(
     '/api/entry_points',
     {
+      config: { caller: 'anyone' },
       schema: {
         body: createBody,
         ...describeRoute(TAG, 'Announce one (its owner or an administrator)', { 200: replies.entryPoint }),
       },
     },
     async (request) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const { job_id: jobId, tool_id: toolId, user_id, session_id, ...values } = request.body;
       const job: JobChoice =
         jobId !== undefined
@@ -172,6 +174,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
   app.put(
     '/api/entry_points/:id',
     {
+      config: { caller: 'anyone' },
       schema: {
         params: idParams,
         body: configureBody,
@@ -181,7 +184,7 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
       },
     },
     async (request) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       return form(await entryPoints.configure(principal, decode(request.params.id), request.body), request);
     },
   );
@@ -189,18 +192,18 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
   app.get(
     '/api/entry_points/:id/access',
     {
+      config: { caller: 'anyone' },
       schema: {
         params: idParams,
         ...describeRoute(TAG, 'Where a browser finds it', { 200: replies.access }),
       },
     },
-    async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+    async (request) => {
+      const principal = request.caller;
       const row = await entryPoints.byId(principal, decode(request.params.id));
       if (!toBoolean(row.active)) {
         throw new LightconeError('CONFLICT', 'this interactive tool is not running yet, or not any more');
       }
-      reply.header('cache-control', 'no-store');
       return { target: targetFor(row, request) };
     },
   );
@@ -208,13 +211,14 @@ function register(app: App, { authenticator, idCodec, entryPoints, target }: Ent
   app.delete(
     '/api/entry_points/:id',
     {
+      config: { caller: 'anyone' },
       schema: {
         params: idParams,
         ...describeRoute(TAG, 'Stop it and its job (owner or administrator)', DONE),
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       await entryPoints.remove(principal, decode(request.params.id));
       return reply.code(204).send();
     },

@@ -1,7 +1,7 @@
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
 import type { Accounts, Sql } from '../../database/port.js';
-import { ownerOf, requireUser } from '../callers.js';
+import { ownerOf, requireUser } from '../../http/auth/callers.js';
 import { find, type HistoryRow, isOwned } from './repository.js';
 
 /** Who may look at a history, and who may change it. */

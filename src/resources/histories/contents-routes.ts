@@ -60,7 +60,7 @@ const changeBody = Type.Object(
 );
 const deleteQuery = Type.Object({ purge: chosenFlag('Also say that its data is gone, for good') });
 
-export function registerContents(app: App, { authenticator, idCodec, contents }: ContentsRouteDeps): void {
+export function registerContents(app: App, { idCodec, contents }: ContentsRouteDeps): void {
   const url = '/api/histories/:id/contents';
   const decode = (id: string): number => decodeId(idCodec, id, 'history');
 
@@ -99,6 +99,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
   app.get(
     url,
     {
+      config: { caller: 'anyone' },
       schema: {
         params: idParams,
         querystring: listQuery,
@@ -116,8 +117,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
             'since goes with limit and details only; leave out q, qv, order and offset',
           );
         }
-        const delta = await contents.since(await authenticator.authenticate(request), id, since, limit);
-        reply.header('cache-control', 'no-store');
+        const delta = await contents.since(request.caller, id, since, limit);
         const wanted = new Set(details?.split(','));
         return {
           since: delta.since,
@@ -129,13 +129,12 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
         };
       }
       const filters = readFilters(listOf(q), listOf(qv));
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const rows = await contents.list(principal, id, { filters, order: readOrder(order), limit, offset });
       const detailed = new Set(details?.split(','));
       const forms = rows.map((row) =>
         form(row, detailed.has('all') || detailed.has(idCodec.encodeId(row.id))),
       );
-      reply.header('cache-control', 'no-store');
       if (!request.headers.accept?.includes(STATS)) return forms;
       reply.type(STATS);
       return JSON.stringify({ stats: { total_matches: await contents.count(id, filters) }, contents: forms });
@@ -145,6 +144,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
   app.post(
     url,
     {
+      config: { caller: 'owner' },
       schema: {
         params: idParams,
         body: createBody,
@@ -152,7 +152,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const { type = 'dataset', ...content } = request.body;
       const written = await contents.add(principal, decode(request.params.id), { type, ...content });
       return form(marked(reply, written), true);
@@ -161,11 +161,13 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
 
   app.get(
     `${url}/:type/:content`,
-    { schema: { params: contentParams, ...describeRoute(TAG, 'One item', { 200: replies.item }) } },
-    async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+    {
+      config: { caller: 'anyone' },
+      schema: { params: contentParams, ...describeRoute(TAG, 'One item', { 200: replies.item }) },
+    },
+    async (request) => {
+      const principal = request.caller;
       const { id, type, content } = request.params;
-      reply.header('cache-control', 'no-store');
       const contentId = decodeId(idCodec, content, type);
       return form(await contents.byId(principal, decode(id), singular(type), contentId), true);
     },
@@ -174,6 +176,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
   app.put(
     `${url}/:type/:content`,
     {
+      config: { caller: 'owner' },
       schema: {
         params: contentParams,
         body: changeBody,
@@ -181,7 +184,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const { id, type, content } = request.params;
       if (!Object.keys(changeBody.properties).some((key) => key in request.body)) {
         throw new LightconeError(
@@ -199,6 +202,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
   app.delete(
     `${url}/:type/:content`,
     {
+      config: { caller: 'owner' },
       schema: {
         params: contentParams,
         querystring: deleteQuery,
@@ -206,7 +210,7 @@ export function registerContents(app: App, { authenticator, idCodec, contents }:
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const { id, type, content } = request.params;
       const contentId = decodeId(idCodec, content, type);
       const purged = request.query.purge === true && type === 'datasets' ? { purged: true } : {};

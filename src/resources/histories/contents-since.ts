@@ -3,7 +3,7 @@
  * `<log>.<moment>`; while a delta takes several pages, `<log>.<moment>.<moment of the first page>.<last row>`.
  */
 import { LightconeError } from '../../core/errors.js';
-import type { Cursor } from '../../core/events.js';
+import { type Cursor, MAX_ID } from '../../core/events.js';
 import type { Dialect, LogEnd, LogPosition } from '../../database/port.js';
 import type { Condition, ContentType } from './contents-filter.js';
 
@@ -40,7 +40,7 @@ export function readSince(token: string, positions: KnownPositions): Asked {
   const now = newest?.moment ?? EVERYTHING;
   if (token === '') return asked(log, EVERYTHING, undefined, true, now);
   const [, givenLog, floor, pageMoment, letter, id] = TOKEN.exec(token) ?? [];
-  if (givenLog === undefined || floor === undefined) {
+  if (givenLog === undefined || floor === undefined || Number(id ?? 0) > MAX_ID) {
     throw new LightconeError(
       'PARAMETER_INVALID',
       `since is ${JSON.stringify(token.slice(0, 100))}; give what an event or an answer before gave as since, or nothing at all`,

@@ -2,7 +2,7 @@
 import type { HistoryId, UserId } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
 import type { Sql, SqlRow, SqlValue } from '../../database/port.js';
-import type { Owner } from '../callers.js';
+import type { Owner } from '../../http/auth/callers.js';
 
 export interface HistoryRow extends SqlRow {
   id: HistoryId;

@@ -43,21 +43,21 @@ const formQuery = Type.Object(form);
 const deleteQuery = Type.Object({ purge: chosenFlag('Also say that its data is gone, for good') });
 
 export function registerHistories(app: App, deps: HistoryRouteDeps): void {
-  const { authenticator, idCodec, histories, forms } = deps;
+  const { idCodec, histories, forms } = deps;
   const decode = (id: string): number => decodeId(idCodec, id, 'history');
 
   app.get(
     '/api/histories',
     {
+      config: { caller: 'anyone' },
       schema: {
         querystring: listQuery,
         ...describeRoute(TAG, 'The own histories, newest first', { 200: Type.Array(replies.chosenHistory) }),
       },
     },
-    async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+    async (request) => {
+      const principal = request.caller;
       const { limit = 500, offset = 0, deleted = false, keys, view = 'summary' } = request.query;
-      reply.header('cache-control', 'no-store');
       const rows = await histories.own(principal, { limit, offset, deleted });
       return forms.allChosen(rows, { keys, view });
     },
@@ -66,13 +66,14 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   app.post(
     '/api/histories',
     {
+      config: { caller: 'owner' },
       schema: {
         body: createBody,
         ...describeRoute(TAG, 'Make one; it becomes the current one of a session', { 200: replies.history }),
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const written = await histories.create(principal, request.body.name ?? UNNAMED);
       return forms.detailed(marked(reply, written));
     },
@@ -81,15 +82,15 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   app.get(
     '/api/histories/:id',
     {
+      config: { caller: 'anyone' },
       schema: {
         params: idParams,
         querystring: formQuery,
         ...describeRoute(TAG, 'One history, or some keys of it', { 200: replies.chosenHistory }),
       },
     },
-    async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
-      reply.header('cache-control', 'no-store');
+    async (request) => {
+      const principal = request.caller;
       return forms.chosen(await histories.byId(principal, decode(request.params.id)), request.query);
     },
   );
@@ -97,6 +98,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   app.put(
     '/api/histories/:id',
     {
+      config: { caller: 'owner' },
       schema: {
         params: idParams,
         body: changeBody,
@@ -104,7 +106,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       refuseNothing(request.body);
       const written = await histories.change(principal, decode(request.params.id), request.body);
       return forms.detailed(marked(reply, written));
@@ -114,6 +116,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   app.delete(
     '/api/histories/:id',
     {
+      config: { caller: 'owner' },
       schema: {
         params: idParams,
         querystring: deleteQuery,
@@ -121,7 +124,7 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const change = request.query.purge ? { deleted: true, purged: true } : { deleted: true };
       const written = await histories.change(principal, decode(request.params.id), change);
       return forms.detailed(marked(reply, written));

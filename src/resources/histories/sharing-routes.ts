@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
-import { decodeId, requireUser } from '../callers.js';
+import { decodeId } from '../callers.js';
 import { idParams, paging, text } from '../schemas.js';
 import { marked } from '../written.js';
 import type { HistoryChange } from './manager.js';
@@ -28,22 +28,19 @@ const SWITCHES: Readonly<Record<string, [HistoryChange, summary: string]>> = {
   disable_link_access: [{ importable: false }, 'Keep it to the owner and those it is shared with'],
 };
 
-export function registerSharing(
-  app: App,
-  { authenticator, idCodec, histories, forms }: HistoryRouteDeps,
-): void {
+export function registerSharing(app: App, { idCodec, histories, forms }: HistoryRouteDeps): void {
   const decode = (id: string): number => decodeId(idCodec, id, 'history');
 
   app.get(
     '/api/histories/published',
     {
+      config: { caller: 'anyone' },
       schema: {
         querystring: query,
         ...describeRoute(TAG, 'What everybody may see', { 200: Type.Array(replies.historySummary) }),
       },
     },
     async (request) => {
-      await authenticator.authenticate(request);
       const { limit = 100, offset = 0 } = request.query;
       return (await histories.published({ limit, offset })).map((row) => forms.summary(row));
     },
@@ -52,6 +49,7 @@ export function registerSharing(
   app.get(
     '/api/histories/shared_with_me',
     {
+      config: { caller: 'user' },
       schema: {
         querystring: query,
         ...describeRoute(TAG, 'What others share with the caller', {
@@ -59,10 +57,9 @@ export function registerSharing(
         }),
       },
     },
-    async (request, reply) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+    async (request) => {
+      const { userId } = request;
       const { limit = 100, offset = 0 } = request.query;
-      reply.header('cache-control', 'no-store');
       return (await histories.sharedWith(userId, { limit, offset })).map((row) => forms.summary(row));
     },
   );
@@ -70,11 +67,11 @@ export function registerSharing(
   app.get(
     '/api/histories/:id/sharing',
     {
+      config: { caller: 'owner' },
       schema: { params: idParams, ...describeRoute(TAG, 'Who may see it (owner)', { 200: replies.sharing }) },
     },
-    async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
-      reply.header('cache-control', 'no-store');
+    async (request) => {
+      const principal = request.caller;
       return forms.sharing(await histories.sharing(principal, decode(request.params.id)));
     },
   );
@@ -82,6 +79,7 @@ export function registerSharing(
   app.put(
     '/api/histories/:id/share_with_users',
     {
+      config: { caller: 'user' },
       schema: {
         params: idParams,
         body: shareBody,
@@ -89,7 +87,7 @@ export function registerSharing(
       },
     },
     async (request, reply) => {
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const whom = request.body.user_ids.map((text) =>
         text.includes('@') ? text : decodeId(idCodec, text, 'user'),
       );
@@ -100,9 +98,12 @@ export function registerSharing(
   for (const [name, [change, summary]] of Object.entries(SWITCHES)) {
     app.put(
       `/api/histories/:id/${name}`,
-      { schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`, { 200: replies.sharing }) } },
+      {
+        config: { caller: 'owner' },
+        schema: { params: idParams, ...describeRoute(TAG, `${summary} (owner)`, { 200: replies.sharing }) },
+      },
       async (request, reply) => {
-        const principal = await authenticator.authenticate(request);
+        const principal = request.caller;
         const id = decode(request.params.id);
         marked(reply, await histories.change(principal, id, change));
         return forms.sharing(await histories.sharing(principal, id));

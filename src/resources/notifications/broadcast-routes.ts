@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { DONE, describeRoute } from '../../http/describe-route.js';
-import { decodeId, requireAdmin } from '../callers.js';
+import { decodeId } from '../callers.js';
 import { idParams } from '../schemas.js';
 import * as replies from './replies.js';
 import { type NotificationRouteDeps, toTimes } from './routes.js';
@@ -10,24 +10,21 @@ import { createBroadcastBody, updateBroadcastBody } from './schemas.js';
 
 const TAG = 'broadcasts';
 
-export function registerBroadcasts(
-  app: App,
-  { authenticator, idCodec, notifications }: NotificationRouteDeps,
-): void {
+export function registerBroadcasts(app: App, { idCodec, notifications }: NotificationRouteDeps): void {
   const url = '/api/notifications/broadcast';
 
   app.get(
     url,
     {
+      config: { caller: 'anyone' },
       schema: describeRoute(
         TAG,
         'What is announced now; administrators also see what is to come and what is over',
         { 200: Type.Array(replies.notification) },
       ),
     },
-    async (request, reply) => {
-      const { isAdmin } = await authenticator.authenticate(request);
-      reply.header('cache-control', 'no-store');
+    async (request) => {
+      const { isAdmin } = request.caller;
       return notifications.broadcasts(isAdmin);
     },
   );
@@ -35,13 +32,13 @@ export function registerBroadcasts(
   app.post(
     url,
     {
+      config: { caller: 'admin' },
       schema: {
         body: createBroadcastBody,
         ...describeRoute(TAG, 'Announce, now or later (administrators)', { 200: replies.sentBroadcast }),
       },
     },
     async (request) => {
-      requireAdmin(await authenticator.authenticate(request));
       const { source, variant, content } = request.body;
       const notification = await notifications.broadcast({
         source,
@@ -55,10 +52,12 @@ export function registerBroadcasts(
 
   app.get(
     `${url}/:id`,
-    { schema: { params: idParams, ...describeRoute(TAG, 'One broadcast', { 200: replies.notification }) } },
-    async (request, reply) => {
-      const { isAdmin } = await authenticator.authenticate(request);
-      reply.header('cache-control', 'no-store');
+    {
+      config: { caller: 'anyone' },
+      schema: { params: idParams, ...describeRoute(TAG, 'One broadcast', { 200: replies.notification }) },
+    },
+    async (request) => {
+      const { isAdmin } = request.caller;
       return notifications.broadcastById(decodeId(idCodec, request.params.id, 'notification'), isAdmin);
     },
   );
@@ -66,6 +65,7 @@ export function registerBroadcasts(
   app.put(
     `${url}/:id`,
     {
+      config: { caller: 'admin' },
       schema: {
         params: idParams,
         body: updateBroadcastBody,
@@ -73,7 +73,6 @@ export function registerBroadcasts(
       },
     },
     async (request, reply) => {
-      requireAdmin(await authenticator.authenticate(request));
       const { source, variant, content } = request.body;
       await notifications.editBroadcast(decodeId(idCodec, request.params.id, 'notification'), {
         ...(source !== undefined && { source }),

@@ -2,24 +2,25 @@
 import type { FastifyReply } from 'fastify';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
-import { requireUser } from '../callers.js';
 import * as replies from './replies.js';
 import type { NotificationRouteDeps } from './routes.js';
 import { preferencesBody } from './schemas.js';
 
 const TAG = 'notification preferences';
 
-export function registerPreferences(app: App, { authenticator, notifications }: NotificationRouteDeps): void {
+export function registerPreferences(app: App, { notifications }: NotificationRouteDeps): void {
   const url = '/api/notifications/preferences';
   // E-mail can be chosen, so that the choice survives a move to Galaxy, but nothing here sends any.
-  const sayChannels = (reply: FastifyReply) =>
-    reply.headers({ 'supported-channels': 'push', 'cache-control': 'no-store' });
+  const sayChannels = (reply: FastifyReply) => reply.headers({ 'supported-channels': 'push' });
 
   app.get(
     url,
-    { schema: describeRoute(TAG, 'The own choice', { 200: replies.preferences }) },
+    {
+      config: { caller: 'user' },
+      schema: describeRoute(TAG, 'The own choice', { 200: replies.preferences }),
+    },
     async (request, reply) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+      const { userId } = request;
       sayChannels(reply);
       return { preferences: await notifications.preferences(userId) };
     },
@@ -28,13 +29,14 @@ export function registerPreferences(app: App, { authenticator, notifications }: 
   app.put(
     url,
     {
+      config: { caller: 'user' },
       schema: {
         body: preferencesBody,
         ...describeRoute(TAG, 'Choose; what is not named stays as it is', { 200: replies.preferences }),
       },
     },
     async (request, reply) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+      const { userId } = request;
       const choice = Object.fromEntries(
         Object.entries(request.body.preferences).map(([category, { enabled, channels }]) => [
           category,

@@ -3,14 +3,7 @@ import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
 import { DONE, describeRoute } from '../../http/describe-route.js';
-import {
-  decodeId,
-  decodeIds,
-  parseMoment,
-  type RouteContext,
-  requireAdmin,
-  requireUser,
-} from '../callers.js';
+import { decodeId, decodeIds, parseMoment, type RouteContext } from '../callers.js';
 import { idParams, moment, paging } from '../schemas.js';
 import { ContentCheck } from './content.js';
 import type { Draft, Marks, NotificationManager } from './manager.js';
@@ -35,12 +28,13 @@ const statusQuery = Type.Object({
 });
 
 export function registerNotifications(app: App, deps: NotificationRouteDeps): void {
-  const { authenticator, idCodec, notifications } = deps;
+  const { idCodec, notifications } = deps;
   const contents = new ContentCheck();
 
   app.get(
     '/api/notifications',
     {
+      config: { caller: 'anyone' },
       schema: {
         querystring: listQuery,
         ...describeRoute(TAG, 'The own notifications, newest first', {
@@ -48,10 +42,9 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
         }),
       },
     },
-    async (request, reply) => {
-      const { userId } = await authenticator.authenticate(request);
+    async (request) => {
+      const { userId } = request.caller;
       const { limit = 20, offset = 0 } = request.query;
-      reply.header('cache-control', 'no-store');
       return userId === undefined ? [] : notifications.list(userId, { limit, offset });
     },
   );
@@ -59,13 +52,13 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
   app.post(
     '/api/notifications',
     {
+      config: { caller: 'admin' },
       schema: {
         body: createBody,
         ...describeRoute(TAG, 'Send to users, groups and roles (administrators)', { 200: replies.sent }),
       },
     },
     async (request) => {
-      requireAdmin(await authenticator.authenticate(request));
       const { recipients, notification, notifications: several } = request.body;
       if ((notification === undefined) === (several === undefined)) {
         throw notification === undefined
@@ -93,13 +86,14 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
   app.put(
     '/api/notifications',
     {
+      config: { caller: 'user' },
       schema: {
         body: changeManyBody,
         ...describeRoute(TAG, 'Mark several as seen or deleted', { 200: replies.updated }),
       },
     },
     async (request) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+      const { userId } = request;
       const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
       return { updated_count: await notifications.mark(userId, ids, toMarks(request.body.changes)) };
     },
@@ -107,9 +101,12 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.delete(
     '/api/notifications',
-    { schema: { body: deleteManyBody, ...describeRoute(TAG, 'Delete several', { 200: replies.updated }) } },
+    {
+      config: { caller: 'user' },
+      schema: { body: deleteManyBody, ...describeRoute(TAG, 'Delete several', { 200: replies.updated }) },
+    },
     async (request) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+      const { userId } = request;
       const ids = decodeIds(idCodec, request.body.notification_ids, 'notification');
       return { updated_count: await notifications.mark(userId, ids, { deleted: true }) };
     },
@@ -118,6 +115,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
   app.get(
     '/api/notifications/status',
     {
+      config: { caller: 'anyone' },
       schema: {
         querystring: statusQuery,
         ...describeRoute(TAG, 'What is new since a moment', { 200: replies.status }),
@@ -125,8 +123,8 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
     },
     async (request, reply) => {
       const since = parseMoment(request.query.since, 'since');
-      const { userId } = await authenticator.authenticate(request);
-      reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+      const { userId } = request.caller;
+      reply.type('application/json; charset=utf-8');
       return notifications.status(userId, since);
     },
   );
@@ -134,23 +132,26 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
   app.get(
     '/api/notifications/:id',
     {
+      config: { caller: 'user' },
       schema: {
         params: idParams,
         ...describeRoute(TAG, 'One of the own notifications', { 200: replies.userNotification }),
       },
     },
-    async (request, reply) => {
-      const userId = requireUser(await authenticator.authenticate(request));
-      reply.header('cache-control', 'no-store');
+    async (request) => {
+      const { userId } = request;
       return notifications.byId(userId, decodeId(idCodec, request.params.id, 'notification'));
     },
   );
 
   app.put(
     '/api/notifications/:id',
-    { schema: { params: idParams, body: changes, ...describeRoute(TAG, 'Mark as seen or deleted', DONE) } },
+    {
+      config: { caller: 'user' },
+      schema: { params: idParams, body: changes, ...describeRoute(TAG, 'Mark as seen or deleted', DONE) },
+    },
     async (request, reply) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+      const { userId } = request;
       const id = decodeId(idCodec, request.params.id, 'notification');
       await notifications.markOne(userId, id, toMarks(request.body));
       return reply.code(204).send();
@@ -159,9 +160,9 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
 
   app.delete(
     '/api/notifications/:id',
-    { schema: { params: idParams, ...describeRoute(TAG, 'Delete', DONE) } },
+    { config: { caller: 'user' }, schema: { params: idParams, ...describeRoute(TAG, 'Delete', DONE) } },
     async (request, reply) => {
-      const userId = requireUser(await authenticator.authenticate(request));
+      const { userId } = request;
       const id = decodeId(idCodec, request.params.id, 'notification');
       await notifications.markOne(userId, id, { deleted: true });
       return reply.code(204).send();

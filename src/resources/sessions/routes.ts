@@ -8,10 +8,11 @@ import { LIMITS } from '../../core/limits.js';
 import type { App } from '../../http/app.js';
 import type { Addresses } from '../../http/auth/addresses.js';
 import { isPublicAbroad } from '../../http/auth/authentication.js';
+import { ownerOf } from '../../http/auth/callers.js';
 import type { RequestLimits, TokenBuckets } from '../../http/auth/rate-limit.js';
 import { DONE, describeRoute } from '../../http/describe-route.js';
 import { formatIso } from '../../lib/time.js';
-import { ownerOf, parseMoment, type RouteContext } from '../callers.js';
+import { parseMoment, type RouteContext } from '../callers.js';
 import type { HistoryContents } from '../histories/contents.js';
 import { HistorySerializer } from '../histories/forms.js';
 import { type HistoryManager, updateTimeOf } from '../histories/manager.js';
@@ -42,7 +43,7 @@ const currentQuery = Type.Object({
 });
 
 export function registerSessions(app: App, deps: SessionRouteDeps): void {
-  const { authenticator, idCodec, sessions, histories, contents, cookie, addresses, limits, attempts } = deps;
+  const { idCodec, sessions, histories, contents, cookie, addresses, limits, attempts } = deps;
   const forms = new HistorySerializer(histories, (id) => idCodec.encodeId(id), app.prefix);
   const visitorOf = (request: FastifyRequest) => ({ address: addresses.of(request) });
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
@@ -59,7 +60,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     '/api/sessions',
     {
       schema: describeRoute(TAG, 'A new anonymous session, with a history', { 200: history }),
-      config: { cost: LIMITS.newSessionCost.value },
+      config: { caller: 'public', cost: LIMITS.newSessionCost.value },
     },
     async (request, reply) => {
       const caller = await introduce(request, reply);
@@ -76,7 +77,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
           200: replies.login,
         }),
       },
-      config: { cost: LIMITS.loginCost.value },
+      config: { caller: 'anyone', cost: LIMITS.loginCost.value },
     },
     async (request, reply) => {
       const { login, password } = request.body;
@@ -90,22 +91,27 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
       // By account, where there is one: it has two names.
       const name = account ? `#${account.id}` : normalLogin(login);
       attempts.takeOf(addresses, request, 1, 'too many attempts to sign in; wait a moment', name);
-      const caller = await authenticator.authenticate(request);
+      const caller = request.caller;
       const { userId, sessionKey } = await sessions.login(caller, account, password, visitorOf(request));
       giveCookie(request, reply, sessionKey);
       return { id: idCodec.encodeId(userId) };
     },
   );
 
-  app.post('/api/logout', { schema: describeRoute(TAG, 'End the session', DONE) }, async (request, reply) => {
-    await sessions.logout(await authenticator.authenticate(request));
-    setSessionCookie(request, reply, cookie, undefined);
-    return reply.code(204).send();
-  });
+  app.post(
+    '/api/logout',
+    { config: { caller: 'anyone' }, schema: describeRoute(TAG, 'End the session', DONE) },
+    async (request, reply) => {
+      await sessions.logout(request.caller);
+      setSessionCookie(request, reply, cookie, undefined);
+      return reply.code(204).send();
+    },
+  );
 
   app.get(
     '/history/current_history_json',
     {
+      config: { caller: 'anyone' },
       schema: {
         querystring: currentQuery,
         ...describeRoute('histories', 'The current history, or null when it has not changed since', {
@@ -116,11 +122,11 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     async (request, reply) => {
       const { since } = request.query;
       const known = since === undefined ? undefined : parseMoment(since, 'since');
-      const principal = await authenticator.authenticate(request);
+      const principal = request.caller;
       const isNobody = ownerOf(principal) === undefined && principal.credential.kind === 'none';
       if (isNobody) limits.take(request, principal, LIMITS.newSessionCost.value);
       const row = await histories.current(isNobody ? await introduce(request, reply) : principal);
-      reply.header('cache-control', 'no-store').type('application/json; charset=utf-8');
+      reply.type('application/json; charset=utf-8');
       const newest = updateTimeOf(row);
       if (known !== undefined && !(await contents.hasChanged(row.id, newest, known))) return 'null';
       const update_time = formatIso(contents.currentTime(newest, known));

@@ -1,6 +1,6 @@
 /** What `lightcone doctor` asks of the database itself. */
 import type { Config } from '../../../config/config.js';
-import { checkSchema, hasTable, pendingMigrations } from '../../../database/schema.js';
+import { checkSchema, hasTable, hiddenRows, pendingMigrations } from '../../../database/schema.js';
 import type { Clock } from '../../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../../lib/time.js';
 import type { WatchedDatabase } from '../../wiring/infrastructure.js';
@@ -18,9 +18,12 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
         `not applied yet: ${pending.join(', ')}; run "lightcone migrate" (a start of "lightcone serve" does it, too)`,
       );
     }
-    return ok('every migration is applied');
+    const hidden = await hiddenRows(db);
+    return hidden === undefined ? ok('every migration is applied') : problem(hidden);
   }
   await checkSchema(db);
+  const hidden = await hiddenRows(db);
+  if (hidden !== undefined) return problem(hidden);
   if (await hasTable(db, 'lightcone_migration')) {
     return note(
       'attach_to_galaxy is set, but Lightcone itself made these tables; check that database_connection is that of Galaxy',

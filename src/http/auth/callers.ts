@@ -1,0 +1,32 @@
+/** Who calls, once it is known: what a caller is, and what it may be asked to be. */
+import { LightconeError } from '../../core/errors.js';
+import type { Principal, SessionId, UserId } from '../../core/events.js';
+
+/** @throws LightconeError LOGIN_REQUIRED, or REAL_USER_REQUIRED for the bootstrap key */
+export function requireUser({ userId, credential }: Principal): UserId {
+  if (userId !== undefined) return userId;
+  if (credential.kind === 'bootstrap_key') {
+    throw new LightconeError(
+      'REAL_USER_REQUIRED',
+      'the bootstrap key belongs to no user; use the key of a user',
+    );
+  }
+  throw new LightconeError('LOGIN_REQUIRED', 'this needs a login or an API key');
+}
+
+/** @throws LightconeError ADMIN_REQUIRED */
+export function requireAdmin({ isAdmin }: Principal): void {
+  if (!isAdmin) throw new LightconeError('ADMIN_REQUIRED', 'only administrators may do this (admin_users)');
+}
+
+/** Whoever can own something: a user, or a browser session that nobody signed in to. */
+export type Owner = { userId: UserId } | { sessionId: SessionId };
+
+export function ownerOf({ userId, sessionId }: Pick<Principal, 'userId' | 'sessionId'>): Owner | undefined {
+  if (userId !== undefined) return { userId };
+  return sessionId === undefined ? undefined : { sessionId };
+}
+
+/** @throws LightconeError as `requireUser`, where the caller has no session either */
+export const requireOwner = (principal: Principal): Owner =>
+  ownerOf(principal) ?? { userId: requireUser(principal) };
