@@ -13,11 +13,12 @@ import { StreamProxy } from '../support/stream-proxy.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 const TYPES: Record<string, string> = { html: 'text/html', js: 'text/javascript' };
 const { anonymous, alice } = DEMO.histories;
+const RELOAD = "globalThis.reload = (what) => console.log('reload', JSON.stringify(what));\n";
 
 /** By name; each block of code has one. */
 function examplesOf(path: string): Map<string, string> {
   const page = readFileSync(join(ROOT, path), 'utf8');
-  const named = [...page.matchAll(/<!-- example: (\w+) -->\n```\w+\n([^]*?)```/g)];
+  const named = [...page.matchAll(/<!-- example: (\w+) -->\n```\w+\n([\s\S]*?)```/g)];
   const blocks = page.split('\n').filter((line) => /^```\w/.test(line)).length;
   expect(named, `every block of code of ${path} has a name`).toHaveLength(blocks);
   return new Map(named.map(([, name, code]) => [name!, code!]));
@@ -57,7 +58,9 @@ beforeEach(async () => {
 });
 
 /** A page of the server's origin, as a visitor with a history sees it. @returns what it wrote on the console */
-async function visit(files: (path: string) => Buffer | undefined): Promise<{ said: string[]; text: () => Promise<string> }> {
+async function visit(
+  files: (path: string) => Buffer | undefined,
+): Promise<{ said: string[]; text: () => Promise<string> }> {
   proxy.answer = (path, response) => {
     const bytes = path.startsWith('/app/') ? files(path.slice(5).split('?')[0] || 'index.html') : undefined;
     if (!bytes) return false;
@@ -72,14 +75,15 @@ async function visit(files: (path: string) => Buffer | undefined): Promise<{ sai
   return { said, text: () => page.evaluate<string>('document.body.innerText') };
 }
 
-/** Built by Vite from the packed client. */
-async function visitProject(name: string, main: string): ReturnType<typeof visit> {
+/** Built by Vite from the packed client. `globals` is what the examples leave to the reader. */
+async function visitProject(name: string, main: string, globals = ''): ReturnType<typeof visit> {
   const project = join(folder, name);
   mkdirSync(project);
   writeFileSync(join(project, 'main.jsx'), main);
   writeFileSync(
     join(project, 'index.html'),
-    '<!doctype html><title>t</title><div id="app"></div><script type="module" src="/main.jsx"></script>',
+    `<!doctype html><title>t</title><script>${RELOAD}${globals}</script>
+    <div id="app"></div><script type="module" src="/main.jsx"></script>`,
   );
   await build({ root: project, base: '/app/', logLevel: 'error', configFile: false });
   return visit((path) => {
@@ -91,7 +95,6 @@ async function visitProject(name: string, main: string): ReturnType<typeof visit
   });
 }
 
-const RELOAD = "globalThis.reload = (what) => console.log('reload', JSON.stringify(what));\n";
 const isReload = () => expect.stringMatching(new RegExp(`^reload .*"${here.encode(anonymous)}"`));
 
 it('a page takes the client from the server, without a build', async () => {
@@ -106,7 +109,7 @@ it('a page takes the client from the server, without a build', async () => {
 
 it('a component of React', async () => {
   const main = `import { createRoot } from 'react-dom/client';
-    ${example('react')} ${RELOAD}
+    ${example('react')}
     createRoot(document.getElementById('app')).render(<Dot />);`;
   // The JSX of a project with React's automatic runtime.
   const { said, text } = await visitProject('react', `/** @jsxImportSource react */\n${main}`);
@@ -123,7 +126,6 @@ it('a component of Vue', async () => {
     'vue',
     `import { createApp, h, onMounted } from 'vue';
     ${imports.join('\n')}
-    ${RELOAD}
     createApp({ setup() { ${setup}; onMounted(connect); return () => h('p', connected.value ? 'live' : 'not yet'); } }).mount('#app');`,
   );
   await expect.poll(text, { timeout: 10_000 }).toBe('live');
@@ -135,14 +137,10 @@ it('the README: a page that reloads, and one that holds the contents of a histor
   const { said } = await visitProject(
     'readme',
     `${example('readme client').replace('https://example.org/galaxy', proxy.url)}
-    ${example('readme history')}
-    ${RELOAD}
-    globalThis.showDot = (isLive) => console.log('live', isLive);
+    ${example('readme history')}`,
+    `globalThis.showDot = (isLive) => console.log('live', isLive);
     globalThis.render = (items) => console.log('items', items.length);
-    globalThis.historyId = '${here.encode(anonymous)}';`.replace(
-      /([^]*?import[^]*?;\n)([^]*)(globalThis\.reload[^]*)$/,
-      '$1$3\n$2',
-    ),
+    globalThis.historyId = '${here.encode(anonymous)}';`,
   );
   await expect.poll(() => said, { timeout: 10_000 }).toContain('live true');
   await expect.poll(() => said).toContainEqual(expect.stringMatching(/^items \d+$/));
