@@ -87,6 +87,12 @@ export class Installation {
     );
   }
 
+  /** PostgreSQL, in-process bus. */
+  static async withoutBroker(): Promise<Installation> {
+    const { url, psql, drop } = await createTestDatabase();
+    return new Installation('postgresql', { database_connection: url }, psql, undefined, drop);
+  }
+
   /** Writes `galaxy.yml`. @returns its path */
   writeSettings({ galaxy, sse }: Settings = {}, name = 'galaxy.yml'): string {
     const file = join(this.folder, name);
