@@ -45,9 +45,18 @@ export class TcpProxy {
 
   /** Silences one connection for good: the one that the server sees as coming from this port. */
   silence(clientPort: number): void {
-    const pair = [...this.#pairs].find(({ upstream }) => upstream.localPort === clientPort);
+    const pair = this.#pairOf(clientPort);
     if (!pair) throw new Error(`no connection from port ${clientPort} goes through this proxy`);
     pair.silent = true;
+  }
+
+  /** Whether the connection that the server sees as coming from this port goes through here, and is not silent. */
+  carries(clientPort: number): boolean {
+    return this.#pairOf(clientPort)?.silent === false;
+  }
+
+  #pairOf(clientPort: number) {
+    return [...this.#pairs].find(({ upstream }) => upstream.localPort === clientPort);
   }
 
   /** New connections are refused; present ones go on. */
