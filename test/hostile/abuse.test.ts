@@ -19,12 +19,12 @@ const SECONDS = LONG ? 15 : 3;
 const size = (long: number): number => (LONG ? long : Math.round(long / 10));
 const TABS = LONG ? 200 : 50;
 /** Slow heads, ranges of a page, slow bodies, slow readers of the longest answer that there is for anybody. */
-const MODES = [
+const MODES: [mode: string, path: string, more?: string][] = [
   ['-H', '/api/version'],
   ['-R', '/api/version'],
-  ['-B', '/api/login', '-t', 'POST', '-s', '100000', '-x', '50'],
-  ['-X', '/api/openapi.json', '-w', '10', '-y', '20', '-n', '5', '-z', '32', '-k', '3'],
-] as const;
+  ['-B', '/api/login', '-t POST -s 100000 -x 50'],
+  ['-X', '/api/openapi.json', '-w 10 -y 20 -n 5 -z 32 -k 3'],
+];
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let here: Installation;
@@ -229,7 +229,7 @@ describe('while somebody attacks, a change reaches the tabs of users in time:', 
   it.each(MODES.slice(0, LONG ? 4 : 1))(
     'slowhttptest %s of %s',
     { timeout: 120_000 },
-    async (mode, path, ...more) => {
+    async (mode, path, more = '') => {
       judge(
         await under(`slowhttptest ${mode} ${path}`, async () => {
           const amounts = [
@@ -244,7 +244,7 @@ describe('while somebody attacks, a change reaches the tabs of users in time:', 
             '-p',
             '3',
           ];
-          const args = [mode, ...amounts, ...more, '-u', url + path];
+          const args = [mode, ...amounts, ...more.split(' ').filter((it) => it !== ''), '-u', url + path];
           await promisify(execFile)('slowhttptest', args).catch(() => {});
           return '';
         }),
