@@ -10,6 +10,7 @@ import { type Role, Tenure } from './tenure.js';
 /** For each better candidate that beats, before a lock that is found free is tried. */
 const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
+const SPREAD = 1.1;
 /** The lock of a holder that says nothing is kept for so many heartbeats, and no longer than `SILENCE_MS`. */
 const SILENT_HEARTBEATS = 4;
 const SILENCE_MS = 7_500;
@@ -60,6 +61,8 @@ export class Leadership implements Lifecycle {
   #electNow = false;
   #tenure: Tenure | undefined;
   #failure: string | undefined;
+  /** The label of who was last seen with the lock. */
+  #lastHolder: string | undefined;
 
   constructor(options: LeadershipOptions) {
     this.#o = options;
@@ -190,12 +193,24 @@ export class Leadership implements Lifecycle {
 
   async #stand(stopped: AbortSignal): Promise<number> {
     const { lock } = this.#o;
-    const { held } = await lock.holder();
-    this.#candidacy.lockSeen(held);
-    if (held || !this.#mayTry()) return this.#spread(this.#standbyMs);
-    await this.#pause.wait(Math.min(MAX_STAGGER_MS, this.#heartbeat.rivals * STAGGER_MS), stopped);
+    const holder = await lock.holder();
+    this.#candidacy.lockSeen(holder.held);
+    if (holder.held) this.#lastHolder = holder.label;
+    if (holder.held || !this.#mayTry()) return this.#spread(this.#standbyMs);
+    await this.#pause.wait(this.#staggerMs(), stopped);
     if (!stopped.aborted && (await lock.tryAcquire())) this.#begin(stopped);
     return this.#spread(this.#standbyMs);
+  }
+
+  #staggerMs(): number {
+    const { rivals, monitors } = this.#heartbeat;
+    const before = this.#lastHolder;
+    // Room is made for one that beats and did not hold the lock. Nobody wakes it: it looks once in `standbyMs`.
+    const isAwaited =
+      this.#o.self.appType === 'webapp' &&
+      before !== undefined &&
+      monitors.some(({ pid, ...row }) => !lockLabel({ ...row, pid: pid ?? 0 }).startsWith(before));
+    return isAwaited ? SPREAD * this.#standbyMs + STAGGER_MS : Math.min(MAX_STAGGER_MS, rivals * STAGGER_MS);
   }
 
   #begin(stopped: AbortSignal): void {
@@ -231,7 +246,7 @@ export class Leadership implements Lifecycle {
 
   /** Up to a tenth more, so that processes that started together do not ask together. */
   #spread(ms: number): number {
-    return ms * (1 + 0.1 * this.#o.random());
+    return ms * (1 + (SPREAD - 1) * this.#o.random());
   }
 }
 

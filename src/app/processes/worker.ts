@@ -16,7 +16,7 @@ import { seedDemo } from '../../database/demo.js';
 import type { App } from '../../http/app.js';
 import { Addresses } from '../../http/auth/addresses.js';
 import { ApplicationAuthenticator, type Authenticate } from '../../http/auth/application-authenticator.js';
-import { Authenticator } from '../../http/auth/authentication.js';
+import { GalaxyAuthenticator } from '../../http/auth/galaxy-authenticator.js';
 import { IdCodec } from '../../http/auth/id-codec.js';
 import { RequestLimits } from '../../http/auth/rate-limit.js';
 import { type Lifecycle, Releasers, sleep } from '../../lib/lifecycle.js';
@@ -121,7 +121,7 @@ export class Worker implements Lifecycle {
     const { authenticate } = options;
     const authenticator = authenticate
       ? new ApplicationAuthenticator(authenticate, { logger: logger.child({ component: 'http' }), clock })
-      : new Authenticator({ accounts, idCodec, auth: config.auth, clock, limits });
+      : new GalaxyAuthenticator({ accounts, idCodec, auth: config.auth, clock, limits });
     const { takeOver, createDirectWrites } = probeNodeInternals(config.sse.nodeInternals);
     this.manager = createConnections({
       config,
