@@ -1,11 +1,12 @@
 /** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import type { UserAction } from '../app/commands/admin.js';
 import { EXIT } from '../core/exit-codes.js';
+import { printable } from '../lib/printable.js';
 import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
 
 const print = (line: string): void => {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${printable(line)}\n`);
 };
 
 /** From now on these signals do not end the process, but what listens. */
@@ -14,6 +15,11 @@ function untilInterrupted(): AbortSignal {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => abort.abort());
   return abort.signal;
 }
+
+const notBlank = (value: string): string => {
+  if (value.trim() === '') throw new InvalidArgumentError('It is empty; give an e-mail address.');
+  return value;
+};
 
 interface MigrateOptions {
   attach?: true;
@@ -83,7 +89,7 @@ export function createNotifyCommand(): Command {
     .argument('<subject>')
     .argument('<message>')
     .option('--broadcast', 'to everybody')
-    .option('--user <email>', 'to this user')
+    .option('--user <email>', 'to this user', notBlank)
     .action(
       async (
         subject: string,
@@ -104,7 +110,7 @@ export function createNotifyCommand(): Command {
 export function createTailCommand(): Command {
   return withConfigFlag(new Command('tail'))
     .description('Follow what one user is sent, line by line, until Ctrl-C; run it where a worker runs')
-    .requiredOption('--user <email>', 'whose stream')
+    .requiredOption('--user <email>', 'whose stream', notBlank)
     .option('--json', 'one JSON object per line')
     .action(async (options: { user: string; json?: true }, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });

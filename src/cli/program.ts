@@ -24,8 +24,29 @@ export function createProgram(): Command {
   for (const [group, commands] of Object.entries(groups)) {
     for (const command of commands) program.addCommand(command.helpGroup(group));
   }
+  helpOfKnownCommands(program);
   throwInsteadOfExit(program);
   return program;
+}
+
+/** Commander's own `help` answers a command that there is not with the help of all. */
+function helpOfKnownCommands(command: Command): void {
+  for (const child of command.commands.filter(({ commands }) => commands.length > 0))
+    helpOfKnownCommands(child);
+  command.helpCommand(false);
+  command
+    .command('help [command...]')
+    .description('display help for command')
+    .action((path: string[]) => {
+      let wanted = command;
+      for (const name of path) {
+        const child = wanted.commands.find((one) => one.name() === name);
+        if (!child)
+          return wanted.error(`error: unknown command '${name}'`, { code: 'commander.unknownCommand' });
+        wanted = child;
+      }
+      wanted.help();
+    });
 }
 
 /** So that `run` alone decides on exit codes. */

@@ -27,7 +27,11 @@ export function loadSettings(options: LoadOptions): { config: Config; settled: R
   const config = build.config([...gathered.warnings, ...settled.warnings]);
   const mistakes = [...gathered.mistakes, ...settled.mistakes, ...build.mistakes];
   if (mistakes.length > 0) {
-    const shown = mistakes.slice(0, MISTAKES_SHOWN);
+    // What is misspelt in `galaxy:` is only warned of; whoever mends the mistakes wants to know it as well.
+    const shown = [
+      ...mistakes,
+      ...[...gathered.warnings, ...settled.warnings].map((warning) => `warning: ${warning}`),
+    ].slice(0, MISTAKES_SHOWN);
     if (mistakes.length > MISTAKES_SHOWN) shown.push(`and ${mistakes.length - MISTAKES_SHOWN} more`);
     throw new LightconeError('CONFIG_INVALID', ['wrong settings:', ...shown].join('\n  '));
   }

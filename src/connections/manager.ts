@@ -1,6 +1,11 @@
 /**
  * The connection manager: which tabs are open on this worker, how they begin, how they are caught up, and how they end.
  * It receives the bus, and one timer drives everything that happens by the clock.
+ *
+ * ```
+ *   starting ──database clock known──► reading ──recent log filled──► open ──drain──► draining ──stop──► stopped
+ *                                      (tasks are kept)         (tabs may come)   (none may come)
+ * ```
  */
 
 import type { Writable } from 'node:stream';
@@ -14,6 +19,7 @@ import { formatIso, MICROS_PER_SECOND, secondsToMicros } from '../lib/time.js';
 import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
+import { CallerMoments } from './resume/caller-moments.js';
 import { Positions } from './resume/positions.js';
 import { RecentLog } from './resume/recent-log.js';
 import { ViewerRegistry } from './routing/viewers.js';
@@ -30,10 +36,10 @@ import { TabWriter } from './writing/tab-writer.js';
 
 /** Entries of the recent log: 40 bytes each, so 5 MiB for the life of the worker. */
 const RECENT_CAPACITY = 131_072;
-/** A cursor so far ahead of the database clock is not one of ours. */
-const FUTURE_TOLERANCE_SECONDS = 10;
 
 export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained' | 'administrator';
+
+type ManagerState = 'starting' | 'reading' | 'open' | 'draining' | 'stopped';
 
 export interface OpenRequest {
   out: Writable;
@@ -59,21 +65,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly positions = new Positions();
   readonly admission: Admission;
   readonly refusals = new Refusals(100);
-  /** What the REST API must know of the log. */
-  readonly log = {
-    at: (moment: Cursor) => this.positions.at(moment),
-    newest: () => this.positions.newest(),
-    // Of a time that is yet to come nothing is late.
-    floor: (moment: Cursor) =>
-      moment > (this.estimateNow() ?? 0) + secondsToMicros(FUTURE_TOLERANCE_SECONDS)
-        ? moment
-        : this.positions.floor(moment),
-    oldest: () => this.positions.oldest(),
-    isWhole: (since: Cursor) =>
-      since >
-      (this.estimateNow() ?? Number.POSITIVE_INFINITY) -
-        secondsToMicros(this.parts.config.recentWindowSeconds),
-  };
+  readonly moments: CallerMoments;
   private readonly wheel: TimerWheel;
   private readonly closingTabs = new ClosingTabs();
   private readonly permissionCheck: PermissionCheck;
@@ -81,11 +73,9 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private pipeline: DeliveryPipeline | undefined;
   /** Tasks that came while the first read was under way; those from before it are in the read. */
   private early: Task[] = [];
-  private preloaded = false;
+  private state: ManagerState = 'starting';
   private endSeconds: (() => void) | undefined;
-  private endSilence: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
-  private isDraining = false;
   private opened = 0;
   private openedAt = 0;
   private readonly stopping = new AbortController();
@@ -102,6 +92,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       parts.createDirectWrites,
     );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
+    this.moments = new CallerMoments({
+      positions: this.positions,
+      recentWindowSeconds: config.recentWindowSeconds,
+      databaseClock: () => this.pipeline?.databaseClock,
+      metrics: parts.metrics,
+    });
     this.wheel = new TimerWheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
       keepalive: (tab) => this.keepalive(tab),
       stalled: (tab) => this.close(tab, 'stalled'),
@@ -117,11 +113,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   get ready(): boolean {
-    return this.preloaded && !this.isDraining;
+    return this.state === 'open';
   }
 
   get draining(): boolean {
-    return this.isDraining;
+    return this.state === 'draining' || this.state === 'stopped';
   }
 
   /** Cursor of the last tick; undefined before the start. */
@@ -142,7 +138,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (this.pipeline) return;
     const { kinds, changeLog, positions, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
-    while (!this.preloaded) {
+    while (this.isStarting) {
       try {
         const log = await changeLog.identify();
         const stored = await positions.entries();
@@ -151,6 +147,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
           this.permissionCheck.look(concern),
         );
+        this.state = 'reading';
         this.early = [];
         const floor = now - secondsToMicros(config.recentWindowSeconds);
         await preload(kinds, { changeLog, notifications }, this.pipeline.skippedRows, this.recent, {
@@ -158,7 +155,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
           now: Math.max(now, this.positions.reached),
           steps: this.positions.steps(floor, now),
         });
-        this.preloaded = true;
+        if (!this.isStarting) return;
+        this.state = 'open';
         // Now, and not as they came: the recent log is kept in the order of time.
         for (const task of this.early) this.onTask(task);
         this.early = [];
@@ -167,28 +165,29 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         await sleep(backoff.next(), signal);
       }
     }
+    if (this.state !== 'open') return;
     this.endSeconds = setAlignedInterval(1000, this.parts.clock, () => this.everySecond());
+  }
+
+  private get isStarting(): boolean {
+    return this.state === 'starting' || this.state === 'reading';
   }
 
   // --- the bus -----------------------------------------------------------------------------------------------------
 
   onTask(task: Task): void {
-    const dispatcher = this.pipeline?.dispatcher;
-    if (dispatcher === undefined) return;
-    if (!this.preloaded) {
+    if (this.state === 'reading') {
       this.early.push(task);
       return;
     }
-    const changedAt = dispatcher.run(task);
+    const changedAt = this.pipeline?.dispatcher.run(task);
     if (changedAt !== undefined) this.measureDelivery(changedAt);
   }
 
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
-      const before = this.positions.log();
-      if (position !== undefined) this.positions.add(until, position);
       // What was told of the other log may never have happened in this one.
-      if (before !== undefined && before !== this.positions.log()) this.startOver();
+      if (position !== undefined && this.positions.add(until, position)) this.startOver();
       this.pipeline?.dispatcher.tellMarks();
       return;
     }
@@ -215,20 +214,9 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /**
-   * @returns the cursor to catch up from: what cannot be read, or lies in the future (counted), says nothing of what the tab
-   * has seen, so all that was lately told is told again
-   */
+  /** @returns the cursor to catch up from */
   acceptCursor(moment: Cursor | undefined): Cursor | undefined {
-    const { pipeline: live } = this;
-    if (live === undefined) return moment;
-    const now = live.watermark.estimateNow();
-    const future = now + secondsToMicros(FUTURE_TOLERANCE_SECONDS);
-    // One that was given out before the clock was set back may lie ahead and is known all the same.
-    if (moment !== undefined && live.databaseClock.judge(moment) <= future) return moment;
-    const reason = moment === undefined ? 'unreadable' : 'future';
-    this.parts.metrics.increment('galaxy.sse.resume.invalid_cursor', 1, { reason });
-    return now - secondsToMicros(this.parts.config.recentWindowSeconds);
+    return this.moments.accept(moment);
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
@@ -330,29 +318,16 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.wheel.advance();
     this.writer.second = this.wheel.second;
     this.closingTabs.expire(this.wheel.second);
-    this.checkPermissions(this.pipeline!);
+    this.checkPermissions();
     this.writer.counts.report(this.parts.metrics);
     this.reportWatermarkAge();
   }
 
-  /** Where permissions cannot be looked at for too long, nothing personal is told; it is told afterwards. */
-  private checkPermissions({ dispatcher, watermark, gapRepair }: DeliveryPipeline): void {
+  private checkPermissions(): void {
     const { permissionCheckSeconds } = this.parts.config;
     if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
-    const before = dispatcher.muted;
-    const { overdue } = this.permissionCheck;
-    dispatcher.muted = overdue;
-    const kinds = [...overdue].filter((kind) => !before.has(kind));
-    if (kinds.length > 0) {
-      if (before.size === 0) this.endSilence = watermark.hold();
-      this.parts.logger.warn(
-        { kinds },
-        'permissions of open streams could not be checked for a minute: those of these kinds are told broadcasts only until they can',
-      );
-    }
-    if ([...before].some((kind) => !overdue.has(kind))) gapRepair.request('unchecked');
-    if (overdue.size === 0) this.endSilence?.();
+    this.pipeline!.silence.follow(this.permissionCheck.overdue);
   }
 
   private keepalive(tab: Tab): void {
@@ -375,7 +350,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    * a stretch of time. Whatever does not take its bytes until `timeoutMs` is cut.
    */
   async drain(timeoutMs: number): Promise<void> {
-    this.isDraining = true;
+    this.state = 'draining';
     this.writer.flush();
     const { registry, closingTabs } = this;
     await drainTabs(registry, closingTabs, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
@@ -387,7 +362,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   async stop(): Promise<void> {
-    this.isDraining = true;
+    this.state = 'stopped';
     this.endSeconds?.();
     this.endSeconds = undefined;
     this.pipeline?.gapRepair.stop();

@@ -18,6 +18,7 @@ import { Watermark } from './resume/watermark.js';
 import { Dispatcher } from './routing/dispatcher.js';
 import type { ViewerRegistry } from './routing/viewers.js';
 import type { TabRegistry } from './tabs/registry.js';
+import { UncheckedSilence } from './tabs/unchecked-silence.js';
 import type { TabWriter } from './writing/tab-writer.js';
 
 /** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
@@ -30,6 +31,7 @@ export interface DeliveryPipeline {
   resume: Resume;
   gapRepair: GapRepair;
   skippedRows: SkippedRows;
+  silence: UncheckedSilence;
 }
 
 export function createPipeline(
@@ -145,6 +147,7 @@ export function createPipeline(
       complain: new ThrottledLogger(logger, clock),
     }),
     gapRepair,
+    silence: new UncheckedSilence({ dispatcher, watermark, gapRepair, logger }),
   };
 }
 

@@ -88,7 +88,10 @@ export function addUser(db: Database, email: string, options: { admin?: boolean 
       [address],
     );
     if (there && !toBoolean(there.deleted)) {
-      throw new LightconeError('CONFLICT', `there is a user ${address} already`);
+      throw new LightconeError(
+        'CONFLICT',
+        `there is a user ${address} already; "lightcone user key ${address}" gives a new API key`,
+      );
     }
     const apiKey = randomBytes(16).toString('hex');
     if (there) await restoreUser(tx, there.id, options.admin === true, apiKey);

@@ -63,7 +63,8 @@ async function userOf(tx: Sql, email: string): Promise<UserId> {
     'SELECT id FROM galaxy_user WHERE lower(email) = $1 AND (deleted IS NULL OR deleted = false)',
     [address],
   );
-  if (!row) throw new LightconeError('NOT_FOUND', `there is no user ${address}`);
+  if (!row)
+    throw new LightconeError('NOT_FOUND', `there is no user ${address}; "lightcone user list" names them`);
   return row.id;
 }
 

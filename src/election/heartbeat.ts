@@ -64,10 +64,14 @@ export class Heartbeat {
     return this.#others.filter((row) => isBetter(row, this.#o.self)).length;
   }
 
+  /** Standalone monitors that beat. */
+  get monitors(): readonly WorkerProcessRow[] {
+    return this.#others.filter(({ appType }) => appType === 'sse_monitor');
+  }
+
   /** A standalone monitor that has beaten in this tenure. */
   get monitor(): string | undefined {
     const from = this.#countFrom ?? Number.POSITIVE_INFINITY;
-    return this.#others.find(({ appType, updateTime }) => appType === 'sse_monitor' && updateTime > from)
-      ?.serverName;
+    return this.monitors.find(({ updateTime }) => updateTime > from)?.serverName;
   }
 }

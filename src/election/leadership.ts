@@ -1,22 +1,19 @@
 import type { LeaderLock } from '../database/port.js';
 import { Backoff } from '../lib/backoff.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
+import { WakeablePause } from '../lib/wakeable-pause.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import { Candidacy } from './candidacy.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
-import { type End, type Role, Tenure } from './tenure.js';
+import { type Role, Tenure } from './tenure.js';
 
 /** For each better candidate that beats, before a lock that is found free is tried. */
 const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
+const SPREAD = 1.1;
 /** The lock of a holder that says nothing is kept for so many heartbeats, and no longer than `SILENCE_MS`. */
 const SILENT_HEARTBEATS = 4;
 const SILENCE_MS = 7_500;
-/** For one that a worker stepped down for; and how long it is not done again, if that one did not take the lock. */
-const YIELD_MS = 3_000;
-const AFTER_VAIN_YIELD_MS = 300_000;
-/** What was tried and did not work is left to others for a while. */
-const FIRST_PENALTY_MS = 5_000;
-const LONGEST_PENALTY_MS = 30_000;
 /** A free lock is taken within three seconds: after that `/readyz` says so. */
 const NOBODY_MS = 5_000;
 
@@ -57,24 +54,22 @@ export class Leadership implements Lifecycle {
   readonly #heartbeat: Heartbeat;
   readonly #standbyMs: number;
   readonly #backoff: Backoff;
-  readonly #penalty: Backoff;
+  readonly #candidacy: Candidacy;
+  readonly #pause = new WakeablePause();
   #stopping: AbortController | undefined;
   #loop: Promise<void> = Promise.resolve();
-  #wake: (() => void) | undefined;
   #electNow = false;
   #tenure: Tenure | undefined;
-  #notBefore = Number.NEGATIVE_INFINITY;
-  /** Cleared when somebody else is seen with the lock. */
-  #noYieldBefore = Number.NEGATIVE_INFINITY;
-  #freeSince: number | undefined;
   #failure: string | undefined;
+  /** The label of who was last seen with the lock. */
+  #lastHolder: string | undefined;
 
   constructor(options: LeadershipOptions) {
     this.#o = options;
     this.#heartbeat = new Heartbeat(options);
     this.#standbyMs = options.standbyMs ?? 1_000;
     this.#backoff = new Backoff(200, this.#standbyMs, options.random);
-    this.#penalty = new Backoff(FIRST_PENALTY_MS, LONGEST_PENALTY_MS, options.random);
+    this.#candidacy = new Candidacy(options.clock, options.random);
     options.lock.onLost((reason) => this.#tenure?.end('lock lost', `leader lock lost: ${reason}`));
   }
 
@@ -91,7 +86,7 @@ export class Leadership implements Lifecycle {
       return `this process is the monitor, and nothing that it published was confirmed for ${seconds(ms)} s`;
     }
     if (this.#failure !== undefined) return `the election of the monitor cannot work: ${this.#failure}`;
-    const freeMs = this.#freeSince === undefined ? 0 : this.#o.clock.monotonic() - this.#freeSince;
+    const { freeMs } = this.#candidacy;
     if (freeMs < NOBODY_MS) return undefined;
     const why = this.#o.hindrance() ?? 'what it published was not confirmed, it tries again soon';
     return `nobody has been the monitor for ${seconds(freeMs)} s; this process is not: ${why}`;
@@ -111,7 +106,7 @@ export class Leadership implements Lifecycle {
     this.#stopping = undefined;
     stopping.abort();
     this.#tenure?.end('stopped', 'stopping');
-    this.#wakeUp();
+    this.#pause.wake();
     this.#loop = this.#leave(this.#loop);
     return this.#loop;
   }
@@ -138,12 +133,12 @@ export class Leadership implements Lifecycle {
   /** Looks at once instead of at the next interval: on `reconfigure_watcher`, and when a hindrance is gone. */
   electNow(): void {
     this.#electNow = true;
-    this.#wakeUp();
+    this.#pause.wake();
   }
 
   /** What kept this process from leading is over. */
   unhindered(): void {
-    this.#notBefore = Number.NEGATIVE_INFINITY;
+    this.#candidacy.unhindered();
     this.electNow();
   }
 
@@ -164,7 +159,7 @@ export class Leadership implements Lifecycle {
         waitMs = this.#backoff.next();
       }
       // What came while nobody waited is not to be waited for.
-      if (!this.#electNow && !this.#tenure?.ended) await this.#pause(waitMs, stopped);
+      if (!this.#electNow && !this.#tenure?.ended) await this.#pause.wait(waitMs, stopped);
     }
   }
 
@@ -182,43 +177,52 @@ export class Leadership implements Lifecycle {
     }
     // A heartbeat is this interval's statement.
     const lookLater = isDue && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
-    if (lookLater && this.#freeSince === undefined) return this.#spread(this.#standbyMs);
+    if (lookLater && !this.#candidacy.isLockFree) return this.#spread(this.#standbyMs);
     return this.#stand(stopped);
   }
 
   /** A process whose row is fresh would be waited for, by Galaxy's own monitors as well. */
   #couldLead(): boolean {
     if (this.leading) return true;
-    const waits = this.#o.clock.monotonic() < this.#notBefore;
-    return !waits && this.#failure === undefined && this.#o.hindrance() === undefined;
+    return this.#mayTry() && this.#failure === undefined;
+  }
+
+  #mayTry(): boolean {
+    return this.#candidacy.state === 'open' && this.#o.hindrance() === undefined;
   }
 
   async #stand(stopped: AbortSignal): Promise<number> {
-    const { lock, clock, hindrance } = this.#o;
-    const { held } = await lock.holder();
-    const now = clock.monotonic();
-    if (held) {
-      this.#freeSince = undefined;
-      this.#noYieldBefore = Number.NEGATIVE_INFINITY;
-      return this.#spread(this.#standbyMs);
-    }
-    this.#freeSince ??= now;
-    if (now < this.#notBefore || hindrance() !== undefined) return this.#spread(this.#standbyMs);
-    await this.#pause(Math.min(MAX_STAGGER_MS, this.#heartbeat.rivals * STAGGER_MS), stopped);
+    const { lock } = this.#o;
+    const holder = await lock.holder();
+    this.#candidacy.lockSeen(holder.held);
+    if (holder.held) this.#lastHolder = holder.label;
+    if (holder.held || !this.#mayTry()) return this.#spread(this.#standbyMs);
+    await this.#pause.wait(this.#staggerMs(), stopped);
     if (!stopped.aborted && (await lock.tryAcquire())) this.#begin(stopped);
     return this.#spread(this.#standbyMs);
+  }
+
+  #staggerMs(): number {
+    const { rivals, monitors } = this.#heartbeat;
+    const before = this.#lastHolder;
+    // Room is made for one that beats and did not hold the lock. Nobody wakes it: it looks once in `standbyMs`.
+    const isAwaited =
+      this.#o.self.appType === 'webapp' &&
+      before !== undefined &&
+      monitors.some(({ pid, ...row }) => !lockLabel({ ...row, pid: pid ?? 0 }).startsWith(before));
+    return isAwaited ? SPREAD * this.#standbyMs + STAGGER_MS : Math.min(MAX_STAGGER_MS, rivals * STAGGER_MS);
   }
 
   #begin(stopped: AbortSignal): void {
     const { metrics, lock } = this.#o;
     if (stopped.aborted || !lock.held) return;
-    this.#freeSince = undefined;
+    this.#candidacy.lockTaken();
     this.#heartbeat.beginTenure();
     const parts = { ...this.#o, silenceMs: silenceMs(this.#o.heartbeatMs) };
     metrics.gauge('galaxy.sse.monitor.leader', 1);
     this.#tenure = new Tenure(parts, () => {
       metrics.gauge('galaxy.sse.monitor.leader', 0);
-      this.#wakeUp();
+      this.#pause.wake();
     });
   }
 
@@ -226,50 +230,23 @@ export class Leadership implements Lifecycle {
   async #settle(): Promise<void> {
     const tenure = this.#tenure;
     if (!tenure?.ended) return;
-    const { clock, announce } = this.#o;
-    if (tenure.worked) this.#penalty.reset();
-    this.#notBefore = clock.monotonic() + this.#waitAfter(tenure.ended);
-    if (tenure.ended === 'handed over') this.#noYieldBefore = clock.monotonic() + AFTER_VAIN_YIELD_MS;
+    this.#candidacy.tenureEnded(tenure.ended, tenure.worked);
     await tenure.released;
-    if (tenure.ended !== 'stopped') announce?.().catch(() => {});
+    if (tenure.ended !== 'stopped') this.#o.announce?.().catch(() => {});
     await tenure.done;
     this.#tenure = undefined;
   }
 
-  #waitAfter(end: End): number {
-    if (end === 'handed over') return YIELD_MS;
-    return end === 'unconfirmed' || end === 'failed' ? this.#penalty.next() : 0;
-  }
-
   /** The monitor's work belongs into a process of its own, where there is one. */
   #stepDownForMonitor(): void {
-    const { self, clock } = this.#o;
-    if (self.appType !== 'webapp' || clock.monotonic() < this.#noYieldBefore) return;
+    if (this.#o.self.appType !== 'webapp' || !this.#candidacy.mayYield) return;
     const { monitor } = this.#heartbeat;
     if (monitor !== undefined) this.#tenure?.end('handed over', `${monitor} takes over`);
   }
 
   /** Up to a tenth more, so that processes that started together do not ask together. */
   #spread(ms: number): number {
-    return ms * (1 + 0.1 * this.#o.random());
-  }
-
-  /** Ends early on `electNow`, `stop` and the end of a tenure. */
-  #pause(ms: number, stopped: AbortSignal): Promise<void> {
-    if (ms <= 0 || stopped.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      this.#wake = done;
-      function done() {
-        clearTimeout(timer);
-        resolve();
-      }
-    });
-  }
-
-  #wakeUp(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    return ms * (1 + (SPREAD - 1) * this.#o.random());
   }
 }
 

@@ -1,28 +1,11 @@
 /** "These histories changed." From the monitor to the owner, the sessions of an anonymous history, and its viewers. */
-import type {
-  Cursor,
-  HistoryChange,
-  HistoryId,
-  HistoryUpdateTask,
-  Micros,
-  SessionId,
-  UserId,
-} from '../core/events.js';
+import type { HistoryId, HistoryUpdateTask, Micros, SessionId, UserId } from '../core/events.js';
 import { toTasks } from '../core/history-tasks.js';
-import type { ChangeLog, ChangeScope, LogPosition, OwnerScope } from '../database/port.js';
-import { formatIso, MICROS_PER_SECOND } from '../lib/time.js';
+import { formatIso } from '../lib/time.js';
 import { FieldError, idMap, isAbsent, isRecord, moment, optionalEventId } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
-import {
-  type EventKind,
-  type FrameMaker,
-  type JointQuestion,
-  type Memory,
-  type OpenStream,
-  type OpenStreams,
-  readByOwner,
-  START_OVER,
-} from './kind.js';
+import { changesFor, memoriesOf, missedSince } from './history-log.js';
+import type { EventKind, FrameMaker, OpenStream, OpenStreams } from './kind.js';
 import type { JsonValue } from './python-json.js';
 import { olderSince, type SinceToken } from './since.js';
 
@@ -104,7 +87,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
       const { principal, viewed, since, position } = question;
       const { userId, sessionId } = principal;
       if (userId === undefined && sessionId === undefined && viewed.length === 0) return [];
-      const found = await reads.jointly(EVENT, question, (joint) => changesOf(joint, reads.changeLog));
+      const found = await reads.jointly(EVENT, question, (joint) => changesFor(joint, reads.changeLog));
       const changes = found.filter(
         (change) =>
           // What was asked for another tab of this caller, from an older cursor.
@@ -120,90 +103,9 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
     },
   },
 
-  async repair({ changeLog }, { floor, position }) {
-    const all = { kind: 'all' } as const;
-    if (position === undefined) return toTasks(await changeLog.changesSince(floor, all));
-    const changes = position === null ? undefined : await readFrom(changeLog, position, all);
-    return toTasks(changes ?? (await changeLog.changesSince(floor - UNKNOWN_LOOK_BACK, all)));
-  },
-
-  /** A history that became visible between two steps is remembered under the later one. */
-  async preload({ changeLog }, { floor, now, steps }) {
-    const all = { kind: 'all' } as const;
-    if (steps.length === 0)
-      return (await changeLog.changesSince(floor, all)).flatMap((it) => memories(it, it.newest));
-    const found = new Map<HistoryId, Memory[]>();
-    let until = now;
-    for (const { moment, position } of steps.toReversed()) {
-      for (const change of (await readFrom(changeLog, position, all)) ?? []) {
-        if (!found.has(change.historyId)) found.set(change.historyId, memories(change, until));
-      }
-      until = moment;
-    }
-    return [...found.values()].flat();
-  },
+  repair: async ({ changeLog }, since) => toTasks(await missedSince(changeLog, since)),
+  preload: ({ changeLog }, before) => memoriesOf(changeLog, before),
 };
-
-/** Where the log is another one, or the position was never given: by the time, with more than any clock is off. */
-const UNKNOWN_LOOK_BACK = 3_600 * MICROS_PER_SECOND;
-
-/** To the end, in pieces. @returns undefined for a position that the log does not know */
-async function readFrom(
-  changeLog: ChangeLog,
-  from: LogPosition,
-  scope: ChangeScope,
-): Promise<HistoryChange[] | undefined> {
-  const changes: HistoryChange[] = [];
-  for (let position = from; ; ) {
-    const read = await changeLog.since(position, scope);
-    if (!read) return undefined;
-    changes.push(...read.changes);
-    if (read.complete) return changes;
-    ({ position } = read);
-  }
-}
-
-async function changesOf(joint: JointQuestion, changeLog: ChangeLog): Promise<HistoryChange[]> {
-  const { since, position } = joint;
-  const historyIds = [...joint.viewed];
-  const read = async (scope: ChangeScope): Promise<HistoryChange[] | undefined> =>
-    position === undefined
-      ? changeLog.changesSince(since, scope)
-      : position === null
-        ? undefined
-        : readFrom(changeLog, position, scope);
-  const startOver = async (): Promise<HistoryChange[]> => {
-    const own = await readByOwner(joint, async (owner) =>
-      (await changeLog.historiesOf(owner)).map((id) => maybeChanged(id, owner)),
-    );
-    return [...own, ...historyIds.map((id) => maybeChanged(id))];
-  };
-  if (since === START_OVER) return startOver();
-  let known = true;
-  const found = await readByOwner(joint, async (owner) => {
-    const changes = known ? await read(owner) : undefined;
-    known = changes !== undefined;
-    return changes ?? [];
-  });
-  const viewed = known && historyIds.length > 0 ? await read({ kind: 'histories', historyIds }) : [];
-  return known && viewed ? [...found, ...viewed] : startOver();
-}
-
-/** Newer than every cursor. */
-const maybeChanged = (historyId: HistoryId, owner?: OwnerScope): HistoryChange => ({
-  historyId,
-  userId: owner?.kind === 'user' ? owner.userId : undefined,
-  sessionIds: owner?.kind === 'session' ? [owner.sessionId] : [],
-  newest: Number.POSITIVE_INFINITY,
-});
-
-function memories({ historyId, userId, sessionIds, newest }: HistoryChange, at: Cursor): Memory[] {
-  const owners = [
-    ...(userId === undefined ? [] : [{ userId }]),
-    ...sessionIds.map((sessionId) => ({ sessionId })),
-  ];
-  return owners.map((owner) => ({ owner, subject: historyId, at, updateTime: newest }));
-}
 
 /** Who looks at a history without owning it. A stream that was told as its owner's is not told twice. */
 function toViewers(task: HistoryUpdateTask, streams: OpenStreams): boolean {

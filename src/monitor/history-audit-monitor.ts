@@ -9,15 +9,14 @@
  * A failed publish keeps nothing in memory: the log is read again from the position that was confirmed.
  */
 import type { Cursor } from '../core/events.js';
-import type { MonitorOptions } from './parts.js';
-import { Term } from './term.js';
+import { Term, type TermOptions } from './term.js';
 
 /** The role of the elected process: `gain` begins it, `lose` ends it; both may be called again and again. */
 export class HistoryAuditMonitor {
   private term: Term | undefined;
   private terms = 0;
 
-  constructor(private readonly options: MonitorOptions) {}
+  constructor(private readonly options: TermOptions) {}
 
   async gain(): Promise<void> {
     if (this.term) return;

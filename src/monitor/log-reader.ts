@@ -38,6 +38,8 @@ export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
 const SLOW_MS = 250;
 /** Where no position was ever stored: what changed while the first leader was being found is published as well. */
 const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
+/** So much longer than the rest after it a read may take: of dear reads the database does one for half of the time. */
+const CHEAP_MS = 10;
 /** Over which the rate of changes is averaged. */
 const RATE_MS = 200;
 /** Named by hints and not yet read; more are not kept, the log has them. */
@@ -184,7 +186,7 @@ export class LogReader {
         this.fallBehind('long_log', before);
       }
       this.options.onRead(read.changes, read);
-      return read.complete ? Math.max(gapAt(this.rowsPerMs), now - begun) : 0;
+      return read.complete ? Math.max(gapAt(this.rowsPerMs * 1_000), now - begun - CHEAP_MS) : 0;
     } catch (error) {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
@@ -237,5 +239,12 @@ export class LogReader {
   }
 }
 
-/** Until the next read: what is read together costs one statement. Of so many as the last, readers and writers are short of processors. */
-const gapAt = (rowsPerMs: number): number => (rowsPerMs < 0.3 ? 3 : rowsPerMs < 8 ? 20 : 100);
+/**
+ * Until the next read: what is read together costs one statement. Of 5,000 changes a second on, readers and writers are short of
+ * processors. Without a step, so that no rate lies beside one.
+ */
+export const gapAt = (rowsPerSecond: number): number =>
+  3 + 17 * ramp(rowsPerSecond, 250, 400) + 80 * ramp(rowsPerSecond, 5_000, 10_000);
+
+const ramp = (value: number, from: number, to: number): number =>
+  Math.min(1, Math.max(0, (value - from) / (to - from)));

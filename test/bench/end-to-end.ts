@@ -9,20 +9,38 @@ import { freePort } from '../support/free-port.js';
 import { Child } from './child.js';
 import { percentiles, rounded } from './statistics.js';
 import { Streams } from './streams.js';
+import type { WriteOptions } from './writer.js';
 
 /** Each history changes once a second, so that none is held back by the debounce window of its last change. */
 const HISTORIES = 200;
 const CHANGES_PER_SECOND = 200;
+/** Users have one each; those that nobody watches are changed beside. */
+const USERS = 2_000;
 /** Stands in every `history_update` once, and in nothing else: the `[` of its ids. */
 const BRACKET = 0x5b;
 
-export async function onPostgres(services: { amqp: string; postgres: string }, seconds: number) {
+/** @param beside changes a second of histories that nobody watches, by eight other writers */
+export async function onPostgres(services: { amqp: string; postgres: string }, seconds: number, beside = 0) {
   const client = new pg.Client(services.postgres);
   await client.connect();
   const env = { BENCH_DATABASE_URL: services.postgres, BENCH_AMQP_URL: services.amqp };
-  const figures = await measure(env, seconds, async (historyId) => {
+  const writer = beside > 0 ? await Child.start('writer', { ready: false }) : undefined;
+  const write: WriteOptions = {
+    url: services.postgres,
+    perSecond: beside,
+    histories: USERS - HISTORIES,
+    first: HISTORIES + 1,
+    seconds: seconds + 2,
+  };
+  const change = async (historyId: number) => {
     await client.query('UPDATE history SET name = $1 WHERE id = $2', [String(performance.now()), historyId]);
+  };
+  const figures = await measure(env, seconds, change, async () => {
+    void writer?.ask(write).catch(() => {});
+    // Until the monitor polls.
+    if (writer) await sleep(1_500);
   });
+  await writer?.stop();
   await client.end();
   return figures;
 }
@@ -42,11 +60,15 @@ async function measure(
   env: NodeJS.ProcessEnv,
   seconds: number,
   change: (historyId: number) => Promise<void>,
+  before: () => Promise<void> = async () => {},
 ) {
   const port = await freePort();
   // The monitor first, and alone: it leads from the beginning, and need not take the role from the worker later.
   const monitor = env.BENCH_AMQP_URL ? await Child.start('monitor', { env }) : undefined;
-  const server = await Child.start('server', { args: [String(port)], env: { BENCH_USERS: '1000', ...env } });
+  const server = await Child.start('server', {
+    args: [String(port)],
+    env: { BENCH_USERS: String(USERS), ...env },
+  });
   const streams = new Streams(BRACKET);
   await streams.open({ port, count: HISTORIES, first: 0, path: '/api/events/stream?key=bench-{i}' });
   const changedAt = new Float64Array(HISTORIES);
@@ -63,6 +85,7 @@ async function measure(
     await sleep(500);
     if (changedAt[0] === 0) break;
   }
+  await before();
   latencies.length = 0;
   let lost = 0;
   const begin = performance.now();

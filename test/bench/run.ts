@@ -43,6 +43,7 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   unwanted_tasks: () => unwantedTasks(settings),
   idle: async () => idle(await withDatabase(), tabs),
   end_to_end_postgresql: async () => onPostgres(await withDatabase(), 2 * seconds),
+  end_to_end_busy: async () => onPostgres(await withDatabase(), 2 * seconds, 5_000),
   end_to_end_sqlite: () => onSqlite(2 * seconds),
   monitor: async () => monitorFigures(await withDatabase(), 2 * seconds),
   database: () => databaseFigures(services, 2 * seconds),

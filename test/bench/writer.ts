@@ -5,6 +5,8 @@ export interface WriteOptions {
   url: string;
   perSecond: number;
   histories: number;
+  /** Id of the first one. */
+  first?: number;
   seconds: number;
 }
 
@@ -18,7 +20,7 @@ process.on('message', (options: WriteOptions) => {
 });
 process.on('disconnect', () => process.exit(0));
 
-async function write({ url, perSecond, histories, seconds }: WriteOptions): Promise<number> {
+async function write({ url, perSecond, histories, first = 1, seconds }: WriteOptions): Promise<number> {
   const clients = await Promise.all(
     Array.from({ length: CONNECTIONS }, async () => {
       const client = new pg.Client(url);
@@ -37,7 +39,7 @@ async function write({ url, perSecond, histories, seconds }: WriteOptions): Prom
           await new Promise((resolve) => setTimeout(resolve, 1));
           continue;
         }
-        const historyId = 1 + (made % histories);
+        const historyId = first + (made % histories);
         made += 1;
         await client.query({
           name: 'change',

@@ -29,7 +29,12 @@ class Candidate {
     readonly db: AnyDatabase,
     readonly name: string,
     appType: AppType,
-    options: { heartbeatMs?: number; announce?: () => Promise<void>; onGain?: () => void } = {},
+    options: {
+      heartbeatMs?: number;
+      standbyMs?: number;
+      announce?: () => Promise<void>;
+      onGain?: () => void;
+    } = {},
   ) {
     const self = { serverName: name, hostname: 'host', pid: process.pid, appType };
     const heartbeatMs = options.heartbeatMs ?? 400;
@@ -38,7 +43,7 @@ class Candidate {
       workerProcesses: new SqlWorkerProcesses(db),
       lock: db.createLeaderLock('monitor', lockLabel(self), silenceMs(heartbeatMs)),
       heartbeatMs,
-      standbyMs: 200,
+      standbyMs: options.standbyMs ?? 200,
       role: {
         gain: async () => {
           if (this.gainFails) throw new Error('cannot begin');
@@ -114,6 +119,25 @@ describe.each(FIXTURES)('the election on %s', (_kind, makeFixture) => {
     await leads(monitor);
     expect(worker.events).toEqual(['gain', 'lose: sse_monitor.host.1 takes over']);
     expect(both).toBe(false);
+  });
+
+  it('hands the role to the monitor, not to another worker that hears of it first', async () => {
+    const workers = () => candidates.filter(({ name }) => name.startsWith('main'));
+    // A monitor has no queue: it is not told, and looks once in a while.
+    const announce = async () => {
+      for (const one of workers()) one.leadership.electNow();
+    };
+    const intervals = { heartbeatMs: 1_500, standbyMs: 1_000 };
+    const options = { announce, ...intervals };
+    await leads(await running('main.1', 'webapp', options));
+    await running('main.2', 'webapp', options);
+    await eventually(async () => (await fixture.foreign('SELECT * FROM worker_process')).length === 2);
+    const monitor = await running('sse_monitor.host.1', 'sse_monitor', intervals);
+    await leads(monitor);
+    expect(workers().map(({ events }) => events)).toEqual([
+      ['gain', 'lose: sse_monitor.host.1 takes over'],
+      [],
+    ]);
   });
 
   it('replaces a leader that stops cleanly within 1 s, when the others are told', async () => {

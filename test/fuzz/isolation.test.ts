@@ -19,7 +19,7 @@ import { SqlChangeLog } from '../../src/database/change-log.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { EVENTS } from '../../src/events/registry.js';
-import { Authenticator } from '../../src/http/auth/authentication.js';
+import { GalaxyAuthenticator } from '../../src/http/auth/galaxy-authenticator.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
@@ -118,8 +118,8 @@ function newWorker(): ConnectionManager {
 }
 
 /** Remembers nobody for longer than one request, so that what it says is what the database says. */
-const newAuthenticator = (): Authenticator =>
-  new Authenticator({
+const newAuthenticator = (): GalaxyAuthenticator =>
+  new GalaxyAuthenticator({
     accounts,
     idCodec: ids,
     auth: { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined },

@@ -53,6 +53,30 @@ describe('asking wrongly', () => {
     expect(code).toBe(2);
   });
 
+  it('help of a command that there is not is refused as the command would be', async () => {
+    const hint = "error: unknown command 'frobnicate'\n";
+    for (const [args, where] of [
+      [['help', 'frobnicate'], 'lightcone'],
+      [['help', 'user', 'frobnicate'], 'lightcone user'],
+      [['user', 'help', 'frobnicate'], 'lightcone user'],
+    ] as const) {
+      const { code, stdout, stderr } = await lightcone(...args);
+      expect([code, stdout, stderr]).toEqual([2, '', `${hint}(${where} --help lists the commands)\n`]);
+    }
+    const { code, stdout } = await lightcone('help', 'user', 'add');
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^Usage: lightcone user add /)]);
+  });
+
+  it('an empty e-mail address ends with 2', async () => {
+    for (const args of [
+      ['tail', '--user', ''],
+      ['notify', '--user', ' ', 'subject', 'message'],
+    ]) {
+      const { code, stderr } = await lightcone(...args);
+      expect([code, stderr]).toEqual([2, expect.stringMatching(/'--user <email>'.*It is empty/)]);
+    }
+  });
+
   it('what is no e-mail address ends with 2', async () => {
     const { code, stderr } = await lightcone('user', 'add', 'alice');
     expect(stderr).toBe('lightcone: "alice" is not an e-mail address\n');
@@ -66,7 +90,10 @@ describe('asking wrongly', () => {
   });
 
   it('every wrong setting of file, environment and flags is listed, without a stack, and the start is refused', async () => {
-    writeFileSync(join(cwd, 'galaxy.yml'), 'sse:\n  queue_size: many\n  queue_sise: 5\n');
+    writeFileSync(
+      join(cwd, 'galaxy.yml'),
+      'galaxy:\n  admin_user: a@b.c\nsse:\n  queue_size: many\n  queue_sise: 5\n',
+    );
     const { code, stdout, stderr } = await run('cli', ['serve', '-c', 'galaxy.yml', '--workers', 'two'], {
       LIGHTCONE_DEBOUNCE: 'soon',
     });
@@ -76,6 +103,7 @@ describe('asking wrongly', () => {
       '  galaxy.yml: sse.queue_sise: there is no such setting; did you mean queue_size?',
       '  LIGHTCONE_DEBOUNCE: must be a number from 0 to 60, is "soon"',
       '  --workers: must be a whole number from 1 to 256, is "two"',
+      expect.stringMatching(/^ {2}warning: galaxy\.yml: galaxy\.admin_user: .* did you mean admin_users\?/),
     ]);
     expect(stdout).toBe('');
     expect(code).toBe(2);
@@ -211,21 +239,29 @@ describe('on a SQLite file', () => {
     expect((await lightcone('user', 'remove', 'a@example.org')).code).toBe(0);
     expect((await lightcone('user', 'list')).stdout).toContain('there is no user');
     const { code, stderr } = await lightcone('user', 'remove', 'a@example.org');
-    expect([code, stderr]).toEqual([1, 'lightcone: there is no user a@example.org\n']);
+    expect([code, stderr]).toEqual([
+      1,
+      'lightcone: there is no user a@example.org; "lightcone user list" names them\n',
+    ]);
   });
 
   it('a user who is there already is not changed', async () => {
     await lightcone('user', 'add', 'a@example.org');
     const { code, stdout, stderr } = await lightcone('user', 'add', 'a@example.org');
     expect([code, stdout]).toEqual([1, '']);
-    expect(stderr).toBe('lightcone: there is a user a@example.org already\n');
+    expect(stderr).toBe(
+      'lightcone: there is a user a@example.org already; "lightcone user key a@example.org" gives a new API key\n',
+    );
   });
 
   it('notify stores a broadcast, and refuses an unknown user', async () => {
     await lightcone('migrate');
     expect((await lightcone('notify', '--broadcast', 'Hi', 'all')).stdout).toContain('stored');
     const { code, stderr } = await lightcone('notify', '--user', 'nobody@example.org', 'Hi', 'you');
-    expect([code, stderr]).toEqual([1, 'lightcone: there is no user nobody@example.org\n']);
+    expect([code, stderr]).toEqual([
+      1,
+      'lightcone: there is no user nobody@example.org; "lightcone user list" names them\n',
+    ]);
   });
 
   it('doctor tells one line per neighbour and what to do', async () => {

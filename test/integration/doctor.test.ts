@@ -49,7 +49,7 @@ describe('doctor', () => {
   it('notes that nothing runs, which is no mistake', async () => {
     const { code, said } = await doctor({ sse: { listen: '127.0.0.1:9' } });
     expect(said.election).toMatch(/^note nobody is the monitor; .* start "lightcone serve"$/);
-    expect(said.worker).toMatch(/^note none listens on 127\.0\.0\.1:9 .* start "lightcone serve"/);
+    expect(said.worker).toMatch(/^note nothing listens on 127\.0\.0\.1:9 .* start "lightcone serve"/);
     expect(code).toBe(0);
   });
 
@@ -72,14 +72,26 @@ describe('doctor', () => {
     await here.sql('DELETE FROM worker_process');
   });
 
-  it('names a table whose trigger is disabled', async () => {
+  it('names triggers that are disabled or dropped, and migrate brings them back', async () => {
     await here.sql('ALTER TABLE history DISABLE TRIGGER trigger_history_audit_by_id_aus');
+    await here.sql('DROP FUNCTION fn_audit_history_by_history_id CASCADE');
     const { code, said } = await doctor();
     expect([code, said.triggers]).toEqual([
       1,
-      expect.stringContaining('problem no triggers for INSERT and UPDATE on history:'),
+      'problem no trigger for UPDATE on history, INSERT on history_dataset_association, UPDATE on history_dataset_association, ' +
+        'INSERT on history_dataset_collection_association, UPDATE on history_dataset_collection_association: such changes are not seen; ' +
+        'run "lightcone migrate", which creates and enables what is missing',
     ]);
-    await here.sql('ALTER TABLE history ENABLE TRIGGER trigger_history_audit_by_id_aus');
+    const migrate = async (): Promise<string> => {
+      const process = here.process(['migrate']);
+      await process.exited;
+      return process.stdout;
+    };
+    expect(await migrate()).toMatch(
+      /created or enabled again .*trigger_history_audit_by_id_aus on history; what was changed without/,
+    );
+    expect((await doctor()).said.triggers).toBe('ok all six are there');
+    expect(await migrate()).toMatch(/ is up to date$/m);
   });
 
   it('says what the broker refuses', async () => {

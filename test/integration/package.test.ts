@@ -155,6 +155,9 @@ describe('the package, installed globally', () => {
       '--prefix',
       prefix,
       '--loglevel=warn',
+      // A connection to the registry that stalls is tried again; by default npm waits for five minutes.
+      '--fetch-timeout=20000',
+      '--prefer-offline',
       file,
     );
     said = stdout + stderr;

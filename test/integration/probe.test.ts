@@ -87,7 +87,7 @@ describe('doctor --probe', () => {
     const before = await rows();
     const { code, said } = await probe(url);
     expect(said).toMatch(
-      /^ok +probe +a change went all the way in [\d.]+ ms: commit [\d.]+ ms, (NOTIFY [\d.]+ ms, )?monitor and broker [\d.]+ ms, worker [\d.]+ ms$/,
+      /^ok +probe +a change went all the way in [\d.]+ ms: commit [\d.]+ ms, (NOTIFY [\d.]+ ms, )?(monitor and broker [\d.]+ ms, worker|monitor, broker and worker) [\d.]+ ms$/,
     );
     expect(code).toBe(0);
     expect(await rows()).toEqual(before);
@@ -121,6 +121,17 @@ describe('doctor --probe', () => {
       expect(process.stdout).toMatch(/^problem +probe +the change was not made: interrupted$/m);
       expect(await rows()).toEqual(before);
     }
+  });
+
+  it('says that the database records nothing, and migrate mends that', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker();
+    await here.sql('DROP TRIGGER trigger_history_aur');
+    expect((await probe(url)).said).toMatch(
+      /^problem +probe +a change was committed and not recorded in history_audit/,
+    );
+    expect(await here.process(['migrate']).exited).toMatchObject({ code: 0 });
+    expect(await probe(url)).toMatchObject({ code: 0, said: expect.stringMatching(/^ok /) });
   });
 
   it('names the broker when it is away', async () => {
@@ -226,7 +237,7 @@ describe('tail', () => {
       ['--user', 'alice@example.org'],
       { sse: { listen: '127.0.0.1:9' } },
       75,
-      /none listens on 127\.0\.0\.1:9/,
+      /nothing listens on 127\.0\.0\.1:9/,
     ],
   ])('says it: %s', async (_, args, settings, code, words) => {
     here = Installation.embedded();

@@ -3,12 +3,16 @@
  * transactions were open. Two protocols: `since` of the event, and the `update_time` of the event before, as Galaxy's document
  * says.
  */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Worker } from '../../src/app/processes/worker.js';
 import { clientOptions } from '../../src/database/postgres/options.js';
 import { eventually } from '../support/eventually.js';
 import { DEMO, Installation } from '../support/installation.js';
+import { locate } from '../support/programs.js';
 
 const KEY = { 'x-api-key': 'demo-alice' };
 const LONG = process.env.LIGHTCONE_FAULTS === 'long';
@@ -117,72 +121,140 @@ const isRight = async (screens: readonly Screen[]): Promise<boolean> => {
   return screens.every((screen) => JSON.stringify(shown(screen).sort()) === JSON.stringify(right));
 };
 
-describe('with PostgreSQL, RabbitMQ and two workers', () => {
-  const client = async (): Promise<pg.Client> => {
-    const opened = new pg.Client(clientOptions(String(here.galaxy.database_connection), 'writer'));
-    opened.on('error', () => {});
-    await opened.connect();
-    closing.push(() => void opened.end().catch(() => {}));
-    return opened;
+/** Another program, whose transaction stays open for as long as the test likes. */
+interface Writer {
+  run(text: string): Promise<unknown>;
+}
+
+async function postgresWriter(): Promise<Writer> {
+  const client = new pg.Client(clientOptions(String(here.galaxy.database_connection), 'writer'));
+  client.on('error', () => {});
+  await client.connect();
+  closing.push(() => void client.end().catch(() => {}));
+  return { run: (text) => client.query(text) };
+}
+
+function sqliteWriter(waitMs: number): Writer {
+  const shell = spawn(locate('sqlite3'), [
+    '-cmd',
+    `.timeout ${waitMs}`,
+    join(here.folder, 'lightcone.sqlite'),
+  ]);
+  const lines = createInterface(shell.stdout)[Symbol.asyncIterator]();
+  closing.push(() => shell.stdin.end());
+  return {
+    run: async (text) => {
+      shell.stdin.write(`${text};\nSELECT 'done';\n`);
+      expect((await lines.next()).value).toBe('done');
+    },
   };
-  const rename = (id: number, name: string, now: string): string =>
-    `UPDATE history_dataset_association SET name = '${name}', update_time = ${now} WHERE id = ${id}`;
+}
+
+const rename = (id: number, name: string, now: string): string =>
+  `UPDATE history_dataset_association SET name = '${name}', update_time = ${now} WHERE id = ${id}`;
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Each worker's screens by both protocols, once the first event has come. */
+async function openScreens(urls: readonly string[]): Promise<Screen[]> {
+  const screens = urls.flatMap((url) => [new Screen(url, 'since'), new Screen(url, 'update_time')]);
+  for (const screen of screens) await screen.open();
+  await here.change(history);
+  await eventually(() => screens.every(({ seen }) => seen.length > 0), { within: 10_000 });
+  return screens;
+}
+
+const OPEN = [
+  ['one that is open for 3 s', 3_000, 'UPDATE'],
+  ['one that wrote in savepoints', 3_000, 'SAVEPOINT'],
+  ...(LONG ? [['one that is open for 12 s', 12_000, 'UPDATE'] as const] : []),
+] as const;
+
+/**
+ * The other transaction is open before the screens are, and after they are judged: all that others see of it is that it is open,
+ * not since when.
+ */
+describe.each([
+  ['RabbitMQ and two workers', () => Installation.production(), 2],
+  ['one worker, without a broker', () => Installation.withoutBroker(), 1],
+] as const)('with PostgreSQL, %s', (_, install, count) => {
   const NOW = "clock_timestamp() AT TIME ZONE 'UTC'";
 
-  it.each([
-    ['one that is open for 3 s', 3_000, 'UPDATE'],
-    ['one that wrote in savepoints', 3_000, 'SAVEPOINT'],
-    ...(LONG ? [['one that is open for 12 s', 12_000, 'UPDATE'] as const] : []),
-  ] as const)('shows the change of %s, while another one is open all the time', async (_, openMs, how) => {
-    here = await Installation.production();
-    const workers = [await here.worker(), await here.worker()];
+  it.each(OPEN)('shows the change of %s, while another one is open all the time', async (__, openMs, how) => {
+    here = await install();
+    const workers = [];
+    for (let n = 0; n < count; n += 1) workers.push(await here.worker());
     for (const { worker } of workers) await positionsKnown(worker);
     const [a, ...others] = await datasets();
-    const hour = await client();
-    await hour.query(`BEGIN; UPDATE history SET name = 'still open' WHERE id = ${DEMO.histories.bob}`);
-    const screens = workers.flatMap(({ url }) => [new Screen(url, 'since'), new Screen(url, 'update_time')]);
-    for (const screen of screens) await screen.open();
-    await here.change(history);
-    await eventually(() => screens.every(({ seen }) => seen.length > 0), { within: 10_000 });
-    const long = await client();
-    await long.query('BEGIN');
-    if (how === 'SAVEPOINT') await long.query('SAVEPOINT one');
+    const hour = await postgresWriter();
+    await hour.run(`BEGIN; UPDATE history SET name = 'still open' WHERE id = ${DEMO.histories.bob}`);
+    const screens = await openScreens(workers.map(({ url }) => url));
+    const long = await postgresWriter();
+    await long.run('BEGIN');
+    if (how === 'SAVEPOINT') await long.run('SAVEPOINT one');
     // Stamped now, by whoever writes, and seconds before it can be seen.
-    await long.query(rename(a!, 'late', NOW));
-    if (how === 'SAVEPOINT') await long.query('RELEASE one');
+    await long.run(rename(a!, 'late', NOW));
+    if (how === 'SAVEPOINT') await long.run('RELEASE one');
     const until = performance.now() + openMs;
     for (let n = 0; performance.now() < until; n += 1) {
       await here.sql(rename(others[n % others.length]!, `quick ${n}`, NOW));
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await pause(500);
     }
-    await long.query('COMMIT');
+    await long.run('COMMIT');
     const committed = performance.now();
     await eventually(() => isRight(screens), { within: 2_000, what: 'the screens are right' });
     expect(performance.now() - committed).toBeLessThan(2_000);
     expect(screens[0]!.rows.get(`dataset-${here.encode(a!)}`)).toBe('late');
-    await hour.query('ROLLBACK');
+    await hour.run('ROLLBACK');
   });
 });
 
 describe('with SQLite', () => {
-  it('shows the change of a transaction that is open for 3 s, whatever times the rows have', async () => {
+  const NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
+
+  it.each(OPEN)(
+    'shows the change of %s, while everybody reads and nobody else can write',
+    async (_, openMs, how) => {
+      here = Installation.embedded();
+      const { worker, url } = await here.worker();
+      await positionsKnown(worker);
+      const [a, b] = await datasets();
+      const screens = await openScreens([url]);
+      const contents = `${url}/api/histories/${here.encode(history)}/contents`;
+      await here.sql(rename(b!, 'quick', NOW));
+      await eventually(() => isRight(screens), { within: 2_000, what: 'the quick change' });
+      const long = sqliteWriter(5_000);
+      await long.run('BEGIN IMMEDIATE');
+      if (how === 'SAVEPOINT') await long.run('SAVEPOINT one');
+      await long.run(rename(a!, 'late', NOW));
+      if (how === 'SAVEPOINT') await long.run('RELEASE one');
+      // B waits for A, as all writers of SQLite do: its row is stamped when it may write, so there is nothing in between.
+      const waiting = sqliteWriter(openMs + 10_000);
+      const behind = waiting.run(rename(b!, 'quick again', NOW));
+      const until = performance.now() + openMs;
+      while (performance.now() < until) {
+        const asked = performance.now();
+        const seen = await get<Delta>(`${contents}?since=`);
+        expect(performance.now() - asked).toBeLessThan(1_000);
+        expect(seen.contents.map(({ name }) => name)).not.toContain('late');
+        await pause(500);
+      }
+      await long.run('COMMIT');
+      const committed = performance.now();
+      await behind;
+      await eventually(() => isRight(screens), { within: 2_000, what: 'the screens are right' });
+      expect(performance.now() - committed).toBeLessThan(2_000);
+      expect(screens[0]!.rows.get(`dataset-${here.encode(a!)}`)).toBe('late');
+      expect(screens[0]!.rows.get(`dataset-${here.encode(b!)}`)).toBe('quick again');
+    },
+  );
+
+  it('shows a change that was stamped by a clock that is behind', async () => {
     here = Installation.embedded();
     const { worker, url } = await here.worker();
     await positionsKnown(worker);
-    const [a, b] = await datasets();
-    const screens = [new Screen(url, 'since'), new Screen(url, 'update_time')];
-    for (const screen of screens) await screen.open();
-    await here.change(history);
-    await eventually(() => screens.every(({ seen }) => seen.length > 0), { within: 10_000 });
-    const quick = here.sql(
-      `UPDATE history_dataset_association SET name = 'quick', update_time = strftime('%Y-%m-%d %H:%M:%f','now') WHERE id = ${b}`,
-    );
-    await quick;
-    await eventually(() => isRight(screens), { within: 2_000, what: 'the quick change' });
-    // Stamped by its writer's clock before it could take the lock.
-    await here.sql(
-      `UPDATE history_dataset_association SET name = 'late', update_time = strftime('%Y-%m-%d %H:%M:%f','now','-8 seconds') WHERE id = ${a}`,
-    );
+    const [a] = await datasets();
+    const screens = await openScreens([url]);
+    await here.sql(rename(a!, 'late', "strftime('%Y-%m-%d %H:%M:%f', 'now', '-8 seconds')"));
     await eventually(() => isRight(screens), { within: 2_000, what: 'the late change' });
     expect(screens[0]!.rows.get(`dataset-${here.encode(a!)}`)).toBe('late');
   });

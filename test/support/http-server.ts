@@ -10,7 +10,7 @@ import { SqlChangeLog } from '../../src/database/change-log.js';
 import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { type App, buildHttpApp, type RouteModule } from '../../src/http/app.js';
-import { Authenticator } from '../../src/http/auth/authentication.js';
+import { GalaxyAuthenticator } from '../../src/http/auth/galaxy-authenticator.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
 import { countFlow, type StatusSource } from '../../src/http/routes/status-source.js';
 import { registerSubscriptions } from '../../src/http/routes/subscriptions.js';
@@ -115,7 +115,7 @@ export interface HttpServer {
   database: SqliteDatabase;
   bus: InProcessBus;
   idCodec: IdCodec;
-  authenticator: Authenticator;
+  authenticator: GalaxyAuthenticator;
   /** What came over the bus. */
   tasks: ControlTask[];
   close(): Promise<void>;
@@ -134,7 +134,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
   const idCodec = new IdCodec(SECRET);
   const accounts = new SqlAccounts(database, { standalone: true });
   const auth = { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined, ...options.auth };
-  const authenticator = new Authenticator({ accounts, idCodec, auth, clock });
+  const authenticator = new GalaxyAuthenticator({ accounts, idCodec, auth, clock });
   const http = {
     prefix: '',
     allowedOrigins: [],
@@ -174,6 +174,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
             access,
             {
               at: () => undefined,
+              ofToken: () => undefined,
               newest: () => undefined,
               oldest: () => undefined,
               floor: (moment) => moment,

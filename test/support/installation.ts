@@ -14,7 +14,7 @@ import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { recordingLogger } from './bus.js';
 import { eventually } from './eventually.js';
 import { createTestDatabase } from './postgres.js';
-import { ServiceProcess } from './processes.js';
+import { ServiceProcess, WITHOUT_NODE_INTERNALS } from './processes.js';
 import { locate } from './programs.js';
 import { createVhost, type Vhost } from './rabbitmq-vhost.js';
 import { sharedService } from './services.js';
@@ -27,9 +27,6 @@ export const DEMO = {
   histories: { alice: 1, bob: 2, admin: 3, anonymous: 4 },
   anonymousSession: 1,
 } as const;
-
-/** `NODE_INTERNALS=false npm test`: everything without the shortcuts. */
-const SSE_SETTINGS = process.env.NODE_INTERNALS === 'false' ? { node_internals: false } : {};
 
 export interface Settings {
   galaxy?: Record<string, unknown>;
@@ -87,12 +84,18 @@ export class Installation {
     );
   }
 
+  /** PostgreSQL, in-process bus. */
+  static async withoutBroker(server?: { url: string }): Promise<Installation> {
+    const { url, psql, drop } = await createTestDatabase(server);
+    return new Installation('postgresql', { database_connection: url }, psql, undefined, drop);
+  }
+
   /** Writes `galaxy.yml`. @returns its path */
   writeSettings({ galaxy, sse }: Settings = {}, name = 'galaxy.yml'): string {
     const file = join(this.folder, name);
     const settings = {
       galaxy: { id_secret: ID_SECRET, enable_sse_updates: true, ...this.galaxy, ...galaxy },
-      sse: { listen: '127.0.0.1:0', ...SSE_SETTINGS, ...sse },
+      sse: { listen: '127.0.0.1:0', ...(WITHOUT_NODE_INTERNALS && { node_internals: false }), ...sse },
     };
     // JSON is YAML.
     writeFileSync(file, JSON.stringify(settings, undefined, 2));

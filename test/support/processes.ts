@@ -9,6 +9,9 @@ import { eventually } from './eventually.js';
 
 const DIST = resolve(import.meta.dirname, '../../dist');
 
+/** `NODE_INTERNALS=false npm test`: everything without the shortcuts into Node.js. */
+export const WITHOUT_NODE_INTERNALS = process.env.NODE_INTERNALS === 'false';
+
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -40,7 +43,12 @@ export class ServiceProcess {
     if (!existsSync(executable)) throw new Error(`${executable} is missing: run "npm run build" first`);
     this.child = spawn(process.execPath, [executable, ...args], {
       cwd,
-      env: { PATH: process.env.PATH, HOME: cwd, ...env },
+      env: {
+        PATH: process.env.PATH,
+        HOME: cwd,
+        ...(WITHOUT_NODE_INTERNALS && { LIGHTCONE_NODE_INTERNALS: 'false' }),
+        ...env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own: the end of a supervisor takes its workers along.
       detached: true,

@@ -33,7 +33,6 @@ export interface Rabbit {
   stop(): Promise<void>;
 }
 
-/** A broker of the caller's own, for tests that stop or break it. */
 /** As a broker that loses a binding: from outside nobody may touch what belongs to an exclusive queue. */
 export async function removeBinding(rabbit: Rabbit, vhost: string, queue: string): Promise<void> {
   const of = (kind: string, name: string): string => `{resource, <<"${vhost}">>, ${kind}, <<"${name}">>}`;
@@ -41,6 +40,7 @@ export async function removeBinding(rabbit: Rabbit, vhost: string, queue: string
   await rabbit.ctl('eval', `ok = rabbit_binding:remove(${binding}, <<"test">>).`);
 }
 
+/** A broker of the caller's own, for tests that stop or break it. */
 export async function startRabbit(): Promise<Rabbit> {
   const bin = dirname(locate('rabbitmq-server'));
   const home = await mkdtemp(join(tmpdir(), 'lightcone-rabbitmq-'));

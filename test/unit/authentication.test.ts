@@ -3,8 +3,8 @@ import type { AuthConfig } from '../../src/config/config.js';
 import type { UserId } from '../../src/core/events.js';
 import { SqlAccounts } from '../../src/database/accounts.js';
 import type { SqliteDatabase } from '../../src/database/sqlite/database.js';
-import { Authenticator } from '../../src/http/auth/authentication.js';
 import { readCookie } from '../../src/http/auth/credentials.js';
+import { GalaxyAuthenticator } from '../../src/http/auth/galaxy-authenticator.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
 import { systemClock } from '../../src/lib/clock.js';
 import {
@@ -23,10 +23,10 @@ const idCodec = new IdCodec(SECRET);
 let database: SqliteDatabase;
 let close: () => Promise<void>;
 let nowMs: number;
-let authenticator: Authenticator;
+let authenticator: GalaxyAuthenticator;
 
-const withAuth = (auth: Partial<AuthConfig> = {}): Authenticator =>
-  new Authenticator({
+const withAuth = (auth: Partial<AuthConfig> = {}): GalaxyAuthenticator =>
+  new GalaxyAuthenticator({
     accounts: new SqlAccounts(database, { standalone: true }),
     idCodec,
     auth: { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined, ...auth },
@@ -256,7 +256,7 @@ describe('the memory in front of the database', () => {
   });
 
   test('asks a few times a second for keys from an address that guesses, however many it shows', async () => {
-    const guesser = new Authenticator({
+    const guesser = new GalaxyAuthenticator({
       accounts: new SqlAccounts(database, { standalone: true }),
       idCodec,
       auth: { adminUsers: [], apiAllowRunAs: [], bootstrapAdminApiKey: undefined },

@@ -3,6 +3,7 @@ import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
 import { addUser } from '../../database/demo.js';
 import type { Database } from '../../database/port.js';
+import { restoreTriggers } from '../../database/restore-triggers.js';
 import { hasTable, migrate } from '../../database/schema.js';
 import { listUsers, removeUser, renewKey, revokeAccess } from '../../database/users.js';
 import { systemClock } from '../../lib/clock.js';
@@ -21,11 +22,14 @@ export async function migrateDatabase(config: Config, { logger, print }: AdminOp
   refuseAttached(config, 'migrate', "Galaxy makes its own tables; run Galaxy's manage_db.sh upgrade");
   await withDatabase(config, logger, async (db) => {
     const applied = await migrate(db, logger);
-    print(
-      applied.length === 0
-        ? `${config.database.display} is up to date`
-        : `${config.database.display}: applied ${applied.join(', ')}`,
-    );
+    const restored = await restoreTriggers(db);
+    const done = [
+      applied.length > 0 && `applied ${applied.join(', ')}`,
+      restored.length > 0 &&
+        `created or enabled again ${restored.join(', ')}; what was changed without them is not told`,
+    ].filter((what) => what !== false);
+    const { display } = config.database;
+    print(done.length === 0 ? `${display} is up to date` : `${display}: ${done.join('; ')}`);
   });
 }
 

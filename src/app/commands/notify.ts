@@ -94,6 +94,7 @@ async function userByEmail(db: Database, email: string): Promise<UserId> {
     'SELECT id FROM galaxy_user WHERE lower(email) = $1 AND (deleted IS NULL OR deleted = false)',
     [email.trim().toLowerCase()],
   );
-  if (!row) throw new LightconeError('NOT_FOUND', `there is no user ${email}`);
+  if (!row)
+    throw new LightconeError('NOT_FOUND', `there is no user ${email}; "lightcone user list" names them`);
   return row.id;
 }

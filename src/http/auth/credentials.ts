@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { LightconeError } from '../../core/errors.js';
-import type { Arrival } from './addresses.js';
+import { DEMO_KEYS } from '../../database/demo-keys.js';
+import { type Arrival, isOnThisMachine } from './addresses.js';
 
 /** What a caller shows, as text and unverified. An empty value counts as absent. */
 export interface Credentials {
@@ -47,6 +48,10 @@ export function readCookie(cookies: string | undefined, name: string): string | 
   }
   return undefined;
 }
+
+/** A secret that everybody knows, shown by somebody who may be anybody. */
+export const isPublicAbroad = (secret: string | undefined, arrival: Arrival): boolean =>
+  secret !== undefined && DEMO_KEYS.has(secret) && !isOnThisMachine(arrival);
 
 function parameter(query: Record<string, unknown> | null | undefined, name: string): string | undefined {
   const value = query?.[name];

@@ -69,8 +69,8 @@ export class SimScreen {
 
   /** As `HistoryContents.since` does, with the statement of the simulated database. */
   private async read(since: string, { manager }: SimWorker) {
-    const { from, moment, startOver, next } = readSince(since, manager.log);
-    const isWhole = manager.log.isWhole(moment);
+    const { from, moment, startOver, next } = readSince(since, manager.moments);
+    const isWhole = manager.moments.isWhole(moment);
     const rows = await this.database.contentsSince(this.historyId, from, isWhole);
     return { rows, startOver, since: next };
   }

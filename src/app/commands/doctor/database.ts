@@ -39,25 +39,36 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
 }
 
 /** The triggers are what sees a change; without NOTIFY in them PostgreSQL must be polled. */
-export async function triggerFinding(db: WatchedDatabase): Promise<Finding> {
+export async function triggerFinding(
+  db: WatchedDatabase,
+  { attached }: { attached: boolean },
+): Promise<Finding> {
   const tables = ['history', 'history_dataset_association', 'history_dataset_collection_association'];
-  const rows = await db.all<{ name: string; notifies: unknown }>(
+  const rows = await db.all<{ name: string; on_insert: unknown; on_update: unknown; notifies: unknown }>(
     db.dialect === 'sqlite'
-      ? `SELECT tbl_name AS name, 1 AS notifies FROM sqlite_master
+      ? `SELECT tbl_name AS name, sql LIKE '%AFTER INSERT%' AS on_insert, sql LIKE '%AFTER UPDATE%' AS on_update, 1 AS notifies
+           FROM sqlite_master
           WHERE type = 'trigger' AND sql LIKE '%history_audit%' AND ${db.isOneOf('tbl_name', 1)}`
-      : `SELECT c.relname AS name, p.prosrc LIKE '%galaxy_history_update%' AS notifies
+      : `SELECT c.relname AS name, t.tgtype & 4 AS on_insert, t.tgtype & 16 AS on_update,
+                p.prosrc LIKE '%galaxy_history_update%' AS notifies
            FROM pg_trigger t
            JOIN pg_class c ON c.oid = t.tgrelid
            JOIN pg_proc p ON p.oid = t.tgfoid
-          WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND p.prosrc LIKE '%history_audit%'
+          WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND p.prosrc LIKE '%history_audit%'
             AND ${db.isOneOf('c.relname', 1)}`,
     [db.list(tables)],
   );
-  const incomplete = tables.filter((table) => rows.filter(({ name }) => name === table).length < 2);
-  if (incomplete.length > 0) {
+  const missing = tables.flatMap((table) => [
+    ...(rows.some(({ name, on_insert }) => name === table && on_insert) ? [] : [`INSERT on ${table}`]),
+    ...(rows.some(({ name, on_update }) => name === table && on_update) ? [] : [`UPDATE on ${table}`]),
+  ]);
+  if (missing.length > 0) {
     return problem(
-      `no triggers for INSERT and UPDATE on ${incomplete.join(', ')}: changes there are not seen; ` +
-        "they were dropped or disabled: create or enable them again (beside a Galaxy: upgrade its database with Galaxy's manage_db.sh)",
+      `no trigger for ${missing.join(', ')}: such changes are not seen; ${
+        attached
+          ? "enable it where it is disabled (ALTER TABLE … ENABLE TRIGGER …), or run Galaxy's manage_db.sh upgrade"
+          : 'run "lightcone migrate", which creates and enables what is missing'
+      }`,
     );
   }
   if (rows.some(({ notifies }) => !notifies)) {

@@ -30,7 +30,9 @@ export async function doctor(
   const quiet = logger.child({}, { level: 'silent' });
   const check = async (name: string, look: () => Promise<Finding>): Promise<boolean> => {
     const { state, text } = await look().catch((error: Error) => problem(error.message));
-    print(`${state.padEnd(8)} ${name.padEnd(9)} ${text}`);
+    // Messages of the database and the broker begin with what they are about.
+    const said = text.startsWith(`${name} `) ? text.slice(name.length + 1) : text;
+    print(`${state.padEnd(8)} ${name.padEnd(9)} ${said}`);
     if (state === 'problem') healthy = false;
     return state !== 'problem';
   };
@@ -50,7 +52,7 @@ export async function doctor(
     });
     const ready = reached && (await check('schema', () => schemaFinding(config, db)));
     if (ready) {
-      await check('triggers', () => triggerFinding(db));
+      await check('triggers', () => triggerFinding(db, { attached: config.sse.attachToGalaxy }));
       if (db.dialect === 'postgresql') {
         await check('listen', () => listenFinding(db));
         await check('commits', () => commitFinding(db));

@@ -45,6 +45,6 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
     );
   }
   return problem(
-    `nobody is the monitor, so no change is told; ${seen}; ask again in a few seconds, then look into /readyz and the logs of these processes for "election"`,
+    `nobody is the monitor, so no change is told; ${seen}; ask again in a few seconds; is the broker well (below)? Else look into /wellz and the logs of these processes for "election"`,
   );
 }

@@ -18,12 +18,14 @@ export const makeVisitor = (db: Database): Promise<Visitor> =>
 export const touch = (db: Database, { historyId }: Visitor): Promise<unknown> =>
   db.run(`UPDATE history SET update_time = ${utcNow(db.dialect)} WHERE id = $1`, [historyId]);
 
-export async function auditTime(db: Database, { historyId }: Visitor): Promise<Micros> {
-  const [row] = await db.all<{ newest: string }>(
+/** Undefined where nothing was recorded. */
+export async function auditTime(db: Database, { historyId }: Visitor): Promise<Micros | undefined> {
+  const [row] = await db.all<{ newest: string | null }>(
     'SELECT max(update_time) AS newest FROM history_audit WHERE history_id = $1',
     [historyId],
   );
-  return parseSql(row!.newest);
+  const newest = row?.newest;
+  return newest ? parseSql(newest) : undefined;
 }
 
 /** Everything of the visitor. A monitor that reads of the change later finds nobody whom it concerns. */

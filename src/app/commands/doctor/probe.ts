@@ -91,12 +91,18 @@ class Probe {
     await this.subscribe();
     await this.openStream();
     await sleep(SETTLE_MS + this.config.sse.debounceMs);
+    const before = await auditTime(this.db, this.visitor);
     const begun = performance.now();
     // What comes back before the answer to the commit was seen after it all the same.
     this.committedAt = begun;
     await touch(this.db, this.visitor);
     const committed = performance.now() - begun;
     this.audited = await auditTime(this.db, this.visitor);
+    if (this.audited === before) {
+      return problem(
+        'a change was committed and not recorded in history_audit, so nobody can be told: see the line "triggers"',
+      );
+    }
     await Promise.race([this.arrival, sleep(ARRIVAL_MS)]);
     if (this.seen.arrived === undefined) return await this.whereItStopped();
     const way = this.way(committed);
@@ -178,11 +184,13 @@ class Probe {
   /** The time of each hop; what was not seen counts for the next. */
   private way(committed: number): string {
     const { notified, published, arrived } = this.seen;
+    const fromMonitor = this.bus === undefined ? 'monitor and worker' : 'monitor, broker and worker';
+    const lastHop = published === undefined ? fromMonitor : 'worker';
     const moments = [
       ['commit', committed],
       ['NOTIFY', notified],
       ['monitor and broker', published],
-      [this.bus === undefined ? 'monitor and worker' : 'worker', arrived],
+      [lastHop, arrived],
     ] as const;
     let reached = 0;
     const hops = moments.flatMap(([hop, at]) => {
@@ -200,14 +208,14 @@ class Probe {
     const { published, ticked, notified } = this.seen;
     const lock = await this.db.createLeaderLock('monitor', '').holder();
     const leader = lock.held ? `the monitor (process ${lock.label ?? 'unknown'})` : undefined;
-    if (leader === undefined) {
-      return problem(
-        `a change was committed and did not go on ${within}: it stopped before the monitor, because nobody is the monitor; start "lightcone serve" or sse-monitor, or look into their logs for "election"`,
-      );
-    }
     if (this.busProblem !== undefined) {
       return problem(
         `a change was committed and did not arrive ${within}: it stopped at the broker (${this.busProblem}); it is told when the broker is back`,
+      );
+    }
+    if (leader === undefined) {
+      return problem(
+        `a change was committed and did not go on ${within}: it stopped before the monitor, because nobody is the monitor; start "lightcone serve" or sse-monitor, or look into their logs for "election"`,
       );
     }
     if (published !== undefined) {

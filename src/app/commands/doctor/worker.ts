@@ -28,7 +28,7 @@ export async function workerFinding(
       return problem(`what listens on ${where} does not answer: it is frozen, or too busy; restart it`);
     }
     if (code === 'ECONNREFUSED' || code === 'ENOENT') {
-      return note(`none listens on ${where} of this host; start "lightcone serve" where it should run`);
+      return note(`nothing listens on ${where} of this host; start "lightcone serve" where it should run`);
     }
     return problem(`what listens on ${where} does not answer as Lightcone does: ${message}`);
   }

@@ -1,0 +1,56 @@
+/** The address of a worker: how it is taken, named, handed over and given up. */
+import { chmod } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import type { Config } from '../../config/config.js';
+import type { App } from '../../http/app.js';
+import { GracefulClose } from './graceful-close.js';
+import { listenError } from './listen-error.js';
+import { removeStaleSocket } from './stale-socket.js';
+
+export class WorkerListener {
+  listening = false;
+  private readonly graceful: GracefulClose;
+
+  constructor(
+    private readonly app: App,
+    private readonly config: Config,
+    /** Others listen on the same socket, which is their parent's. */
+    private readonly supervised: boolean,
+  ) {
+    this.graceful = new GracefulClose(app);
+  }
+
+  /** A URL or a socket path. */
+  get address(): string {
+    const { listen } = this.config.http;
+    if (listen.kind === 'unix') return `unix:${listen.path}`;
+    const { port } = this.app.server.address() as AddressInfo;
+    return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
+  }
+
+  /** @throws LightconeError for an address that cannot be had */
+  async listen(): Promise<void> {
+    const { listen } = this.config.http;
+    try {
+      if (listen.kind === 'unix') {
+        if (!this.supervised) await removeStaleSocket(listen.path);
+        await this.app.listen({ path: listen.path });
+        await chmod(listen.path, listen.mode);
+      } else {
+        await this.app.listen({ host: listen.host, port: listen.port, backlog: 4096 });
+      }
+      this.listening = true;
+    } catch (error) {
+      throw listenError(listen, '--listen', error);
+    }
+  }
+
+  /** New connections go to the others that listen on this socket. */
+  handOver(): void {
+    this.graceful.handOver();
+  }
+
+  close(): Promise<void> {
+    return this.graceful.close(this.config.sse.drainTimeoutSeconds * 100);
+  }
+}

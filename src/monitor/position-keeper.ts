@@ -1,0 +1,67 @@
+/** What is stored of the confirmed positions: a successor begins from there, and no tick tells of another. */
+import type { Cursor, Micros } from '../core/events.js';
+import type { LogEnd, PositionStore } from '../database/port.js';
+import { MICROS_PER_SECOND } from '../lib/time.js';
+import type { Logger } from '../telemetry/logger.js';
+import { inTime } from './in-time.js';
+
+/** Without changes a position is stored when the one before is so old, so that a successor has not far to go. */
+const STORE_ANYWAY: Micros = 60 * MICROS_PER_SECOND;
+/** No tick is further ahead of what is stored: whoever comes later knows which moments may have been given out. */
+export const FURTHEST_AHEAD: Micros = STORE_ANYWAY + 10 * MICROS_PER_SECOND;
+/** Smaller steps back of the database's clock are within every margin. */
+const SMALLEST_STEP: Micros = MICROS_PER_SECOND;
+
+export class PositionKeeper {
+  stored: LogEnd | undefined;
+  /** The log has changes behind what is stored. */
+  private changed = true;
+  /** The latest moment of a tick. */
+  private ticked: Cursor = 0;
+  /** The latest that is stored for the sake of ticks. */
+  private tickedStored: Cursor = 0;
+
+  constructor(
+    private readonly positions: Pick<PositionStore, 'add'>,
+    private readonly logger: Logger,
+  ) {}
+
+  onChanges(): void {
+    this.changed = true;
+  }
+
+  /** The moment of the next tick; undefined while nothing is stored. */
+  tickMoment(confirmed: LogEnd): Cursor | undefined {
+    if (this.stored === undefined) return undefined;
+    const until = Math.min(confirmed.moment, this.stored.moment + FURTHEST_AHEAD);
+    this.ticked = Math.max(this.ticked, until);
+    return until;
+  }
+
+  /**
+   * Stores it where that is due. Never rejects.
+   * @param found what was stored before this term
+   * @param more changes behind this position are known already
+   */
+  async store({ position, moment }: LogEnd, found: LogEnd | undefined, more: boolean): Promise<void> {
+    const before = this.stored ?? found;
+    // A leader before may have ticked as far as that.
+    if (this.stored === undefined && before) this.ticked = before.moment + FURTHEST_AHEAD;
+    const isAgain = before !== undefined && moment < this.ticked && this.tickedStored < this.ticked;
+    const isOld = moment - (this.stored?.moment ?? 0) >= STORE_ANYWAY;
+    const { changed } = this;
+    const isDue = isOld || (isAgain && moment < this.ticked - SMALLEST_STEP);
+    if (!isDue && (!changed || position === this.stored?.position)) return;
+    this.changed = more;
+    try {
+      // The clock was set back: who was given one of these moments stands at the position of before.
+      if (isAgain) await inTime(this.positions.add({ position: before.position, moment: this.ticked }));
+      await inTime(this.positions.add({ position, moment }));
+      if (isAgain) this.tickedStored = this.ticked;
+      this.stored = { position, moment };
+    } catch (error) {
+      this.changed ||= changed;
+      this.logger.debug({ err: error }, 'the position is not stored: the database did not answer');
+    }
+  }
+}
