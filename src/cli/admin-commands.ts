@@ -2,10 +2,11 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { UserAction } from '../app/commands/admin.js';
 import { EXIT } from '../core/exit-codes.js';
+import { printable } from '../lib/printable.js';
 import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
 
 const print = (line: string): void => {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${printable(line)}\n`);
 };
 
 /** From now on these signals do not end the process, but what listens. */

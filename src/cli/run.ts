@@ -2,6 +2,7 @@
 import { type Command, CommanderError } from 'commander';
 import { LightconeError } from '../core/errors.js';
 import { EXIT } from '../core/exit-codes.js';
+import { printable } from '../lib/printable.js';
 import { nameProcess } from './process-name.js';
 
 /** For the last lines, to a log that is read slowly. */
@@ -32,14 +33,16 @@ function report(error: unknown, name: string): number {
     return error.exitCode === 0 ? 0 : EXIT.wronglyAsked;
   }
   if (error instanceof LightconeError) {
-    process.stderr.write(`${name}: ${error.message}\n`);
+    process.stderr.write(printable(`${name}: ${error.message}\n`));
     if (error.code === 'CONFIG_INVALID' || error.code === 'PARAMETER_INVALID') return EXIT.wronglyAsked;
     return error.code === 'NOT_NOW' ? EXIT.notNow : EXIT.failed;
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const detailed = /^(debug|trace)$/.test(process.env.LIGHTCONE_LOG_LEVEL ?? '');
   process.stderr.write(
-    `${name}: unexpected error: ${detailed ? stack : `${message} (LIGHTCONE_LOG_LEVEL=debug tells more)`}\n`,
+    printable(
+      `${name}: unexpected error: ${detailed ? stack : `${message} (LIGHTCONE_LOG_LEVEL=debug tells more)`}\n`,
+    ),
   );
   return EXIT.failed;
 }

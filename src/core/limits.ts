@@ -75,6 +75,28 @@ export const LIMITS = {
     'address of the peer',
     'further ones are closed at once',
   ),
+  idleConnections: limit(
+    1_000,
+    'connections',
+    'that wait for another request',
+    'worker',
+    'the one that waits longest, of the peer that has most, is closed',
+  ),
+  unreadSeconds: limit(60, 's', 'for an answer to be read, streams apart', 'request', 'the connection ends'),
+  unreadBytes: limit(
+    67_108_864,
+    'bytes',
+    'of answers that wait to be read',
+    'worker',
+    'the connections of the oldest end',
+  ),
+  saidBytes: limit(
+    16_384,
+    'bytes',
+    'that a client sends on its open stream; nobody looks at them',
+    'stream',
+    'the connection ends',
+  ),
   lookupsWaiting: limit(
     10_000,
     'look-ups',

@@ -28,7 +28,9 @@ import { decorateRequests, identifyCallers, requireDeclarations } from './auth/r
 import { noteRequest, refuseBrokenRequest } from './broken-requests.js';
 import { handleError } from './errors.js';
 import { readJsonBodies } from './json-body.js';
+import { isStream } from './routes/stream-opening.js';
 import { LazyValidator } from './validation.js';
+import { WaitingConnections } from './waiting-connections.js';
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -94,6 +96,11 @@ export function buildHttpApp({
 }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   const handshakes = new Handshakes();
+  const waiting = new WaitingConnections({
+    idle: LIMITS.idleConnections.value,
+    unreadSeconds: LIMITS.unreadSeconds.value,
+    unreadBytes: LIMITS.unreadBytes.value,
+  });
   const app: App = Fastify({
     // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
     loggerInstance: logger.child(
@@ -106,9 +113,11 @@ export function buildHttpApp({
     bodyLimit: LIMITS.bodyBytes.value,
     serverFactory: (handler) => {
       const server = createServer(SERVER_OPTIONS, (request, response) => {
+        if (isStream(request.socket)) return;
         noteRequest(response);
         if (!refuseEarly?.(request, response)) handler(request, response);
       });
+      waiting.limit(server);
       return handshakes.limit(server, LIMITS.handshakes.value);
     },
     clientErrorHandler: refuseBrokenRequest,

@@ -45,12 +45,14 @@ export async function registerOpenApi(app: App, { version }: { version: string }
     // Pages and scripts are no API.
     transform: ({ schema, url }) => ({ schema: schema?.tags ? schema : { ...schema, hide: true }, url }),
   });
+  // Milliseconds of work, for anybody who asks.
+  let text: string | undefined;
   app.get(
     '/api/openapi.json',
     { config: { caller: 'public' }, schema: { hide: true } },
     async (_request, reply) => {
-      reply.header('cache-control', 'no-cache');
-      return completed(app.swagger() as unknown as OpenApiDocument);
+      text ??= JSON.stringify(completed(app.swagger() as unknown as OpenApiDocument));
+      return reply.header('cache-control', 'no-cache').type('application/json; charset=utf-8').send(text);
     },
   );
 }

@@ -1,3 +1,5 @@
+import { printable } from '../lib/printable.js';
+
 /** Log lines for people: on a terminal, and where a command that ends says something besides its answer. */
 const LEVELS: Readonly<Record<number, string>> = {
   10: 'trace',
@@ -25,10 +27,11 @@ export function textLine(line: string): string {
   const parts = [
     `${clock} ${(LEVELS[level as number] ?? String(level)).padEnd(5)}`,
     from && `[${from}]`,
-    String(msg),
+    // Whatever it quotes begins no line of its own.
+    String(msg).replaceAll('\n', '\n    '),
     ...(details.length > 0 ? [` ${details.join(' ')}`] : []),
   ].filter((part) => part !== '');
-  return `${parts.join(' ')}\n${described(err)}`;
+  return printable(`${parts.join(' ')}\n${described(err)}`);
 }
 
 const plain = (value: unknown): string =>

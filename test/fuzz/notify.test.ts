@@ -5,6 +5,7 @@ import { fuzz, inputs, mutate, report, TIMEOUT_MS } from './fuzz.js';
 
 const CHANNEL = 'galaxy_history_update';
 const BATCH = 500;
+const FLOOD = 100_000;
 let here: Installation;
 let worker: RunningWorker;
 
@@ -13,6 +14,40 @@ beforeAll(async () => {
   worker = await here.worker();
 });
 afterAll(() => here.close());
+
+it(`${FLOOD} NOTIFYs of a plain role cost few statements and lines, and no event`, {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const role = `stranger_${process.pid}`;
+  const alice = await here.stream(worker.url, 'key=demo-alice');
+  const bob = await here.stream(worker.url, 'key=demo-bob');
+  const { database } = worker.worker as unknown as { database: { statements: number } };
+  await here.sql(`CREATE ROLE ${role}`);
+  const [statements, lines, begin] = [database.statements, worker.lines.length, performance.now()];
+  try {
+    for (let round = 0; round < 20; round += 1) {
+      const first = (round * FLOOD) / 20;
+      const payload = round % 2 === 0 ? 'i::text' : "'not a history ' || i";
+      const flood = here.sql(
+        `SET ROLE ${role}; SELECT count(pg_notify('${CHANNEL}', ${payload})) FROM generate_series(${first}, ${first + FLOOD / 20 - 1}) AS i`,
+      );
+      const from = alice.frames.length;
+      const at = await here.change(DEMO.histories.alice);
+      await alice.waitForHistory(here.encode(DEMO.histories.alice), { from });
+      expect(performance.now() - at).toBeLessThan(3_000);
+      await flood;
+    }
+  } finally {
+    await here.sql(`DROP ROLE ${role}`);
+  }
+  const seconds = (performance.now() - begin) / 1000;
+  const more = (database.statements - statements) / seconds;
+  console.log(`NOTIFY flood: ${FLOOD} in ${seconds.toFixed(1)} s, ${more.toFixed(0)} statements/s`);
+  expect(more).toBeLessThan(120);
+  expect(worker.lines.length - lines).toBeLessThan(20);
+  expect(bob.frames.filter(({ event }) => event === 'history_update')).toEqual([]);
+  expect(worker.worker.leading).toBe(true);
+});
 
 it('anything that is notified is ignored, or is a hint at most', { timeout: TIMEOUT_MS }, async () => {
   const alice = await here.stream(worker.url, 'key=demo-alice');

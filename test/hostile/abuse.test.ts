@@ -18,6 +18,13 @@ const LONG = process.env.LIGHTCONE_ABUSE === 'long';
 const SECONDS = LONG ? 15 : 3;
 const size = (long: number): number => (LONG ? long : Math.round(long / 10));
 const TABS = LONG ? 200 : 50;
+/** Slow heads, ranges of a page, slow bodies, slow readers of the longest answer that there is for anybody. */
+const MODES: [mode: string, path: string, more?: string][] = [
+  ['-H', '/api/version'],
+  ['-R', '/api/version'],
+  ['-B', '/api/login', '-t POST -s 100000 -x 50'],
+  ['-X', '/api/openapi.json', '-w 10 -y 20 -n 5 -z 32 -k 3'],
+];
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 let here: Installation;
@@ -172,6 +179,8 @@ describe('while somebody attacks, a change reaches the tabs of users in time:', 
     ['wrongStreams', size(5_000)],
     ['streams', size(1_000)],
     ['sessions', size(1_000)],
+    ['idle', size(2_000)],
+    ['talkers', size(1_000)],
   ])('%s (%i)', { timeout: 120_000 }, async (kind, amount) => {
     judge(await under(`${kind} ${amount}`, () => attack(kind, amount)));
   });
@@ -217,30 +226,31 @@ describe('while somebody attacks, a change reaches the tabs of users in time:', 
     );
   });
 
-  it.each(LONG ? ['-H', '-B', '-R', '-X'] : ['-H'])('slowhttptest %s', { timeout: 120_000 }, async (mode) => {
-    judge(
-      await under(`slowhttptest ${mode}`, async () => {
-        const seconds = String(SECONDS + 4);
-        const args = [
-          mode,
-          '-c',
-          String(size(1_000)),
-          '-r',
-          '200',
-          '-i',
-          '5',
-          '-l',
-          seconds,
-          '-p',
-          '3',
-          '-u',
-          `${url}/api/version`,
-        ];
-        await promisify(execFile)('slowhttptest', args).catch(() => {});
-        return '';
-      }),
-    );
-  });
+  it.each(MODES.slice(0, LONG ? 4 : 1))(
+    'slowhttptest %s of %s',
+    { timeout: 120_000 },
+    async (mode, path, more = '') => {
+      judge(
+        await under(`slowhttptest ${mode} ${path}`, async () => {
+          const amounts = [
+            '-c',
+            String(size(1_000)),
+            '-r',
+            '200',
+            '-i',
+            '5',
+            '-l',
+            String(SECONDS + 4),
+            '-p',
+            '3',
+          ];
+          const args = [mode, ...amounts, ...more.split(' ').filter((it) => it !== ''), '-u', url + path];
+          await promisify(execFile)('slowhttptest', args).catch(() => {});
+          return '';
+        }),
+      );
+    },
+  );
 });
 
 function judge({ quiet, during, usedBefore, usedAfter }: Awaited<ReturnType<typeof under>>): void {

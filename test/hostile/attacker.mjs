@@ -57,6 +57,18 @@ const ATTACKS = {
   unread() {
     for (let i = 0; i < amount; i += 1) open(head('GET', '/api/events/stream'), { reads: false });
   },
+  /** Ask once, then wait for nothing. */
+  idle() {
+    for (let i = 0; i < amount; i += 1) open(head('GET', '/healthz'));
+  },
+  /** Go on sending on a stream that is open, as much as it takes. */
+  talkers() {
+    const more = Buffer.alloc(4_096, head('GET', '/api/whoami'));
+    setInterval(() => {
+      while (sockets.size < amount / 10) open(head('GET', '/api/events/stream'));
+      for (const socket of sockets) if (socket.writableLength < 65_536) sent += Number(socket.write(more));
+    }, 10);
+  },
   wrongKeys: () => rate(Number(amount), (i) => head('GET', '/api/whoami', `x-api-key: no-such-key-${i}\r\n`)),
   wrongStreams: () => rate(Number(amount), (i) => head('GET', `/api/events/stream?key=no-such-key-${i}`)),
   streams: () => streams('/api/events/stream', 1_000),

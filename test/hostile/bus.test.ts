@@ -238,6 +238,51 @@ describe('a whole worker', () => {
     expect(parseIso((await changeIsTold()).id)!).toBeGreaterThan(first);
   });
 
+  it('keeps ids going forward, and loses nothing, while true ticks and notices are recorded and sent again', async () => {
+    const { queue } = await stranger.channel.assertQueue('', { exclusive: true });
+    const recorded: { key: string; body: Buffer }[] = [];
+    for (const key of ['lightcone.tick', 'lightcone.notice'])
+      await stranger.channel.bindQueue(queue, EXCHANGE, key);
+    await stranger.channel.consume(
+      queue,
+      (message) => {
+        if (message) recorded.push({ key: message.fields.routingKey, body: message.content });
+      },
+      { noAck: true },
+    );
+    const alice = await here.stream(worker.url);
+    const bob = await here.stream(worker.url, 'key=demo-bob');
+    await eventually(() => recorded.length > 6, { within: 10_000, what: 'ticks and notices' });
+    const taken = recorded.slice();
+    const random = seeded(7);
+    const { database } = worker.worker as unknown as { database: { statements: number } };
+    const before = database.statements;
+    const at = performance.now();
+    let [sent, changes] = [0, 0];
+    for (; performance.now() - at < 6_000; await pause(20)) {
+      for (let i = 0; i < 40; i += 1, sent += 1) {
+        const { key, body } = taken[Math.floor(random() * taken.length)]!;
+        stranger.channel.publish(EXCHANGE, key, body, { contentType: 'application/json' });
+      }
+      await stranger.channel.waitForConfirms();
+      if (performance.now() - at < changes * 1_000) continue;
+      const from = alice.frames.length;
+      changes += 1;
+      await here.change(DEMO.histories.alice);
+      await alice.waitForHistory(here.encode(DEMO.histories.alice), { from });
+    }
+    expect(sent).toBeGreaterThan(1_000);
+    expect(changes).toBeGreaterThan(3);
+    const ids = alice.frames.flatMap(({ id }) => (id === undefined ? [] : [parseIso(id)!]));
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b));
+    expect(ids.at(-1)!).toBeGreaterThan(ids[0]! + 3_000_000);
+    // Nobody else is told to look, and the database is not asked for each of them.
+    expect(bob.frames.filter(({ event }) => event === 'history_update')).toEqual([]);
+    expect((database.statements - before) / (changes * 20 + 6 * 20)).toBeLessThan(1);
+    expect(worker.lines.length).toBeLessThan(200);
+    expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
+  }, 30_000);
+
   it('tells nobody what is for somebody else, whatever is in between', async () => {
     const random = seeded(4);
     const alice = await here.stream(worker.url, 'key=demo-alice');

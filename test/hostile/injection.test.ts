@@ -1,7 +1,8 @@
 /** CR, LF and NUL in what comes in shape no frame, header, log line, metric or statement. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
-import { DEMO, type Installation } from '../support/installation.js';
+import { eventually } from '../support/eventually.js';
+import { DEMO, Installation } from '../support/installation.js';
 import { rawConnection } from '../support/raw-http.js';
 import { EVERYTHING, INSTALLATIONS, type Rest, restOf } from '../support/rest.js';
 
@@ -85,6 +86,32 @@ describe.each(INSTALLATIONS)('on %s', (_, install) => {
     const metrics = (await rest('GET', '/metrics')).body as string;
     expect(metrics.split('\n').filter((line) => !/^(#|[a-z_]+(\{[^\n]*\})? \S+$|$)/.test(line))).toEqual([]);
   });
+});
+
+it('lightcone tail shows a subject on one line, and it steers no terminal', async () => {
+  const here = Installation.embedded();
+  try {
+    const { worker } = await here.worker(EVERYTHING);
+    const port = new URL(worker.address).port;
+    const tail = here.process(['tail', '--user', 'bob@example.org'], {
+      ...EVERYTHING,
+      sse: { listen: `127.0.0.1:${port}` },
+    });
+    await eventually(() => tail.stdout.includes('ready'), { within: 10_000, what: 'a stream' });
+    const content = { category: 'message', subject: 'a\n00:00:00 forged\r\x1b]0;x\x07\x9b2J', message: 'm' };
+    const recipients = { user_ids: [here.encode(DEMO.users.bob)], group_ids: [], role_ids: [] };
+    await restOf(worker.address)('POST', '/api/notifications', {
+      as: 'admin',
+      body: { recipients, notification: { source: 's', variant: 'info', category: 'message', content } },
+    });
+    await eventually(() => tail.stdout.includes('forged'));
+    const line = tail.stdout.split('\n').find((it) => it.includes('forged'));
+    expect(line).toContain('message: a 00:00:00 forged\\u000d\\u001b]0;x\\u0007\\u009b2J');
+    expect(tail.stdout).not.toMatch(/(?!\n)\p{Cc}/u);
+    await tail.stop();
+  } finally {
+    await here.close();
+  }
 });
 
 describe('a setting that would shape a header or a metric is refused', () => {

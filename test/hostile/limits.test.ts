@@ -1,5 +1,8 @@
 /** Strangers who ask for too much: they are refused, and nobody else waits for them. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { Addresses } from '../../src/http/auth/addresses.js';
+import { RequestLimits } from '../../src/http/auth/rate-limit.js';
+import { systemClock } from '../../src/lib/clock.js';
 import { Installation } from '../support/installation.js';
 import { rawConnection } from '../support/raw-http.js';
 import { EVERYTHING, restOf } from '../support/rest.js';
@@ -107,6 +110,44 @@ describe('api_rate_limit', () => {
   });
 });
 
+describe('wrong keys behind a proxy of this machine that is not trusted', () => {
+  const lookUps = async (forwarded: (i: number) => string): Promise<number> => {
+    const { url, worker } = await here.worker({ sse: { api_rate_limit: 2 } });
+    const { database } = worker as unknown as { database: { statements: number } };
+    const before = database.statements;
+    const rest = restOf(url);
+    await statusesOf(40, (i) =>
+      rest('GET', '/api/events/stream', {
+        headers: { 'x-api-key': `wrong-${i}`, 'x-forwarded-for': forwarded(i) },
+      }),
+    );
+    return database.statements - before;
+  };
+
+  it('are counted together: another X-Forwarded-For each time brings no more look-ups', async () => {
+    here = Installation.embedded();
+    const began = performance.now();
+    const made = await lookUps((i) => `203.0.113.${i}`);
+    // Four a second once it counts as guessing, and what the worker asks for itself.
+    expect(made).toBeLessThan(10 + (6 * (performance.now() - began)) / 1_000);
+  });
+
+  it('of one caller leave the others alone; of many they do not', () => {
+    const limits = new RequestLimits(2, new Addresses(), systemClock);
+    const by = (claimed: string) => ({
+      headers: { 'x-forwarded-for': claimed },
+      socket: { remoteAddress: '127.0.0.1' },
+    });
+    for (let i = 0; i < 1_000; i += 1) limits.noteWrongCredential(by('203.0.113.7'));
+    expect([limits.isGuessing(by('203.0.113.7')), limits.isGuessing(by('203.0.113.8'))]).toEqual([
+      true,
+      false,
+    ]);
+    for (let i = 0; i < 10; i += 1) limits.noteWrongCredential(by(`198.51.100.${i}`));
+    expect(limits.isGuessing(by('203.0.113.8'))).toBe(true);
+  });
+});
+
 describe('a stranger makes sessions', () => {
   it('forty times slower than it may ask, whatever cookie it shows', async () => {
     here = Installation.embedded();
@@ -143,6 +184,20 @@ describe('anonymous streams', () => {
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
     expect((await here.stream(url)).status).toBe(200);
     expect(anonymous.map((stream) => stream.brokenAt)).toEqual(anonymous.map(() => undefined));
+  });
+
+  it('of one address, 420 of them, leave a place to Alice where max_connections is 400', async () => {
+    here = Installation.embedded();
+    const { url } = await here.worker({ sse: { max_connections: 400 } });
+    const ask = 'GET /api/events/stream HTTP/1.1\r\nHost: x\r\n\r\n';
+    const anonymous = Array.from({ length: 420 }, () => rawConnection(url, ask));
+    const texts = await Promise.all(
+      anonymous.map((one) => one.until(({ text }) => /event: ready| 503 /.test(text))),
+    );
+    expect(texts.filter((text) => text.includes(' 503 '))).toHaveLength(60);
+    // The rest of the answer is the stream: it goes on, so nobody can wait for its end.
+    expect((await here.stream(url)).status).toBe(200);
+    for (const one of anonymous) one.destroy();
   });
 
   it('are limited by address where that is set; a place that becomes free can be taken', async () => {
@@ -208,5 +263,38 @@ describe('subscriptions', () => {
     );
     expect(statuses.filter((status) => status === 204).length).toBeLessThanOrEqual(4);
     expect(statuses.at(-1)).toBe(429);
+  });
+});
+
+describe('write marks', () => {
+  it('count each: a stranger cannot fill the bus or the memory with them, and a user’s own are told meanwhile', async () => {
+    here = Installation.embedded();
+    const { url, worker } = await here.worker({ sse: { api_rate_limit: 50 } });
+    const rest = restOf(url);
+    const alice = await here.stream(url);
+    const cookie = (await rest('POST', '/api/sessions')).headers.get('set-cookie')!.split(';')[0]!;
+    const written = await rest('POST', '/api/histories', { as: 'alice', body: { name: 'new' } });
+    const mark = written.headers.get('x-write-mark')!;
+    const log = mark.slice(0, mark.indexOf('.'));
+    const begin = performance.now();
+    const statuses = await statusesOf(40, (i) =>
+      // Numbers that no write will have for a long time.
+      rest('POST', '/api/events/marks', {
+        headers: { cookie },
+        body: { marks: Array.from({ length: 50 }, (_, j) => `${log}.zzzz${(i * 50 + j).toString(36)}`) },
+      }).then(({ status }) => ({ status: status === 204 ? 200 : status })),
+    );
+    const most = (500 + (50 * (performance.now() - begin)) / 1_000) / 50;
+    expect(passed(statuses)).toBeGreaterThan(2);
+    expect(passed(statuses)).toBeLessThanOrEqual(most);
+    expect(statuses.at(-1)).toBe(429);
+    const { dispatcher } = (
+      worker.manager as unknown as { pipeline: { dispatcher: { marks: { size: number } } } }
+    ).pipeline;
+    expect(dispatcher.marks.size).toBeLessThanOrEqual(most * 50);
+    const asked = await rest('POST', '/api/events/marks', { as: 'alice', body: { marks: [mark] } });
+    expect(asked.status).toBe(204);
+    const told = await alice.waitFor(({ event }) => event === 'marks_reached', { within: 4_000 });
+    expect(JSON.parse(told.data!)).toMatchObject({ marks: [mark] });
   });
 });

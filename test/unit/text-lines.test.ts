@@ -19,6 +19,14 @@ describe('on a terminal a log line', () => {
     expect(text).toBe('HH:MM:SS WARN  [main.1 bus] waiting  seconds=3 reason="it is away"\n');
   });
 
+  it('steers no terminal and is no other line, whatever it quotes', () => {
+    const evil = 'a\n10:21:14 ERROR forged\r\x1b[2J\x9b31m\u202e';
+    const text = shown((logger) => logger.warn({ evil: '\x1b[2J', err: new Error(evil) }, `got ${evil}`));
+    expect(text).toMatch(/^HH:MM:SS WARN {2}got a\n {4}10:21:14 ERROR forged\\u000d/);
+    expect(text.split('\n').filter((line) => /^\d/.test(line))).toEqual([]);
+    expect(text).not.toMatch(/(?!\n)\p{Cc}|\u202e/u);
+  });
+
   it('has the error below it', () => {
     const text = shown((logger) => logger.error({ err: new Error('broken') }, 'it failed'));
     expect(text).toMatch(/^HH:MM:SS ERROR it failed\n {4}Error: broken\n {8}at /);

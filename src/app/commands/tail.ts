@@ -116,7 +116,7 @@ const asLine =
   (idCodec: IdCodec) =>
   ({ event, data, id }: StreamBlock, at: Date): string => {
     const time = at.toTimeString().slice(0, 8) + at.toISOString().slice(19, 23);
-    return `${time}  ${event!.padEnd(20)}  ${detailOf(event!, JSON.parse(data), idCodec)}${id ? `  id ${id}` : ''}`;
+    return `${time}  ${event!.padEnd(20)}  ${detailOf(event!, JSON.parse(data), idCodec).replaceAll('\n', ' ')}${id ? `  id ${id}` : ''}`;
   };
 
 // biome-ignore lint/suspicious/noExplicitAny: what each kind of event holds, as docs/stream.md says

@@ -12,6 +12,8 @@ import type { Addresses, Arrival } from './addresses.js';
 const REMEMBERED_CALLERS = 20_000;
 /** An address whose callers are told apart by a proxy that is not trusted gets as much as two callers. */
 const OF_SEVERAL = 2;
+/** The buckets of wrong credentials. */
+const WRONG = 'wrong';
 interface Bucket {
   tokens: number;
   at: number;
@@ -41,29 +43,43 @@ export class TokenBuckets {
     }
     this.#refuse(whole, cost, message, OF_SEVERAL);
     this.take(`${whole} ${claimed}`, cost, message);
-    this.spend(whole, cost, OF_SEVERAL);
+    this.#spend(whole, cost, OF_SEVERAL);
   }
 
   /** @throws LightconeError RATE_LIMITED, with the time until there is enough again */
   take(name: string, cost: number, message: string): void {
     this.#refuse(name, cost, message, 1);
-    this.spend(name, cost);
+    this.#spend(name, cost);
   }
 
   /** What costs more than a bucket holds needs a full one, and leaves a debt: that of one bucket at most. */
-  spend(name: string, cost: number, scale = 1): void {
+  #spend(name: string, cost: number, scale = 1): void {
     const left = Math.max(this.#tokens(name, scale) - cost, -Math.max(cost, this.burst * scale));
     this.#buckets.set(name, { tokens: left, at: this.clock.monotonic() });
   }
 
   /** Whether `takeOf` would refuse whatever costs a token. */
-  isExhausted(addresses: Addresses, arrival: Arrival): boolean {
+  isExhausted(addresses: Addresses, arrival: Arrival, suffix = ''): boolean {
     const { network, claimed } = addresses.forLimits(arrival);
-    return this.isEmpty(claimed === undefined ? `a${network} ` : `a${network}  ${claimed}`);
+    const whole = `a${network} ${suffix}`;
+    if (claimed === undefined) return this.#isEmpty(whole);
+    return this.#isEmpty(`${whole} ${claimed}`) || this.#isEmpty(whole, OF_SEVERAL);
   }
 
-  isEmpty(name: string): boolean {
-    return this.#tokens(name, 1) < 1;
+  /** As `takeOf` where there is enough; where there is not, what is left is taken, and one that claims is all that pays. */
+  spendOf(addresses: Addresses, arrival: Arrival, cost: number, suffix: string): void {
+    const { network, claimed } = addresses.forLimits(arrival);
+    const whole = `a${network} ${suffix}`;
+    if (claimed === undefined) {
+      this.#spend(whole, cost);
+      return;
+    }
+    if (!this.#isEmpty(`${whole} ${claimed}`)) this.#spend(whole, cost, OF_SEVERAL);
+    this.#spend(`${whole} ${claimed}`, cost);
+  }
+
+  #isEmpty(name: string, scale = 1): boolean {
+    return this.#tokens(name, scale) < 1;
   }
 
   #refuse(name: string, cost: number, message: string, scale: number): void {
@@ -113,16 +129,11 @@ export class RequestLimits {
 
   /** Whether this address has lately shown many credentials that were wrong. */
   isGuessing(arrival: Arrival): boolean {
-    return this.#buckets?.isEmpty(this.#guesses(arrival)) ?? false;
+    return this.#buckets?.isExhausted(this.addresses, arrival, WRONG) ?? false;
   }
 
   /** To be called for each look-up that found nothing. */
   noteWrongCredential(arrival: Arrival): void {
-    this.#buckets?.spend(this.#guesses(arrival), LIMITS.wrongCredentialCost.value);
-  }
-
-  #guesses(arrival: Arrival): string {
-    const { network, claimed = '' } = this.addresses.forLimits(arrival);
-    return `a${network} wrong ${claimed}`;
+    this.#buckets?.spendOf(this.addresses, arrival, LIMITS.wrongCredentialCost.value, WRONG);
   }
 }

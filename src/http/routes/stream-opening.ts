@@ -3,8 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { CloseReason, ConnectionManager, OpenRequest } from '../../connections/manager.js';
 import type { Tab } from '../../connections/tabs/tab.js';
+import { LIMITS } from '../../core/limits.js';
 import type { TakeOver } from '../../node-internals/take-over.js';
 import { forgetRequests } from '../broken-requests.js';
+import { leaveServer } from '../waiting-connections.js';
 
 type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address' | 'from'>;
 export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
@@ -21,7 +23,16 @@ const HEAD = `HTTP/1.1 200 OK\r\n${Object.entries(STREAM_HEADERS)
 
 /** Where a socket or response keeps its tab, so that its listeners need no closure. */
 const TAB = Symbol('tab');
+const ASKED = Symbol('bytes that had been read of the connection when it became a stream');
 type Output = (Socket | ServerResponse) & { [TAB]?: Tab };
+type StreamSocket = Socket & { [ASKED]?: number };
+
+/** Whether the connection carries a stream that stayed with the HTTP server: what else is asked on it has no answer. */
+export function isStream(socket: Socket): boolean {
+  const isOne = (socket as StreamSocket)[ASKED] !== undefined;
+  if (isOne) onSaid.call(socket);
+  return isOne;
+}
 
 export class StreamOpener {
   private date = '';
@@ -59,14 +70,16 @@ export class StreamOpener {
   open(request: IncomingMessage, response: ServerResponse, caller: Caller, headers: AnswerHeaders): void {
     const socket = this.takeOver?.(request, response);
     if (socket === undefined) {
+      (request.socket as StreamSocket)[ASKED] = request.socket.bytesRead;
       response.writeHead(200, { ...headers, ...STREAM_HEADERS });
       this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
     } else {
       forgetRequests(socket);
+      leaveServer(response);
       const head = this.headText(headers);
       this.attach(socket, this.manager.open({ out: socket, chunked: true, head, ...caller }));
-      // What a client says on an open stream is read and forgotten.
-      socket.resume();
+      (socket as StreamSocket)[ASKED] = socket.bytesRead;
+      socket.on('data', onSaid);
     }
   }
 
@@ -90,6 +103,11 @@ export class StreamOpener {
     // It may have closed while its first bytes were written, before anybody listened.
     if (output.destroyed) this.manager.gone(tab, 'client');
   }
+}
+
+/** What a client says on an open stream is read and forgotten, so that its end is seen. */
+function onSaid(this: StreamSocket): void {
+  if (this.bytesRead - this[ASKED]! > LIMITS.saidBytes.value) this.destroy();
 }
 
 /** A client that ends its side of an event stream has nothing more to say and nothing more to hear. */
