@@ -53,7 +53,7 @@ try {
   const { version_major: galaxy, extra } = await api('api/version');
   byId('version').textContent = `Lightcone ${extra.lightcone_version}, speaks as Galaxy ${galaxy} does.`;
   await tryStream();
-  show('live', 'It takes new streams. An administrator sees on the status page whether changes reach them.');
+  show('live', 'It takes new streams.');
 } catch (error) {
   show('stopped', error.message);
 }
