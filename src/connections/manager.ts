@@ -186,10 +186,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
-      const before = this.positions.log();
-      if (position !== undefined) this.positions.add(until, position);
       // What was told of the other log may never have happened in this one.
-      if (before !== undefined && before !== this.positions.log()) this.startOver();
+      if (position !== undefined && this.positions.add(until, position)) this.startOver();
       this.pipeline?.dispatcher.deliverMarks();
       return;
     }

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { SqlChangeLog } from '../../src/database/change-log.js';
-import type { LogPosition } from '../../src/database/port.js';
+import { XminLog } from '../../src/database/log/xmin-log.js';
+import type { LogPosition, Sql, SqlRow, SqlValue } from '../../src/database/port.js';
 import { SqlPositionStore } from '../../src/database/position-store.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { clientOptions } from '../../src/database/postgres/options.js';
@@ -240,6 +241,31 @@ describe.each(KINDS)('a log %s', (kind) => {
 });
 
 describe('triggers of a Galaxy', () => {
+  it('are looked at again where the first look failed', async () => {
+    const database = await createTestDatabase(server);
+    databases.push(database);
+    await database.psql(GALAXY_TABLES);
+    await database.psql(PEOPLE);
+    const { db } = await open(database.url);
+    let failures = 0;
+    const failing: Sql = Object.assign(Object.create(db) as Sql, {
+      all: async <Row extends SqlRow>(text: string, params?: SqlValue[]): Promise<Row[]> => {
+        if (text.includes('pg_trigger') && failures === 0) {
+          failures += 1;
+          throw new Error('the database is away');
+        }
+        return db.all<Row>(text, params);
+      },
+    });
+    const log = new XminLog(failing);
+    await log.identify();
+    await expect(log.end()).rejects.toThrow('away');
+    const { where } = await log.end();
+    await database.psql(touch(1));
+    expect((await log.since(where, everything))!.rows.map((row) => row.history_id)).toEqual([1]);
+    expect(failures).toBe(1);
+  });
+
   it.each([
     ['of before June 2025 write when their transaction began', "CURRENT_TIMESTAMP AT TIME ZONE 'UTC'"],
     ['of today write the time of the statement', "clock_timestamp() AT TIME ZONE 'UTC'"],
@@ -269,6 +295,16 @@ describe('triggers of a Galaxy', () => {
     const meanwhile = (await log.since(position, everything))!;
     expect(meanwhile.changes).toEqual([]);
     await long.query('COMMIT');
-    expect(await since(log, meanwhile.position)).toEqual([3]);
+    const late = (await log.since(meanwhile.position, everything))!;
+    expect(late.changes.map(({ historyId }) => historyId)).toEqual([3]);
+    // It waits for long, then writes and commits between two looks.
+    await long.query('BEGIN; SELECT 1');
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    const { position: waiting } = (await log.since(late.position, everything))!;
+    await long.query(touch(4));
+    await long.query('COMMIT');
+    const quick = (await log.since(waiting, everything))!;
+    expect(quick.changes.map(({ historyId }) => historyId)).toEqual([4]);
+    expect(await since(log, quick.position)).toEqual([]);
   });
 });

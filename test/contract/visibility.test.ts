@@ -7,7 +7,7 @@ import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { clientOptions } from '../../src/database/postgres/options.js';
 import { migrate } from '../../src/database/schema.js';
 import { systemClock } from '../../src/lib/clock.js';
-import { openMigrated, silent, sqliteFixture } from '../support/databases.js';
+import { eventually, openMigrated, silent, sqliteFixture } from '../support/databases.js';
 import { GALAXY_TABLES } from '../support/galaxy-tables.js';
 import { createTestDatabase, type Postgres, startPostgres, type TestDatabase } from '../support/postgres.js';
 
@@ -107,6 +107,53 @@ describe.each(['of its own', 'of a Galaxy'] as const)('the log of a PostgreSQL w
     expect(after.ids).toEqual([6]);
     await two.query('COMMIT');
     expect((await read(after.position)).ids).toEqual([8]);
+  });
+
+  it('gives what was written in more savepoints than a server keeps in memory', async () => {
+    let { position } = await log.end();
+    const many = Array.from({ length: 200 }, (_, i) => `SAVEPOINT s${i}; ${touch(34)}; RELEASE s${i}`);
+    const one = await session('BEGIN', ...many, 'SAVEPOINT last', touch(35), 'ROLLBACK TO last');
+    const two = await session('BEGIN', ...many.slice(0, 100).map((it) => it.replaceAll('= 34', '= 36')));
+    for (const id of [37, 38]) {
+      await database.psql(touch(id));
+      const meanwhile = await read(position);
+      expect(meanwhile.ids).toEqual([id]);
+      ({ position } = meanwhile);
+    }
+    await one.query('COMMIT');
+    const after = await read(position);
+    expect(after.ids).toEqual([34]);
+    await two.query('COMMIT');
+    const last = await read(after.position);
+    expect(last.ids).toEqual([36]);
+    expect((await read(last.position)).ids).toEqual([]);
+  });
+
+  it('gives what was prepared before a restart of the server, and committed after it', async () => {
+    const { position } = await log.end();
+    const insert = 'INSERT INTO history_audit VALUES';
+    for (const [id, end] of [
+      [31, 'p3'],
+      [32, 'p4'],
+    ] as const) {
+      await session(
+        'BEGIN',
+        'SAVEPOINT s',
+        `${insert} (${id}, clock_timestamp() AT TIME ZONE 'UTC')`,
+        `PREPARE TRANSACTION '${end}'`,
+      );
+    }
+    const before = await read(position);
+    expect(before.ids).toEqual([]);
+    for (const client of open.splice(0)) await client.end();
+    await server.restart('immediate');
+    await database.psql(touch(33));
+    const after = await eventually(() => read(before.position).catch(() => undefined));
+    expect(after!.ids).toEqual([33]);
+    await database.psql("COMMIT PREPARED 'p3'");
+    await database.psql("ROLLBACK PREPARED 'p4'");
+    expect((await read(after!.position)).ids).toEqual([31]);
+    expect((await read(position)).ids).toEqual([31, 33]);
   });
 
   it('gives what was prepared when it is committed, over many reads', async () => {

@@ -128,6 +128,12 @@ it('of several database servers the primary is found, also when it becomes anoth
   const updates = () => tab.events('history_update').length;
   await change(first);
   await vi.waitFor(() => expect(updates()).toBeGreaterThan(0), { timeout: 5_000 });
+  const contents = (since: string) =>
+    fetch(`${url}/api/histories/${here.encode(alice)}/contents?since=${since}&key=demo-alice`).then(
+      async (answer) => (await answer.json()) as { since: string; start_over: boolean },
+    );
+  const { since } = await contents('');
+  expect((await contents(since)).start_over).toBe(false);
   const [{ end }] = (await query(first.url, 'SELECT pg_current_wal_lsn() AS end')) as [{ end: string }];
   await eventually(
     async () => (await query(second.url, `SELECT pg_last_wal_replay_lsn() >= '${end}' AS same`))[0]?.same,
@@ -147,6 +153,14 @@ it('of several database servers the primary is found, also when it becomes anoth
     "SELECT DISTINCT split_part(application_name, ' ', 2) AS name FROM pg_stat_activity WHERE application_name LIKE 'lightcone%'",
   );
   expect(names.map(({ name }) => name)).toEqual(expect.arrayContaining(['', 'listen', 'lock']));
+
+  // Commits may be lost: the stream and REST say so in the same words.
+  const startsOver = () =>
+    tab.events('history_update').some(({ data }) => data!.includes(`"${here.encode(alice)}":null`));
+  await vi.waitFor(() => expect(startsOver()).toBe(true), { timeout: 10_000 });
+  const over = await contents(since);
+  expect(over.start_over).toBe(true);
+  expect((await contents(over.since)).start_over).toBe(false);
 
   // The old primary comes back as what it now is.
   const before = updates();

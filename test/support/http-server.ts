@@ -174,6 +174,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
             access,
             {
               at: () => undefined,
+              ofToken: () => undefined,
               newest: () => undefined,
               oldest: () => undefined,
               floor: (moment) => moment,

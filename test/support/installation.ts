@@ -85,8 +85,8 @@ export class Installation {
   }
 
   /** PostgreSQL, in-process bus. */
-  static async withoutBroker(): Promise<Installation> {
-    const { url, psql, drop } = await createTestDatabase();
+  static async withoutBroker(server?: { url: string }): Promise<Installation> {
+    const { url, psql, drop } = await createTestDatabase(server);
     return new Installation('postgresql', { database_connection: url }, psql, undefined, drop);
   }
 

@@ -28,6 +28,10 @@ export interface Postgres {
   port: number;
   /** Folder of the unix socket. */
   socketFolder: string;
+  /** Folder of its files. */
+  data: string;
+  /** Runs a program as the server's user, on the files of a halted server. */
+  asServer(program: string, ...args: string[]): Promise<void>;
   halt(mode?: StopMode): Promise<void>;
   /** Same port, same data. Resolves when it takes connections. */
   resume(): Promise<void>;
@@ -95,10 +99,10 @@ export async function startPostgres(given: PostgresOptions = {}): Promise<Postgr
   }
 }
 
-/** `pg_dump` of a database, into another one. */
-export async function copyDatabase(from: string, to: string): Promise<void> {
+/** `pg_dump` of a database, into another one, or `--clean` into itself. */
+export async function copyDatabase(from: string, to: string, ...how: string[]): Promise<void> {
   const bin = dirname(locate('postgresql'));
-  const { stdout } = await run(join(bin, 'pg_dump'), ['--no-owner', '-d', from], {
+  const { stdout } = await run(join(bin, 'pg_dump'), ['--no-owner', ...how, '-d', from], {
     maxBuffer: 64 * 1024 * 1024,
   });
   const psql = run(join(bin, 'psql'), ['-q', '-v', 'ON_ERROR_STOP=1', '-d', to]);
@@ -191,6 +195,11 @@ async function startPrivate(bin: string, home: string, given: PostgresOptions): 
     url,
     port,
     socketFolder: home,
+    data,
+    asServer: async (program, ...args) => {
+      const PATH = `${bin}:${process.env.PATH}`;
+      await run(program, args, { ...options, env: { ...options.env, PATH } });
+    },
     halt,
     resume,
     stop,

@@ -66,6 +66,38 @@ describe('the positions that a worker knows', () => {
     expect([positions.at(25 * SECOND), positions.at(30 * SECOND)]).toEqual([null, 'other.1']);
   });
 
+  it('forget what was later, where the log is one of an earlier time: its files were put back', () => {
+    for (const [late, early] of [
+      ['log.20', 'log.15'],
+      ['log.5:20:', 'log.5:15:'],
+      ['log.20;9;', 'log.15;9;'],
+    ] as const) {
+      const positions = new Positions();
+      expect(positions.add(10 * SECOND, late)).toBe(false);
+      // Of a leader that was frozen: old, and true.
+      expect(positions.add(9 * SECOND, early)).toBe(false);
+      expect(positions.ofId(10 * SECOND)).toBe(late);
+      expect(positions.add(30 * SECOND, early)).toBe(true);
+      expect([10, 30, 31].map((seconds) => positions.ofId(seconds * SECOND))).toEqual([null, early, early]);
+      expect([10, 30].map((seconds) => positions.ofToken(seconds * SECOND))).toEqual([null, early]);
+    }
+  });
+
+  it('do not know a moment that no leader of this log can have given out', () => {
+    const positions = new Positions();
+    // Stored once a minute while nothing changes; then nobody led until 1,000.
+    positions.begin('log', [entry(10), { moment: 70 * SECOND, position: 'log.10' }, entry(1_000)]);
+    const at = [70, 140, 219, 221, 999, 1_000, 1_149, 1_151];
+    const known = ['log.10', 'log.10', 'log.10', null, null, 'log.1000', 'log.1000', null];
+    expect(at.map((seconds) => positions.ofId(seconds * SECOND))).toEqual(known);
+    expect(at.map((seconds) => positions.ofToken(seconds * SECOND))).toEqual(known);
+    // Ticks go on.
+    for (let seconds = 1_001; seconds < 1_200; seconds += 1) positions.add(seconds * SECOND, 'log.1000');
+    expect(positions.ofId(1_151 * SECOND)).toBe('log.1000');
+    // A time that somebody else has is something else.
+    expect(positions.at(999 * SECOND)).toBe('log.10');
+  });
+
   it('take an id that was given out under another log for what it is, although the clock of this one is behind', () => {
     const positions = new Positions();
     positions.begin('log', [entry(10)]);
@@ -116,6 +148,7 @@ describe('the positions that a worker knows', () => {
       expect(found).toBeLessThanOrEqual(seconds);
     }
     expect(positions.at(10_000 * SECOND)).toBe('log.10000');
+    expect(positions.ofId(5_000 * SECOND)).not.toBeNull();
   });
 
   it('give steps that are closer the younger they are, from before the moment on', () => {

@@ -39,6 +39,10 @@ export class CallerMoments {
     return this.options.positions.at(moment);
   }
 
+  ofToken(moment: Cursor) {
+    return this.options.positions.ofToken(moment);
+  }
+
   newest() {
     return this.options.positions.newest();
   }

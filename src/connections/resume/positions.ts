@@ -18,10 +18,14 @@ export type KnownPosition = LogPosition | null | undefined;
 const SMALLEST_STEP = MICROS_PER_SECOND;
 /** After a step it takes so long at most until a leader says what the clock is. */
 const LEADERLESS = 30 * MICROS_PER_SECOND;
+/** Ticks run ahead of what is stored by 70 s, and of what is older than 15 minutes the table keeps one a minute. */
+const FURTHEST_BEHIND = 150 * MICROS_PER_SECOND;
 
 /** Taken apart once: a floor is asked for at each return of a tab. */
 interface Entry extends LogEnd {
   snapshot: Snapshot | undefined;
+  /** The last moment of which is known that it was given out with this position. */
+  until: Cursor;
   /** The clock was set back, perhaps to here, before the next entry. */
   steppedTo: Cursor;
 }
@@ -61,22 +65,29 @@ export class Positions {
     return newest && logOf(newest.position);
   }
 
-  add(moment: Cursor, position: LogPosition): void {
+  /** @returns whether it is of another log than the one before, or of an earlier state of that log: its files were put back */
+  add(moment: Cursor, position: LogPosition): boolean {
     const last = this.entries.at(-1);
     // Another log: of the moments before it nothing can be said.
-    if (last === undefined || logOf(last.position) !== logOf(position)) this.forget();
+    const isAnother =
+      last !== undefined &&
+      (logOf(last.position) !== logOf(position) ||
+        (moment > last.moment && nextNumber(position) < nextNumber(last.position)));
+    if (last === undefined || isAnother) this.forget();
     else {
       if (moment < this.latest - SMALLEST_STEP)
         last.steppedTo = Math.min(last.steppedTo, moment - LEADERLESS);
       // Who was given this moment before the clock was set back stands at the older position.
       const isNew = last.position !== position && moment > last.moment && moment >= this.latest;
       this.latest = Math.max(this.latest, moment);
-      if (!isNew) return;
+      if (last.position === position) last.until = Math.max(last.until, moment);
+      if (!isNew) return false;
     }
     this.latest = moment;
     const snapshot = parseSnapshot(whereOf(position));
-    this.entries.push({ moment, position, snapshot, steppedTo: Number.POSITIVE_INFINITY });
+    this.entries.push({ moment, position, snapshot, until: moment, steppedTo: Number.POSITIVE_INFINITY });
     if (this.entries.length > MOST) this.entries = thinned(this.entries);
+    return isAnother;
   }
 
   /** The latest moment that may have been given out; ahead of the clock where that was set back. */
@@ -86,7 +97,21 @@ export class Positions {
 
   /** An id does not say of which log it is. */
   mayBeOfAnotherLog(id: Cursor): boolean {
-    return id <= this.ofOtherLogs;
+    return id <= this.ofOtherLogs || this.isOfNoLeader(id);
+  }
+
+  /**
+   * In this log no leader can have given it out, or told anything at that time: its files were put back to an earlier state, and
+   * what the caller holds may never have happened.
+   */
+  private isOfNoLeader(moment: Cursor): boolean {
+    const entry = this.entryAt(moment);
+    return entry !== undefined && moment > entry.until + FURTHEST_BEHIND;
+  }
+
+  /** Of a moment that was given out with the name of this log. */
+  ofToken(moment: Cursor): KnownPosition {
+    return this.isOfNoLeader(moment) ? null : this.at(moment);
   }
 
   ofId(id: Cursor): KnownPosition {
@@ -95,14 +120,17 @@ export class Positions {
 
   /** The newest that is not newer than the moment. */
   at(moment: Cursor): KnownPosition {
-    if (this.entries.length === 0) return undefined;
+    return this.entries.length === 0 ? undefined : (this.entryAt(moment)?.position ?? null);
+  }
+
+  private entryAt(moment: Cursor): Entry | undefined {
     let [low, high] = [0, this.entries.length];
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.entries[middle]!.moment <= moment) low = middle + 1;
       else high = middle;
     }
-    return this.entries[low - 1]?.position ?? null;
+    return this.entries[low - 1];
   }
 
   /**
@@ -165,7 +193,10 @@ function thinned(entries: readonly Entry[]): Entry[] {
   for (const [i, entry] of entries.entries()) {
     const before = kept.at(-1);
     if (before === undefined || i % 2 === 0 || i > MOST / 2) kept.push(entry);
-    else before.steppedTo = Math.min(before.steppedTo, entry.steppedTo);
+    else {
+      before.steppedTo = Math.min(before.steppedTo, entry.steppedTo);
+      before.until = entry.until;
+    }
   }
   return kept;
 }
@@ -174,6 +205,12 @@ const whereOf = (position: LogPosition): string => position.slice(position.index
 
 /** SQLite: writers follow each other, and none is waited for that is older than the margin. */
 const isNumbered = (entry: LogEnd | undefined): boolean => /^\d+$/.test(whereOf(entry?.position ?? '.'));
+
+/** The number that its log gives out next; in one log it only grows. */
+function nextNumber(position: LogPosition): number {
+  const where = whereOf(position);
+  return Number(parseSnapshot(where)?.xmax ?? where.split(';')[0]);
+}
 
 /** The name of a position's log. */
 export const logOf = (position: LogPosition): string => position.slice(0, position.indexOf('.'));

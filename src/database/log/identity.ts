@@ -1,10 +1,13 @@
 import { LightconeError } from '../../core/errors.js';
 import type { Sql } from '../port.js';
 
-/** SQL: another one after a promotion, and after a recovery to an earlier point. */
-export const TIMELINE = 'left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)';
+/**
+ * SQL: another one after a promotion, after a recovery to an earlier point, and after a dump was put in the place of the tables
+ * that were there (VACUUM FULL leaves a table its number).
+ */
+export const TIMELINE = `concat(left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), '/', to_regclass('history_audit')::oid)`;
 
-/** Server, database and timeline: with another timeline commits may be lost, and their numbers given out again. */
+/** Server, database, timeline and table: with another one commits may be lost, and their numbers given out again. */
 export async function identifyPostgres(db: Sql): Promise<{ id: string; timeline: string }> {
   const server = await systemIdentifier(db);
   const [row] = await db.all<{ id: string; timeline: string }>(

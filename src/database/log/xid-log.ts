@@ -51,7 +51,8 @@ export class XidLog implements Visibility {
 
   /** Rows and the next position come from one statement, so from one snapshot. */
   async since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined> {
-    if (parseSnapshot(where) === undefined) return undefined;
+    const before = parseSnapshot(where);
+    if (before === undefined) return undefined;
     const { condition, params } = scopeCondition(this.db, scope, 3);
     const rows = await this.db.all<Row>(
       `WITH fresh AS MATERIALIZED (
@@ -77,8 +78,10 @@ export class XidLog implements Visibility {
     );
     const { timeline, snapshot, moment, fresh, ended, last_xid } = rows[0]!;
     if (timeline !== this.timeline) return undefined;
-    const complete = fresh < limit;
     const seen = parseSnapshot(snapshot)!;
+    // Its files are of an earlier time, or its WAL was thrown away: numbers are given out again.
+    if (seen.xmax < before.xmax) return undefined;
+    const complete = fresh < limit;
     return {
       where: complete ? snapshot : formatSnapshot(upTo(seen, BigInt(last_xid!))),
       moment: parseSql(moment),

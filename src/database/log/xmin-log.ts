@@ -16,7 +16,7 @@ import { type ChangeRow, OWNERS, type Piece, type Visibility } from './visibilit
 
 /** For steps of the clock; more of it costs no repeats. */
 const SLACK: Micros = MICROS_PER_SECOND;
-/** Of a transaction that was open at the first look, where the server does not tell when it began. */
+/** Of a transaction that was open at the first look, where the server does not tell when it began; further back nothing is read. */
 const UNKNOWN_AGE: Micros = 3600 * MICROS_PER_SECOND;
 /** A number is 32 bits in a row; with the last snapshot's it is whole again. Half of the circle is behind, half before it. */
 const around = (number: string, whole: string): string =>
@@ -24,9 +24,16 @@ const around = (number: string, whole: string): string =>
 /** A snapshot's xmax is the last number that *ended*, plus one: the next one to be given out may be far ahead of it. */
 const NEXT = `(SELECT ${around("age('3'::xid)::bigint + 3", 'b')} FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS b) z)`;
 
+const ACTIVE = `FROM pg_stat_activity a WHERE a.backend_type = 'client backend' AND a.datname = current_database()`;
+/** When the oldest transaction began. */
+const BEGUN = `(SELECT least(min(a.xact_start), (SELECT min(prepared) FROM pg_prepared_xacts)) ${ACTIVE}) AT TIME ZONE 'UTC'`;
+/** The same of those that have no number yet: triggers of before June 2025 will write that time. */
+const WAITING = `(SELECT min(a.xact_start) ${ACTIVE} AND a.backend_xid IS NULL AND a.pid <> pg_backend_pid()) AT TIME ZONE 'UTC'`;
+
 interface State {
   timeline?: string;
   next: bigint;
+  /** Before it no row is stamped whose writer had no number yet. */
   moment: Micros;
   open: ReadonlyMap<bigint, Micros>;
 }
@@ -46,7 +53,7 @@ export class XminLog implements Visibility {
 
   async end(): Promise<{ where: string; moment: Micros }> {
     const state = await this.look(undefined);
-    return { where: format(state), moment: state.moment };
+    return { where: format(state), moment: state.now };
   }
 
   /** Galaxy's own API answers its writes. */
@@ -78,21 +85,24 @@ export class XminLog implements Visibility {
       ],
     );
     const auditRows = rows.reduce((sum, row) => sum + row.audit_rows, 0);
-    return { where: format(after), moment: after.moment, complete: true, rows, auditRows };
+    return { where: format(after), moment: after.now, complete: true, rows, auditRows };
   }
 
   /** The clock first, then the next number, then what is open: each must be true when the next is asked. */
-  private async look(before: State | undefined): Promise<State> {
+  private async look(before: State | undefined): Promise<State & { now: Micros }> {
+    this.early ??= await this.hasEarlyTriggers();
     const known = before ? [...before.open.keys()].map(String) : [];
     const [row] = await this.db.all<{
       moment: string;
       begun: string | null;
+      waiting: string | null;
       next: string;
       timeline: string;
       open: string | null;
     }>(
-      `WITH t AS MATERIALIZED (SELECT ${utcNow('postgresql')} AS moment, ${await this.begun(before)} AS begun, ${NEXT} AS n)
-       SELECT moment, begun, n::text AS next, ${TIMELINE} AS timeline,
+      `WITH t AS MATERIALIZED (SELECT ${utcNow('postgresql')} AS moment, ${before ? 'NULL::timestamp' : BEGUN} AS begun,
+                                     ${this.early ? WAITING : 'NULL::timestamp'} AS waiting, ${NEXT} AS n)
+       SELECT moment, begun, waiting, n::text AS next, ${TIMELINE} AS timeline,
               (SELECT string_agg(x::text, ',') FROM (
                  SELECT unnest($1::bigint[]) AS x
                   UNION
@@ -101,23 +111,16 @@ export class XminLog implements Visibility {
          FROM t`,
       [this.db.list(known), before ? String(before.next) : '0'],
     );
-    const moment = parseSql(row!.moment);
-    const begun = row!.begun === null ? moment : parseSql(row!.begun);
-    const born = Math.min(before?.moment ?? moment - UNKNOWN_AGE, begun);
+    const now = parseSql(row!.moment);
+    const oldest = now - UNKNOWN_AGE;
+    const born = before?.moment ?? Math.min(oldest, parseSql(row!.begun ?? row!.moment));
+    const moment = Math.max(oldest, Math.min(now, parseSql(row!.waiting ?? row!.moment)));
     const open = new Map<bigint, Micros>();
     for (const xid of row!.open?.split(',') ?? []) {
       const number = BigInt(xid);
       open.set(number, before?.open.get(number) ?? born);
     }
-    return { timeline: row!.timeline, next: BigInt(row!.next), moment, open };
-  }
-
-  /** SQL for when the oldest transaction began, where that bounds the times of rows: at the first look, and with early triggers. */
-  private async begun(before: State | undefined): Promise<string> {
-    this.early ??= await this.hasEarlyTriggers();
-    if (before && !this.early) return 'NULL::timestamp';
-    return `(SELECT least(min(a.xact_start), (SELECT min(prepared) FROM pg_prepared_xacts))
-               FROM pg_stat_activity a WHERE a.backend_type = 'client backend') AT TIME ZONE 'UTC'`;
+    return { timeline: row!.timeline, next: BigInt(row!.next), now, moment, open };
   }
 
   private async hasEarlyTriggers(): Promise<boolean> {

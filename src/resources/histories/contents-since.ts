@@ -10,6 +10,8 @@ import type { Condition, ContentType } from './contents-filter.js';
 /** The positions of the log, as this worker knows them. */
 export interface KnownPositions {
   at(moment: Cursor): LogPosition | null | undefined;
+  /** Null as well for what this log cannot have given out. */
+  ofToken(moment: Cursor): LogPosition | null | undefined;
   newest(): LogEnd | undefined;
   oldest(): LogEnd | undefined;
   /** No row that becomes visible after the moment has an earlier time. */
@@ -54,7 +56,7 @@ export function readSince(token: string, positions: KnownPositions): Asked {
   const isPage = after !== undefined && givenLog === log;
   if (isPage && moment === EVERYTHING)
     return asked(log, moment, undefined, false, Number.parseInt(pageMoment!, 36), after);
-  const from = givenLog === log ? positions.at(moment) : undefined;
+  const from = givenLog === log ? positions.ofToken(moment) : undefined;
   if (typeof from !== 'string') return asked(log, EVERYTHING, undefined, true, now);
   return asked(log, moment, from, false, isPage ? Number.parseInt(pageMoment!, 36) : now, after);
 }
