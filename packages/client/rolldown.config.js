@@ -5,7 +5,7 @@ const entry = (name, external = []) => ({
   output: { file: `dist/${name}.js`, format: 'esm', minify: true },
 });
 export default [
-  entry('index', ['./history.js', './marks.js']),
+  entry('index', ['./history.js', './marks.js', './worker.js']),
   entry('history'),
   entry('marks'),
   entry('worker'),

@@ -19,7 +19,7 @@ export function basicSuite(launch: () => Promise<Engine>): void {
   });
   afterEach(() => all.close());
 
-  describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
+  describe.each<Share>(['worker', 'lock', 'page'])('tabs that share by %s', (share) => {
     const openTabs = (count: number): Promise<Tab[]> => all.openTabs(engine, share, count);
     const expectState = async (tabs: readonly Tab[], state: string, timeout = 20_000): Promise<void> => {
       for (const tab of tabs) await expect.poll(() => all.state(tab), { timeout }).toBe(state);

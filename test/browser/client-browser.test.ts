@@ -55,6 +55,20 @@ describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
     expect(all.proxy.longestOverlapMs).toBe(0);
   }, 60_000);
 
+  it('that slept through more than is remembered are told of it over one more stream, and no others', async () => {
+    const [sleeper, other] = (await all.openTabs(engine, share, 2)) as [ChromiumTab, ChromiumTab];
+    await sleeper.evaluate('client.pause()');
+    let last = '';
+    for (let told = 0; told < 205; told += 1) last = await all.broadcast();
+    await all.expectOnce([other], [last]);
+    await sleeper.evaluate('client.resume()');
+    await all.expectOnce([sleeper], [last]);
+    await all.live(sleeper);
+    await all.expectOnce([sleeper, other], [await all.broadcast(), await all.broadcast()]);
+    expect(all.proxy.streams.length).toBeLessThanOrEqual(2);
+    expect(all.proxy.open).toBe(1);
+  });
+
   it('of two versions of the client do not share, and each is told everything once', async () => {
     const files = await otherClient();
     const old = await all.openTabs(engine, share, 2);

@@ -49,7 +49,7 @@ async function crash(page: Page): Promise<void> {
   await crashed;
 }
 
-describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
+describe.each<Share>(['worker', 'lock', 'page'])('tabs that share by %s', (share) => {
   it('go on when the process of the tab that leads dies', async () => {
     const { leader, others } = await openTabs(share);
     const before = await all.broadcast();
@@ -83,8 +83,8 @@ describe.each<Share>(['worker', 'lock'])('tabs that share by %s', (share) => {
     await all.expectOnce(others, subjects);
     await all.expectOnce([leader, ...others], subjects);
     await expectGoOn([leader, ...others]);
-    if (share === 'worker') return expect(all.proxy.streams).toHaveLength(1);
-    // A leader that is elected runs in its tab: until it moves again, its stream stands beside that of the next one.
+    if (share !== 'page') return expect(all.proxy.streams).toHaveLength(1);
+    // Without a worker the leader runs in its tab: until it moves again, its stream stands beside that of the next one.
     const [first, second, ...more] = all.proxy.streams;
     expect([first!.open, second!.open, more]).toEqual([false, true, []]);
     expect(second!.lastEventId).toBeDefined();

@@ -5,7 +5,9 @@ import { eventually } from './eventually.js';
 import { DEMO, Installation, type Settings } from './installation.js';
 import { StreamProxy } from './stream-proxy.js';
 
-export type Share = 'worker' | 'lock' | 'none';
+/** `page`: by lock, where a policy or another origin leaves the tabs no worker. */
+export type Share = 'worker' | 'lock' | 'page' | 'none';
+const ELSEWHERE = { share: 'lock', workerUrl: 'http://elsewhere.invalid/worker.js' };
 const SETTINGS: Settings = { galaxy: { enable_notification_system: true } };
 const { alice } = DEMO.histories;
 
@@ -33,7 +35,7 @@ export class ClientTabs {
     await tab.evaluate(`(async () => {
       const { LightconeClient } = await import('${this.proxy.url}/assets/client/lightcone.js');
       const noted = { states: [], names: [], status: [] };
-      const client = new LightconeClient(${JSON.stringify({ apiKey: 'demo-alice', share, ...options })});
+      const client = new LightconeClient(${JSON.stringify({ apiKey: 'demo-alice', ...(share === 'page' ? ELSEWHERE : { share }), ...options })});
       client.onState((state, reason) => noted.states.push(reason ? state + ' ' + reason : state));
       client.on('broadcast_update', ({ content }) => noted.names.push(content.subject));
       client.on('notification_status', ({ broadcasts }) =>

@@ -21,7 +21,7 @@ export async function otherClient(): Promise<Record<string, string>> {
     ['lightcone.js', 'index.ts'],
     ['worker.js', 'worker.ts'],
   ] as const) {
-    const external = ['./history.js', './marks.js'];
+    const external = ['./history.js', './marks.js', './worker.js'];
     const bundle = await rolldown({ input: join(SOURCE, source), external, plugins: [plugin] });
     const { output } = await bundle.generate({ format: 'esm' });
     files[name] = output[0].code;

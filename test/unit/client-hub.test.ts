@@ -18,6 +18,8 @@ afterEach(() => FakeServer.restore());
 
 /** Not known to the compiler here: it is of the browser, which the types of the tests are not. */
 const CLIENT: string = '../../packages/client/src/client.ts';
+/** The client loads it when it opens; under a fake clock it is there before. */
+const WORKER: string = '../../packages/client/src/worker.ts';
 
 const away =
   (status: number, headers: Record<string, string> = {}) =>
@@ -107,7 +109,7 @@ describe('the next attempt', () => {
     ];
     vi.stubGlobal('window', window);
     vi.stubGlobal('document', document);
-    const { LightconeClient } = await import(CLIENT);
+    const [{ LightconeClient }] = await Promise.all([import(CLIENT), import(WORKER)]);
     const client = new LightconeClient({ baseUrl: 'http://server', apiKey: 'a-key', share: 'none' });
     server.refuse = away(502);
     client.open();

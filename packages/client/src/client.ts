@@ -2,7 +2,7 @@
 
 import type { HistoryView } from './history.js';
 import { whoIs } from './http.js';
-import { electedLink, type HubLink, type LinkOptions, ownLink, workerLink } from './links.js';
+import { type HubLink, type LinkOptions, ownWorkerLink, sharedLink } from './links.js';
 import type { Marks } from './marks.js';
 import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
 import { next, type State } from './states.js';
@@ -41,7 +41,6 @@ export interface ClientOptions {
 const ALIVE_MS = 5_000;
 const SILENT_HUB_MS = 12_000;
 const WHO_RETRY_MS = 3_000;
-const REMEMBERED = 200;
 
 export class LightconeClient {
   readonly #options: ClientOptions;
@@ -61,7 +60,6 @@ export class LightconeClient {
   /** Of the last event; -1 before the hub has said where its count stands. */
   #seq = -1;
   #cursor = '';
-  #events: StreamEvent[] = [];
   #heardAt = 0;
   #checkedAt = 0;
   #alive: ReturnType<typeof setInterval> | undefined;
@@ -187,7 +185,6 @@ export class LightconeClient {
     this.#leave();
     this.#cursor = '';
     this.#seq = -1;
-    this.#events = [];
     this.#show('stopped', '');
   }
 
@@ -216,10 +213,8 @@ export class LightconeClient {
       return;
     }
     this.#settings = { ...settings, identity };
-    const link = await this.#openLink(opening);
-    if (opening !== this.#opening) return link.close();
-    this.#link = link;
-    this.#hello();
+    this.#take(opening, await this.#openLink(opening));
+    if (opening !== this.#opening) return;
     this.#heardAt = this.#checkedAt = Date.now();
     clearInterval(this.#alive);
     this.#alive = setInterval(() => this.#check(), ALIVE_MS);
@@ -247,46 +242,58 @@ export class LightconeClient {
     };
   }
 
+  /** The best there is: a SharedWorker, a worker of this tab, this page itself. */
   async #openLink(opening: number): Promise<HubLink> {
-    const { share = 'auto' } = this.#options;
+    const { share = 'auto', workerUrl } = this.#options;
     const options: LinkOptions = {
       settings: this.#settings!,
       onMessage: (message) => {
         if (opening === this.#opening) this.#receive(message);
       },
-      onNewHub: () => {
-        if (opening === this.#opening && this.#link) this.#hello();
-      },
-      remembered: () => ({ seq: this.#seq, events: this.#events }),
     };
+    const here = globalThis as { document?: Document; SharedWorker?: unknown };
     const canLock =
-      'locks' in (globalThis.navigator ?? {}) &&
+      share !== 'worker' &&
+      here.document &&
+      'locks' in navigator &&
       'BroadcastChannel' in globalThis &&
       globalThis.crypto?.subtle;
-    const hasPage = 'document' in globalThis;
-    const otherwise = (): HubLink | Promise<HubLink> =>
-      share !== 'worker' && canLock && hasPage ? electedLink(options) : ownLink(options);
-    if (share === 'none') return ownLink(options);
-    if (share !== 'lock' && 'SharedWorker' in globalThis) {
-      const url = new URL(this.#options.workerUrl ?? new URL('./worker.js', import.meta.url), location.href);
-      if (url.origin === location.origin) {
-        try {
-          return workerLink(url, options, () => {
-            if (opening !== this.#opening) return;
-            this.#link?.close();
-            this.#link = undefined;
-            void Promise.resolve(otherwise()).then((link) => {
-              if (opening !== this.#opening) return link.close();
-              this.#link = link;
-              this.#hello();
-            });
-          });
-        } catch {
-          // A policy of the page forbids workers.
-        }
+    const inPage = async (): Promise<HubLink> => {
+      const { electedLink, ownLink } = await import('./worker.js');
+      return share !== 'none' && canLock ? electedLink(options) : ownLink(options);
+    };
+    const ways: (typeof sharedLink)[] = [];
+    if (share !== 'none' && share !== 'lock' && here.SharedWorker) ways.push(sharedLink);
+    if (share !== 'none' && canLock) ways.push(ownWorkerLink);
+    const url =
+      ways.length > 0
+        ? new URL(workerUrl ?? new URL('./worker.js', import.meta.url), location.href)
+        : undefined;
+    const open = (): HubLink | Promise<HubLink> => {
+      const way = ways.shift();
+      if (!way || url?.origin !== location.origin) return inPage();
+      try {
+        return way(url, options, async () => {
+          if (opening !== this.#opening) return;
+          this.#link?.close();
+          this.#link = undefined;
+          this.#take(opening, await open());
+        });
+      } catch {
+        // A policy of the page forbids workers.
+        return open();
       }
+    };
+    return open();
+  }
+
+  #take(opening: number, link: HubLink): void {
+    if (opening === this.#opening) {
+      this.#link = link;
+      this.#hello();
+    } else {
+      link.close();
     }
-    return otherwise();
   }
 
   #leave(): void {
@@ -334,6 +341,9 @@ export class LightconeClient {
     this.#heardAt = Date.now();
     if ('to' in message && message.to !== undefined && message.to !== this.#tab) return;
     switch (message.t) {
+      case 'leader':
+        if (this.#link) this.#hello();
+        break;
       case 'event':
         // A message that this page slept through leaves a hole in the numbers: the hub is asked for it.
         if (message.seq > this.#seq + 1 && this.#seq >= 0) this.#hello();
@@ -344,7 +354,8 @@ export class LightconeClient {
           this.#rejoin();
           break;
         }
-        if (this.#seq < 0) this.#seq = message.seq;
+        // The answer to a hello comes after what was missed; what is not remembered any more comes with new numbers.
+        if (message.to || this.#seq < 0) this.#seq = Math.max(this.#seq, message.seq);
         if (this.#cursor === '') this.#cursor = message.cursor;
         this.#show(message.state, message.reason);
         break;
@@ -362,15 +373,12 @@ export class LightconeClient {
     this.#leave();
     this.#cursor = '';
     this.#seq = -1;
-    this.#events = [];
     void this.#join();
   }
 
   #event(event: StreamEvent): void {
     this.#seq = event.seq;
     this.#cursor = event.id;
-    this.#events.push(event);
-    if (this.#events.length > REMEMBERED) this.#events.shift();
     let data: never;
     try {
       data = JSON.parse(event.data) as never;

@@ -3,7 +3,7 @@ import { Hub } from './hub.js';
 import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
 
 /** So many events are kept for a tab that was frozen, or comes to another hub. */
-const REMEMBERED = 200;
+export const REMEMBERED = 200;
 /** A tab in view says that it is alive every 5 s, a hidden one at least once a minute. */
 const SILENT_TAB_MS = 150_000;
 const SWEEP_MS = 30_000;
@@ -17,7 +17,7 @@ interface TabEntry {
 /** What a tab hands on when it begins to lead. */
 export interface Remembered {
   seq: number;
-  events: readonly StreamEvent[];
+  events: StreamEvent[];
 }
 
 export class Host {

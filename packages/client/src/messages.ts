@@ -33,6 +33,8 @@ export type ToHub = { tab: string } & (
 );
 
 export type FromHub =
+  /** Another hub answers from here on: introduce yourself. */
+  | { t: 'leader' }
   | ({ t: 'event'; to?: string } & StreamEvent)
   | { t: 'state'; to?: string; state: State; seq: number; cursor: string; reason: string }
   | { t: 'alive'; to?: string; seq: number; cursor: string }

@@ -1,6 +1,13 @@
-/** The SharedWorker: one hub per server and person, for every tab of this browser. */
+/**
+ * Holds the stream. In a SharedWorker: one hub per server and person, for every tab of this browser. In a worker of one tab:
+ * it elects with those of other tabs. Elsewhere it is a module like any other, for a page that can have no worker.
+ */
 import { Host } from './host.js';
-import { type FromHub, keyOf, type ToHub } from './messages.js';
+import { electedLink } from './hosts.js';
+import type { HubLink } from './links.js';
+import { type FromHub, keyOf, type StreamSettings, type ToHub } from './messages.js';
+
+export { electedLink, ownLink } from './hosts.js';
 
 interface Room {
   host: Host;
@@ -26,7 +33,7 @@ function enter(message: ToHub & { t: 'hello' }, port: MessagePort): Room {
   return room;
 }
 
-(globalThis as unknown as { onconnect: (event: MessageEvent) => void }).onconnect = ({ ports }) => {
+function serveTabs({ ports }: MessageEvent): void {
   const port = ports[0]!;
   let room: Room | undefined;
   port.onmessage = ({ data }: MessageEvent<ToHub>) => {
@@ -34,4 +41,34 @@ function enter(message: ToHub & { t: 'hello' }, port: MessagePort): Room {
     room?.host.receive(data);
     if (data.t === 'bye') room?.ports.delete(data.tab);
   };
-};
+}
+
+let link: Promise<HubLink> | undefined;
+async function serveTab({ data }: MessageEvent<ToHub | StreamSettings | 'renew' | 'close'>): Promise<void> {
+  if (typeof data === 'object' && 'identity' in data) {
+    link = electedLink({ settings: data, onMessage: (message) => scope.postMessage(message) });
+    return;
+  }
+  const { post, renew, close } = await link!;
+  if (data === 'renew') renew();
+  else if (typeof data === 'object') post(data);
+  else {
+    close();
+    scope.close();
+  }
+}
+
+interface WorkerScope {
+  name?: string;
+  document?: unknown;
+  onconnect?: typeof serveTabs | null;
+  onmessage?: typeof serveTab;
+  postMessage(message: FromHub): void;
+  close(): void;
+}
+const scope = globalThis as unknown as WorkerScope;
+// By name: a worker of the page's own may import the client, too.
+if (!scope.document && scope.name?.startsWith('lightcone-')) {
+  if ('onconnect' in scope) scope.onconnect = serveTabs;
+  else scope.onmessage = serveTab;
+}
