@@ -1,6 +1,7 @@
 /** The demo: two devices of Alice and one of Bob. The devices of one person share a stream, as the tabs of a browser do. */
 import { LightconeClient } from '../client/lightcone.js';
 import { api, BASE } from './api.js';
+import { element, unbroken } from './tables.js';
 
 const DEVICES = [
   { who: 'Alice', device: 'her laptop', key: 'demo-alice' },
@@ -35,6 +36,7 @@ class Pane {
     this.root = document.getElementById('pane').content.cloneNode(true).firstElementChild;
     this.#find('.who').textContent = who;
     this.#find('.device').textContent = device;
+    this.#find('.log').dataset.empty = `${who} is told what concerns ${who}, and nothing else.`;
     this.client = new LightconeClient({
       baseUrl: BASE,
       apiKey: key,
@@ -59,16 +61,11 @@ class Pane {
   }
 
   #receive(name, data) {
-    const line = document.createElement('p');
-    line.className = 'fresh';
-    const kind = document.createElement('b');
-    kind.textContent = name;
-    const time = document.createElement('time');
-    time.textContent = new Date().toTimeString().slice(0, 8);
-    const text = document.createElement('span');
+    const time = element('time', { textContent: new Date().toTimeString().slice(0, 8) });
+    const kind = element('b', { textContent: name });
     // With spaces, so that lines break between words.
-    text.textContent = JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ');
-    line.append(time, ' ', kind, ' ', text);
+    const text = JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ');
+    const line = element('p', { className: 'fresh' }, time, ' ', kind, ' ', ...unbroken(text));
     const log = this.#find('.log');
     log.prepend(line);
     log.children[LOG_LENGTH]?.remove();
@@ -151,11 +148,14 @@ function mark(element) {
 
 function showLines({ id, name }) {
   const { key } = DEVICES[0];
-  document.getElementById('curl-stream').textContent = `curl -N '${BASE}api/events/stream?key=${key}'`;
-  document.getElementById('curl-rename').textContent =
-    `curl -X PUT '${BASE}api/histories/${id}?key=${key}' -H 'Content-Type: application/json' -d '{"name":"from a shell"}'`;
-  document.getElementById('sql-rename').textContent =
-    `sqlite3 data/lightcone.sqlite "UPDATE history SET name = 'from SQL' WHERE name = '${name.replaceAll("'", "''")}'"`;
+  const lines = {
+    'curl-stream': `curl -N '${BASE}api/events/stream?key=${key}'`,
+    'curl-rename': `curl -X PUT '${BASE}api/histories/${id}?key=${key}' -H 'Content-Type: application/json' -d '{"name":"from a shell"}'`,
+    'sql-rename': `sqlite3 data/lightcone.sqlite "UPDATE history SET name = 'from SQL' WHERE name = '${name.replaceAll("'", "''")}'"`,
+  };
+  for (const [place, line] of Object.entries(lines)) {
+    document.getElementById(place).replaceChildren(...unbroken(line));
+  }
 }
 
 document.getElementById('panes').append(...DEVICES.map((device) => new Pane(device).root));

@@ -1,4 +1,4 @@
-/** Small tools of the status page. Rows are made again only where what they say has changed. */
+/** Small tools of the pages. Rows are made again only where what they say has changed. */
 export const byId = (id) => document.getElementById(id);
 
 export function element(tag, properties, ...children) {
@@ -6,6 +6,18 @@ export function element(tag, properties, ...children) {
   made.append(...children);
   return made;
 }
+
+/** What is longer may break anywhere: a line of a phone would not hold it. */
+const LONGEST_WORD = 30;
+
+/** @returns nodes of a text that breaks at its spaces, and not at the hyphens of a date or a flag */
+export const unbroken = (text) =>
+  text
+    .split(' ')
+    .flatMap((word, index) => [
+      index === 0 ? '' : ' ',
+      word.length > LONGEST_WORD ? word : element('span', { className: 'word', textContent: word }),
+    ]);
 
 /** @param make from an item to an element; an item that is equal to the one before it in its place keeps its element */
 export function rows(id, items, make) {

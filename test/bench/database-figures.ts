@@ -45,13 +45,13 @@ const NOTIFY = (column: string) =>
 const both = (body: (column: string) => string): string[] =>
   ['history_id', 'id'].map((column) => INSERT(column, body(column)));
 
-interface Arm {
+export interface Arm {
   before: string[];
   after?: string[];
 }
 
 /** Before an arm: the triggers' bodies, or that there are none. */
-const ARMS: Record<string, Arm> = {
+export const ARMS: Record<string, Arm> = {
   none: {
     before: ['ALTER TABLE history DISABLE TRIGGER USER'],
     after: ['ALTER TABLE history ENABLE TRIGGER USER'],
@@ -92,16 +92,17 @@ const FORMS: typeof ARMS = {
   },
 };
 
-interface Bench {
+export interface Bench {
   url: string;
   client: pg.Client;
   monitor: Child;
   amqp: string;
+  restartMonitor(env: NodeJS.ProcessEnv): Promise<void>;
   stop(): Promise<void>;
 }
 
-async function open(amqp: string): Promise<Bench> {
-  const postgres = await startPostgres({ settings: SETTINGS });
+export async function open(amqp: string, settings: string[] = []): Promise<Bench> {
+  const postgres = await startPostgres({ settings: [...SETTINGS, ...settings] });
   const url = await createDatabaseOn({ postgres: postgres.url, amqp, stop: async () => {} });
   const env = { BENCH_DATABASE_URL: url, BENCH_AMQP_URL: amqp };
   execFileSync(process.execPath, [join(import.meta.dirname, 'seed.js'), String(HISTORIES + PROBES)], {
@@ -110,23 +111,28 @@ async function open(amqp: string): Promise<Bench> {
   const client = new pg.Client(url);
   await client.connect();
   await client.query('CREATE EXTENSION pg_stat_statements; CREATE ROLE writer SUPERUSER LOGIN');
-  const monitor = await Child.start('monitor', { env });
-  await sleep(3_000);
-  return {
+  const bench: Bench = {
     url,
     client,
-    monitor,
+    monitor: await Child.start('monitor', { env }),
     amqp,
+    restartMonitor: async (more) => {
+      await bench.monitor.stop();
+      bench.monitor = await Child.start('monitor', { env: { ...env, ...more } });
+      await sleep(3_000);
+    },
     stop: async () => {
-      await monitor.stop();
+      await bench.monitor.stop();
       await client.end();
       await postgres.stop();
     },
   };
+  await sleep(3_000);
+  return bench;
 }
 
 /** @returns transactions a second */
-async function pgbench(url: string, writers: number, seconds: number, rate?: number): Promise<number> {
+export async function pgbench(url: string, writers: number, seconds: number, rate?: number): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'lightcone-pgbench-'));
   const script = join(folder, 'update.sql');
   writeFileSync(
@@ -233,7 +239,7 @@ async function price(bench: Bench, rate: number, seconds: number): Promise<Recor
 }
 
 /** A change of a quiet history, three times a second. @returns milliseconds from its commit to its task */
-async function probe(url: string, heard: { ids: Set<number> }, over: AbortSignal): Promise<number[]> {
+export async function probe(url: string, heard: { ids: Set<number> }, over: AbortSignal): Promise<number[]> {
   const asWriter = new URL(url);
   asWriter.username = 'writer';
   const client = new pg.Client(asWriter.href);

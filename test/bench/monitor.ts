@@ -6,7 +6,11 @@ import { createLogger } from '../../src/telemetry/logger.js';
 import { configFromBenchEnvironment } from './settings.js';
 
 boundYoungGeneration();
-const config = configFromBenchEnvironment();
+const { BENCH_POLL_MS } = process.env;
+const given = configFromBenchEnvironment();
+const pollIntervalSeconds = BENCH_POLL_MS ? Number(BENCH_POLL_MS) / 1000 : given.sse.pollIntervalSeconds;
+/** Polls oftener than a settings file may ask for. */
+const config = { ...given, sse: { ...given.sse, pollIntervalSeconds } };
 const logger = createLogger(config.logLevel);
 const monitor = new StandaloneMonitor(config, 'bench.monitor', {
   logger,

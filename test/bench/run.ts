@@ -13,6 +13,7 @@ import { databaseFigures } from './database-figures.js';
 import { onPostgres, onSqlite } from './end-to-end.js';
 import { monitorFigures } from './monitor-figures.js';
 import { priceFigures } from './price-figures.js';
+import { sourceFigures } from './source-figures.js';
 import { embeddedStart, monitorSize } from './start-figures.js';
 import { median, rounded } from './statistics.js';
 import { connecting, fanOut, idle, latency, memory, slowReaders } from './stream-figures.js';
@@ -48,6 +49,7 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   monitor: async () => monitorFigures(await withDatabase(), 2 * seconds),
   database: () => databaseFigures(services, 2 * seconds),
   price: () => priceFigures(services, seconds),
+  sources: () => sourceFigures(services, seconds),
   start: embeddedStart,
   sse_monitor: async () => monitorSize(await withDatabase()),
 };

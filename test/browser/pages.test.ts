@@ -21,13 +21,14 @@ let page: Page;
 /** What the page complained of; a violated content policy is among it. */
 let complaints: string[];
 
-function createWorker(listen: string, demo = true): Promise<Worker> {
+function createWorker(listen: string, demo = true, env: Record<string, string> = {}): Promise<Worker> {
   const config = loadConfig({
     env: {
       GALAXY_CONFIG_OVERRIDE_GALAXY_URL_PREFIX: PREFIX,
       GALAXY_CONFIG_OVERRIDE_DATABASE_CONNECTION: `sqlite:///${join(directory, 'demo.sqlite')}`,
       LIGHTCONE_LISTEN: listen,
       LIGHTCONE_DRAIN_TIMEOUT: '1',
+      ...env,
     },
     flags: {},
     cwd: directory,
@@ -72,6 +73,9 @@ describe('the demo page', () => {
     await page.goto(`${worker.address}${PREFIX}/`);
     for (const number of [0, 1, 2]) await until(pane(number), 'connected');
     await pane(0).locator('.name').waitFor();
+    expect(await pane(2).locator('.log').getAttribute('data-empty')).toMatch(
+      /^Bob is told what concerns Bob/,
+    );
     await rename(0, 'seen on both');
     for (const number of [0, 1]) {
       await until(pane(number).locator('.log'), 'history_update');
@@ -157,12 +161,31 @@ describe('the page of an installation without demo data', () => {
     worker = await createWorker('127.0.0.1:0', false);
     await worker.start();
     await page.goto(`${worker.address}${PREFIX}/`);
-    await until(page.locator('#well'), 'Well: it takes new streams.');
+    await until(page.locator('#well'), 'It takes new streams.');
     await until(page.locator('#version'), 'Lightcone 0.');
     expect(await page.locator('#curl').textContent()).toContain(
       `${worker.address}${PREFIX}/api/events/stream`,
     );
     expect(complaints).toEqual([]);
+  });
+
+  test('says that nobody is sent anything, where that is so', async () => {
+    await worker.stop();
+    worker = await createWorker('127.0.0.1:0', false, {
+      GALAXY_CONFIG_OVERRIDE_ENABLE_SSE_UPDATES: 'false',
+    });
+    await worker.start();
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await until(page.locator('#well'), 'Real-time updates are off on this server');
+  });
+
+  test('says that a proxy holds streams up', async () => {
+    await worker.stop();
+    worker = await createWorker('127.0.0.1:0', false);
+    await worker.start();
+    await page.route('**/api/events/stream', () => {});
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await until(page.locator('#well'), 'a proxy in between collects what is sent');
   });
 });
 

@@ -37,8 +37,12 @@ export interface ScreensVerdict {
   rightAfterMs: number;
 }
 
-/** @param faultEnd `performance.now()` when what was broken was whole again */
-export function judge(commits: readonly Commit[], tabs: readonly WatchedTab[], faultEnd: number): Verdict {
+/** @param faultEnds `performance.now()` when what was broken was whole again, in order; a delay counts from the last before the event */
+export function judge(
+  commits: readonly Commit[],
+  tabs: readonly WatchedTab[],
+  ...faultEnds: readonly number[]
+): Verdict {
   const delays: number[] = [];
   const missing: string[] = [];
   let longestMs = 0;
@@ -50,7 +54,9 @@ export function judge(commits: readonly Commit[], tabs: readonly WatchedTab[], f
       const encoded = tab.histories.get(commit.historyId);
       if (encoded === undefined) continue;
       const arrival = firstAfter(arrivals.get(encoded) ?? [], commit.sent);
-      const what = `history ${commit.historyId} committed ${Math.round(commit.done - faultEnd)} ms from the end of the fault, ${tab.name}`;
+      const faultEnd = faultEnds.findLast((end) => end <= (arrival?.at ?? end)) ?? faultEnds[0]!;
+      const nearest = faultEnds.find((end) => end >= commit.done) ?? faultEnds.at(-1)!;
+      const what = `history ${commit.historyId} committed ${Math.round(commit.done - nearest)} ms from the end of the fault, ${tab.name}`;
       if (arrival === undefined) {
         missing.push(what);
         continue;

@@ -1,13 +1,13 @@
 /**
  * The monitor breaks at each step of going quiet and busy: nothing is lost, although triggers are silent meanwhile and
- * transactions stay open. For each twenty rounds: LIGHTCONE_FAULT_ROUNDS=20 LIGHTCONE_FAULTS=long.
+ * transactions stay open, over several breaks as well. For each twenty breaks: LIGHTCONE_FAULT_ROUNDS=20 LIGHTCONE_FAULTS=long.
  */
 import pg from 'pg';
 import { clientOptions } from '../../src/database/postgres/options.js';
 import { eventually } from '../support/databases.js';
 import type { Cluster, Member } from './cluster.js';
 import type { Fault } from './scenarios.js';
-import { LONG, under } from './suite.js';
+import { LONG, ROUNDS, under } from './suite.js';
 
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const upTo = (ms: number): Promise<void> => after(Math.random() * ms);
@@ -97,20 +97,28 @@ async function breakIt(how: Break, cluster: Cluster, leader: Member): Promise<nu
 const fault = (how: Break, step: Step): Fault => ({
   name: `the monitor ${how} while ${step}`,
   allowed: ALLOWED[how],
+  isSeries: true,
   run: async (cluster) => {
-    const leader = await eventually(() => [cluster.leader].find((it) => it?.kind === 'monitor'), {
-      within: 15_000,
-      what: 'a monitor that leads',
-    });
-    const crowd = new Crowd(cluster);
-    try {
-      await reach(step, crowd);
-      return await breakIt(how, cluster, leader);
-    } finally {
-      await crowd.close();
-    }
+    const ends: number[] = [];
+    for (let round = 0; round < ROUNDS; round += 1) ends.push(await breakAt(step, how, cluster));
+    return ends;
   },
 });
+
+/** @returns the moment of the break */
+async function breakAt(step: Step, how: Break, cluster: Cluster): Promise<number> {
+  const leader = await eventually(() => [cluster.leader].find((it) => it?.kind === 'monitor'), {
+    within: 15_000,
+    what: 'a monitor that leads',
+  });
+  const crowd = new Crowd(cluster);
+  try {
+    await reach(step, crowd);
+    return await breakIt(how, cluster, leader);
+  } finally {
+    await crowd.close();
+  }
+}
 
 const STEPS: Step[] = ['going busy', 'busy', 'going quiet', 'waiting for silent transactions'];
 const BREAKS: Break[] = ['killed', 'frozen for 12 s', 'cut off'];

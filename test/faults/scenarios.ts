@@ -14,8 +14,10 @@ export interface Fault {
   name: string;
   /** Milliseconds. */
   allowed: number;
-  /** @returns `performance.now()` at the end of the fault; without one, the moment the function ends */
-  run: (cluster: Cluster) => Promise<number | undefined>;
+  /** `run` breaks as often as rounds are asked for, while transactions stay open; else each round is judged by itself. */
+  isSeries?: boolean;
+  /** @returns `performance.now()` at the end of the fault, or of each; without one, the moment the function ends */
+  run: (cluster: Cluster) => Promise<number | number[] | undefined>;
 }
 
 const after = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

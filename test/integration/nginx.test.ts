@@ -3,6 +3,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeF
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { launchChromium } from '../support/chromium.js';
 import { eventually } from '../support/databases.js';
 import { freePort } from '../support/free-port.js';
 import { DEMO, Installation } from '../support/installation.js';
@@ -72,6 +73,24 @@ const behind =
       .replace('server unix:/run/lightcone/lightcone.sock;', `server ${address};`);
 
 describe("behind Debian's nginx", () => {
+  it('the page of an installation says that it takes new streams, although /readyz is not passed on', async () => {
+    here = Installation.embedded();
+    const worker = here.process(['serve', '--listen', '127.0.0.1:0']);
+    const url = await startNginx(behind(new URL(await worker.address()).host), site('upstream.conf'));
+    expect((await fetch(`${url}/readyz`)).status).toBe(404);
+    const browser = await launchChromium();
+    try {
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+      await page.goto(url);
+      await page.getByText('It takes new streams.').waitFor({ timeout: 10_000 });
+      expect(complaints).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+  });
+
   it('a change arrives unbuffered, the stream survives 45 s of silence, and Last-Event-ID gets through', {
     timeout: 90_000,
   }, async () => {

@@ -141,6 +141,7 @@ export class SimWorker {
         pollIntervalSeconds: 2,
         nodeInternals: false,
         recentWindowSeconds: scenario.recentWindowSeconds,
+        rowClockSeconds: 10,
         maxConnections: 100,
         maxConnectionsPerUser: 100,
         maxConnectionsPerAddress: 0,
