@@ -47,10 +47,10 @@ export class StreamOpener {
     private readonly takeOver: TakeOver | undefined,
   ) {
     const gone = (output: Output, reason: CloseReason): void => {
-      if (output[TAB] !== undefined) manager.gone(output[TAB], reason);
+      if (output[TAB] !== undefined) manager.onClosed(output[TAB], reason);
     };
     this.onDrain = function () {
-      if (this[TAB] !== undefined) manager.drained(this[TAB]);
+      if (this[TAB] !== undefined) manager.onWritable(this[TAB]);
     };
     this.onClose = function () {
       gone(this, 'client');
@@ -101,7 +101,7 @@ export class StreamOpener {
     output[TAB] = tab;
     output.on('drain', this.onDrain).on('close', this.onClose).on('error', this.onError).on('end', onEnd);
     // It may have closed while its first bytes were written, before anybody listened.
-    if (output.destroyed) this.manager.gone(tab, 'client');
+    if (output.destroyed) this.manager.onClosed(tab, 'client');
   }
 }
 
