@@ -9,7 +9,7 @@ import { type App, buildHttpApp } from '../../http/app.js';
 import type { Authentication } from '../../http/auth/authentication.js';
 import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
-import { limitRequests } from '../../http/auth/limit-requests.js';
+import { limitBodies, limitRequests } from '../../http/auth/limit-requests.js';
 import type { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
 import { registerCluster } from '../../http/routes/cluster.js';
@@ -98,6 +98,7 @@ export function createWorkerHttp({
     refuseEarly: earlyRefusal(limits, authenticator, config.http.prefix),
     authenticator,
     limitRequests: limitRequests(limits, authenticator, config.http.prefix),
+    limitBodies: limitBodies(limits, authenticator),
     routes: [
       ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
       (app) =>
