@@ -1,6 +1,7 @@
 /** The demo: two devices of Alice and one of Bob. The devices of one person share a stream, as the tabs of a browser do. */
 import { LightconeClient } from '../client/lightcone.js';
 import { api, BASE } from './api.js';
+import { showPath } from './path.js';
 import { element, unbroken } from './tables.js';
 
 const DEVICES = [
@@ -29,6 +30,8 @@ const LOG_LENGTH = 100;
 
 /** When this page began its last change, to tell how long it took to come back. */
 let changedAt;
+/** Of the change that the picture shows; the device that hears of it first is in it. */
+let pathOf;
 
 class Pane {
   /** By id of a history: its contents, which the client keeps right by itself. */
@@ -73,6 +76,10 @@ class Pane {
     log.prepend(line);
     log.children[LOG_LENGTH]?.remove();
     if (name === 'history_update') {
+      if (data.update_time !== undefined && data.update_time !== pathOf) {
+        pathOf = data.update_time;
+        void showPath(data.update_time, changedAt, mark);
+      }
       this.#showLatency();
       this.#load(data.history_ids);
     }
