@@ -15,7 +15,7 @@ export async function runUntilStopped(
   const signalled = new Promise<string>((resolve) => {
     const onSignal = (name: string): void => {
       if (stopping.signal.aborted) {
-        logger.warn({ signal: name }, 'second signal: ending at once');
+        logger.warn({ signal: name }, 'second signal: exiting now');
         process.exit(1);
       }
       stopping.abort(new Error(`stopped by ${name}`));
@@ -41,7 +41,7 @@ export async function runUntilStopped(
   }
   logger.info({ signal: await signalled }, 'stopping');
   const limit = setTimeout(() => {
-    logger.error({ stopWithinMs }, 'the stop took longer than drain_timeout; ending at once');
+    logger.error({ stopWithinMs }, 'shutdown exceeded drain_timeout: exiting now');
     process.exit(1);
   }, stopWithinMs);
   await service.stop();
