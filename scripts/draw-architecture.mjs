@@ -111,7 +111,7 @@ function arrow(from, to) {
   return `<path d="M${x1} ${y1}C${bend} ${x2} ${y2}" marker-end="url(#head)"/>`;
 }
 
-// --- the way of a change -------------------------------------------------------------------------------------------------
+// --- how a change travels --------------------------------------------------------------------------------------------------
 
 /** In the order of the way. */
 const STOPS = [
@@ -163,7 +163,7 @@ export function changePicture() {
   return picture(
     16 + STOPS.length * width + (STOPS.length - 1) * gap,
     y + 14,
-    'The way of a change, and who reads the log again',
+    'How a change travels, and who reads the log again',
     parts,
   );
 }

@@ -20,7 +20,7 @@ export class Availability {
       try {
         listener();
       } catch (error) {
-        this.logger.error({ err: error }, 'a listener for the return of the bus failed');
+        this.logger.error({ err: error }, 'bus availability listener failed');
       }
     }
   }

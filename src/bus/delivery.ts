@@ -42,7 +42,7 @@ export class Delivery {
     try {
       call();
     } catch (error) {
-      this.logger.error({ err: error }, 'a bus handler failed; the message is lost here');
+      this.logger.error({ err: error }, 'bus handler failed: this worker lost the message');
     }
   }
 }

@@ -79,11 +79,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private opened = 0;
   private openedAt = 0;
   private readonly stopping = new AbortController();
-  private readonly complain: ThrottledLogger;
+  private readonly throttledLogger: ThrottledLogger;
 
   constructor(private readonly parts: ConnectionManagerOptions) {
     const { config } = parts;
-    this.complain = new ThrottledLogger(parts.logger, parts.clock);
+    this.throttledLogger = new ThrottledLogger(parts.logger, parts.clock);
     this.admission = new Admission(config, this.registry, parts.metrics);
     this.writer = new TabWriter(
       config.queueSize,
@@ -162,7 +162,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         for (const task of this.early) this.onTask(task);
         this.early = [];
       } catch (error) {
-        logger.warn({ err: error }, 'the recent changes cannot be read from the database yet; trying again');
+        logger.warn({ err: error }, 'recent changes cannot be read from the database yet: retrying');
         await sleep(backoff.next(), signal);
       }
     }
@@ -189,13 +189,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
       // What was told of the other log may never have happened in this one.
       if (position !== undefined && this.positions.add(until, position)) this.startOver();
-      this.pipeline?.dispatcher.tellMarks();
+      this.pipeline?.dispatcher.deliverMarks();
       return;
     }
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
-    this.complain.warn(
+    this.throttledLogger.warn(
       { leader, until: formatIso(until), databaseClock: formatIso(this.pipeline.watermark.estimateNow()) },
-      "a tick is ahead of the database's clock and is ignored: who sends it?",
+      "tick ignored: it is ahead of the database's clock; find out who publishes it",
     );
   }
 
@@ -240,7 +240,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** The socket is gone. May be called for a tab that is already closed. */
-  gone(tab: Tab, reason: CloseReason): void {
+  onClosed(tab: Tab, reason: CloseReason): void {
     if (!this.registry.remove(tab)) {
       this.closingTabs.closed(tab);
       return;
@@ -259,8 +259,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   private failed(tab: Tab, error: unknown): void {
-    this.parts.logger.error({ err: error }, 'a stream failed inside Lightcone; its connection is ended');
-    this.gone(tab, 'error');
+    this.parts.logger.error({ err: error }, 'stream failed inside Lightcone: its connection is closed');
+    this.onClosed(tab, 'error');
     tab.out.destroy();
   }
 
@@ -272,7 +272,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       tab.pending = undefined;
       this.writer.writeQueued(tab, pending);
     }
-    this.gone(tab, reason);
+    this.onClosed(tab, reason);
     const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
     if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
     else tab.out.destroy();
@@ -287,8 +287,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** The socket takes bytes again. */
-  drained(tab: Tab): void {
-    this.writer.drained(tab);
+  onWritable(tab: Tab): void {
+    this.writer.onWritable(tab);
   }
 
   /** Another log is read now: all that is told of it is `start over`, to those who are caught up just now as well. */
@@ -357,7 +357,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     await drainTabs(registry, closingTabs, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
     closingTabs.cutAll();
     for (const tab of [...registry.all]) {
-      this.gone(tab, 'drained');
+      this.onClosed(tab, 'drained');
       tab.out.destroy();
     }
   }

@@ -69,7 +69,7 @@ export function createPipeline(
   databaseClock.onStepBack((to, from) => {
     logger.warn(
       { to: formatIso(to), from: formatIso(from) },
-      'the clock of the database was set back; tabs with an id from in between are told all that may be missing',
+      'database clock was set back: tabs with an id from the repeated time receive everything that they may have missed',
     );
   });
   // An id that goes out is one that is stored, too: who comes after a step back of the clock knows it.
@@ -144,7 +144,7 @@ export function createPipeline(
       watermark,
       databaseClock,
       encodeId,
-      complain: new ThrottledLogger(logger, clock),
+      throttledLogger: new ThrottledLogger(logger, clock),
     }),
     gapRepair,
     silence: new UncheckedSilence({ dispatcher, watermark, gapRepair, logger }),

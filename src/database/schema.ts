@@ -91,7 +91,7 @@ export async function migrateAttached(db: Database, logger: Logger): Promise<boo
     if (error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE') throw error;
     logger.warn(
       { reason: cause instanceof Error ? cause.message : message },
-      'table lightcone_position cannot be used: what is changed while no monitor runs will not be told; ' +
+      'table lightcone_position cannot be used: changes made while no monitor runs will not be delivered; ' +
         'create the table for the database user, as docs/beside-a-galaxy.md says',
     );
     return false;

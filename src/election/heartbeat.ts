@@ -46,7 +46,7 @@ export class Heartbeat {
       this.#failing = false;
     } catch (error) {
       if (!this.#failing) {
-        logger.warn({ reason: (error as Error).message }, 'the heartbeat cannot be written, trying again');
+        logger.warn({ err: error }, 'heartbeat not written: retrying');
       }
       this.#failing = true;
     }

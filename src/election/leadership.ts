@@ -125,7 +125,7 @@ export class Leadership implements Lifecycle {
     ];
     for (const step of steps) {
       await step().catch((error: Error) =>
-        logger.warn({ reason: error.message }, 'leaving the election was not complete'),
+        logger.warn({ err: error }, 'process did not leave the election cleanly'),
       );
     }
   }
@@ -153,7 +153,7 @@ export class Leadership implements Lifecycle {
       } catch (error) {
         const { message } = error as Error;
         if (this.#failure === undefined) {
-          this.#o.logger.warn({ reason: message }, 'election cannot work, trying again');
+          this.#o.logger.warn({ err: error }, 'election round failed: retrying');
         }
         this.#failure = message;
         waitMs = this.#backoff.next();

@@ -96,11 +96,11 @@ export class Tenure {
     this.#stopWatching();
     const { role, lock, logger } = this.#parts;
     const losing = role.lose(reason).catch((error: Error) => {
-      logger.error({ reason: error.message }, 'the monitor did not end cleanly');
+      logger.error({ err: error }, 'monitor did not stop cleanly');
     });
     // Nothing is published any more: what else the role has to end, nobody needs to wait for.
     this.released = lock.release().catch((error: Error) => {
-      logger.warn({ reason: error.message }, 'the leader lock was not released cleanly');
+      logger.warn({ err: error }, 'leader lock not released cleanly');
     });
     this.done = Promise.all([losing, this.released]);
     logger.info({ reason }, 'no longer leading');

@@ -7,19 +7,19 @@ export interface MaintenanceJob {
   run(over: AbortSignal): Promise<number>;
 }
 
-/** After it became the leader: there is more urgent work then, and a role that changes hands often still gets the chores done. */
+/** After it became the leader: there is more urgent work then, and a role that changes hands often still gets the jobs done. */
 const FIRST_AFTER_SECONDS = 20;
 /** A timer that is set for longer would ring at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Does each chore in its rhythm while this process leads; one at a time. A chore that fails is tried again in its next turn. */
+/** Does each job in its rhythm while this process leads; one at a time. A job that fails is tried again in its next turn. */
 export class MaintenanceScheduler {
   private timers: NodeJS.Timeout[] = [];
   private work: Promise<void> = Promise.resolve();
   private over: AbortController | undefined;
 
   constructor(
-    private readonly chores: readonly MaintenanceJob[],
+    private readonly jobs: readonly MaintenanceJob[],
     private readonly logger: Logger,
   ) {}
 
@@ -27,13 +27,13 @@ export class MaintenanceScheduler {
     if (this.over) return;
     this.over = new AbortController();
     const { signal } = this.over;
-    this.timers = this.chores.map((chore) => {
-      const first = Math.min(chore.everySeconds, FIRST_AFTER_SECONDS);
-      return setTimeout(() => this.turn(chore, signal), first * 1000);
+    this.timers = this.jobs.map((job) => {
+      const first = Math.min(job.everySeconds, FIRST_AFTER_SECONDS);
+      return setTimeout(() => this.turn(job, signal), first * 1000);
     });
   }
 
-  /** Nobody waits for what is under way: a chore does no harm beside that of a successor. */
+  /** Nobody waits for what is under way: a job does no harm beside that of a successor. */
   async lose(): Promise<void> {
     this.over?.abort();
     this.over = undefined;
@@ -46,14 +46,14 @@ export class MaintenanceScheduler {
     await this.work;
   }
 
-  private turn(chore: MaintenanceJob, over: AbortSignal): void {
-    this.work = this.work.then(() => this.run(chore, over));
+  private turn(job: MaintenanceJob, over: AbortSignal): void {
+    this.work = this.work.then(() => this.run(job, over));
     const timer = setTimeout(
       () => {
         this.timers = this.timers.filter((one) => one !== timer);
-        this.turn(chore, over);
+        this.turn(job, over);
       },
-      Math.min(chore.everySeconds * 1000, LONGEST_TIMER_MS),
+      Math.min(job.everySeconds * 1000, LONGEST_TIMER_MS),
     );
     this.timers.push(timer);
   }
@@ -62,12 +62,9 @@ export class MaintenanceScheduler {
     if (over.aborted) return;
     try {
       const count = await run(over);
-      if (count > 0) this.logger.info({ chore: name, count }, 'housekeeping done');
+      if (count > 0) this.logger.info({ job: name, count }, 'maintenance job done');
     } catch (error) {
-      this.logger.warn(
-        { chore: name, err: error },
-        'housekeeping failed; it is tried again in its next turn',
-      );
+      this.logger.warn({ job: name, err: error }, 'maintenance job failed: retrying at its next interval');
     }
   }
 }

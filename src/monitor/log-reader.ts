@@ -147,7 +147,7 @@ export class LogReader {
   private complain(error: unknown): void {
     this.options.logger.warn(
       { cause: this.cause, err: error },
-      'the log of changes cannot be read; trying again until it can',
+      'monitor cannot read the log of changes: retrying until it can',
     );
   }
 
@@ -175,7 +175,7 @@ export class LogReader {
         metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
         logger.info(
           { cause, histories: read.changes.length },
-          'changes since the cursor were read and will be published',
+          'monitor recovered: it publishes the changes since its cursor',
         );
       }
       if (read.complete) {

@@ -106,14 +106,14 @@ export class OutboxPublisher implements OutboxWriter {
       try {
         nextMs = await this.carry();
         this.backoff.reset();
-        if (this.failing) this.parts.logger.info('what was left unsaid has been published');
+        if (this.failing) this.parts.logger.info('outbox drained: the delayed events are published');
         this.failing = false;
       } catch (error) {
         nextMs = this.backoff.next();
         if (!this.failing) {
           this.parts.logger.warn(
             { err: error },
-            'what was changed cannot be announced yet: it is kept in the database and tried again',
+            'outbox cannot be published: its entries stay in the database and are retried',
           );
         }
         this.failing = true;
@@ -148,7 +148,7 @@ export class OutboxPublisher implements OutboxWriter {
         } catch (error) {
           if (isTransient(error)) throw error;
           // It would fail the same way for ever, and everything behind it with it.
-          logger.error({ err: error, entry }, 'an entry of the outbox cannot be announced and is left out');
+          logger.error({ err: error, entry }, 'outbox entry dropped: it can never be published');
         }
         done.push(id);
       }

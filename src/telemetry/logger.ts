@@ -24,9 +24,7 @@ export function createLogger(
   const logger: Logger = pino(
     { level, base: bindings, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: describe } },
     destination ??
-      standardError((lines) =>
-        logger.warn({ lines }, 'log lines were left out: the log was not read fast enough'),
-      ),
+      standardError((lines) => logger.warn({ lines }, 'log lines dropped: the log was not read fast enough')),
   );
   return logger;
 }

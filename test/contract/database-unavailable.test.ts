@@ -76,8 +76,8 @@ describe('a PostgreSQL that is not there', () => {
     await db.now();
     expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
       'database connected',
-      'the database is away; trying again until it is back',
-      'the database is back',
+      'database unreachable: retrying until it is back',
+      'database is back',
     ]);
     await db.stop();
   });

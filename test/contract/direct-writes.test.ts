@@ -110,7 +110,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
     const opened = new Tab(socket, true, principal, new Position(0), undefined);
     writer.begin(opened, FIRST);
     expect(opened.handle !== undefined).toBe(way === 'past its stream');
-    socket.on('drain', () => writer.drained(opened));
+    socket.on('drain', () => writer.onWritable(opened));
     return opened;
   };
 

@@ -334,7 +334,7 @@ class Scenario {
     });
     out.on('close', () => {
       listener.closed = true;
-      worker.gone(listener.tab, 'client');
+      worker.onClosed(listener.tab, 'client');
     });
     const since = this.random.chance(0.6) ? this.random.pick(this.cursors) : undefined;
     listener.tab = worker.open({ out, chunked: false, head: '', principal, since, viewed });

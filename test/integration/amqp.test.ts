@@ -286,7 +286,7 @@ describe('a broker that is not as it should be', () => {
     await starting;
     expect(bus.problem()).toBeUndefined();
     expect(lines.map((line) => line.msg)).toEqual([
-      'the broker is away; trying again until it is back',
+      'broker unreachable: retrying until it is back',
       'connected to the broker',
     ]);
     expect(JSON.stringify(lines)).toContain(`127.0.0.1:${proxy.port}`);

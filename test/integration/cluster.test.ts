@@ -282,7 +282,7 @@ describe('lightcone serve --workers 2', () => {
     await eventually(() => ready().length === 2, { within: 15_000, what: 'two workers' });
     const names = await here.sql<{ pid: number }>('SELECT pid FROM worker_process');
     process.kill(names[0]!.pid, 'SIGKILL');
-    await service.line('a worker died; it is replaced');
+    await service.line('worker exited: starting a replacement');
     await eventually(() => ready().length === 3, { within: 15_000, what: 'the third worker' });
     const stream = await here.stream(url);
     await here.change(alice);

@@ -61,7 +61,7 @@ it('balances for each kind at each moment, and what is counted as written is wha
       const peer = new Peer();
       const tab = new Tab(peer, false, PRINCIPAL, position, undefined);
       writer.begin(tab, '');
-      peer.on('drain', () => writer.drained(tab));
+      peer.on('drain', () => writer.onWritable(tab));
       const waiting = (kind: string): number =>
         (tab.pending?.frames() ?? []).filter((frame) => frame.kind === kind).length +
         [...(tab.queue?.kinds() ?? [])].filter((it) => it === kind).length;

@@ -130,7 +130,7 @@ function receive(jobs: number): void {
 
 function openTab(out: PassThrough, since?: number) {
   const tab = manager.open({ out, chunked: false, head: '', principal: anna, since, viewed: [] });
-  out.on('drain', () => manager.drained(tab));
+  out.on('drain', () => manager.onWritable(tab));
   return tab;
 }
 

@@ -12,7 +12,7 @@ import { type Lifecycle, Releasers } from '../../lib/lifecycle.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { Announcer } from '../cluster/announcer.js';
-import { createDuties } from '../wiring/background-jobs.js';
+import { createBackgroundJobs } from '../wiring/background-jobs.js';
 import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import {
   chooseHintSource,
@@ -81,8 +81,8 @@ export class StandaloneMonitor implements Lifecycle {
     const idCodec = new IdCodec(config.auth.idSecret);
     const backgroundJobs = config.sse.attachToGalaxy
       ? undefined
-      : await createDuties({ config, database, bus, idCodec, runtime });
-    releasers.add('duties', () => backgroundJobs?.stop());
+      : await createBackgroundJobs({ config, database, bus, idCodec, runtime });
+    releasers.add('background jobs', () => backgroundJobs?.stop());
     await backgroundJobs?.start();
     const positions =
       !config.sse.attachToGalaxy || (await migrateAttached(database, logger))
@@ -164,7 +164,7 @@ export class StandaloneMonitor implements Lifecycle {
 
   async stop(): Promise<void> {
     await this.releasers.release((name, error) =>
-      this.runtime.logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
+      this.runtime.logger.warn({ component: name, err: error }, 'component did not stop cleanly'),
     );
   }
 }

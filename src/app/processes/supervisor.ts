@@ -134,7 +134,7 @@ class Supervisor {
     const wait = settled ? 0 : this.backoff.next();
     this.logger.error(
       { worker: child.id, code, signal, restartInMs: Math.round(wait) },
-      'a worker died; it is replaced',
+      'worker exited: starting a replacement',
     );
     await sleep(wait);
     this.topUp();
@@ -160,7 +160,7 @@ class Supervisor {
       this.successor = undefined;
       if (!ready) {
         this.logger.error(
-          'rolling restart given up: the new worker did not become ready; the old ones go on',
+          'rolling restart aborted: the new worker did not become ready, the old ones keep serving',
         );
         return;
       }

@@ -19,7 +19,7 @@ export async function runUntilStopped(
     const onSignal = (name: string): void => {
       if (stopping.signal.aborted) {
         if (supervised) return;
-        logger.warn({ signal: name }, 'second signal: ending at once');
+        logger.warn({ signal: name }, 'second signal: exiting now');
         process.exit(1);
       }
       stopping.abort(new Error(`stopped by ${name}`));
@@ -46,7 +46,7 @@ export async function runUntilStopped(
   }
   logger.info({ signal: await signalled }, 'stopping');
   const limit = setTimeout(() => {
-    logger.error({ stopWithinMs }, 'the stop took longer than drain_timeout; ending at once');
+    logger.error({ stopWithinMs }, 'shutdown exceeded drain_timeout: exiting now');
     process.exit(1);
   }, stopWithinMs);
   await service.stop();

@@ -24,10 +24,11 @@ import { probeNodeInternals } from '../../node-internals/probe.js';
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { EventPublisher } from '../embedding/event-publisher.js';
 import { WorkerStatusSource } from '../status.js';
-import { type BackgroundJobs, createDuties } from '../wiring/background-jobs.js';
+import { type BackgroundJobs, createBackgroundJobs } from '../wiring/background-jobs.js';
 import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import { startConnectionGauges } from '../wiring/connection-gauges.js';
 import { createConnections } from '../wiring/connections.js';
+import { DemoPath, FollowedBus } from '../wiring/demo-path.js';
 import { createWorkerHttp } from '../wiring/http.js';
 import {
   chooseHintSource,
@@ -68,6 +69,8 @@ interface WorkerComponents {
   closeMetrics: () => Promise<void>;
   database: WatchedDatabase;
   bus: Bus;
+  /** Of the demo only. */
+  path: DemoPath | undefined;
   idCodec: IdCodec;
   /** Undefined beside a Galaxy, which serves its own API. */
   backgroundJobs: BackgroundJobs | undefined;
@@ -93,20 +96,30 @@ export class Worker implements Lifecycle {
   private installation: string | undefined;
 
   static async create(options: WorkerOptions): Promise<Worker> {
-    const { config, serverName, runtime } = options;
+    const { config, serverName, demo, runtime } = options;
     const { metrics, close } = await createMetrics(config, runtime);
     const database = await createDatabase(config.database, runtime);
-    const bus = await createBus(config, serverName, metrics, runtime);
+    const path = demo ? new DemoPath(() => performance.timeOrigin + performance.now()) : undefined;
+    const plainBus = await createBus(config, serverName, metrics, runtime);
+    const bus = path ? new FollowedBus(plainBus, path) : plainBus;
     const idCodec = new IdCodec(config.auth.idSecret);
     const backgroundJobs = config.sse.attachToGalaxy
       ? undefined
-      : await createDuties({ config, database, bus, idCodec, runtime });
-    return new Worker(options, { metrics, closeMetrics: close, database, bus, idCodec, backgroundJobs });
+      : await createBackgroundJobs({ config, database, bus, idCodec, runtime });
+    return new Worker(options, {
+      metrics,
+      closeMetrics: close,
+      database,
+      bus,
+      path,
+      idCodec,
+      backgroundJobs,
+    });
   }
 
   private constructor(
     private readonly options: WorkerOptions,
-    { metrics, closeMetrics, database, bus, idCodec, backgroundJobs }: WorkerComponents,
+    { metrics, closeMetrics, database, bus, path, idCodec, backgroundJobs }: WorkerComponents,
   ) {
     const { config, runtime } = options;
     const { logger, clock } = runtime;
@@ -156,7 +169,7 @@ export class Worker implements Lifecycle {
     });
     this.app = createWorkerHttp({
       config,
-      demo: options.demo,
+      demoPath: path,
       signIn: authenticate === undefined,
       database,
       bus,
@@ -216,11 +229,11 @@ export class Worker implements Lifecycle {
     this.installation = await installationOf(this.database);
     await prepareSchema(this.database, config.sse.attachToGalaxy, logger);
     if (demo && (await seedDemo(this.database)) === undefined) {
-      logger.info('demo data is left as it is: the database has users already');
+      logger.info('demo data not added: the database already has users');
     }
     this.prepared = true;
     if (config.sse.enabled) await this.startDelivery(signal);
-    else await this.startDuties();
+    else await this.startBackgroundJobs();
     if (supervised) await this.listen();
     const address = mounted ? `mounted at ${config.http.prefix}` : this.address;
     logger.info({ address, serverName: this.options.serverName }, 'ready');
@@ -247,7 +260,7 @@ export class Worker implements Lifecycle {
     await manager.start(signal);
     this.releasers.add('gauges', startConnectionGauges(config, serverName, manager.registry, metrics));
     if (config.sse.attachToGalaxy) return;
-    await this.startDuties();
+    await this.startBackgroundJobs();
     const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
     const createHintSource = await chooseHintSource(
       monitorDatabase,
@@ -270,10 +283,10 @@ export class Worker implements Lifecycle {
     await this.candidate.leadership.start();
   }
 
-  private async startDuties(): Promise<void> {
+  private async startBackgroundJobs(): Promise<void> {
     const { backgroundJobs } = this;
     if (!backgroundJobs) return;
-    this.releasers.add('duties', () => backgroundJobs.stop());
+    this.releasers.add('background jobs', () => backgroundJobs.stop());
     await backgroundJobs.start();
   }
 
@@ -332,7 +345,7 @@ export class Worker implements Lifecycle {
     if (handedOver) await sleep(LAST_REQUEST_MS);
     await this.cluster.announcer.stop();
     await this.releasers.release((name, error) =>
-      logger.warn({ part: name, err: error }, 'a part did not stop cleanly'),
+      logger.warn({ component: name, err: error }, 'component did not stop cleanly'),
     );
   }
 }

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { SqlNotificationLog } from '../../database/notification-log.js';
-import { Roles } from '../../election/roles.js';
+import { CompositeRole } from '../../election/composite-role.js';
 import type { Role } from '../../election/tenure.js';
 import { MARGIN } from '../../events/kind.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
@@ -32,7 +32,7 @@ export interface BackgroundJobsOptions {
   runtime: RuntimeContext;
 }
 
-export async function createDuties(options: BackgroundJobsOptions): Promise<BackgroundJobs> {
+export async function createBackgroundJobs(options: BackgroundJobsOptions): Promise<BackgroundJobs> {
   const { config, database, idCodec, runtime } = options;
   return new BackgroundJobs(options, await createSessionMap(config, database, idCodec, runtime));
 }
@@ -56,7 +56,7 @@ export class BackgroundJobs implements Lifecycle {
     const { config, database, bus, idCodec, runtime } = options;
     const { logger, random } = runtime;
     this.maintenanceScheduler = new MaintenanceScheduler(
-      this.chores(),
+      this.jobs(),
       logger.child({ component: 'housekeeping' }),
     );
     if (config.sse.enabled) {
@@ -70,7 +70,7 @@ export class BackgroundJobs implements Lifecycle {
       });
     }
     this.outboxWriter = this.outboxPublisher ?? noOutbox;
-    const roles = new Roles(
+    const roles = new CompositeRole(
       this.outboxPublisher ? [this.outboxPublisher, this.maintenanceScheduler] : [this.maintenanceScheduler],
     );
     this.role = {
@@ -95,11 +95,11 @@ export class BackgroundJobs implements Lifecycle {
     await this.sessionMap.map.stop();
   }
 
-  private chores(): MaintenanceJob[] {
+  private jobs(): MaintenanceJob[] {
     const { config, database } = this.options;
     const { auditPruneSeconds, expiredNotificationsSeconds } = config.housekeeping;
     const keepSeconds = config.sse.recentWindowSeconds + MARGIN / MICROS_PER_SECOND;
-    const chores: MaintenanceJob[] = [
+    const jobs: MaintenanceJob[] = [
       {
         name: 'audit rows',
         everySeconds: auditPruneSeconds,
@@ -121,6 +121,6 @@ export class BackgroundJobs implements Lifecycle {
         run: () => this.sessionMap.map.reconcile(),
       },
     ];
-    return chores.filter(({ everySeconds }) => everySeconds > 0);
+    return jobs.filter(({ everySeconds }) => everySeconds > 0);
   }
 }

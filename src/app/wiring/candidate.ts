@@ -5,9 +5,9 @@ import { SqlChangeLog } from '../../database/change-log.js';
 import type { HintListener, HintSource, PositionStore } from '../../database/port.js';
 import { SqlPositionStore } from '../../database/position-store.js';
 import { SqlWorkerProcesses } from '../../database/worker-processes.js';
+import { CompositeRole } from '../../election/composite-role.js';
 import { Leadership, lockLabel, silenceMs } from '../../election/leadership.js';
 import type { AppType } from '../../election/rank.js';
-import { Roles } from '../../election/roles.js';
 import { HistoryAuditMonitor } from '../../monitor/history-audit-monitor.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 import { SkippedRows } from '../../telemetry/skipped-rows.js';
@@ -58,7 +58,7 @@ export function createCandidate(
     workerProcesses: new SqlWorkerProcesses(database),
     lock: database.createLeaderLock('monitor', lockLabel(self), silenceMs(heartbeatMs)),
     heartbeatMs,
-    role: new Roles(parts.backgroundJobs ? [monitor, parts.backgroundJobs] : [monitor]),
+    role: new CompositeRole(parts.backgroundJobs ? [monitor, parts.backgroundJobs] : [monitor]),
     confirmedAt: () => monitor.confirmedAt,
     hindrance: () => (bus.available ? undefined : (bus.problem() ?? 'the broker cannot be used')),
     announce: () => bus.publish({ task: 'reconfigure_watcher' }),

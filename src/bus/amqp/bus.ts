@@ -209,10 +209,10 @@ export class AmqpBus implements Bus {
     await declareQueue(channel, queue, messageTtlMs);
     // The gap has to be told before the first message of the new queue: a tick would move the watermark across it. Messages
     // can come before `start` returns, hence twice.
-    let toldGap = !this.#connectedBefore;
-    const tellGap = () => {
-      if (toldGap) return;
-      toldGap = true;
+    let isGapReported = !this.#connectedBefore;
+    const reportGap = () => {
+      if (isGapReported) return;
+      isGapReported = true;
       delivery.gap('reconnected');
     };
     const consumer = new Consumer(channel, {
@@ -222,7 +222,7 @@ export class AmqpBus implements Bus {
       metrics,
       complain: (reason) => this.#complain(reason),
       clock,
-      beforeFirst: tellGap,
+      beforeFirst: reportGap,
       probe: () => {
         if (!publisher.usable) return false;
         probe(publisher).then((outcome) => outcome === 'unrouted' && this.#link.cut(UNROUTED), ignore);
@@ -234,7 +234,7 @@ export class AmqpBus implements Bus {
     delivery.begin();
     await consumer.start(queue);
     await prove(publisher, consumer);
-    tellGap();
+    reportGap();
   }
 
   #complain(reason: string): ThrottledLogger {

@@ -189,7 +189,7 @@ export class BrokerConnection {
     this.#reported.add(kind);
     this.options.logger.warn(
       { broker: this.#display, problem },
-      'the broker is away; trying again until it is back',
+      'broker unreachable: retrying until it is back',
     );
   }
 }

@@ -65,7 +65,7 @@ export class GapRepair {
     let missing = new Set<RepairedKind>();
     let heldBack = 0;
     let cause = '';
-    let complained = false;
+    let reported = false;
     while ((this.wanted !== undefined || missing.size > 0) && !signal.aborted) {
       if (this.wanted !== undefined) {
         // What was read before this gap says nothing of it.
@@ -82,16 +82,16 @@ export class GapRepair {
         // What is kept from a tab because its permission is unchecked is behind no cursor.
         else if (this.options.dispatcher.muted.size === 0) this.options.watermark.reach(heldBack);
         backoff.reset();
-        complained = false;
+        reported = false;
         await sleep(PAUSE_MS, signal).catch(() => {});
       } catch (error) {
-        if (!complained) {
+        if (!reported) {
           logger.warn(
             { cause, missing: [...missing].map(({ event }) => event), err: error },
-            'gap not repaired yet: the database cannot be read; trying again until it can',
+            'gap not repaired yet: the database cannot be read, retrying until it can',
           );
         }
-        complained = true;
+        reported = true;
         await sleep(backoff.next(), signal).catch(() => {});
       }
     }

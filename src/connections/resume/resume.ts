@@ -27,7 +27,7 @@ export interface ResumeOptions {
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
   /** While the database is away, thousands of tabs wait for it. */
-  complain: ThrottledLogger;
+  throttledLogger: ThrottledLogger;
 }
 
 export class Resume {
@@ -39,7 +39,7 @@ export class Resume {
    * @param signal aborted when the worker stops: the tab is then left as it is
    */
   async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
-    const { catchUp, writer, watermark, positions, databaseClock, encodeId, complain } = this.options;
+    const { catchUp, writer, watermark, positions, databaseClock, encodeId, throttledLogger } = this.options;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);
     while (!isClosed(tab) && !signal.aborted) {
@@ -58,7 +58,7 @@ export class Resume {
         return;
       } catch (error) {
         if (error instanceof NotWanted) return;
-        complain.warn({ err: error }, 'a tab cannot be caught up from the database yet; trying again');
+        throttledLogger.warn({ err: error }, 'catch-up of a tab failed: retrying');
         await sleep(backoff.next(), signal).catch(() => {});
       }
     }

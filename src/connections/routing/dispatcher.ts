@@ -156,7 +156,7 @@ export class Dispatcher implements OpenStreams {
   }
 
   /** At each tick: behind all that the position vouches for. */
-  tellMarks(): void {
+  deliverMarks(): void {
     const { log } = this.position;
     if (log !== undefined && this.marks.size > 0) this.tell(this.marks.take(log));
   }

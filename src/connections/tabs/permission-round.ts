@@ -76,7 +76,7 @@ export class PermissionRound<Item> {
     } catch (err) {
       this.unchecked.push(...items);
       if (!this.failing) {
-        logger.warn({ kind, err }, 'permissions of open streams cannot be checked; asking again each second');
+        logger.warn({ kind, err }, 'permission check failed: retrying every second');
       }
       this.failing = true;
     }

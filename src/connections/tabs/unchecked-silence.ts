@@ -37,7 +37,7 @@ export class UncheckedSilence {
       this.state = 'silent';
       logger.warn(
         { kinds },
-        'permissions of open streams could not be checked for a minute: those of these kinds are told broadcasts only until they can',
+        'permission check has failed for a minute: streams of these kinds receive only broadcasts until it succeeds',
       );
     }
     if ([...before].some((kind) => !overdue.has(kind))) gapRepair.request('unchecked');

@@ -41,7 +41,7 @@ export class TabWriter {
     private readonly onFailed: (tab: Tab, error: unknown) => void,
     createDirectWrites?: CreateDirectWrites | undefined,
   ) {
-    this.direct = createDirectWrites?.((tab) => this.drained(tab));
+    this.direct = createDirectWrites?.((tab) => this.onWritable(tab));
   }
 
   /** Writes a tab's first bytes, ASCII. */
@@ -188,7 +188,7 @@ export class TabWriter {
   }
 
   /** The socket took everything: what waited goes out. */
-  drained(tab: Tab): void {
+  onWritable(tab: Tab): void {
     if (tab.state === 'blocked') {
       this.writeWaiting(tab, []);
     } else if (tab.state === 'lagging') {

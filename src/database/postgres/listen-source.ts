@@ -161,7 +161,7 @@ export class ListenSource implements HintSource {
       } catch (error) {
         if (!stopped.aborted && !complained) {
           complained = true;
-          logger.warn({ reason: reasonOf(error) }, 'LISTEN connection lost, connecting again');
+          logger.warn({ reason: reasonOf(error) }, 'LISTEN connection lost: reconnecting');
         }
       } finally {
         this.#session = undefined;

@@ -22,14 +22,14 @@ export class Outage {
   found(problem: string | undefined): void {
     this.problem = problem;
     if (problem === undefined) {
-      if (this.#told) this.logger.info({ database: this.display }, 'the database is back');
+      if (this.#told) this.logger.info({ database: this.display }, 'database is back');
       this.#told = false;
     } else if (this.started && !this.#told && this.clock.monotonic() - this.#toldAt >= TELL_EVERY_MS) {
       this.#told = true;
       this.#toldAt = this.clock.monotonic();
       this.logger.warn(
         { database: this.display, reason: problem },
-        'the database is away; trying again until it is back',
+        'database unreachable: retrying until it is back',
       );
     }
   }

@@ -171,7 +171,7 @@ export class ConnectionPool {
         if (servers.reached(url)) {
           logger.warn(
             { database: maskUrl(url) },
-            'another server of database_connection is used from now on',
+            'database connections moved to another server of database_connection',
           );
         }
       },

@@ -173,7 +173,10 @@ export class DataVersionSource implements HintSource {
       // Busy is over by one of the next looks; the version was not noted, so nothing is missed.
       if (isBusy(error) || this.#failing) return;
       this.#failing = true;
-      this.options.logger.warn({ reason: (error as Error).message }, 'cannot look for changes');
+      this.options.logger.warn(
+        { reason: (error as Error).message },
+        'database file cannot be polled for changes',
+      );
     }
   }
 

@@ -44,7 +44,7 @@ interface Standing {
 }
 
 export class ApplicationAuthenticator implements Authentication {
-  readonly #complain: ThrottledLogger;
+  readonly #throttledLogger: ThrottledLogger;
   readonly #clock: Pick<Clock, 'monotonic'>;
   /** A request that passes several hooks is one question. */
   readonly #asked = new WeakMap<IncomingMessage, Promise<Principal>>();
@@ -55,7 +55,7 @@ export class ApplicationAuthenticator implements Authentication {
     private readonly ask: Authenticate,
     { logger, clock }: { logger: Logger; clock: Clock },
   ) {
-    this.#complain = new ThrottledLogger(logger, clock);
+    this.#throttledLogger = new ThrottledLogger(logger, clock);
     this.#clock = clock;
   }
 
@@ -95,9 +95,9 @@ export class ApplicationAuthenticator implements Authentication {
       return this.#admit(caller ?? {});
     } catch (error) {
       if (error instanceof LightconeError) throw error;
-      this.#complain.warn(
+      this.#throttledLogger.warn(
         { err: error },
-        'the authenticate function of the application failed; the caller is told to try again',
+        'authenticate function of the application failed: the caller is asked to retry',
       );
       throw new LightconeError('AUTHENTICATION_UNAVAILABLE', 'the caller cannot be identified now', {
         cause: error,
@@ -143,9 +143,9 @@ export class ApplicationAuthenticator implements Authentication {
       if (isValid) standing.confirmedAt = this.#clock.monotonic();
       else standing.isRevoked = true;
     } catch (err) {
-      this.#complain.warn(
+      this.#throttledLogger.warn(
         { err },
-        'the isValid function of the application failed; streams that it does not confirm for 60 s end',
+        'isValid function of the application failed: streams that it does not confirm within 60 s are closed',
       );
     } finally {
       standing.isBeingAsked = false;

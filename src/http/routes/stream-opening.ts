@@ -47,10 +47,10 @@ export class StreamOpener {
     private readonly takeOver: TakeOver | undefined,
   ) {
     const gone = (output: Output, reason: CloseReason): void => {
-      if (output[TAB] !== undefined) manager.gone(output[TAB], reason);
+      if (output[TAB] !== undefined) manager.onClosed(output[TAB], reason);
     };
     this.onDrain = function () {
-      if (this[TAB] !== undefined) manager.drained(this[TAB]);
+      if (this[TAB] !== undefined) manager.onWritable(this[TAB]);
     };
     this.onClose = function () {
       gone(this, 'client');
@@ -71,6 +71,7 @@ export class StreamOpener {
     const socket = this.takeOver?.(request, response);
     if (socket === undefined) {
       (request.socket as StreamSocket)[ASKED] = request.socket.bytesRead;
+      response.on('close', onOver);
       response.writeHead(200, { ...headers, ...STREAM_HEADERS });
       this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
     } else {
@@ -101,13 +102,20 @@ export class StreamOpener {
     output[TAB] = tab;
     output.on('drain', this.onDrain).on('close', this.onClose).on('error', this.onError).on('end', onEnd);
     // It may have closed while its first bytes were written, before anybody listened.
-    if (output.destroyed) this.manager.gone(tab, 'client');
+    if (output.destroyed) this.manager.onClosed(tab, 'client');
   }
 }
 
 /** What a client says on an open stream is read and forgotten, so that its end is seen. */
 function onSaid(this: StreamSocket): void {
   if (this.bytesRead - this[ASKED]! > LIMITS.saidBytes.value) this.destroy();
+}
+
+/** The connection may be asked again, unless something on it waits for an answer that will not come. */
+function onOver(this: ServerResponse): void {
+  const socket = this.req.socket as StreamSocket;
+  if (socket.bytesRead > socket[ASKED]!) socket.destroy();
+  else delete socket[ASKED];
 }
 
 /** A client that ends its side of an event stream has nothing more to say and nothing more to hear. */

@@ -151,9 +151,9 @@ export class SimTab {
         since,
         viewed: options.viewed,
       });
-      socket.on('drain', () => manager.drained(tab));
+      socket.on('drain', () => manager.onWritable(tab));
       const over = (): void => {
-        manager.gone(tab, 'client');
+        manager.onClosed(tab, 'client');
         if (this.connection !== connection || this.breakCurrent !== broken) return;
         broken();
         this.comeBack(this.retryMs);

@@ -1,7 +1,7 @@
 /** A whole simulated installation, the faults that happen to it, and the question whether a tab missed something. */
 import { ConnectionManager } from '../../../src/connections/manager.js';
 import type { HistoryId, Principal } from '../../../src/core/events.js';
-import { Roles } from '../../../src/election/roles.js';
+import { CompositeRole } from '../../../src/election/composite-role.js';
 import { MARGIN } from '../../../src/events/kind.js';
 import { EVENTS } from '../../../src/events/registry.js';
 import { MICROS_PER_SECOND } from '../../../src/lib/time.js';
@@ -195,7 +195,7 @@ class Candidate {
   readonly process: SimProcess;
   readonly bus: SimBus;
   private readonly monitor: HistoryAuditMonitor;
-  readonly role: Roles;
+  readonly role: CompositeRole;
   /** Its role was taken, and it has not given it up yet. */
   deposed = false;
 
@@ -219,7 +219,7 @@ class Candidate {
       return 0;
     };
     const chores = [{ name: 'audit', everySeconds: CHORE_SECONDS, run: prune }];
-    this.role = new Roles([this.monitor, new MaintenanceScheduler(chores, logger)]);
+    this.role = new CompositeRole([this.monitor, new MaintenanceScheduler(chores, logger)]);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Role } from './tenure.js';
 
 /** Several duties of one leader: begun one after the other, ended together. */
-export class Roles implements Role {
+export class CompositeRole implements Role {
   constructor(private readonly roles: readonly Role[]) {}
 
   async gain(): Promise<void> {
