@@ -147,6 +147,27 @@ describe('the demo page', () => {
     await expect.poll(() => pane(1).locator('.name').inputValue()).toBe('while away');
   });
 
+  test('shows what is in a history on both devices, also what was added while one was away', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1]) await until(pane(number), 'connected');
+    const items = (number: number) => pane(number).locator('.items').first().textContent();
+    const count = async (number: number) =>
+      Number(/^(\d+) datasets/.exec((await items(number)) ?? '')?.[1] ?? 0);
+    await expect.poll(() => items(1)).not.toBe('');
+    const before = await count(0);
+    const add = () => pane(0).getByRole('button', { name: 'Add a dataset' }).first().click();
+    await add();
+    for (const number of [0, 1]) await expect.poll(() => count(number)).toBe(before + 1);
+    await pane(1).getByRole('button', { name: 'Cut the line' }).click();
+    await until(pane(1), 'line cut');
+    await add();
+    await expect.poll(() => count(0)).toBe(before + 2);
+    expect(await count(1)).toBe(before + 1);
+    await pane(1).getByRole('button', { name: 'Come back' }).click();
+    await expect.poll(() => count(1)).toBe(before + 2);
+    expect(await items(1)).toBe(await items(0));
+  });
+
   test('sends a broadcast to everybody, and refuses a blank name', async () => {
     await page.goto(`${worker.address}${PREFIX}/`);
     for (const number of [0, 1, 2]) await until(pane(number), 'connected');
