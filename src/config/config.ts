@@ -54,6 +54,8 @@ export interface SseConfig {
   readonly heartbeatSeconds: number;
   readonly pollIntervalSeconds: number;
   readonly recentWindowSeconds: number;
+  /** How far the clocks that stamp rows may differ from that of the database. */
+  readonly rowClockSeconds: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerUser: number;
   /** Of those who are no users; 0 = no limit. */

@@ -71,6 +71,7 @@ class ConfigBuilder {
         heartbeatSeconds: sse.heartbeat_interval,
         pollIntervalSeconds: galaxy.history_audit_monitor_poll_interval,
         recentWindowSeconds: sse.recent_window,
+        rowClockSeconds: sse.row_clock_difference,
         maxConnections: sse.max_connections,
         maxConnectionsPerUser: sse.max_connections_per_user,
         maxConnectionsPerAddress: sse.max_connections_per_address,

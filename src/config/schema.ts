@@ -192,6 +192,12 @@ export const SSE_SETTINGS = {
     unit: 's',
     doc: 'How long deliveries are remembered, so that a returning tab is caught up without the database.',
   }),
+  row_clock_difference: number(10, {
+    min: 0,
+    max: 3600,
+    unit: 's',
+    doc: 'How far the clocks that stamp rows (of Galaxy: those of its hosts) may differ from the clock of the database. What is asked for by a time is looked for from so much earlier on. `lightcone doctor` says how far they do.',
+  }),
   max_connections: int(20_000, {
     min: 1,
     doc: 'Streams per worker; beyond it the answer is 503 with Retry-After. Each needs a file descriptor.',

@@ -62,7 +62,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly viewers = new ViewerRegistry();
   readonly writer: TabWriter;
   readonly recent: RecentLog;
-  readonly positions = new Positions();
+  readonly positions: Positions;
   readonly admission: Admission;
   readonly refusals = new Refusals(100);
   readonly moments: CallerMoments;
@@ -92,6 +92,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       parts.createDirectWrites,
     );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
+    this.positions = new Positions(secondsToMicros(config.rowClockSeconds));
     this.moments = new CallerMoments({
       positions: this.positions,
       recentWindowSeconds: config.recentWindowSeconds,

@@ -196,7 +196,7 @@ async function chooseVisibility(db: Database): Promise<Visibility> {
 }
 
 /** One row per (history, session) becomes one change per history. A time from the future (or `infinity`) is one of now. */
-function merge(rows: readonly ChangeRow[], now = Number.POSITIVE_INFINITY): HistoryChange[] {
+export function merge(rows: readonly ChangeRow[], now = Number.POSITIVE_INFINITY): HistoryChange[] {
   const changes = new Map<HistoryId, HistoryChange & { sessionIds: SessionId[] }>();
   for (const row of rows) {
     let change = changes.get(row.history_id);

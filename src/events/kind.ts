@@ -54,7 +54,7 @@ export interface CatchUpKind extends Pick<EventKind<Task>, 'event' | 'audience' 
 
 /** Where somebody left off. */
 export interface Since {
-  /** For what has no log but times, `MARGIN` before the cursor. */
+  /** For what has no log but times, `row_clock_difference` before the cursor. */
   readonly floor: Cursor;
   /** In the log of histories. `null`: older than any that is known; `undefined`: nobody knows, and times are asked for. */
   readonly position: LogPosition | null | undefined;

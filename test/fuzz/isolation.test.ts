@@ -88,6 +88,7 @@ function newWorker(): ConnectionManager {
       heartbeatSeconds: 5,
       pollIntervalSeconds: 2,
       recentWindowSeconds: 900,
+      rowClockSeconds: 10,
       maxConnections: 1000,
       maxConnectionsPerUser: 1000,
       maxConnectionsPerAddress: 0,

@@ -79,6 +79,17 @@ it('everything works with exactly the rights that docs/beside-a-galaxy.md grants
     },
     sse: { attach_to_galaxy: true, recent_window: 0 },
   };
+  const rowClock = async (): Promise<string | undefined> => {
+    const doctor = here.process(['doctor'], settings);
+    await doctor.exited;
+    return /^\S+ +rows .*$/m.exec(doctor.stdout)?.[0];
+  };
+  const missing = await rowClock();
+  expect(missing).toContain('GRANT SELECT (history_id, update_time, xmin) ON history_dataset_association');
+  await galaxy.psql(`${/GRANT .* ON history_dataset_association/.exec(missing!)![0]} TO ${role};
+    INSERT INTO history_dataset_association (history_id, name, update_time)
+      VALUES (1, 'd', clock_timestamp() AT TIME ZONE 'UTC' - interval '2 s')`);
+  expect(await rowClock()).toMatch(/they are stamped 2\.\d+ s behind the database's clock \(median of 1\)/);
   const serve = here.process(['serve'], settings);
   const monitor = here.process(['monitor'], settings);
   await monitor.line('changes since the cursor were read');

@@ -1,7 +1,7 @@
 /** What `lightcone doctor` says of an installation on PostgreSQL and RabbitMQ, as it breaks. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GALAXY_TABLES } from '../support/galaxy-tables.js';
-import { Installation, type Settings } from '../support/installation.js';
+import { DEMO, Installation, type Settings } from '../support/installation.js';
 
 let here: Installation;
 beforeAll(async () => {
@@ -92,6 +92,33 @@ describe('doctor', () => {
     );
     expect((await doctor()).said.triggers).toBe('ok all six are there');
     expect(await migrate()).toMatch(/ is up to date$/m);
+  });
+
+  it('measures the clock that stamps rows, whatever else is written', async () => {
+    const historyId = DEMO.histories.alice;
+    const stamp = (seconds: number) =>
+      here.sql(`INSERT INTO history_dataset_association (history_id, name, validated_state, hid, update_time)
+        VALUES (${historyId}, 'stamped', 'unvalidated', 1, clock_timestamp() AT TIME ZONE 'UTC' + interval '${seconds} s')`);
+    const clear = () => here.sql('DELETE FROM history_dataset_association; TRUNCATE history_audit');
+    await clear();
+    await here.change(historyId);
+    expect((await doctor()).said.rows).toBe(
+      'ok no dataset was written lately: the clock that stamps them is not known',
+    );
+    for (const seconds of [0, -3, 4]) {
+      await clear();
+      // A write that stamps nothing is no measure.
+      await here.sql(`INSERT INTO history_dataset_association (history_id, name, validated_state, hid, update_time)
+        VALUES (${historyId}, 'old', 'unvalidated', 1, '2026-01-01')`);
+      for (let n = 0; n < 3; n += 1) await stamp(seconds);
+      await here.change(historyId);
+      const { said, code } = await doctor({ sse: { row_clock_difference: 3.5 } });
+      const [, state, apart, side] = /^(\w+) they are stamped ([\d.]+) s (ahead of|behind)/.exec(said.rows!)!;
+      expect(Math.abs(Number(apart) - Math.abs(seconds))).toBeLessThan(0.5);
+      expect([state, code]).toEqual(seconds === 0 ? ['ok', 0] : seconds < 0 ? ['note', 0] : ['problem', 1]);
+      if (seconds !== 0) expect(side).toBe(seconds > 0 ? 'ahead of' : 'behind');
+    }
+    await clear();
   });
 
   it('says what the broker refuses', async () => {

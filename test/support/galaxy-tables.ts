@@ -17,7 +17,7 @@ CREATE TABLE galaxy_session_to_history (id serial PRIMARY KEY, create_time ${TS}
 CREATE TABLE api_keys (id serial PRIMARY KEY, create_time ${TS}, user_id integer REFERENCES galaxy_user,
   key varchar(32) UNIQUE, deleted boolean NOT NULL DEFAULT false);
 CREATE TABLE history_user_share_association (id serial PRIMARY KEY, history_id integer, user_id integer);
-CREATE TABLE history_dataset_association (id serial PRIMARY KEY, history_id integer, name varchar(255), hid integer);
+CREATE TABLE history_dataset_association (id serial PRIMARY KEY, history_id integer, name varchar(255), hid integer, update_time timestamp);
 CREATE TABLE history_dataset_collection_association (id serial PRIMARY KEY, history_id integer, name varchar(255));
 CREATE TABLE history_audit (history_id integer NOT NULL REFERENCES history, update_time ${TS} NOT NULL,
   PRIMARY KEY (history_id, update_time));

@@ -175,6 +175,7 @@ export async function startHttpServer(options: HttpServerOptions = {}): Promise<
             {
               at: () => undefined,
               ofToken: () => undefined,
+              rowClock: 0,
               newest: () => undefined,
               oldest: () => undefined,
               floor: (moment) => moment,

@@ -48,6 +48,7 @@ describe('without a settings file', () => {
       heartbeatSeconds: 5,
       pollIntervalSeconds: 2,
       recentWindowSeconds: 900,
+      rowClockSeconds: 10,
       maxConnections: 20_000,
       maxConnectionsPerAddress: 0,
       maxConnectionsPerUser: 50,

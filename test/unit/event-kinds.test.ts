@@ -97,6 +97,7 @@ beforeEach(async () => {
       queueSize: 4,
       keepaliveSeconds: 30,
       recentWindowSeconds: 900,
+      rowClockSeconds: 10,
       writeTimeoutSeconds: 60,
       permissionCheckSeconds: 30,
       maxConnections: 10,

@@ -50,6 +50,7 @@ describe('a connection manager', () => {
         queueSize: 4,
         keepaliveSeconds: 30,
         recentWindowSeconds: 900,
+        rowClockSeconds: 10,
         writeTimeoutSeconds: 60,
         permissionCheckSeconds: 30,
         maxConnections: 10,

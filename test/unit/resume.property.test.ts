@@ -6,6 +6,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { seeded } from '../faults/random.js';
+import { FAR_YEAR } from '../faults/simulation/database.js';
 import { SimulatedTime } from '../faults/simulation/time.js';
 import { type Fault, type FaultKind, type Scenario, World } from '../faults/simulation/world.js';
 
@@ -18,9 +19,19 @@ const moment = fc.integer({ min: 0, max: 40_000 });
 const index = fc.nat(11);
 
 /** Tabs come and go much more often than anything breaks. */
-const tabFaults: FaultKind[] = ['tab leaves', 'tab leaves', 'tab flutters', 'tab stops reading'];
+const tabFaults: FaultKind[] = [
+  'tab leaves',
+  'tab leaves',
+  'tab flutters',
+  'tab stops reading',
+  'tab comes with a hostile id',
+  'a user opens and closes streams of 1970',
+];
 const workerFaults: FaultKind[] = [
   'topology lost',
+  'binding lost',
+  'queue deleted',
+  'database slow',
   'database clock back',
   'cut worker from bus',
   'freeze worker',
@@ -36,6 +47,8 @@ const leaderFaults: FaultKind[] = [
   'database away',
   'cut leader from bus',
   'broker away',
+  'broker slow',
+  'exchange deleted',
 ];
 
 const faults = (kinds: readonly FaultKind[], maxLength: number): fc.Arbitrary<Fault[]> =>
@@ -91,6 +104,22 @@ function scenarios(given: {
     notifications: fc.array(
       fc.record({ atMs: moment, index, publishedAfterMs: fc.integer({ min: 0, max: 2_000 }) }),
       { maxLength: notifications },
+    ),
+    broadcasts: fc.array(
+      fc.record({
+        atMs: moment,
+        publishedAfterMs: fc.integer({ min: 0, max: 2_000 }),
+        form: fc.constantFrom('plain' as const, 'never ends' as const, 'unreadable' as const),
+      }),
+      { maxLength: notifications },
+    ),
+    poison: fc.array(
+      fc.record({
+        atMs: moment,
+        index,
+        time: fc.constantFrom('infinity', '-infinity', FAR_YEAR),
+      }),
+      { maxLength: 3 },
     ),
     faults: fc
       .tuple(faults(tabFaults, 12), faults(others, 4), steps ? aStep : fc.constant([]))

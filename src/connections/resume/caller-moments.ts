@@ -43,6 +43,10 @@ export class CallerMoments {
     return this.options.positions.ofToken(moment);
   }
 
+  get rowClock(): Cursor {
+    return this.options.positions.rowClock;
+  }
+
   newest() {
     return this.options.positions.newest();
   }

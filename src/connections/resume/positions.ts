@@ -38,6 +38,9 @@ export class Positions {
   /** The same in the logs before this one. */
   private ofOtherLogs: Cursor = 0;
 
+  /** @param rowClock how far the clocks that stamp rows may differ from that of the database */
+  constructor(readonly rowClock: Cursor = MARGIN) {}
+
   /** What is stored, of all logs, in the order in which it was reached; `log` is the one of now. */
   begin(log: string, stored: readonly LogEnd[]): void {
     this.entries = [];
@@ -147,7 +150,8 @@ export class Positions {
     const born = entry ? [...entry.position.matchAll(/@(\d+)/g)].map(([, micros]) => Number(micros)) : [];
     const stepped = this.steppedSince(entry);
     return (
-      Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), stepped, ...born) - MARGIN
+      Math.min(moment, isNumbered(begun) ? moment : (begun?.moment ?? moment), stepped, ...born) -
+      this.rowClock
     );
   }
 

@@ -5,6 +5,7 @@
 import { LightconeError } from '../../core/errors.js';
 import { type Cursor, MAX_ID } from '../../core/events.js';
 import type { Dialect, LogEnd, LogPosition } from '../../database/port.js';
+import type { Micros } from '../../lib/time.js';
 import type { Condition, ContentType } from './contents-filter.js';
 
 /** The positions of the log, as this worker knows them. */
@@ -12,6 +13,8 @@ export interface KnownPositions {
   at(moment: Cursor): LogPosition | null | undefined;
   /** Null as well for what this log cannot have given out. */
   ofToken(moment: Cursor): LogPosition | null | undefined;
+  /** How far the clocks that stamp rows may differ from that of the database. */
+  readonly rowClock: Micros;
   newest(): LogEnd | undefined;
   oldest(): LogEnd | undefined;
   /** No row that becomes visible after the moment has an earlier time. */

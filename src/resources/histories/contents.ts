@@ -3,7 +3,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
 import type { Database, Dialect, Sql, SqlRow, SqlValue, WriteMarks } from '../../database/port.js';
-import { formatSql, type Micros, secondsToMicros } from '../../lib/time.js';
+import { formatSql, type Micros } from '../../lib/time.js';
 import { type Written, write } from '../written.js';
 import type { HistoryAccess } from './access.js';
 import type { Condition, ContentType } from './contents-filter.js';
@@ -63,9 +63,6 @@ export interface Delta {
   upToDate: boolean;
   startOver: boolean;
 }
-
-/** Rows may be stamped by the clock of whoever writes them. */
-const CLOCKS_DIFFER = secondsToMicros(10);
 
 export interface NewContent {
   type: ContentType;
@@ -136,7 +133,7 @@ export class HistoryContents {
   private withLate(filters: readonly Condition[]): readonly Condition[] {
     return filters.map((filter) => {
       if (filter.changedSince === undefined) return filter;
-      const since = filter.changedSince - CLOCKS_DIFFER;
+      const since = filter.changedSince - this.positions.rowClock;
       const position = this.positions.at(since) ?? this.positions.oldest()?.position;
       if (position === undefined) return filter;
       const late = changedSince(this.db.dialect, position, this.positions.isWhole(since));

@@ -15,6 +15,8 @@ import type { SimProcess, SimulatedTime } from './time.js';
 
 const TASK_TTL_MS = 10_000;
 const TICK_TTL_MS = 5_000;
+/** Of a confirm. */
+const DEADLINE_MS = 3_000;
 const logger = createLogger('silent');
 
 type Message = { task: ControlTask } | { tick: Tick };
@@ -23,6 +25,10 @@ type Queue = (message: Message) => void;
 export class SimBroker {
   readonly queues = new Set<Queue>();
   up = true;
+  /** Until then it takes seconds to take a message. */
+  slowUntil = 0;
+  /** Until then there is no exchange: what is published is refused. */
+  noExchangeUntil = 0;
 
   constructor(
     readonly time: SimulatedTime,
@@ -179,7 +185,8 @@ export class SimBus implements Bus {
   private send(message: Message): Promise<void> {
     const { time, delayMs, queues } = this.broker;
     if (!this.up) return Promise.reject(new LightconeError('BUS_UNAVAILABLE', 'away'));
-    this.lastPublish = Math.max(this.lastPublish, time.ms + time.between(0, delayMs));
+    const slow = this.broker.slowUntil > time.ms ? time.between(0, 5_000) : 0;
+    this.lastPublish = Math.max(this.lastPublish, time.ms + time.between(0, delayMs) + slow);
     const { epoch, process } = this;
     return new Promise((resolve, reject) => {
       const fail = (): void => reject(new LightconeError('BUS_UNAVAILABLE', 'lost'));
@@ -194,15 +201,17 @@ export class SimBus implements Bus {
         },
       };
       this.onItsWay.add(onItsWay);
+      // The broker may take it all the same, later.
+      if (this.lastPublish - time.ms > DEADLINE_MS) time.after(DEADLINE_MS, process, fail);
       time.after(this.lastPublish - time.ms, undefined, () => {
         if (!this.onItsWay.has(onItsWay)) return;
-        if (epoch !== this.epoch) {
+        if (epoch !== this.epoch || this.broker.noExchangeUntil > time.ms) {
           onItsWay.lose();
           return;
         }
         onItsWay.arrive();
         // The confirm; now and then it is what gets lost.
-        if (time.random() < 0.02) time.after(3_000, process, fail);
+        if (time.random() < 0.02) time.after(DEADLINE_MS, process, fail);
         else time.after(time.between(0, 10), process, resolve);
       });
     });

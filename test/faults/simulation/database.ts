@@ -1,7 +1,9 @@
 /** The simulated database: the log that everything resumes from, with NOTIFY, a clock, and times of absence. */
 import { LightconeError } from '../../../src/core/errors.js';
 import type { Cursor, HistoryChange, HistoryId, SessionId, UserId } from '../../../src/core/events.js';
+import { merge } from '../../../src/database/change-log.js';
 import { formatSnapshot, parseSnapshot, type Snapshot, upTo } from '../../../src/database/log/snapshot.js';
+import type { ChangeRow } from '../../../src/database/log/visibility.js';
 import type {
   ChangeLog,
   ChangeScope,
@@ -13,6 +15,8 @@ import type {
   NotificationLog,
   PositionStore,
 } from '../../../src/database/port.js';
+import { formatSql, MICROS_PER_SECOND, parseSql } from '../../../src/lib/time.js';
+import { SimBroadcasts } from './broadcasts.js';
 import type { SimProcess, SimulatedTime } from './time.js';
 import { type ContentRow, isHidden, type Transaction, Transactions } from './transactions.js';
 
@@ -24,9 +28,17 @@ export interface SimHistory {
 
 interface AuditRow {
   historyId: HistoryId;
+  /** As the column holds it. */
+  text: string;
   time: Cursor;
   xid: bigint;
 }
+
+/** Mistyped. */
+export const FAR_YEAR = '20026-01-01 00:00:00';
+
+/** No clock is further ahead: `believedUntil` of `database/dialect.ts`. */
+const DAY = 86_400 * MICROS_PER_SECOND;
 
 const unavailable = (): LightconeError =>
   new LightconeError('DATABASE_UNAVAILABLE', 'the simulated database is away');
@@ -34,11 +46,14 @@ const unavailable = (): LightconeError =>
 export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   readonly keeps = true;
   readonly transactions: Transactions;
-  private readonly rows: AuditRow[] = [];
+  readonly broadcasts: SimBroadcasts;
+  private rows: AuditRow[] = [];
   private readonly notifications: { id: number; userId: UserId; time: Cursor }[] = [];
   private readonly positions: LogEnd[] = [];
   private readonly listeners = new Set<SimListen>();
   up = true;
+  /** Until then everything that it does takes seconds. */
+  slowUntil = 0;
   /** How far its clock is from the true one. */
   clockOffMs = 0;
 
@@ -47,6 +62,10 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
     readonly histories: readonly SimHistory[],
   ) {
     this.transactions = new Transactions(histories.map(({ id }) => id));
+    this.broadcasts = new SimBroadcasts(
+      () => this.clock(),
+      (look) => this.ask(look),
+    );
   }
 
   /** It is not the first time: a leader before has stored where it stood. */
@@ -58,10 +77,46 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   finish(transaction: Transaction, openMs: number): boolean {
     if (!this.transactions.end(transaction)) return false;
     const { historyId, xid, ending } = transaction;
-    this.rows.push({ historyId, xid, time: this.clock() - 1000 * Math.round(openMs) });
+    this.addRow(historyId, xid, formatSql(this.clock() - 1000 * Math.round(openMs)));
     // NOTIFY and PREPARE exclude each other.
     if (ending !== 'prepared') for (const listener of this.listeners) listener.notify(historyId);
     return true;
+  }
+
+  private addRow(historyId: HistoryId, xid: bigint, text: string): void {
+    const odd = { infinity: Number.POSITIVE_INFINITY, '-infinity': 0, [FAR_YEAR]: this.clock() + 2 * DAY }[
+      text
+    ];
+    this.rows.push({ historyId, xid, text, time: odd ?? parseSql(text) });
+  }
+
+  /** Somebody writes a row by hand, with a time that no clock says. */
+  poison(historyId: HistoryId, text: string): void {
+    this.addRow(historyId, this.transactions.pass(), text);
+    for (const listener of this.listeners) listener.notify(historyId);
+  }
+
+  /** The rule of `maintenance/jobs.ts` for one history: what nobody has to read any more. @returns how many rows went */
+  prune(historyId: HistoryId, keepSeconds: number): Promise<number> {
+    return this.ask(() => {
+      const before = this.clock() - keepSeconds * MICROS_PER_SECOND;
+      const read = this.positions.findLast(({ moment }) => moment < before);
+      const open = new Set(this.positions.flatMap(({ position }) => snapshotOf(position).xip));
+      const { rows } = this;
+      const isIn = (row: AuditRow): boolean =>
+        row.historyId !== historyId ||
+        row.time >= before ||
+        open.has(row.xid) ||
+        (this.positions.length > 0 && (!read || isHidden(row.xid, snapshotOf(read.position)))) ||
+        !rows.some((other) => other.historyId === historyId && other.time > row.time) ||
+        !rows.some(
+          (other) =>
+            other.historyId === historyId &&
+            (other.xid > row.xid || (other.xid === row.xid && other.time > row.time)),
+        );
+      this.rows = rows.filter(isIn);
+      return rows.length - this.rows.length;
+    });
   }
 
   /** What `contents?since=` asks: rows of writers that are not older than the oldest that the position does not see. */
@@ -107,7 +162,12 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
 
   /** Mostly quick, now and then very slow: races need time. */
   private delay(): number {
+    if (this.slowUntil > this.time.ms) return this.time.between(500, 4_000);
     return this.time.between(0, this.time.random() < 0.2 ? 2_000 : 20);
+  }
+
+  hintDelay(): number {
+    return this.time.between(0, this.slowUntil > this.time.ms ? 5_000 : 100);
   }
 
   now(): Promise<Cursor> {
@@ -115,16 +175,15 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   }
 
   changesSince(floor: Cursor, scope: ChangeScope): Promise<HistoryChange[]> {
-    return this.ask(() =>
-      this.changes(
-        this.rows.filter(({ time }) => time > floor),
-        scope,
-      ),
-    );
+    return this.ask(() => {
+      const until = this.clock() + DAY;
+      const believed = this.rows.filter(({ time }) => time > floor && time <= until);
+      return this.changes(believed, scope);
+    });
   }
 
   changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]> {
-    return this.ask(() => this.changes(this.rows, { kind: 'histories', historyIds }));
+    return this.ask(() => this.changes(this.rows, { kind: 'histories', historyIds }, this.clock()));
   }
 
   async identify(): Promise<string> {
@@ -149,7 +208,7 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
         position: positionOf(last === undefined ? now : upTo(now, last)),
         moment: this.clock(),
         complete: last === undefined,
-        changes: this.changes([...taken, ...ended], scope),
+        changes: this.changes([...taken, ...ended], scope, this.clock()),
       };
     });
   }
@@ -158,16 +217,18 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
     return inScope(this.histories.find(({ id }) => id === historyId)!, scope);
   }
 
-  private changes(rows: readonly AuditRow[], scope: ChangeScope): HistoryChange[] {
-    return this.histories
-      .filter((history) => inScope(history, scope))
-      .map(({ id, userId, sessionIds }) => ({
-        historyId: id,
-        userId,
-        sessionIds,
-        newest: Math.max(0, ...rows.filter(({ historyId }) => historyId === id).map(({ time }) => time)),
-      }))
-      .filter(({ newest }) => newest > 0);
+  /** The rows that a statement answers, one for each session of an anonymous history, as the product reads them. */
+  private changes(rows: readonly AuditRow[], scope: ChangeScope, now?: Cursor): HistoryChange[] {
+    const owned: ChangeRow[] = [];
+    for (const { id, userId, sessionIds } of this.histories.filter((history) => inScope(history, scope))) {
+      const own = rows.filter(({ historyId }) => historyId === id);
+      if (own.length === 0) continue;
+      const newest = own.reduce((latest, row) => (row.time > latest.time ? row : latest)).text;
+      for (const session_id of sessionIds.length === 0 ? [null] : sessionIds) {
+        owned.push({ history_id: id, user_id: userId ?? null, session_id, newest });
+      }
+    }
+    return merge(owned, now);
   }
 
   historiesOf(owner: ChangeScope): Promise<HistoryId[]> {
@@ -205,14 +266,16 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
     );
   }
 
-  async broadcastsSince(): Promise<NotificationDelivery[]> {
-    return [];
+  broadcastsSince(floor: Cursor): Promise<NotificationDelivery[]> {
+    return this.broadcasts.log.broadcastsSince(floor);
   }
 
-  statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]> {
+  async statuses(requests: readonly { userId: UserId | undefined; since: Cursor }[]): Promise<string[]> {
+    const withBroadcasts = await this.broadcasts.statuses(requests.map(({ since }) => since));
     return this.ask(() =>
-      requests.map(({ userId, since }) =>
+      requests.map(({ userId, since }, i) =>
         JSON.stringify({
+          ...withBroadcasts[i],
           notifications: this.notifications
             .filter((it) => it.userId === userId && it.time > since)
             .map(({ id }) => ({ id })),
@@ -317,7 +380,7 @@ export class SimListen implements HintSource {
   private deliver(work: () => void): void {
     const { time } = this.database;
     const { session } = this;
-    this.lastArrival = Math.max(this.lastArrival, time.ms + time.between(0, 100));
+    this.lastArrival = Math.max(this.lastArrival, time.ms + this.database.hintDelay());
     time.after(this.lastArrival - time.ms, this.process, () => {
       if (session === this.session) work();
     });

@@ -1,7 +1,7 @@
 /** A simulated tab: it reconnects as EventSource does, to any worker, with the last id it saw. */
 import { Writable } from 'node:stream';
-import type { HistoryId, Principal } from '../../../src/core/events.js';
-import { parseIso } from '../../../src/lib/time.js';
+import type { Cursor, HistoryId, Principal } from '../../../src/core/events.js';
+import { formatIso, MICROS_PER_SECOND, parseIso } from '../../../src/lib/time.js';
 import { SseParser } from '../../support/sse-parser.js';
 import type { SimScreen } from './screen.js';
 import type { SimProcess, SimulatedTime } from './time.js';
@@ -42,11 +42,19 @@ class SimSocket extends Writable {
   }
 }
 
+/** An id that no server gave to this tab. */
+export type HostileId = 'of 1970' | 'of the future' | 'garbage';
+
+/** Ids trail the clock, and the request takes its time. */
+const WINDOW_MARGIN_SECONDS = 12;
+const HOUR: Cursor = 3600 * MICROS_PER_SECOND;
+
 export interface SimTabOptions {
   name: string;
   principal: Principal;
   /** Foreign histories that it watches by its stream's URL. */
   viewed: readonly HistoryId[];
+  recentWindowSeconds: number;
   /** Of the histories that it shows. */
   screens: readonly SimScreen[];
 }
@@ -55,6 +63,11 @@ export class SimTab {
   /** When it was told of each history, simulated milliseconds. */
   readonly told = new Map<HistoryId, number[]>();
   readonly notifications = new Set<number>();
+  readonly broadcasts = new Set<number>();
+  /** Audit times of which it was told before they had come. */
+  readonly early: string[] = [];
+  /** With which it comes back, once. */
+  hostile: HostileId | undefined;
   /** When its first stream began: it cannot resume from before. */
   firstReadyAt = Number.POSITIVE_INFINITY;
   lastEventId: string | undefined;
@@ -68,6 +81,8 @@ export class SimTab {
     private readonly time: SimulatedTime,
     readonly options: SimTabOptions,
     private readonly anyWorker: () => SimWorker | undefined,
+    /** The database's clock. */
+    private readonly now: () => Cursor,
   ) {}
 
   /** Comes back, and breaks again, soon after each return: a bad network. */
@@ -126,8 +141,8 @@ export class SimTab {
         this.comeBack(1_000);
         return;
       }
-      const moment = this.lastEventId === undefined ? undefined : parseIso(this.lastEventId);
-      const since = moment === undefined ? undefined : manager.acceptCursor(moment);
+      const id = this.hostileId(this.options.recentWindowSeconds) ?? this.lastEventId;
+      const since = id === undefined ? undefined : manager.acceptCursor(parseIso(id));
       const tab = manager.open({
         out: socket,
         chunked: false,
@@ -148,6 +163,19 @@ export class SimTab {
     });
   }
 
+  /**
+   * An id that tells nothing stands for `recent_window` (docs/reliability.md): who was away for longer would come with one of 1970,
+   * which is told everything.
+   */
+  private hostileId(windowSeconds: number): string | undefined {
+    const { hostile, lastEventId } = this;
+    this.hostile = undefined;
+    if (hostile === undefined || lastEventId === undefined) return undefined;
+    const oldest = this.now() - (windowSeconds - WINDOW_MARGIN_SECONDS) * MICROS_PER_SECOND;
+    if (hostile === 'of 1970' || parseIso(lastEventId)! < oldest) return '1970-01-01T00:00:00.000000';
+    return hostile === 'garbage' ? 'abc; DROP TABLE' : formatIso(this.now() + HOUR);
+  }
+
   private comeBack(ms: number): void {
     this.time.after(ms, undefined, () => this.connect());
   }
@@ -159,10 +187,13 @@ export class SimTab {
       if (this.firstReadyAt > this.time.ms) for (const screen of screens) screen.changed(null);
       this.firstReadyAt = Math.min(this.firstReadyAt, this.time.ms);
     } else if (event === 'history_update') {
-      const { history_ids, since } = JSON.parse(data) as {
+      const { history_ids, update_time, since } = JSON.parse(data) as {
         history_ids: string[];
+        update_time?: string;
         since?: Record<string, string | null>;
       };
+      if (update_time !== undefined && parseIso(update_time)! > this.now() + HOUR)
+        this.early.push(update_time);
       for (const id of history_ids) {
         const historyId = Number(id.slice(1));
         screens.find((screen) => screen.historyId === historyId)?.changed(since?.[id]);
@@ -172,9 +203,15 @@ export class SimTab {
       }
     } else if (event === 'notification_update') {
       this.notifications.add((JSON.parse(data) as { id: number }).id);
+    } else if (event === 'broadcast_update') {
+      this.broadcasts.add(Number((JSON.parse(data) as { id: string }).id));
     } else if (event === 'notification_status') {
-      const { notifications } = JSON.parse(data) as { notifications: { id: number }[] };
+      const { notifications, broadcasts } = JSON.parse(data) as {
+        notifications: { id: number }[];
+        broadcasts: { id: string }[];
+      };
       for (const { id } of notifications) this.notifications.add(id);
+      for (const { id } of broadcasts) this.broadcasts.add(Number(id));
     }
   }
 }

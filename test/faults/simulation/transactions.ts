@@ -77,10 +77,12 @@ export class Transactions {
     return true;
   }
 
-  /** A small one that is committed at once. */
-  pass(): void {
-    this.lasts(this.next);
-    this.ended(this.next++);
+  /** A small one that is committed at once. @returns its number */
+  pass(): bigint {
+    const xid = this.next++;
+    this.lasts(xid);
+    this.ended(xid);
+    return xid;
   }
 
   /** What was not prepared is rolled back. In a crash numbers of which nothing was written are given out again. */

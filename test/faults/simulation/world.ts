@@ -1,14 +1,19 @@
 /** A whole simulated installation, the faults that happen to it, and the question whether a tab missed something. */
 import { ConnectionManager } from '../../../src/connections/manager.js';
 import type { HistoryId, Principal } from '../../../src/core/events.js';
+import { Roles } from '../../../src/election/roles.js';
+import { MARGIN } from '../../../src/events/kind.js';
 import { EVENTS } from '../../../src/events/registry.js';
+import { MICROS_PER_SECOND } from '../../../src/lib/time.js';
+import { MaintenanceScheduler } from '../../../src/maintenance/scheduler.js';
 import { HistoryAuditMonitor } from '../../../src/monitor/history-audit-monitor.js';
 import { createLogger } from '../../../src/telemetry/logger.js';
 import { noMetrics } from '../../../src/telemetry/metrics.js';
+import type { BroadcastForm } from './broadcasts.js';
 import { SimBroker, SimBus } from './bus.js';
 import { SimDatabase, type SimHistory } from './database.js';
 import { SimScreen } from './screen.js';
-import { SimTab } from './tab.js';
+import { type HostileId, SimTab, type SimTabOptions } from './tab.js';
 import { SimProcess, type SimulatedTime } from './time.js';
 import type { Ending, Transaction } from './transactions.js';
 
@@ -24,6 +29,11 @@ export type FaultKind =
   | 'cut worker from bus'
   | 'broker away'
   | 'topology lost'
+  | 'binding lost'
+  | 'queue deleted'
+  | 'exchange deleted'
+  | 'broker slow'
+  | 'database slow'
   | 'database clock back'
   | 'freeze worker'
   | 'worker lags'
@@ -31,6 +41,8 @@ export type FaultKind =
   | 'drain worker'
   | 'tab leaves'
   | 'tab flutters'
+  | 'tab comes with a hostile id'
+  | 'a user opens and closes streams of 1970'
   | 'tab stops reading';
 
 export interface Fault {
@@ -64,6 +76,9 @@ export interface Scenario {
   attached: boolean;
   changes: readonly Change[];
   notifications: readonly { atMs: number; index: number; publishedAfterMs: number }[];
+  broadcasts: readonly { atMs: number; publishedAfterMs: number; form: BroadcastForm }[];
+  /** Audit rows that somebody writes by hand. */
+  poison: readonly { atMs: number; index: number; time: string }[];
   faults: readonly Fault[];
 }
 
@@ -73,6 +88,14 @@ const HISTORIES: readonly SimHistory[] = [
   { id: 3, userId: 2, sessionIds: [] },
   { id: 4, userId: undefined, sessionIds: [7] },
 ];
+/** Nobody changes it but who poisons the log: what is told of it hides nothing. */
+const ALL_HISTORIES: readonly SimHistory[] = [...HISTORIES, { id: 5, userId: 1, sessionIds: [] }];
+const HOSTILE_IDS: readonly HostileId[] = ['of 1970', 'of the future', 'garbage'];
+const NOISY_TABS = 5;
+/** Between two turns of the leader's chore, which lasts as long as the database makes it. */
+const CHORE_SECONDS = 4;
+/** Who loses the role and runs has given it up by then, whatever it was doing. */
+const GIVEN_UP_MS = 5_000;
 const user = (userId: number): Principal => ({
   userId,
   sessionId: undefined,
@@ -118,6 +141,7 @@ export class SimWorker {
         pollIntervalSeconds: 2,
         nodeInternals: false,
         recentWindowSeconds: scenario.recentWindowSeconds,
+        rowClockSeconds: 10,
         maxConnections: 100,
         maxConnectionsPerUser: 100,
         maxConnectionsPerAddress: 0,
@@ -170,11 +194,12 @@ export class SimWorker {
 class Candidate {
   readonly process: SimProcess;
   readonly bus: SimBus;
-  readonly monitor: HistoryAuditMonitor;
+  private readonly monitor: HistoryAuditMonitor;
+  readonly role: Roles;
   /** Its role was taken, and it has not given it up yet. */
   deposed = false;
 
-  constructor({ time, broker, database }: World, name: string) {
+  constructor({ time, broker, database, scenario }: World, name: string) {
     this.process = new SimProcess(name);
     this.bus = new SimBus(broker, this.process);
     this.monitor = new HistoryAuditMonitor({
@@ -188,6 +213,13 @@ class Candidate {
       logger,
       metrics: noMetrics,
     });
+    const keepSeconds = scenario.recentWindowSeconds + MARGIN / MICROS_PER_SECOND;
+    const prune = async (over: AbortSignal): Promise<number> => {
+      for (const { id } of ALL_HISTORIES) if (!over.aborted) await database.prune(id, keepSeconds);
+      return 0;
+    };
+    const chores = [{ name: 'audit', everySeconds: CHORE_SECONDS, run: prune }];
+    this.role = new Roles([this.monitor, new MaintenanceScheduler(chores, logger)]);
   }
 }
 
@@ -199,6 +231,8 @@ export class World {
   private readonly tabs: SimTab[] = [];
   private readonly committed: { historyId: HistoryId; atMs: number }[] = [];
   private readonly notified: { id: number; userId: number; atMs: number }[] = [];
+  private readonly broadcast: { id: number; atMs: number }[] = [];
+  private readonly held: string[] = [];
   private readonly outside = new SimProcess('another program');
   private readonly producer: SimBus;
   private leader: Candidate | undefined;
@@ -208,7 +242,7 @@ export class World {
     readonly time: SimulatedTime,
     readonly scenario: Scenario,
   ) {
-    this.database = new SimDatabase(time, HISTORIES);
+    this.database = new SimDatabase(time, ALL_HISTORIES);
     this.broker = new SimBroker(time, scenario.busDelayMs);
     this.producer = new SimBus(this.broker, this.outside);
   }
@@ -228,7 +262,7 @@ export class World {
       const screens = scenario.attached
         ? []
         : sees.map((id) => new SimScreen(time, this.database, id, i % 2 === 0, () => this.anyWorker()));
-      const tab = new SimTab(time, { name: `tab ${i}`, principal, viewed, screens }, () => this.anyWorker());
+      const tab = this.tab({ name: `tab ${i}`, principal, viewed, screens });
       this.tabs.push(tab);
       tab.connect();
     });
@@ -252,9 +286,27 @@ export class World {
     scenario.notifications.forEach((notification, id) => {
       time.after(2_000 + notification.atMs, undefined, () => this.notify(id, notification));
     });
+    scenario.broadcasts.forEach((broadcast, id) => {
+      time.after(2_000 + broadcast.atMs, undefined, () => this.announce(id, broadcast));
+    });
+    for (const { atMs, index, time: text } of scenario.poison) {
+      const { id } = ALL_HISTORIES[index % ALL_HISTORIES.length]!;
+      time.after(2_000 + atMs, undefined, () => this.database.up && this.database.poison(id, text));
+    }
     for (const fault of scenario.faults) time.after(fault.atMs, undefined, () => this.inject(fault));
     await time.run(BUSY_UNTIL_MS + SETTLED_MS);
-    return [...this.missing(), ...this.wrongScreens()];
+    return [...this.missing(), ...this.wrongScreens(), ...this.held];
+  }
+
+  private tab(given: Omit<SimTabOptions, 'recentWindowSeconds'>): SimTab {
+    const { recentWindowSeconds } = this.scenario;
+    const options = { ...given, recentWindowSeconds };
+    return new SimTab(
+      this.time,
+      options,
+      () => this.anyWorker(),
+      () => this.database.clock(),
+    );
   }
 
   private wrongScreens(): string[] {
@@ -285,6 +337,10 @@ export class World {
         if (userId === principal.userId && !tab.notifications.has(id)) {
           missing.push(`tab ${i}: notification ${id}`);
         }
+      }
+      missing.push(...tab.early.map((time) => `tab ${i} was told of a change at ${time}`));
+      for (const { id, atMs } of this.broadcast) {
+        if (tab.firstReadyAt <= atMs && !tab.broadcasts.has(id)) missing.push(`tab ${i}: broadcast ${id}`);
       }
     });
     return missing;
@@ -329,7 +385,7 @@ export class World {
         return;
       }
       this.leader = chosen;
-      this.as(chosen.process, () => chosen.monitor.gain().catch(() => {}));
+      this.as(chosen.process, () => chosen.role.gain().catch(() => {}));
     });
   }
 
@@ -337,9 +393,14 @@ export class World {
   private depose(leader: Candidate, afterMs: number): void {
     if (this.leader === leader) this.leader = undefined;
     leader.deposed = true;
-    this.time.after(afterMs, leader.process, async () => {
-      await leader.monitor.lose();
+    const { time } = this;
+    time.after(afterMs, leader.process, async () => {
+      const begun = time.ms;
+      await leader.role.lose('the lock is gone');
       leader.deposed = false;
+      // A process that stood still meanwhile could not.
+      const took = time.ms - Math.max(begun, leader.process.frozenUntil);
+      if (took > GIVEN_UP_MS) this.held.push(`the role was given up ${Math.round(took)} ms after its loss`);
     });
   }
 
@@ -378,11 +439,35 @@ export class World {
     });
   }
 
+  private announce(id: number, { publishedAfterMs, form }: Scenario['broadcasts'][number]): void {
+    if (!this.database.up) return;
+    this.database.broadcasts.commit(id, form);
+    if (form === 'unreadable') return;
+    this.broadcast.push({ id, atMs: this.time.ms });
+    this.publish(publishedAfterMs, { task: 'notify_broadcast', payload: JSON.stringify({ id: String(id) }) });
+  }
+
   /** Another program's task; it tries until the broker has it. */
   private publish(afterMs: number, task: Parameters<SimBus['publish']>[0]): void {
     this.time.after(afterMs, this.outside, () => {
       this.producer.publish(task).catch(() => this.publish(200, task));
     });
+  }
+
+  /** Its other tabs, which have missed more and less, come back in the middle of it. */
+  private makeNoise(principal: Principal, durationMs: number, silentMs: number): void {
+    const { time } = this;
+    const own = this.tabs.filter(({ options }) => options.principal.userId === principal.userId);
+    for (const [i, tab] of own.entries()) {
+      const away = durationMs / (i + 1);
+      time.after(durationMs - away, undefined, () => tab.leave(away, silentMs));
+    }
+    for (let i = 0; i < NOISY_TABS; i += 1) {
+      const tab = this.tab({ name: 'noise', principal, viewed: [], screens: [] });
+      tab.lastEventId = '1970-01-01T00:00:00.000000';
+      time.after(durationMs - time.between(0, 200), undefined, () => tab.connect());
+      time.after(durationMs + 100, undefined, () => tab.flutter(8, silentMs));
+    }
   }
 
   private inject({ kind, index, durationMs, silentMs }: Fault): void {
@@ -443,6 +528,27 @@ export class World {
           if (process.alive) bus.cut(time.between(1_500, 3_500), 0);
         }
         return;
+      case 'binding lost':
+        if (worker.process.alive) worker.bus.cut(time.between(1_500, 3_500), 0);
+        return;
+      case 'queue deleted':
+        // The broker tells its consumer.
+        if (worker.process.alive) worker.bus.cut(0, 0);
+        return;
+      case 'exchange deleted': {
+        // Its bindings go with it. The first worker that asks in vain declares it anew.
+        const back = this.workers.filter(({ process }) => process.alive);
+        const after = back.map(() => time.between(1_500, 3_500));
+        this.broker.noExchangeUntil = time.ms + Math.min(3_500, ...after);
+        for (const [i, { bus }] of back.entries()) bus.cut(after[i]!, 0);
+        return;
+      }
+      case 'broker slow':
+        this.broker.slowUntil = time.ms + durationMs;
+        return;
+      case 'database slow':
+        this.database.slowUntil = time.ms + durationMs;
+        return;
       case 'database clock back':
         this.database.clockOffMs -= 3 * durationMs;
         return;
@@ -461,6 +567,13 @@ export class World {
         return;
       case 'tab leaves':
         tab?.leave(durationMs, silentMs);
+        return;
+      case 'tab comes with a hostile id':
+        if (tab) tab.hostile = HOSTILE_IDS[index % HOSTILE_IDS.length];
+        tab?.leave(durationMs, silentMs);
+        return;
+      case 'a user opens and closes streams of 1970':
+        this.makeNoise(tab!.options.principal, durationMs, silentMs);
         return;
       case 'tab flutters':
         tab?.flutter(5, silentMs);

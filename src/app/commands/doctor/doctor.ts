@@ -13,6 +13,7 @@ import { electionFinding } from './election.js';
 import { type Finding, note, ok, problem } from './finding.js';
 import { commitFinding } from './notify.js';
 import { probeFinding } from './probe.js';
+import { rowClockFinding } from './row-clock.js';
 import { workerFinding } from './worker.js';
 
 /**
@@ -59,6 +60,7 @@ export async function doctor(
       }
       await check('election', () => electionFinding(config, db));
       await check('clock', () => clockFinding(db, systemClock));
+      await check('rows', () => rowClockFinding(db, config.sse.rowClockSeconds));
     }
     await check('broker', () => brokerFinding(config));
     await check('worker', () => workerFinding(config.http, installation));
