@@ -54,6 +54,21 @@ export const LIMITS = {
   headBytes: limit(16_384, 'bytes', 'head of a request', 'request', '431'),
   bodyBytes: limit(1_048_576, 'bytes', 'body of a request', 'request', '413'),
   bodyDepth: limit(64, 'levels', 'nesting of a JSON body', 'request', '400'),
+  bodyValues: limit(20_000, 'values', 'in a JSON body', 'request', '400'),
+  valuesPerRequest: limit(
+    100,
+    'values',
+    'of a JSON body count as one more request',
+    'user; address',
+    SLOW_DOWN,
+  ),
+  bodyBytesPerRequest: limit(
+    16_384,
+    'bytes',
+    'of a JSON body count as one more request',
+    'user; address',
+    SLOW_DOWN,
+  ),
   headSeconds: limit(
     15,
     's',

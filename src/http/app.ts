@@ -60,6 +60,8 @@ export interface HttpAppOptions {
   authenticator: Authentication;
   /** onRequest hook of the ordinary routes. */
   limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+  /** Their preValidation hook. */
+  limitBodies?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
 
 const SERVER_OPTIONS = {
@@ -93,6 +95,7 @@ export function buildHttpApp({
   refuseEarly,
   authenticator,
   limitRequests,
+  limitBodies,
 }: HttpAppOptions): App {
   const crossOrigin = new CrossOrigin(http);
   const handshakes = new Handshakes();
@@ -164,6 +167,7 @@ export function buildHttpApp({
       scope.addHook('onRequest', crossOrigin.refuseForgery);
       if (limitRequests) scope.addHook('onRequest', limitRequests);
       scope.addHook('onRequest', validation.load);
+      if (limitBodies) scope.addHook('preValidation', limitBodies);
       for (const register of routes) await register(scope);
       refuseOtherMethods(scope, known);
     },

@@ -1,47 +1,79 @@
-/** Bodies of requests: JSON, and no deeper than anything here needs, since what reads it later calls itself for each level. */
+/** Bodies of requests: JSON, no deeper and with no more in it than anything here needs; what is long is dear. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 
-type Parsers = 'getDefaultJsonParser' | 'removeAllContentTypeParsers' | 'addContentTypeParser';
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Requests that the body counts as, beside the request itself. */
+    bodyCost: number;
+  }
+}
+
+type Parsers =
+  | 'getDefaultJsonParser'
+  | 'removeAllContentTypeParsers'
+  | 'addContentTypeParser'
+  | 'decorateRequest';
 
 export function readJsonBodies(app: Pick<FastifyInstance, Parsers>): void {
   const parse = app.getDefaultJsonParser('error', 'error');
+  app.decorateRequest('bodyCost', 0);
   // Text is what a foreign page's form could send without asking.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     'application/json',
     { parseAs: 'string' },
     (request: FastifyRequest, body: string, done: (error: Error | null, value?: unknown) => void) => {
-      if (isDeeperThan(LIMITS.bodyDepth.value, body)) {
-        done(
-          new LightconeError(
-            'PARAMETER_INVALID',
-            `the request body is nested more than ${LIMITS.bodyDepth.value} levels deep`,
-          ),
-        );
-      } else parse(request, body, done);
+      const { depth, values } = measure(body);
+      request.bodyCost = Math.floor(
+        values / LIMITS.valuesPerRequest.value + body.length / LIMITS.bodyBytesPerRequest.value,
+      );
+      if (depth > LIMITS.bodyDepth.value)
+        done(refusal(`is nested more than ${LIMITS.bodyDepth.value} levels deep`));
+      else if (values > LIMITS.bodyValues.value)
+        done(refusal(`holds more than ${LIMITS.bodyValues.value} values`));
+      else parse(request, body, done);
     },
   );
 }
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN = new Set([0x5b, 0x7b]);
-const CLOSE = new Set([0x5d, 0x7d]);
+const refusal = (what: string): LightconeError =>
+  new LightconeError('PARAMETER_INVALID', `the request body ${what}`);
 
-export function isDeeperThan(most: number, json: string): boolean {
-  let depth = 0;
+/** Before it is parsed: what reads it later calls itself for each level, and says of each value what is wrong. */
+export function measure(json: string): { depth: number; values: number } {
+  let [level, depth, values] = [0, 0, 1];
   let isInText = false;
   for (let i = 0; i < json.length; i += 1) {
     const code = json.charCodeAt(i);
     if (isInText) {
       if (code === BACKSLASH) i += 1;
       else if (code === QUOTE) isInText = false;
-    } else if (code === QUOTE) isInText = true;
-    else if (OPEN.has(code)) depth += 1;
-    else if (CLOSE.has(code)) depth -= 1;
-    if (depth > most) return true;
+      continue;
+    }
+    switch (code) {
+      case QUOTE:
+        isInText = true;
+        break;
+      case COMMA:
+        values += 1;
+        break;
+      case LIST:
+      case OBJECT:
+        values += 1;
+        level += 1;
+        if (level > depth) depth = level;
+        break;
+      case LIST_END:
+      case OBJECT_END:
+        level -= 1;
+    }
   }
-  return false;
+  return { depth, values };
 }
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const [LIST, LIST_END, OBJECT, OBJECT_END] = [0x5b, 0x5d, 0x7b, 0x7d];

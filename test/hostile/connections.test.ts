@@ -1,5 +1,5 @@
 /** Connections that are held open for nothing: they are few, they end, and nobody with a stream notices. */
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -82,6 +82,43 @@ describe('a worker', () => {
       await expect.poll(() => registry.all.length).toBe(0);
     },
   );
+});
+
+describe('a connection whose stream has ended while it stayed with the HTTP server', () => {
+  let here: Installation;
+  let worker: RunningWorker;
+  beforeAll(async () => {
+    here = Installation.embedded();
+    worker = await here.worker({ sse: { node_internals: false } });
+  });
+  afterAll(() => here.close());
+  const ended = async (behind: string) => {
+    const connection = rawConnection(
+      worker.url,
+      'GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n',
+    );
+    await connection.until(({ text }) => text.includes('event: ready'));
+    const { manager } = worker.worker;
+    const [tab] = manager.registry.all;
+    connection.write(behind);
+    if (behind !== '')
+      await expect.poll(() => (tab!.out as ServerResponse).req.socket.bytesRead).toBeGreaterThan(90);
+    expect(manager.closeById(tab!.id)).toBe(true);
+    await connection.until(({ text }) => text.endsWith('0\r\n\r\n'));
+    return connection;
+  };
+
+  it('is answered again', async () => {
+    const connection = await ended('');
+    connection.write(GET);
+    await connection.until(({ text }) => readResponses(text).length === 2);
+    connection.destroy();
+  });
+
+  it('ends where something was asked behind the stream', async () => {
+    const connection = await ended(GET);
+    expect(readResponses(await connection.until(({ closed }) => closed))).toHaveLength(1);
+  });
 });
 
 describe('an answer that nobody reads', () => {

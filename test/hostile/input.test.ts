@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
 import { Handshakes } from '../../src/http/auth/handshakes.js';
-import { isDeeperThan } from '../../src/http/json-body.js';
+import { measure } from '../../src/http/json-body.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
 import { rawConnection } from '../support/raw-http.js';
 import { EVERYTHING, type Rest, restOf } from '../support/rest.js';
@@ -42,7 +42,51 @@ describe('a JSON body that is 100,000 levels deep', () => {
     ['["\\"[[[", [1], {"a[{": 2}]', 2, false],
     ['["\\\\", [[1]]]', 2, true],
   ])('the depth of %s is counted (more than %i: %s)', (json, most, deeper) => {
-    expect(isDeeperThan(most, json)).toBe(deeper);
+    expect(measure(json).depth > most).toBe(deeper);
+  });
+});
+
+describe('a JSON body with very many values', () => {
+  const ids = (count: number) => Array.from({ length: count }, () => here.encode(1));
+  it.each([
+    ['POST', '/api/events/history-subscriptions', () => ({ history_ids: Array(150_000).fill('ab') })],
+    ['POST', '/api/events/marks', () => ({ marks: Array(300_000).fill(1) })],
+    ['POST', '/api/histories', () => ({ name: 'x', ...Array(60_000).fill(0) })],
+    ['POST', '/api/notifications', () => ({ recipients: { user_ids: Array(150_000).fill('ab') } })],
+  ])('is refused before anything looks at them (%s %s)', async (method, path, body) => {
+    const answer = await rest(method, path, { as: 'bob', body: body() });
+    expect([answer.status, answer.body.err_msg]).toEqual([
+      400,
+      'the request body holds more than 20000 values',
+    ]);
+  });
+
+  it('counts as many requests: who sends many of them is refused', async () => {
+    const { url } = await here.worker({
+      galaxy: { database_connection: 'sqlite:///values.sqlite' },
+      sse: { api_rate_limit: 10 },
+    });
+    const ask = restOf(url);
+    const statuses: number[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      statuses.push(
+        (
+          await ask('POST', '/api/events/history-subscriptions', {
+            as: 'alice',
+            body: { history_ids: ids(3_000) },
+          })
+        ).status,
+      );
+    }
+    expect(statuses[0]).toBe(400);
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(1);
+    // A long text is dear as well, as far as it goes over what others send.
+    const long = { login: 'a', password: 'b'.repeat(900_000) };
+    const others = [
+      await ask('POST', '/api/login', { body: long }),
+      await ask('POST', '/api/login', { body: long }),
+    ];
+    expect(others.map(({ status }) => status)).toEqual([400, 429]);
   });
 });
 

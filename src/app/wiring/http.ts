@@ -9,10 +9,11 @@ import { type App, buildHttpApp } from '../../http/app.js';
 import type { Authentication } from '../../http/auth/authentication.js';
 import { earlyRefusal } from '../../http/auth/early-refusal.js';
 import type { IdCodec } from '../../http/auth/id-codec.js';
-import { limitRequests } from '../../http/auth/limit-requests.js';
+import { limitBodies, limitRequests } from '../../http/auth/limit-requests.js';
 import type { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
 import { registerCluster } from '../../http/routes/cluster.js';
+import { type DemoPathSource, registerDemoPath } from '../../http/routes/demo-path.js';
 import { registerMarks } from '../../http/routes/marks.js';
 import { registerStream } from '../../http/routes/stream.js';
 import { StreamOpener } from '../../http/routes/stream-opening.js';
@@ -37,7 +38,8 @@ interface HistoryQuestion {
 
 export interface WorkerHttpOptions {
   config: Config;
-  demo: boolean;
+  /** Undefined: no demo. */
+  demoPath: DemoPathSource | undefined;
   /** False where the program around it says who calls. */
   signIn: boolean;
   database: WatchedDatabase;
@@ -57,7 +59,7 @@ export interface WorkerHttpOptions {
 
 export function createWorkerHttp({
   config,
-  demo,
+  demoPath,
   signIn,
   database,
   bus,
@@ -96,6 +98,7 @@ export function createWorkerHttp({
     refuseEarly: earlyRefusal(limits, authenticator, config.http.prefix),
     authenticator,
     limitRequests: limitRequests(limits, authenticator, config.http.prefix),
+    limitBodies: limitBodies(limits, authenticator),
     routes: [
       ...(backgroundJobs ? [(app: App) => registerOpenApi(app, { version: VERSION })] : []),
       (app) =>
@@ -123,7 +126,8 @@ export function createWorkerHttp({
       ...(backgroundJobs
         ? [(app: App) => registerMarks(app, { publisher: bus, limits, enabled: config.sse.enabled })]
         : []),
-      (app) => registerWeb(app, { demo, apiDocs: backgroundJobs !== undefined }),
+      ...(demoPath ? [(app: App) => registerDemoPath(app, demoPath)] : []),
+      (app) => registerWeb(app, { demo: demoPath !== undefined, apiDocs: backgroundJobs !== undefined }),
       ...(backgroundJobs
         ? resourceRoutes({
             positions: manager.moments,

@@ -30,6 +30,17 @@ export function limitRequests(
   };
 }
 
+/** preValidation hook: a long body has been read by then, and what it costs to look at it is not spent yet. */
+export function limitBodies(
+  limits: RequestLimits,
+  authenticator: Authentication,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  return async (request) => {
+    if (request.bodyCost === 0) return;
+    limits.take(request, await callerOf(authenticator, request), request.bodyCost);
+  };
+}
+
 const NOBODY: Principal = Object.freeze<Principal>({
   userId: undefined,
   sessionId: undefined,

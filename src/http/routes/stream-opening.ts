@@ -71,6 +71,7 @@ export class StreamOpener {
     const socket = this.takeOver?.(request, response);
     if (socket === undefined) {
       (request.socket as StreamSocket)[ASKED] = request.socket.bytesRead;
+      response.on('close', onOver);
       response.writeHead(200, { ...headers, ...STREAM_HEADERS });
       this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
     } else {
@@ -108,6 +109,13 @@ export class StreamOpener {
 /** What a client says on an open stream is read and forgotten, so that its end is seen. */
 function onSaid(this: StreamSocket): void {
   if (this.bytesRead - this[ASKED]! > LIMITS.saidBytes.value) this.destroy();
+}
+
+/** The connection may be asked again, unless something on it waits for an answer that will not come. */
+function onOver(this: ServerResponse): void {
+  const socket = this.req.socket as StreamSocket;
+  if (socket.bytesRead > socket[ASKED]!) socket.destroy();
+  else delete socket[ASKED];
 }
 
 /** A client that ends its side of an event stream has nothing more to say and nothing more to hear. */
