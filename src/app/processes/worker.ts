@@ -51,19 +51,19 @@ const LAST_REQUEST_MS = 500;
 
 export interface WorkerOptions {
   config: Config;
-  /** Unlike that of every other process on the database. */
+  /** Unique among the processes on the database. */
   serverName: string;
   demo: boolean;
   /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
   supervised: boolean;
   /** Asked at the start. True: it does not listen, the server of another program hands requests to `handle`. */
   isMounted?: () => boolean;
-  /** Says who calls, in the place of Galaxy's tables. */
+  /** Identifies callers instead of Galaxy's tables. */
   authenticate?: Authenticate | undefined;
   runtime: RuntimeContext;
 }
 
-/** What the settings chose; made before the worker, because its modules are loaded only then. */
+/** Chosen by the settings and created before the worker, because their modules are loaded on demand. */
 interface WorkerComponents {
   metrics: CountingMetrics;
   closeMetrics: () => Promise<void>;
@@ -201,7 +201,7 @@ export class Worker implements Lifecycle {
     return this.candidate?.leadership.leading ?? false;
   }
 
-  /** What holds publishing up while this worker leads; undefined when nothing does. */
+  /** Why publishing is delayed while this worker leads; undefined when it is not. */
   get monitorProblem(): string | undefined {
     return this.candidate?.monitor.problem();
   }

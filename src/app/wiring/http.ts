@@ -29,7 +29,7 @@ import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
 import { resourceRoutes } from './rest-api.js';
 import type { WorkerCluster } from './worker-cluster.js';
 
-/** Streams that are opened with `history_id`: a lone one is answered at once, a crowd shares statements. */
+/** Access checks of streams with `history_id`: a lone one is answered at once, many share statements. */
 const ACCESS_BATCHES = { burst: 8, perSecond: 4, maxBatch: 200, worthwhile: 100 };
 interface HistoryQuestion {
   caller: HistoryCaller;
@@ -40,7 +40,7 @@ export interface WorkerHttpOptions {
   config: Config;
   /** Undefined: no demo. */
   demoPath: DemoPathSource | undefined;
-  /** False where the program around it says who calls. */
+  /** False where the embedding application identifies callers. */
   signIn: boolean;
   database: WatchedDatabase;
   bus: Bus;
