@@ -29,7 +29,7 @@ export interface StatusOptions {
   installation: () => string | undefined;
 }
 
-/** A leader says once a second how far everything is told; an election may take some seconds. */
+/** A leader sends a tick every second; an election may take some seconds. */
 const SILENT_SECONDS = 15;
 
 export class WorkerStatusSource implements StatusSource {
@@ -41,7 +41,7 @@ export class WorkerStatusSource implements StatusSource {
     this.startedAt = options.clock.monotonic();
   }
 
-  /** A process that can answer is alive, unless only a restart helps; what it waits for is the business of the others. */
+  /** A process that answers is alive, unless only a restart helps. What it waits for shows in `readyProblems` and `problems`. */
   liveProblems(): string[] {
     const reason = this.options.database.mustRestart?.();
     return reason === undefined ? [] : [reason];
@@ -85,7 +85,7 @@ export class WorkerStatusSource implements StatusSource {
     return this.options.installation() ?? null;
   }
 
-  /** The ticks are what says that somebody watches, publishes, and is heard here. */
+  /** Only ticks prove that a monitor reads and publishes, and that its messages arrive here. */
   private silence(): string | undefined {
     const { config, manager, bus } = this.options;
     const { watermark } = manager;

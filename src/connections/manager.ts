@@ -8,14 +8,13 @@
  * ```
  */
 
-import type { Writable } from 'node:stream';
 import type { BusHandler, GapCause } from '../bus/port.js';
-import type { Cursor, HistoryId, Micros, Principal, Task, Tick } from '../core/events.js';
+import type { Cursor, Micros, Task, Tick } from '../core/events.js';
 import { commentFrame, type Frame, Position } from '../events/frame.js';
 import { setAlignedInterval } from '../lib/aligned-interval.js';
 import { Backoff } from '../lib/backoff.js';
 import { type Lifecycle, sleep } from '../lib/lifecycle.js';
-import { formatIso, MICROS_PER_SECOND, secondsToMicros } from '../lib/time.js';
+import { formatIso, secondsToMicros } from '../lib/time.js';
 import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
@@ -24,38 +23,17 @@ import { Positions } from './resume/positions.js';
 import { RecentLog } from './resume/recent-log.js';
 import { ViewerRegistry } from './routing/viewers.js';
 import { Admission } from './tabs/admission.js';
-import { ClosingTabs } from './tabs/closing-tabs.js';
-import { drainTabs } from './tabs/drain.js';
 import { Refusals } from './tabs/open-streams.js';
+import { type CloseReason, type OpenRequest, OpenTabs } from './tabs/open-tabs.js';
 import { PermissionCheck } from './tabs/permissions.js';
 import { TabRegistry } from './tabs/registry.js';
-import { Tab } from './tabs/tab.js';
-import { TimerWheel } from './tabs/timer-wheel.js';
-import { preamble } from './writing/body.js';
+import type { Tab } from './tabs/tab.js';
 import { TabWriter } from './writing/tab-writer.js';
 
 /** Entries of the recent log: 40 bytes each, so 5 MiB for the life of the worker. */
 const RECENT_CAPACITY = 131_072;
 
-export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained' | 'administrator';
-
 type ManagerState = 'starting' | 'reading' | 'open' | 'draining' | 'stopped';
-
-export interface OpenRequest {
-  out: Writable;
-  chunked: boolean;
-  /** Bytes that precede the body: the response head of a socket that was taken off the HTTP server, or ''. */
-  head: string;
-  principal: Principal;
-  /** From `acceptCursor`. */
-  since: Cursor | undefined;
-  /** From `Admission`'s point of view: of who has no user, where `countsAddresses`. */
-  address?: string | undefined;
-  /** The caller's, for administrators. */
-  from?: string;
-  /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
-  viewed: readonly HistoryId[];
-}
 
 export class ConnectionManager implements BusHandler, Lifecycle {
   readonly registry = new TabRegistry();
@@ -66,8 +44,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly admission: Admission;
   readonly refusals = new Refusals(100);
   readonly moments: CallerMoments;
-  private readonly wheel: TimerWheel;
-  private readonly closingTabs = new ClosingTabs();
+  private readonly tabs: OpenTabs;
   private readonly permissionCheck: PermissionCheck;
   /** Present once the database clock is known. */
   private pipeline: DeliveryPipeline | undefined;
@@ -76,8 +53,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private state: ManagerState = 'starting';
   private endSeconds: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
-  private opened = 0;
-  private openedAt = 0;
   private readonly stopping = new AbortController();
   private readonly throttledLogger: ThrottledLogger;
 
@@ -88,7 +63,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.writer = new TabWriter(
       config.queueSize,
       (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
-      (tab, error) => this.failed(tab, error),
+      (tab, error) => this.tabs.onFailed(tab, error),
       parts.createDirectWrites,
     );
     this.recent = new RecentLog(RECENT_CAPACITY, secondsToMicros(config.recentWindowSeconds));
@@ -99,9 +74,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
       databaseClock: () => this.pipeline?.databaseClock,
       metrics: parts.metrics,
     });
-    this.wheel = new TimerWheel(config.keepaliveSeconds, config.writeTimeoutSeconds, {
+    this.tabs = new OpenTabs({
+      ...parts,
+      registry: this.registry,
+      viewers: this.viewers,
+      writer: this.writer,
       keepalive: (tab) => this.keepalive(tab),
-      stalled: (tab) => this.close(tab, 'stalled'),
     });
     this.permissionCheck = new PermissionCheck({
       registry: this.registry,
@@ -221,61 +199,24 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
-  open({ out, chunked, head, principal, since, viewed, address, from }: OpenRequest): Tab {
-    const { watermark } = this.pipeline!;
+  open(request: OpenRequest): Tab {
+    const { since } = request;
     // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
     // watermark, a connection that breaks right after it would lose what lies between.
-    const position = since === undefined ? watermark.position : new Position(since);
-    const tab = new Tab(out, chunked, principal, position, since, address, from);
-    this.opened += 1;
-    this.openedAt = Math.max(this.openedAt, Math.floor(this.parts.clock.now() / MICROS_PER_SECOND));
-    tab.id = this.opened;
-    tab.openedAt = this.openedAt;
-    this.registry.add(tab);
-    this.wheel.add(tab);
-    for (const historyId of viewed) this.viewers.subscribe({ tab }, historyId);
-    this.writer.begin(tab, preamble(head, chunked, position, this.parts.random));
+    const position = since === undefined ? this.pipeline!.watermark.position : new Position(since);
+    const tab = this.tabs.open(request, position);
     if (since !== undefined) this.resume(tab, since, 'reconnect');
     return tab;
   }
 
   /** The socket is gone. May be called for a tab that is already closed. */
   onClosed(tab: Tab, reason: CloseReason): void {
-    if (!this.registry.remove(tab)) {
-      this.closingTabs.closed(tab);
-      return;
-    }
-    this.wheel.remove(tab);
-    tab.state = 'closed';
-    this.writer.discard(tab, 'closed');
-    if (this.viewers.size > 0) {
-      const { userId, sessionId } = tab.principal;
-      this.viewers.forget({ tab });
-      if (userId !== undefined && !this.registry.firstOfUser(userId)) this.viewers.forget({ userId });
-      if (sessionId !== undefined && !this.registry.firstOfSession(sessionId))
-        this.viewers.forget({ sessionId });
-    }
-    this.parts.metrics.increment('galaxy.sse.connections.closed', 1, { reason });
+    this.tabs.onClosed(tab, reason);
   }
 
-  private failed(tab: Tab, error: unknown): void {
-    this.parts.logger.error({ err: error }, 'stream failed inside Lightcone: its connection is closed');
-    this.onClosed(tab, 'error');
-    tab.out.destroy();
-  }
-
-  /** Ends a tab from this side: properly where its socket takes bytes, else at once. */
+  /** Ends a tab from this side. */
   close(tab: Tab, reason: CloseReason): void {
-    if (tab.state === 'closed') return;
-    const { state, pending } = tab;
-    if (state === 'live' && pending !== undefined) {
-      tab.pending = undefined;
-      this.writer.writeQueued(tab, pending);
-    }
-    this.onClosed(tab, reason);
-    const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
-    if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
-    else tab.out.destroy();
+    this.tabs.close(tab, reason);
   }
 
   /** For an administrator. @returns false when there is none */
@@ -294,12 +235,10 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** Another log is read now: all that is told of it is `start over`, to those who are caught up just now as well. */
   private startOver(): void {
     for (const tab of this.registry.all) {
-      const { state, pending } = tab;
-      if (state === 'live') {
-        tab.pending = undefined;
-        if (pending !== undefined) this.writer.writeQueued(tab, pending);
+      if (tab.state === 'live') {
+        this.tabs.flush(tab);
         this.resume(tab, tab.position.cursor, 'overflow');
-      } else if (state !== 'closed') tab.state = 'lagging';
+      } else if (tab.state !== 'closed') tab.state = 'lagging';
     }
   }
 
@@ -316,9 +255,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     if (this.parts.subscribed()) watermark.trail();
     this.recent.expire(watermark.estimateNow());
     this.keepaliveFrame = undefined;
-    this.wheel.advance();
-    this.writer.second = this.wheel.second;
-    this.closingTabs.expire(this.wheel.second);
+    this.tabs.onSecond();
     this.checkPermissions();
     this.writer.counts.report(this.parts.metrics);
     this.reportWatermarkAge();
@@ -326,7 +263,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   private checkPermissions(): void {
     const { permissionCheckSeconds } = this.parts.config;
-    if (this.wheel.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
+    if (this.tabs.second % permissionCheckSeconds === 0) this.permissionCheck.begin(permissionCheckSeconds);
     void this.permissionCheck.step();
     this.pipeline!.silence.follow(this.permissionCheck.overdue);
   }
@@ -353,13 +290,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   async drain(timeoutMs: number): Promise<void> {
     this.state = 'draining';
     this.writer.flush();
-    const { registry, closingTabs } = this;
-    await drainTabs(registry, closingTabs, this.parts.clock, timeoutMs, (tab) => this.close(tab, 'drained'));
-    closingTabs.cutAll();
-    for (const tab of [...registry.all]) {
-      this.onClosed(tab, 'drained');
-      tab.out.destroy();
-    }
+    await this.tabs.drain(timeoutMs);
   }
 
   async stop(): Promise<void> {
@@ -368,8 +299,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.endSeconds = undefined;
     this.pipeline?.gapRepair.stop();
     this.stopping.abort();
-    for (const tab of [...this.registry.all]) this.close(tab, 'drained');
-    this.closingTabs.cutAll();
+    this.tabs.closeAll();
     this.writer.counts.report(this.parts.metrics);
   }
 }

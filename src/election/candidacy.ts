@@ -1,5 +1,5 @@
 /**
- * Whether this process may try to get the lock, as far as what it has lived through says.
+ * When this process may try to take the lock, judged by its own past tenures.
  *
  * ```
  *   open ──got the lock, and nothing was confirmed──► resting ──5 to 30 s, or what hindered is over──► open

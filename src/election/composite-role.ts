@@ -1,6 +1,6 @@
 import type { Role } from './tenure.js';
 
-/** Several duties of one leader: begun one after the other, ended together. */
+/** Several roles of one leader: gained one after the other, lost together. */
 export class CompositeRole implements Role {
   constructor(private readonly roles: readonly Role[]) {}
 
@@ -8,7 +8,7 @@ export class CompositeRole implements Role {
     for (const role of this.roles) await role.gain();
   }
 
-  /** Each is told at once, so that each stops publishing before anybody waits for another. */
+  /** All lose it at once, so that each stops publishing before any waits for another. */
   async lose(reason: string): Promise<void> {
     await Promise.all(this.roles.map((role) => role.lose(reason)));
   }

@@ -43,9 +43,9 @@ export const lockLabel = (self: { serverName: string; hostname: string; pid: num
   `${self.pid} ${self.serverName}@${self.hostname}`;
 
 /**
- * Decides whether this process is the monitor: whoever holds the lock is. Better candidates come first because they wait
- * less before they try; a worker steps down once for a standalone monitor that comes later. Who cannot do the work does not
- * try, and who got the lock and finds that nothing is confirmed gives it back and leaves it to others for a while.
+ * Decides whether this process is the monitor: the holder of the lock is. A better candidate (`rank.ts`) waits less before it
+ * tries; a worker steps down for a standalone monitor that starts later. A process without a broker does not try
+ * (`candidacy.ts`); a leader whose messages are not confirmed gives the lock back for a while (`tenure.ts`).
  *
  * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock).
  */
@@ -85,7 +85,7 @@ export class Leadership implements Lifecycle {
       if (ms === undefined) return undefined;
       return `this process is the monitor, and nothing that it published was confirmed for ${seconds(ms)} s`;
     }
-    if (this.#failure !== undefined) return `the election of the monitor cannot work: ${this.#failure}`;
+    if (this.#failure !== undefined) return `the election of the monitor fails: ${this.#failure}`;
     const { freeMs } = this.#candidacy;
     if (freeMs < NOBODY_MS) return undefined;
     const why = this.#o.hindrance() ?? 'what it published was not confirmed, it tries again soon';
@@ -111,7 +111,7 @@ export class Leadership implements Lifecycle {
     return this.#loop;
   }
 
-  /** Each step is tried whatever became of the one before: the others wait for the lock, the row and the word. */
+  /** Each step runs even if the one before failed: other processes wait for the lock, the row and the announcement. */
   async #leave(running: Promise<void>): Promise<void> {
     const { lock, workerProcesses, self, announce, logger } = this.#o;
     const tenure = this.#tenure;
@@ -181,7 +181,7 @@ export class Leadership implements Lifecycle {
     return this.#stand(stopped);
   }
 
-  /** A process whose row is fresh would be waited for, by Galaxy's own monitors as well. */
+  /** Other candidates, Galaxy's own monitors too, wait for a process whose row is fresh. */
   #couldLead(): boolean {
     if (this.leading) return true;
     return this.#mayTry() && this.#failure === undefined;

@@ -1,14 +1,14 @@
-/** What the log of histories tells since a position: to the tabs of a caller, to a worker that missed something, to its memory. */
+/** Reads the log of histories since a position: for a returning tab, for a gap repair, and to fill the memory of a new worker. */
 import type { Cursor, HistoryChange, HistoryId } from '../core/events.js';
 import type { ChangeLog, ChangeScope, LogPosition, OwnerScope } from '../database/port.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import { type Before, type JointQuestion, type Memory, readByOwner, type Since, START_OVER } from './kind.js';
 
 const ALL = { kind: 'all' } as const;
-/** Where the log is another one, or the position was never given: by the time, with more than any clock is off. */
+/** Without a usable position the log is read by time, from so much earlier: more than any clock is off. */
 const UNKNOWN_LOOK_BACK = 3_600 * MICROS_PER_SECOND;
 
-/** What a worker may have missed. */
+/** The changes that a worker may have missed. */
 export async function missedSince(
   changeLog: ChangeLog,
   { floor, position }: Since,
@@ -18,7 +18,7 @@ export async function missedSince(
   return changes ?? changeLog.changesSince(floor - UNKNOWN_LOOK_BACK, ALL);
 }
 
-/** Of the time before a worker. A history that became visible between two steps is remembered under the later one. */
+/** The changes before the worker's start. A history that became visible between two steps is remembered under the later one. */
 export async function memoriesOf(changeLog: ChangeLog, { floor, now, steps }: Before): Promise<Memory[]> {
   if (steps.length === 0) {
     const changes = await changeLog.changesSince(floor, ALL);
@@ -51,7 +51,7 @@ async function readFrom(
   }
 }
 
-/** @returns what may concern the tabs of one caller: all that they have where nobody knows what happened since */
+/** @returns changes that may concern the tabs of one caller; all of their histories where the position is not known */
 export async function changesFor(joint: JointQuestion, changeLog: ChangeLog): Promise<HistoryChange[]> {
   const { since, position } = joint;
   const historyIds = [...joint.viewed];

@@ -29,7 +29,7 @@ export interface TaskForm<T extends Task> {
 /** A control task and what a worker does with it. */
 export interface TaskKind<T extends Task> {
   readonly task: TaskForm<T>;
-  /** @returns the audit time of what somebody here was told; undefined when nobody was, or there is none */
+  /** @returns the audit time of the change if it was delivered to a tab here; undefined if it was not, or has none */
   deliver(task: T, streams: OpenStreams): Micros | undefined;
 }
 
@@ -72,7 +72,7 @@ export interface Before {
 /** Times are taken inside transactions: what has no position is asked for from so much earlier on. */
 export const MARGIN: Cursor = 10 * MICROS_PER_SECOND;
 
-/** How far a worker's idea of the database's clock, under which it remembers what it is told, may trail that of others. */
+/** How far a worker's estimate of the database's clock, under which it remembers tasks, may trail that of others. */
 export const MEMORY_MARGIN: Cursor = 2 * MICROS_PER_SECOND;
 
 export interface Sources {
@@ -107,7 +107,7 @@ export interface OpenStreams {
   unsubscribe(viewer: Viewer, historyId: HistoryId): void;
   /** Told to this caller's streams once a position includes them. */
   awaitMarks(owner: Viewer, marks: readonly WriteMark[]): void;
-  /** Looks at once whether these still hold, instead of at the next round. */
+  /** Checks these permissions now instead of in the next round. */
   recheck(concern: PermissionConcern): void;
   /** The moment under which a change of this audit time is remembered for tabs that come back. */
   recordingTime(updateTime?: Micros): Cursor;

@@ -17,10 +17,10 @@ import { Coalescer } from './coalescer.js';
 
 /** Histories per control task and flush. */
 const FLUSH_LIMIT = 1_000;
-/** Of what was looked up beside the log: no read waits for it. */
+/** The number for changes that were looked up outside the log: no read waits for their confirmation. */
 const NO_READ = Number.POSITIVE_INFINITY;
 
-/** Everything up to `moment` is in the reads up to this one. */
+/** One read of the log: all changes up to `moment` are in the reads up to this one. */
 export interface Checkpoint extends LogEnd {
   read: number;
   /** On this process's clock. */
@@ -32,7 +32,7 @@ export interface ChangePublisherOptions {
   debounceMs: number;
   clock: Clock;
   metrics: Metrics;
-  /** Nothing waits any more; to be followed by reads from `confirmed` on. */
+  /** The queue is empty then; the caller reads the log again from `confirmed` on. */
   onFailed: (error: unknown) => void;
 }
 
@@ -112,7 +112,7 @@ export class ChangePublisher {
     this.schedule();
   }
 
-  /** What is confirmed is asked while the failed reads are still in flight. */
+  /** `confirmed` is brought up to date first, while it still counts the failed reads as in flight. */
   private fail(error: unknown): void {
     void this.confirmed;
     this.coalescer.clear();
@@ -124,7 +124,7 @@ export class ChangePublisher {
     return this.state === 'stopped';
   }
 
-  /** Resolves when nothing is on its way to the bus. */
+  /** Resolves when no publish is under way. */
   stop(): Promise<void> {
     this.state = 'stopped';
     clearTimeout(this.timer);

@@ -1,15 +1,15 @@
-/** What is stored of the confirmed positions: a successor begins from there, and no tick tells of another. */
+/** Stores confirmed positions: a successor starts from the stored one, and ticks carry no other. */
 import type { Cursor, Micros } from '../core/events.js';
 import type { LogEnd, PositionStore } from '../database/port.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { Logger } from '../telemetry/logger.js';
 import { inTime } from './in-time.js';
 
-/** Without changes a position is stored when the one before is so old, so that a successor has not far to go. */
+/** Without changes a position is stored this often, so that a successor has little to read. */
 const STORE_ANYWAY: Micros = 60 * MICROS_PER_SECOND;
-/** No tick is further ahead of what is stored: whoever comes later knows which moments may have been given out. */
+/** No tick is further ahead of the stored position, so a successor knows which moments may have been given out. */
 export const FURTHEST_AHEAD: Micros = STORE_ANYWAY + 10 * MICROS_PER_SECOND;
-/** Smaller steps back of the database's clock are within every margin. */
+/** Smaller backward steps of the database's clock are covered by every margin. */
 const SMALLEST_STEP: Micros = MICROS_PER_SECOND;
 
 export class PositionKeeper {

@@ -17,10 +17,10 @@ import { PositionKeeper } from './position-keeper.js';
 const TICK_MS = 1_000;
 /** Every second tick carries a new moment: with heartbeats and the lock that keeps an idle leader under one statement a second. */
 const TICKS_PER_BARRIER = 2;
-/** The log is read so often whatever is heard: a hint may be lost, or not be sent at all; and while hints do not come. */
+/** The log is read this often without a hint, because hints may be lost; more often while the source is silent. */
 const READ_ANYWAY_MS = { heard: 30_000, silent: 1_000 };
 
-/** Name of the source that knows nothing but the time. */
+/** Name of the source that has no change notifications. */
 const POLL = 'poll';
 
 export interface TermOptions {

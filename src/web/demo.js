@@ -1,6 +1,7 @@
 /** The demo: two devices of Alice and one of Bob. The devices of one person share a stream, as the tabs of a browser do. */
 import { LightconeClient } from '../client/lightcone.js';
 import { api, BASE } from './api.js';
+import { showPath } from './path.js';
 import { element, unbroken } from './tables.js';
 
 const DEVICES = [
@@ -29,8 +30,13 @@ const LOG_LENGTH = 100;
 
 /** When this page began its last change, to tell how long it took to come back. */
 let changedAt;
+/** Of the change that the picture shows; the device that hears of it first is in it. */
+let pathOf;
 
 class Pane {
+  /** By id of a history: its contents, which the client keeps right by itself. */
+  #views = new Map();
+
   constructor({ who, device, key }) {
     this.key = key;
     this.root = document.getElementById('pane').content.cloneNode(true).firstElementChild;
@@ -70,6 +76,10 @@ class Pane {
     log.prepend(line);
     log.children[LOG_LENGTH]?.remove();
     if (name === 'history_update') {
+      if (data.update_time !== undefined && data.update_time !== pathOf) {
+        pathOf = data.update_time;
+        void showPath(data.update_time, changedAt, mark);
+      }
       this.#showLatency();
       this.#load(data.history_ids);
     }
@@ -108,12 +118,47 @@ class Pane {
       if (document.activeElement !== input || changed.includes(id)) input.value = name;
       if (changed.includes(id)) mark(item);
     }
+    for (const id of this.#views.keys()) {
+      if (!histories.some((history) => history.id === id)) this.#unfollow(id);
+    }
     if (this.key === DEVICES[0].key && histories[0]) showLines(histories[0]);
+  }
+
+  /** First load, deltas and starting over are the client's business: here it is only shown what there is. */
+  #follow(id, item) {
+    const shown = item.querySelector('.items');
+    this.#views.set(
+      id,
+      this.client.history(id, ({ items }) => {
+        const names = [...items.values()].filter(({ deleted }) => !deleted).map(({ name }) => name);
+        const text =
+          names.length === 0 ? 'No datasets yet.' : `${names.length} datasets: ${names.join(', ')}`;
+        if (shown.textContent !== '' && shown.textContent !== text) mark(shown);
+        shown.textContent = text;
+      }),
+    );
+  }
+
+  async #unfollow(id) {
+    const view = this.#views.get(id);
+    this.#views.delete(id);
+    (await view)?.close();
   }
 
   #line(id) {
     const item = document.getElementById('history').content.cloneNode(true).firstElementChild;
     item.dataset.id = id;
+    this.#follow(id, item);
+    item.querySelector('.add').addEventListener('click', async () => {
+      changedAt = performance.now();
+      try {
+        const name = `made at ${new Date().toTimeString().slice(0, 8)}`;
+        await api(`api/histories/${id}/contents`, { key: this.key, method: 'POST', body: { name } });
+        this.#problem('');
+      } catch (error) {
+        this.#problem(error.message);
+      }
+    });
     item.querySelector('form').addEventListener('submit', async (event) => {
       event.preventDefault();
       changedAt = performance.now();

@@ -66,7 +66,9 @@ export class Plots {
   }
 
   add(bucket) {
-    this.#buckets = [...this.#buckets, bucket].slice(-this.#most);
+    // A clock that was set back: lines are drawn from left to right only.
+    const before = this.#buckets.filter(({ at }) => at < bucket.at);
+    this.#buckets = [...before, bucket].slice(-this.#most);
     this.#draw();
   }
 

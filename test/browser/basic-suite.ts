@@ -52,6 +52,18 @@ export function basicSuite(launch: () => Promise<Engine>): void {
       expect(all.proxy.longestOverlapMs).toBeLessThan(HANDOVER_MS);
     }, 90_000);
 
+    // web-platform-tests/wpt#61829, WebKit/WebKit#364: the lock of a worker outlived its page's reload.
+    it('go on when the tab that opened the stream is reloaded', async () => {
+      const first = await all.openTab(engine, share);
+      await all.live(first);
+      const others = await openTabs(2);
+      await first.evaluate('void setTimeout(() => location.reload(), 0)');
+      await all.expectOnce(others, [await all.broadcast()], 40_000);
+      await expectState(others, 'live');
+      expect(all.proxy.open).toBe(1);
+      expect(all.proxy.longestOverlapMs).toBeLessThan(HANDOVER_MS);
+    }, 90_000);
+
     it('resume at another server where they stopped, over one stream', async () => {
       const tabs = await openTabs(3);
       const before = await all.broadcast();

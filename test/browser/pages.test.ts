@@ -91,6 +91,49 @@ describe('the demo page', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('draws the way of a change, with the time that each hop took', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1]) await until(pane(number), 'connected');
+    await pane(0).locator('.name').waitFor();
+    const begun = performance.now();
+    await rename(0, 'on its way');
+    await until(page.locator('#path-said'), 'ms from the click to the tab');
+    const shown = performance.now() - begun;
+    const hops = await page.locator('#path b').allTextContents();
+    expect(hops).toHaveLength(5);
+    let sum = 0;
+    for (const hop of hops) {
+      expect(hop).toMatch(/^\d+\.\d ms$/);
+      sum += Number.parseFloat(hop);
+    }
+    const total = Number.parseFloat((await page.locator('#path-said').textContent())!);
+    // Each is rounded to a tenth.
+    expect(Math.abs(sum - total)).toBeLessThan(0.5);
+    expect(total).toBeGreaterThan(0);
+    expect(total).toBeLessThan(shown);
+    expect(complaints).toEqual([]);
+  });
+
+  test('loads less than 60 kB in all', async () => {
+    const loaded = new Map<string, number>();
+    page.on('response', async (response) => {
+      const { pathname } = new URL(response.url());
+      if (!pathname.includes('/api/')) loaded.set(pathname, (await response.body().catch(() => '')).length);
+    });
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1, 2]) await until(pane(number), 'connected');
+    // The browser loads it for all tabs: it is of no page.
+    const script = `${PREFIX}/assets/client/worker.js`;
+    loaded.set(script, (await (await fetch(worker.address + script)).arrayBuffer()).byteLength);
+    expect([...loaded.keys()]).toEqual(
+      expect.arrayContaining([`${PREFIX}/`, `${PREFIX}/assets/web/path.js`]),
+    );
+    const bytes = [...loaded.values()].reduce((sum, length) => sum + length, 0);
+    console.info(`demo: ${bytes} bytes in ${loaded.size} files`);
+    expect(Math.min(...loaded.values())).toBeGreaterThan(0);
+    expect(bytes).toBeLessThan(60_000);
+  });
+
   test('a device whose line was cut is told what happened meanwhile when it comes back', async () => {
     await page.goto(`${worker.address}${PREFIX}/`);
     for (const number of [0, 1]) await until(pane(number), 'connected');
@@ -102,6 +145,27 @@ describe('the demo page', () => {
     await pane(1).getByRole('button', { name: 'Come back' }).click();
     await until(pane(1).locator('.log'), 'history_update');
     await expect.poll(() => pane(1).locator('.name').inputValue()).toBe('while away');
+  });
+
+  test('shows what is in a history on both devices, also what was added while one was away', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    for (const number of [0, 1]) await until(pane(number), 'connected');
+    const items = (number: number) => pane(number).locator('.items').first().textContent();
+    const count = async (number: number) =>
+      Number(/^(\d+) datasets/.exec((await items(number)) ?? '')?.[1] ?? 0);
+    await expect.poll(() => items(1)).not.toBe('');
+    const before = await count(0);
+    const add = () => pane(0).getByRole('button', { name: 'Add a dataset' }).first().click();
+    await add();
+    for (const number of [0, 1]) await expect.poll(() => count(number)).toBe(before + 1);
+    await pane(1).getByRole('button', { name: 'Cut the line' }).click();
+    await until(pane(1), 'line cut');
+    await add();
+    await expect.poll(() => count(0)).toBe(before + 2);
+    expect(await count(1)).toBe(before + 1);
+    await pane(1).getByRole('button', { name: 'Come back' }).click();
+    await expect.poll(() => count(1)).toBe(before + 2);
+    expect(await items(1)).toBe(await items(0));
   });
 
   test('sends a broadcast to everybody, and refuses a blank name', async () => {

@@ -1,6 +1,10 @@
 /** What other people's event streams met behind HAProxy. Each test names its report. */
+import { get } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import { constants, createGunzip } from 'node:zlib';
 import { afterEach, expect, it, vi } from 'vitest';
+import { freePort } from '../support/free-port.js';
 import { startHaproxy } from '../support/haproxy.js';
 import { DEMO, Installation } from '../support/installation.js';
 import { restOf } from '../support/rest.js';
@@ -84,4 +88,66 @@ it('a reset in place of a goodbye ends that tab at once, and is no error in the 
   await here.change(alice);
   await vi.waitFor(() => expect(stays.text()).toContain(here.encode(alice)), { timeout: 3_000 });
   expect(worker.lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+});
+
+const TIMEOUTS = ['timeout connect 2s', 'timeout client 1h', 'timeout server 1h'];
+
+// stackoverflow.com/questions/21419859: how HAProxy is set up for events; a mode that closes the server's side must not wait for its end.
+it.each(['option http-server-close', 'option httpclose', 'option http-buffer-request'])(
+  'events arrive at once with `%s`',
+  async (option) => {
+    const { port } = await behindHaproxy([option, ...TIMEOUTS], {});
+    const { text, isClosed } = tab(port);
+    await ready(text);
+    await here.change(alice);
+    await vi.waitFor(() => expect(text()).toContain(here.encode(alice)), { timeout: 3_000 });
+    expect(isClosed()).toBe(false);
+  },
+);
+
+// ninenines/cowboy#1238, expressjs/compression#61: a hop that compresses keeps events until it has enough of them.
+it('events arrive at once where HAProxy compresses everything', async () => {
+  const compression = ['compression algo gzip', 'compression type text/event-stream text/html'];
+  const { port } = await behindHaproxy([...compression, ...TIMEOUTS], {});
+  let text = '';
+  let encoding: string | undefined;
+  const request = get(
+    { port, path: '/api/events/stream?key=demo-alice', headers: { 'accept-encoding': 'gzip' } },
+    (response) => {
+      encoding = response.headers['content-encoding'];
+      const body =
+        encoding === 'gzip' ? response.pipe(createGunzip({ finishFlush: constants.Z_SYNC_FLUSH })) : response;
+      body.setEncoding('utf8').on('data', (more: string) => (text += more));
+      body.on('error', () => {});
+    },
+  );
+  request.on('error', () => {});
+  open.push(() => request.destroy());
+  await ready(() => text);
+  expect(encoding).toBe('gzip');
+  await here.change(alice);
+  await vi.waitFor(() => expect(text).toContain(here.encode(alice)), { timeout: 3_000 });
+});
+
+// haproxy/haproxy#192, #1006: over HTTP/2 a stream ends and its connection goes on; what is behind HAProxy hears of it late, or wrong.
+it('tabs of one HTTP/2 connection come and go without each other, and each that left is known to have left', async () => {
+  const bind = `bind 127.0.0.1:${await freePort()} proto h2`;
+  const { tabs } = await behindHaproxy([bind, ...TIMEOUTS], { keepalive_interval: 1 });
+  const session = connectHttp2(`http://${bind.split(' ')[1]}`);
+  session.on('error', () => {});
+  open.push(() => session.destroy());
+  const streams = Array.from({ length: 10 }, () => {
+    const got = { text: '' };
+    const stream = session.request({ ':path': '/api/events/stream?key=demo-alice' });
+    stream.setEncoding('utf8').on('data', (more: string) => {
+      got.text += more;
+    });
+    stream.on('error', () => {});
+    return { stream, got };
+  });
+  for (const { got } of streams) await ready(() => got.text);
+  for (const { stream } of streams.slice(1)) stream.close();
+  await vi.waitFor(async () => expect(await tabs()).toBe(1), { timeout: 8_000, interval: 200 });
+  await here.change(alice);
+  await vi.waitFor(() => expect(streams[0]!.got.text).toContain(here.encode(alice)), { timeout: 3_000 });
 });

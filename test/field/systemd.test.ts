@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { freePort } from '../support/free-port.js';
-import { Installation } from '../support/installation.js';
+import { DEMO, Installation } from '../support/installation.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 let here: Installation | undefined;
@@ -75,4 +75,47 @@ it('a database that comes after the service is waited for; the service does not 
     await here.stopWorkers();
     await proxy.close();
   }
+});
+
+/** As systemd does it with `KillMode=control-group`, a terminal with Ctrl-C, supervisord with `stopasgroup`. */
+const toAll = ({ pid }: { pid: number }, signal: NodeJS.Signals) => process.kill(-pid, signal);
+const TWO = { sse: { workers: 2 } };
+
+// sensu/sensu-build#51, ParadoxAlarmInterface/pai#156: a stop sends SIGTERM to every process of the unit, not to the main one only.
+it('a stop that reaches supervisor and workers at the same time ends streams properly, and no worker breaks off', async () => {
+  here = await Installation.production();
+  const service = here.process(['serve', '--demo'], TWO);
+  const streams = await Promise.all(
+    Array.from({ length: 8 }, async () => here!.stream(await service.address())),
+  );
+  toAll(service, 'SIGTERM');
+  expect(await service.exited).toEqual({ code: 0, signal: null });
+  expect(await Promise.all(streams.map((stream) => stream.ended()))).toEqual(streams.map(() => 'end'));
+  expect(service.stderr).not.toMatch(/second signal|a worker died/);
+});
+
+// gitmoot/gitmoot#1820: `systemctl kill -s HUP` reaches every process of the unit; the main one goes on, the others are gone.
+it('a reload that reaches supervisor and workers at the same time is one rolling restart', async () => {
+  here = await Installation.production();
+  const service = here.process(['serve', '--demo'], TWO);
+  await here.stream(await service.address());
+  toAll(service, 'SIGHUP');
+  await service.line('rolling restart done', 60_000);
+  expect(service.stderr).not.toMatch(/a worker died|SIGHUP ignored/);
+  await here.stream(await service.address());
+}, 90_000);
+
+// systemd/systemd#34042: SIGHUP from ExecReload is taken as the end of the service.
+it.each([['serve', '--demo'], ['monitor']])('%s goes on after SIGHUP', async (...args) => {
+  here = await Installation.production();
+  const first = here.process(['serve', '--demo']);
+  const stream = await here.stream(await first.address());
+  const service = args[0] === 'serve' ? first : here.process(args);
+  if (service !== first) await service.line('leading: this process is the monitor', 30_000);
+  service.signal('SIGHUP');
+  await service.line('SIGHUP ignored');
+  const from = stream.frames.length;
+  await here.change(DEMO.histories.alice);
+  await stream.waitForHistory(here.encode(DEMO.histories.alice), { from });
+  expect(service.running).toBe(true);
 });

@@ -25,6 +25,7 @@ const PROGRAMS = {
   ),
   nginx: binary('nginx-light', ['nginx'], ['NGINX']),
   haproxy: binary('haproxy', ['haproxy']),
+  apache2: binary('apache2', ['apache2']),
   pgbouncer: binary('pgbouncer', ['pgbouncer']),
   chromium: binary('chromium', ['chromium', 'chromium-browser', 'google-chrome'], ['CHROMIUM']),
   firefox: binary('firefox-esr', ['firefox-esr', 'firefox'], ['FIREFOX']),

@@ -1,4 +1,4 @@
-/** The test vectors of docs/stream.md, "The delta of a history", and what may go wrong on the way. */
+/** What may go wrong on the way to the contents of a history. What is right is in docs/vectors.md and `vectors.test.ts`. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HistoryView } from '../../packages/client/src/history.js';
 import { eventually } from '../support/eventually.js';
@@ -56,33 +56,6 @@ function open(answers: unknown[]): {
 afterEach(() => vi.unstubAllGlobals());
 
 describe('the view of a history', () => {
-  it('follows the test vectors of the protocol', async () => {
-    const { view, asked, shown } = open([
-      delta('a1.10', '1:a 2:b', { start_over: true }),
-      delta('a1.14', '2:B'),
-      delta('a1.14', '2:B 3:c'),
-      delta('a1.14.16.d1', '1:A', { up_to_date: false }),
-      delta('a1.16', '4:d'),
-      delta('a1.18', '1:late'),
-      delta('b7.3', '1:old', { start_over: true }),
-      delta('b7.4', '1:old', { start_over: true }),
-    ]);
-    await eventually(() => shown() === '1:a 2:b');
-    view.changed('a1.10');
-    await eventually(() => shown() === '1:a 2:B');
-    view.changed('a1.12');
-    await eventually(() => shown() === '1:a 2:B 3:c');
-    view.changed('a1.14');
-    await eventually(() => shown() === '1:A 2:B 3:c 4:d');
-    view.changed('a1.16');
-    await eventually(() => shown() === '1:late 2:B 3:c 4:d');
-    view.changed(null);
-    await eventually(() => shown() === '1:old');
-    view.changed('b7.3');
-    await eventually(() => asked.length === 8 && view.isUpToDate);
-    expect(asked).toEqual(['', 'a1.10', 'a1.14', 'a1.14', 'a1.14.16.d1', 'a1.16', '', 'b7.3']);
-  });
-
   it('asks once more, and not at the same time, for what is said while it asks', async () => {
     let answer = (_: unknown): void => {};
     const { view, asked, shown, changes } = open([

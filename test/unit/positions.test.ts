@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { CallerMoments } from '../../src/connections/resume/caller-moments.js';
 import { Positions } from '../../src/connections/resume/positions.js';
+import { noMetrics } from '../../src/telemetry/metrics.js';
 
 const SECOND = 1_000_000;
 const entry = (seconds: number) => ({ moment: seconds * SECOND, position: `log.${seconds}` });
@@ -126,6 +128,14 @@ describe('the positions that a worker knows', () => {
     // What was written after the step, and before a leader looked, has times from about 60 on.
     expect(positions.floor(98 * SECOND)).toBe(20 * SECOND);
     expect(positions.floor(102 * SECOND)).toBe(92 * SECOND);
+    // So they may be pruned while the moment itself is young.
+    const moments = new CallerMoments({
+      positions,
+      recentWindowSeconds: 20,
+      databaseClock: () => ({ now: () => 110 * SECOND, judge: (cursor) => cursor }),
+      metrics: noMetrics,
+    });
+    expect([98, 102].map((seconds) => moments.isWhole(seconds * SECOND))).toEqual([false, true]);
   });
 
   it('that are read again after a gap keep what was heard, unless another log was', () => {

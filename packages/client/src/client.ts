@@ -260,7 +260,9 @@ export class LightconeClient {
       globalThis.crypto?.subtle;
     const inPage = async (): Promise<HubLink> => {
       const { electedLink, ownLink } = await import('./worker.js');
-      return share !== 'none' && canLock ? electedLink(options) : ownLink(options);
+      return share !== 'none' && canLock
+        ? electedLink(options).catch(() => ownLink(options))
+        : ownLink(options);
     };
     const ways: (typeof sharedLink)[] = [];
     if (share !== 'none' && share !== 'lock' && here.SharedWorker) ways.push(sharedLink);

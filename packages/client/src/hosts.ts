@@ -42,9 +42,14 @@ const digest = async (text: string): Promise<string> => {
   return btoa(String.fromCharCode(...new Uint8Array(bytes)));
 };
 
-/** Whoever holds the Web Lock runs the hub; the others hear it over a BroadcastChannel. */
+/**
+ * Whoever holds the Web Lock runs the hub; the others hear it over a BroadcastChannel.
+ *
+ * @throws where the browser denies a page without storage (cookies blocked, a sandboxed frame) one of the two
+ */
 export async function electedLink({ settings, onMessage }: LinkOptions): Promise<HubLink> {
   const { remembered, note } = remembering(onMessage);
+  await navigator.locks.query();
   // The name tells nothing of the key in it.
   const name = `lightcone-${await digest(keyOf(settings))}`;
   const channel = new BroadcastChannel(name);

@@ -38,6 +38,8 @@ function serveTabs({ ports }: MessageEvent): void {
   let room: Room | undefined;
   port.onmessage = ({ data }: MessageEvent<ToHub>) => {
     if (data.t === 'hello') room = enter(data, port);
+    // A worker that the browser began anew behind its tabs' backs knows none of them.
+    else if (!room) port.postMessage({ t: 'leader' });
     room?.host.receive(data);
     if (data.t === 'bye') room?.ports.delete(data.tab);
   };
@@ -47,6 +49,12 @@ let link: Promise<HubLink> | undefined;
 async function serveTab({ data }: MessageEvent<ToHub | StreamSettings | 'renew' | 'close'>): Promise<void> {
   if (typeof data === 'object' && 'identity' in data) {
     link = electedLink({ settings: data, onMessage: (message) => scope.postMessage(message) });
+    // Its page hears of an error only, and does without a worker.
+    link.catch((error) =>
+      setTimeout(() => {
+        throw error;
+      }),
+    );
     return;
   }
   const { post, renew, close } = await link!;

@@ -17,6 +17,7 @@ export interface ServeOptions {
 /** Resolves after a graceful stop. */
 export async function serve(config: Config, options: ServeOptions): Promise<void> {
   const { demo, workerNumber } = options;
+  const supervised = workerNumber !== undefined;
   const serverName = serverNameOf(config, workerNumber);
   // Several workers may write to one log.
   const logger = options.logger.child({ server: serverName });
@@ -24,12 +25,13 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
     config,
     serverName,
     demo,
-    supervised: workerNumber !== undefined,
+    supervised,
     runtime: { logger, clock: systemClock, random: Math.random },
   });
-  if (workerNumber !== undefined) answerSupervisor(() => worker.report());
+  if (supervised) answerSupervisor(() => worker.report());
   await runUntilStopped(worker, {
     logger,
+    supervised,
     stopWithinMs: config.sse.drainTimeoutSeconds * 1000,
     onStarted: () => {
       process.send?.({ lightcone: 'ready' });

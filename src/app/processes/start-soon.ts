@@ -5,8 +5,8 @@ const PATIENCE_MS = 10_000;
 const LOOK_EVERY_MS = 20;
 
 /**
- * For commands that end: a neighbour that says no is not asked again, one that says nothing is waited for only so long. A
- * service waits for ever.
+ * For one-shot commands: a service that refuses is not retried, one that does not answer is waited for briefly. A
+ * long-running process waits without limit.
  *
  * @throws LightconeError `code`, with what `part` says is wrong, when it has not started in time
  */

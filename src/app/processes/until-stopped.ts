@@ -5,16 +5,20 @@ import type { Logger } from '../../telemetry/logger.js';
 /**
  * Starts `service`, waits for SIGTERM or SIGINT (also while it is still starting), and stops it. A second signal, or a
  * stop that takes longer than `stopWithinMs`, ends the process at once.
+ *
+ * @param options.supervised a signal for all processes of a unit or a terminal reaches a worker twice: by itself, and by its
+ *   supervisor. The supervisor decides what a second one and SIGHUP mean.
  */
 export async function runUntilStopped(
   service: Lifecycle,
-  options: { logger: Logger; stopWithinMs: number; onStarted?: () => void },
+  options: { logger: Logger; stopWithinMs: number; supervised?: boolean; onStarted?: () => void },
 ): Promise<void> {
-  const { logger, stopWithinMs, onStarted } = options;
+  const { logger, stopWithinMs, supervised = false, onStarted } = options;
   const stopping = new AbortController();
   const signalled = new Promise<string>((resolve) => {
     const onSignal = (name: string): void => {
       if (stopping.signal.aborted) {
+        if (supervised) return;
         logger.warn({ signal: name }, 'second signal: exiting now');
         process.exit(1);
       }
@@ -24,6 +28,7 @@ export async function runUntilStopped(
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
     process.on('SIGHUP', (name) => {
+      if (supervised) return;
       // A terminal that is closed ends what runs in it; a service manager means "reload", which takes a supervisor.
       if (process.stdout.isTTY) onSignal(name);
       else

@@ -28,6 +28,7 @@ import { type BackgroundJobs, createBackgroundJobs } from '../wiring/background-
 import { type Candidate, createCandidate } from '../wiring/candidate.js';
 import { startConnectionGauges } from '../wiring/connection-gauges.js';
 import { createConnections } from '../wiring/connections.js';
+import { DemoPath, FollowedBus } from '../wiring/demo-path.js';
 import { createWorkerHttp } from '../wiring/http.js';
 import {
   chooseHintSource,
@@ -50,24 +51,26 @@ const LAST_REQUEST_MS = 500;
 
 export interface WorkerOptions {
   config: Config;
-  /** Unlike that of every other process on the database. */
+  /** Unique among the processes on the database. */
   serverName: string;
   demo: boolean;
   /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
   supervised: boolean;
   /** Asked at the start. True: it does not listen, the server of another program hands requests to `handle`. */
   isMounted?: () => boolean;
-  /** Says who calls, in the place of Galaxy's tables. */
+  /** Identifies callers instead of Galaxy's tables. */
   authenticate?: Authenticate | undefined;
   runtime: RuntimeContext;
 }
 
-/** What the settings chose; made before the worker, because its modules are loaded only then. */
+/** Chosen by the settings and created before the worker, because their modules are loaded on demand. */
 interface WorkerComponents {
   metrics: CountingMetrics;
   closeMetrics: () => Promise<void>;
   database: WatchedDatabase;
   bus: Bus;
+  /** Of the demo only. */
+  path: DemoPath | undefined;
   idCodec: IdCodec;
   /** Undefined beside a Galaxy, which serves its own API. */
   backgroundJobs: BackgroundJobs | undefined;
@@ -93,20 +96,30 @@ export class Worker implements Lifecycle {
   private installation: string | undefined;
 
   static async create(options: WorkerOptions): Promise<Worker> {
-    const { config, serverName, runtime } = options;
+    const { config, serverName, demo, runtime } = options;
     const { metrics, close } = await createMetrics(config, runtime);
     const database = await createDatabase(config.database, runtime);
-    const bus = await createBus(config, serverName, metrics, runtime);
+    const path = demo ? new DemoPath(() => performance.timeOrigin + performance.now()) : undefined;
+    const plainBus = await createBus(config, serverName, metrics, runtime);
+    const bus = path ? new FollowedBus(plainBus, path) : plainBus;
     const idCodec = new IdCodec(config.auth.idSecret);
     const backgroundJobs = config.sse.attachToGalaxy
       ? undefined
       : await createBackgroundJobs({ config, database, bus, idCodec, runtime });
-    return new Worker(options, { metrics, closeMetrics: close, database, bus, idCodec, backgroundJobs });
+    return new Worker(options, {
+      metrics,
+      closeMetrics: close,
+      database,
+      bus,
+      path,
+      idCodec,
+      backgroundJobs,
+    });
   }
 
   private constructor(
     private readonly options: WorkerOptions,
-    { metrics, closeMetrics, database, bus, idCodec, backgroundJobs }: WorkerComponents,
+    { metrics, closeMetrics, database, bus, path, idCodec, backgroundJobs }: WorkerComponents,
   ) {
     const { config, runtime } = options;
     const { logger, clock } = runtime;
@@ -156,7 +169,7 @@ export class Worker implements Lifecycle {
     });
     this.app = createWorkerHttp({
       config,
-      demo: options.demo,
+      demoPath: path,
       signIn: authenticate === undefined,
       database,
       bus,
@@ -188,7 +201,7 @@ export class Worker implements Lifecycle {
     return this.candidate?.leadership.leading ?? false;
   }
 
-  /** What holds publishing up while this worker leads; undefined when nothing does. */
+  /** Why publishing is delayed while this worker leads; undefined when it is not. */
   get monitorProblem(): string | undefined {
     return this.candidate?.monitor.problem();
   }

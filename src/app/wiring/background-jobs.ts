@@ -1,6 +1,6 @@
 /**
- * What a process does for the standalone API besides answering requests: it announces what was committed, and as the leader
- * it looks after what others left behind and keeps house. The same in a worker and in a standalone monitor.
+ * Background work for the standalone API: every process publishes its outbox entries; the leader also publishes what other
+ * processes left behind, and runs the maintenance jobs. The same in a worker and in a standalone monitor.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -84,7 +84,7 @@ export class BackgroundJobs implements Lifecycle {
   async start(signal?: AbortSignal): Promise<void> {
     await this.sessionMap.map.start(signal);
     this.outboxPublisher?.start();
-    // Without live updates nobody is elected; what keeps house does no harm twice.
+    // Without live updates there is no election; maintenance jobs may run in several processes.
     if (!this.options.config.sse.enabled) await this.maintenanceScheduler.gain();
   }
 

@@ -17,7 +17,7 @@ import { type RuntimeContext, thisHost, type WatchedDatabase } from './infrastru
 export interface Candidate {
   leadership: Leadership;
   monitor: HistoryAuditMonitor;
-  /** For `/readyz`: nobody leads, or what this process publishes as the leader is not confirmed. */
+  /** For `/wellz`: no process leads, or the broker does not confirm what this leader publishes. */
   electionProblem(): string | undefined;
 }
 
@@ -32,7 +32,7 @@ export function createCandidate(
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
     metrics: Metrics;
-    /** What the leader does besides; nothing beside a Galaxy. */
+    /** The leader's other jobs; undefined beside a Galaxy. */
     backgroundJobs: LeaderJobs | undefined;
   },
   { logger, clock, random }: RuntimeContext,
@@ -71,7 +71,7 @@ export function createCandidate(
   return { leadership, monitor, electionProblem: () => leadership.problem() };
 }
 
-/** The monitor is told of changes, the leader's other duties of every commit. */
+/** The monitor receives changed histories; the leader's background jobs hear of every commit. */
 function alsoTelling(backgroundJobs: LeaderJobs | undefined, monitor: HintListener): HintListener {
   if (!backgroundJobs) return monitor;
   return {

@@ -15,7 +15,7 @@ import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { SkippedRows } from '../../telemetry/skipped-rows.js';
 import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
 
-/** Beside those of `database_engine_option_pool_size`, which serve requests: tabs that come back hold up nothing else. */
+/** Beside those of `database_engine_option_pool_size`, which serve requests: catch-ups hold up nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
 
 export interface ConnectionsOptions {

@@ -13,6 +13,7 @@ import { limitBodies, limitRequests } from '../../http/auth/limit-requests.js';
 import type { RequestLimits } from '../../http/auth/rate-limit.js';
 import { registerOpenApi } from '../../http/openapi.js';
 import { registerCluster } from '../../http/routes/cluster.js';
+import { type DemoPathSource, registerDemoPath } from '../../http/routes/demo-path.js';
 import { registerMarks } from '../../http/routes/marks.js';
 import { registerStream } from '../../http/routes/stream.js';
 import { StreamOpener } from '../../http/routes/stream-opening.js';
@@ -28,7 +29,7 @@ import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
 import { resourceRoutes } from './rest-api.js';
 import type { WorkerCluster } from './worker-cluster.js';
 
-/** Streams that are opened with `history_id`: a lone one is answered at once, a crowd shares statements. */
+/** Access checks of streams with `history_id`: a lone one is answered at once, many share statements. */
 const ACCESS_BATCHES = { burst: 8, perSecond: 4, maxBatch: 200, worthwhile: 100 };
 interface HistoryQuestion {
   caller: HistoryCaller;
@@ -37,8 +38,9 @@ interface HistoryQuestion {
 
 export interface WorkerHttpOptions {
   config: Config;
-  demo: boolean;
-  /** False where the program around it says who calls. */
+  /** Undefined: no demo. */
+  demoPath: DemoPathSource | undefined;
+  /** False where the embedding application identifies callers. */
   signIn: boolean;
   database: WatchedDatabase;
   bus: Bus;
@@ -57,7 +59,7 @@ export interface WorkerHttpOptions {
 
 export function createWorkerHttp({
   config,
-  demo,
+  demoPath,
   signIn,
   database,
   bus,
@@ -124,7 +126,8 @@ export function createWorkerHttp({
       ...(backgroundJobs
         ? [(app: App) => registerMarks(app, { publisher: bus, limits, enabled: config.sse.enabled })]
         : []),
-      (app) => registerWeb(app, { demo, apiDocs: backgroundJobs !== undefined }),
+      ...(demoPath ? [(app: App) => registerDemoPath(app, demoPath)] : []),
+      (app) => registerWeb(app, { demo: demoPath !== undefined, apiDocs: backgroundJobs !== undefined }),
       ...(backgroundJobs
         ? resourceRoutes({
             positions: manager.moments,

@@ -64,6 +64,8 @@ export class CallerMoments {
   /** Whether what was told since then is in the memory of each worker. */
   isWhole(since: Cursor): boolean {
     const now = this.options.databaseClock()?.now() ?? Number.POSITIVE_INFINITY;
-    return since > now - secondsToMicros(this.options.recentWindowSeconds);
+    // Pruning goes by the times of rows.
+    const earliest = this.options.positions.earliestAfter(since);
+    return earliest > now - secondsToMicros(this.options.recentWindowSeconds);
   }
 }

@@ -155,6 +155,11 @@ export class Positions {
     );
   }
 
+  /** Rows that are written after the moment have no earlier times: an earlier one only where the clock was set back since. */
+  earliestAfter(moment: Cursor): Cursor {
+    return Math.min(moment, this.steppedSince(this.entries.findLast((it) => it.moment <= moment)));
+  }
+
   /** What came after a step back of the clock may have earlier times. */
   private steppedSince(entry: Entry | undefined): Cursor {
     let least = Number.POSITIVE_INFINITY;

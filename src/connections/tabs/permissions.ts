@@ -13,7 +13,7 @@ import { kindOf, type PermissionKind, PermissionRound } from './permission-round
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
 
-/** Declared here, answered by the HTTP room's authentication. */
+/** A port; the authentication of `src/http` implements it. */
 export interface PermissionSource {
   /**
    * Of the principals given, those whose credential no longer grants what it did. Several may have the same credential:

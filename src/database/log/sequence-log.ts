@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
+import { LightconeError } from '../../core/errors.js';
 import { parseSql } from '../../lib/time.js';
 import { utcNow } from '../dialect.js';
 import type { ChangeScope, Sql } from '../port.js';
@@ -28,8 +29,10 @@ export class SequenceLog implements Visibility {
     const [database] = await this.db.all<{ file: string }>(
       `SELECT file FROM pragma_database_list WHERE name = 'main'`,
     );
-    const { dev, ino } = statSync(database!.file);
-    const place = `${dev}:${ino}`;
+    const found = statSync(database!.file, { throwIfNoEntry: false });
+    if (!found)
+      throw new LightconeError('DATABASE_UNAVAILABLE', `database file ${database!.file} was deleted`);
+    const place = `${found.dev}:${found.ino}`;
     const [known] = await this.db.all<{ id: string; place: string }>('SELECT id, place FROM lightcone_log');
     if (known?.place === place) return known.id;
     const id = randomBytes(4).toString('hex');

@@ -2,7 +2,7 @@
  * The log of a PostgreSQL that Galaxy owns: its audit table cannot be changed, so a row is known by its `xmin`. That is the
  * number of the *sub*-transaction (a savepoint), while snapshots hold those of transactions; so a position is not a snapshot but
  * the next number N, those below N that were open (sub-transactions too), and for each the moment before which it did not exist:
- * `N;moment;number@moment,…`.
+ * `N;moment;number@moment,…`, or `first-last@moment` where numbers follow each other.
  *
  * A look first asks what is open, then reads the rows of the time in question, and keeps those whose writer was open at the
  * last look. Who is open at the read is open at the question before it, or younger: numbers do not come to life again.
@@ -133,16 +133,28 @@ export class XminLog implements Visibility {
   }
 }
 
-const format = ({ next, moment, open }: State): string =>
-  `${next};${moment};${[...open].map(([xid, born]) => `${xid}@${born}`).join(',')}`;
+function format({ next, moment, open }: State): string {
+  const runs: { first: bigint; last: bigint; born: Micros }[] = [];
+  // A transaction may have thousands of savepoints; their numbers follow each other.
+  for (const [xid, born] of [...open].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const run = runs.at(-1);
+    if (run && run.last + 1n === xid && run.born === born) run.last = xid;
+    else runs.push({ first: xid, last: xid, born });
+  }
+  const list = runs.map(({ first, last, born }) => `${first === last ? first : `${first}-${last}`}@${born}`);
+  return `${next};${moment};${list.join(',')}`;
+}
+
+const POSITION = /^(\d{1,19});(\d{1,16});((?:\d{1,19}(?:-\d{1,19})?@\d{1,16},?)*)$/;
 
 function parse(where: string): State | undefined {
-  const [, next, moment, list = ''] = /^(\d{1,19});(\d{1,16});((?:\d{1,19}@\d{1,16},?)*)$/.exec(where) ?? [];
+  const [, next, moment, list = ''] = POSITION.exec(where) ?? [];
   if (next === undefined || moment === undefined) return undefined;
   const open = new Map<bigint, Micros>();
   for (const entry of list === '' ? [] : list.split(',')) {
-    const [xid, born] = entry.split('@');
-    open.set(BigInt(xid!), Number(born));
+    const [run, born] = entry.split('@');
+    const [first, last = first] = run!.split('-').map(BigInt);
+    for (let xid = first!; xid <= last! && xid < BigInt(next); xid += 1n) open.set(xid, Number(born));
   }
   return { next: BigInt(next), moment: Number(moment), open };
 }

@@ -12,7 +12,7 @@ export interface Authentication {
   authenticate(request: CallerRequest): Promise<Principal>;
   /** The answer, if it needs no waiting; undefined means "ask `authenticate`". Throws only for a credential given twice. */
   tryCached(request: CallerRequest): Principal | undefined;
-  /** Whether `authenticate` would refuse at once, or the caller is a stranger: what it asks for is nobody's whom we know. */
+  /** Whether the caller is surely no known user: it shows no credential, a wrong one, or `authenticate` would refuse it at once. */
   isSurelyStranger(request: CallerRequest): boolean;
   /**
    * Which of these still hold.

@@ -1,7 +1,8 @@
 /** A request for the stream that is granted becomes a tab: its socket goes to the connection manager. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { CloseReason, ConnectionManager, OpenRequest } from '../../connections/manager.js';
+import type { ConnectionManager } from '../../connections/manager.js';
+import type { CloseReason, OpenRequest } from '../../connections/tabs/open-tabs.js';
 import type { Tab } from '../../connections/tabs/tab.js';
 import { LIMITS } from '../../core/limits.js';
 import type { TakeOver } from '../../node-internals/take-over.js';

@@ -17,6 +17,7 @@ const ASSETS: Record<string, string> = {
   'web/icon.svg': 'image/svg+xml',
   'web/api.js': SCRIPT,
   'web/demo.js': SCRIPT,
+  'web/path.js': SCRIPT,
   'web/home.js': SCRIPT,
   'web/status.js': SCRIPT,
   'web/explain.js': SCRIPT,
