@@ -98,5 +98,5 @@ it('users do not wait for what strangers are sent', async () => {
   await turn();
   expect(got[0]).toBe('a user');
   // Nor do strangers wait for ever.
-  await expect.poll(() => got.length).toBe(all.length);
+  await expect.poll(() => got.length, { timeout: 10_000 }).toBe(all.length);
 });
