@@ -40,8 +40,8 @@ const SLOW_MS = 250;
 const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
 /** So much longer than the rest after it a read may take: of dear reads the database does one for half of the time. */
 const CHEAP_MS = 10;
-/** Over which the rate of changes is averaged. */
-const RATE_MS = 200;
+/** Over which the rate of changes is averaged: a burst of writers that were held up is no flood. */
+const RATE_MS = { now: 200, lately: 1_000 };
 /** Named by hints and not yet read; more are not kept, the log has them. */
 const MOST_HINTED = 10_000;
 
@@ -70,7 +70,7 @@ export class LogReader {
   private woken = true;
   private reading = false;
   private readAt = Number.NEGATIVE_INFINITY;
-  private rowsPerMs = 0;
+  private readonly rowsPerMs = { now: 0, lately: 0 };
   /** Counts what made it start again: a read that was begun before says nothing about the time after. */
   private restarts = 0;
   private hinted = new Set<HistoryId>();
@@ -186,7 +186,7 @@ export class LogReader {
         this.fallBehind('long_log', before);
       }
       this.options.onRead(read.changes, read);
-      return read.complete ? Math.max(gapAt(this.rowsPerMs * 1_000), now - begun - CHEAP_MS) : 0;
+      return read.complete ? Math.max(this.gap(), now - begun - CHEAP_MS) : 0;
     } catch (error) {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
@@ -201,7 +201,12 @@ export class LogReader {
   }
 
   private measureRate(rows: number, ms: number): void {
-    this.rowsPerMs += (rows / ms - this.rowsPerMs) * Math.min(1, ms / RATE_MS);
+    for (const over of ['now', 'lately'] as const)
+      this.rowsPerMs[over] += (rows / ms - this.rowsPerMs[over]) * Math.min(1, ms / RATE_MS[over]);
+  }
+
+  private gap(): number {
+    return gapAt(this.rowsPerMs.now * 1_000, this.rowsPerMs.lately * 1_000);
   }
 
   private fallBehind(cause: ResyncCause, hinted: Set<HistoryId>): void {
@@ -243,8 +248,8 @@ export class LogReader {
  * Until the next read: what is read together costs one statement. Of 5,000 changes a second on, readers and writers are short of
  * processors. Without a step, so that no rate lies beside one.
  */
-export const gapAt = (rowsPerSecond: number): number =>
-  3 + 17 * ramp(rowsPerSecond, 250, 400) + 80 * ramp(rowsPerSecond, 5_000, 10_000);
+export const gapAt = (rowsPerSecond: number, lately = rowsPerSecond): number =>
+  3 + 17 * ramp(rowsPerSecond, 250, 400) + 80 * ramp(lately, 5_000, 10_000);
 
 const ramp = (value: number, from: number, to: number): number =>
   Math.min(1, Math.max(0, (value - from) / (to - from)));

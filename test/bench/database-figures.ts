@@ -17,10 +17,14 @@ import { median, percentiles, rounded } from './statistics.js';
 const HISTORIES = 2_000;
 /** Of their own, so that none is held back by the debounce window of its last change. */
 const PROBES = 200;
-const WRITERS = process.env.BENCH_WRITERS?.split(',').map(Number) ?? [4, 32, 100];
+/** 0 for none. */
+const WRITERS = (process.env.BENCH_WRITERS?.split(',').map(Number) ?? [4, 32, 100]).filter(
+  (count) => count > 0,
+);
 /** Of interleaved arms. */
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const RATES = process.env.BENCH_RATES?.split(',').map(Number) ?? [1, 20, 200, 5_000];
+const ONLY = process.env.BENCH_ARMS?.split(',');
 const SETTINGS = [
   'shared_preload_libraries=pg_stat_statements',
   'pg_stat_statements.track=top',
@@ -69,10 +73,13 @@ const FORMS: typeof ARMS = {
     before: [...quietTriggers('postgresql'), 'SELECT pg_advisory_lock(1279479365, 2)'],
     after: ['SELECT pg_advisory_unlock(1279479365, 2)'],
   },
+  on_conflict_of_the_key: {
+    before: both((column) => DISTINCT(column, 'ON CONFLICT (history_id, update_time, xid) DO NOTHING')),
+  },
   no_on_conflict: { before: both((column) => DISTINCT(column, '')) },
   row_per_row: { before: both(AUDIT) },
   foreign_key: { before: [...both(DISTINCT), ADD_KEY], after: [DROP_KEY] },
-  fillfactor_70: {
+  fillfactor_of_70_percent: {
     before: [...both(AUDIT), 'ALTER TABLE history SET (fillfactor = 70)', 'VACUUM FULL history'],
     after: ['ALTER TABLE history RESET (fillfactor)', 'VACUUM FULL history'],
   },
@@ -149,37 +156,47 @@ export async function pgbench(url: string, writers: number, seconds: number, rat
   return Number(/^tps = ([\d.]+)/m.exec(stdout)![1]);
 }
 
-/** `BENCH_ARMS=audit,quiet` takes only these; the forms of the trigger's own work are taken only so. */
-function chosenArms(): typeof ARMS {
-  const names = process.env.BENCH_ARMS?.split(',');
-  const all = { ...ARMS, ...FORMS };
-  return names ? Object.fromEntries(names.map((name) => [name, all[name]!])) : ARMS;
-}
-
-export async function databaseFigures({ amqp }: { amqp: string }, seconds: number) {
-  const bench = await open(amqp);
-  const figures: Record<string, number> = {};
+/** Commits a second with each of the triggers, and the price of a changed history. */
+export async function databaseFigures(services: { amqp: string }, seconds: number) {
+  const bench = await open(services.amqp);
   try {
-    const arms = chosenArms();
-    for (const writers of WRITERS.filter((count) => count > 0)) {
-      const rates: Record<string, number[]> = {};
-      for (let round = 0; round < ROUNDS; round += 1) {
-        for (const [name, arm] of Object.entries(arms)) {
-          const rate = await commits(bench, arm, writers, seconds);
-          rates[name] = [...(rates[name] ?? []), rate];
-        }
-      }
-      for (const [name, all] of Object.entries(rates)) {
-        figures[`${writers}_writers_${name}`] = rounded(median(all), 0);
-        if (name !== 'audit')
-          figures[`${writers}_writers_${name}_of_audit`] = rounded(median(all) / median(rates.audit!));
-      }
-    }
-    await bench.client.query('TRUNCATE history_audit');
-    for (const rate of process.env.BENCH_ARMS && !process.env.BENCH_RATES ? [] : RATES)
-      Object.assign(figures, await price(bench, rate, seconds));
+    const figures = await compare(bench, ARMS, WRITERS, seconds);
+    // The writers left many dead rows, and nobody vacuumed meanwhile.
+    for (const statement of ['TRUNCATE history_audit', 'VACUUM history']) await bench.client.query(statement);
+    for (const rate of RATES) Object.assign(figures, await price(bench, rate, seconds));
+    return figures;
   } finally {
     await bench.stop();
+  }
+}
+
+/** The trigger's own work, in one form or another. */
+export async function formFigures(services: { amqp: string }, seconds: number) {
+  const bench = await open(services.amqp);
+  try {
+    return await compare(bench, { audit: ARMS.audit!, ...FORMS }, [32], seconds);
+  } finally {
+    await bench.stop();
+  }
+}
+
+/** `BENCH_ARMS=audit,quiet` takes only these. */
+async function compare(bench: Bench, arms: typeof ARMS, writers: readonly number[], seconds: number) {
+  const chosen = Object.entries(arms).filter(([name]) => ONLY?.includes(name) ?? true);
+  const figures: Record<string, number> = {};
+  for (const count of writers) {
+    const rates: Record<string, number[]> = {};
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const [name, arm] of chosen) {
+        const rate = await commits(bench, arm, count, seconds);
+        rates[name] = [...(rates[name] ?? []), rate];
+      }
+    }
+    for (const [name, all] of Object.entries(rates)) {
+      figures[`${count}/${name}/commits_per_second`] = rounded(median(all), 0);
+      const shares = all.map((rate, round) => rate / (rates.audit?.[round] ?? Number.NaN));
+      figures[`${count}/${name}/of_audit`] = rounded(median(shares));
+    }
   }
   return figures;
 }
@@ -225,7 +242,7 @@ async function price(bench: Bench, rate: number, seconds: number): Promise<Recor
   await writing;
   await heard.stop();
   const { calls, ms, rows: read, buffers } = rows[0];
-  const name = (what: string) => `${rate}_per_second_${what}`;
+  const name = (what: string) => `${rate}/${what}`;
   return {
     [name('statements_per_second')]: rounded(calls / took, 1),
     [name('database_cpu_share')]: rounded(cpu / took, 4),

@@ -1,8 +1,10 @@
 /**
  * Puts figures into the documentation: docs/performance.json, the plot docs/performance.svg, and the tables of
- * docs/performance.md (between its `<!-- beside -->` and `<!-- alone -->` marks).
+ * docs/performance.md (between marks such as `<!-- beside -->`).
  *
- *     node test/bench/report.mjs [--beside FILE of side-by-side.py] [--alone FILE of npm run bench]
+ *     node test/bench/report.mjs [--beside FILE of side-by-side.py] [--alone FILE of npm run bench] [--database FILE]
+ *
+ * The last is a result of `npm run bench -- --only database,trigger_forms,sources,price`, or of some of them.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -10,15 +12,21 @@ import { parseArgs } from 'node:util';
 
 const DOCS = resolve(import.meta.dirname, '../../docs');
 const JSON_FILE = `${DOCS}/performance.json`;
-const { values: flags } = parseArgs({ options: { beside: { type: 'string' }, alone: { type: 'string' } } });
+const { values: flags } = parseArgs({
+  options: { beside: { type: 'string' }, alone: { type: 'string' }, database: { type: 'string' } },
+});
 const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
 
 const figures = existsSync(JSON_FILE) ? read(JSON_FILE) : {};
 if (flags.beside) figures.beside = read(flags.beside);
 if (flags.alone) {
   const { date, machine, tabs, seconds, figures: alone } = read(flags.alone);
-  Object.assign(figures, { date, machine, tabs, seconds, alone });
+  const { database, trigger_forms, sources, price, ...rest } = alone;
+  Object.assign(figures, { date, machine, tabs, seconds, alone: rest });
+  const ofDatabase = Object.entries({ database, trigger_forms, sources, price }).filter(([, found]) => found);
+  figures.database = { ...figures.database, ...Object.fromEntries(ofDatabase) };
 }
+if (flags.database) figures.database = { ...figures.database, ...read(flags.database).figures };
 writeFileSync(JSON_FILE, `${JSON.stringify(figures, undefined, 2)}\n`);
 
 const SERVERS = ['limit', 'nchan', 'lightcone', 'lightcone-session', 'lightcone-1', 'lightcone-2'].filter(
@@ -52,12 +60,91 @@ function aloneTable() {
   return ['| | | |', '|---|---|---|', ...rows].join('\n');
 }
 
-const shown = (value) =>
+/** Keys are "row/column", or longer. */
+function grid(of, rows, columns, { digits = 3, corner = '' } = {}) {
+  const cell = (row, column) => shown(of[`${row}/${column}`], digits);
+  return [
+    `| ${corner} | ${Object.values(columns).join(' | ')} |`,
+    `|---|${'---|'.repeat(Object.keys(columns).length)}`,
+    ...rows.map(
+      ([row, name]) =>
+        `| ${name} | ${Object.keys(columns)
+          .map((column) => cell(row, column))
+          .join(' | ')} |`,
+    ),
+  ].join('\n');
+}
+
+const named = (names) => names.map((name) => [name, title(name)]);
+const partsOf = (of, n) => [...new Set(Object.keys(of).map((key) => key.split('/').slice(0, n).join('/')))];
+
+function databaseTables() {
+  const { database = {}, trigger_forms: forms = {}, sources = {}, price = {} } = figures.database ?? {};
+  const isRate = (key) => key.split('/').length === 2;
+  const writers = Object.fromEntries(Object.entries(database).filter(([key]) => !isRate(key)));
+  const lone = Object.fromEntries(Object.entries(database).filter(([key]) => isRate(key)));
+  const arms = Object.fromEntries(
+    [...new Set(Object.keys(writers).map((key) => key.split('/')[1]))].flatMap((arm) => [
+      [`${arm}/commits_per_second`, title(arm)],
+      ...(arm === 'audit' ? [] : [[`${arm}/of_audit`, 'of audit']]),
+    ]),
+  );
+  return {
+    writers: grid(writers, named(partsOf(writers, 1)), arms, { digits: 2, corner: 'writers' }),
+    lone: grid(
+      lone,
+      named(partsOf(lone, 1)),
+      {
+        statements_per_second: 'statements/s',
+        database_cpu_share: 'CPU of its sessions',
+        statement_ms_per_history_told: 'ms per history told',
+        buffers_per_history_told: 'buffers per history told',
+        lone_commit_to_task_p50_ms: 'lone change, commit to task p50 ms',
+        lone_commit_to_task_p99_ms: 'p99 ms',
+      },
+      { corner: 'changes a second, besides' },
+    ),
+    forms: grid(
+      forms,
+      partsOf(forms, 2).map((key) => [key, title(key.split('/')[1])]),
+      {
+        commits_per_second: 'commits/s, 32 writers',
+        of_audit: 'of audit',
+      },
+    ),
+    sources: grid(sources, named(partsOf(sources, 1)), {
+      commits_per_second: 'commits/s, 32 writers',
+      of_nobody: 'of nobody',
+      alone_p50_ms: 'lone change, commit to task p50 ms',
+      alone_p99_ms: 'p99 ms',
+      busy_p50_ms: 'beside the writers p50 ms',
+      busy_p99_ms: 'p99 ms',
+    }),
+    price: grid(
+      price,
+      partsOf(price, 3).map((key) => [key, key.replaceAll('/', ' / ')]),
+      {
+        events_per_second: 'events/s',
+        statements_per_second: 'statements/s',
+        cpu_ms_per_second: 'CPU ms/s',
+        rows_per_second: 'rows/s',
+        buffers_per_second: 'buffers/s',
+        statements_per_event: 'statements per event',
+        rows_per_event: 'rows per event',
+        buffers_per_event: 'buffers per event',
+        cpu_us_per_event: 'CPU µs per event',
+      },
+      { corner: 'workers / tabs / changes a second' },
+    ),
+  };
+}
+
+const shown = (value, digits = 3) =>
   value === undefined || value === null
     ? ''
     : value >= 1000
       ? Math.round(value).toLocaleString('en')
-      : String(Number(value.toPrecision(3)));
+      : String(Number(value.toPrecision(digits)));
 
 const PANELS = [
   [
@@ -122,4 +209,5 @@ const file = `${DOCS}/performance.md`;
 let text = readFileSync(file, 'utf8');
 text = replaceBetween(text, 'beside', besideTable());
 text = replaceBetween(text, 'alone', aloneTable());
+for (const [mark, table] of Object.entries(databaseTables())) text = replaceBetween(text, mark, table);
 writeFileSync(file, text);

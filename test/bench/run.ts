@@ -9,7 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createDatabaseOn, startServices } from './bench-services.js';
 import { unwantedTasks } from './bus-figures.js';
-import { databaseFigures } from './database-figures.js';
+import { databaseFigures, formFigures } from './database-figures.js';
 import { onPostgres, onSqlite } from './end-to-end.js';
 import { monitorFigures } from './monitor-figures.js';
 import { priceFigures } from './price-figures.js';
@@ -47,7 +47,8 @@ const MEASUREMENTS: Record<string, () => Promise<Record<string, number>>> = {
   end_to_end_busy: async () => onPostgres(await withDatabase(), 2 * seconds, 5_000),
   end_to_end_sqlite: () => onSqlite(2 * seconds),
   monitor: async () => monitorFigures(await withDatabase(), 2 * seconds),
-  database: () => databaseFigures(services, 2 * seconds),
+  database: () => databaseFigures(services, seconds),
+  trigger_forms: () => formFigures(services, seconds),
   price: () => priceFigures(services, seconds),
   sources: () => sourceFigures(services, seconds),
   start: embeddedStart,

@@ -58,13 +58,13 @@ export async function sourceFigures({ amqp }: { amqp: string }, seconds: number)
   }
   const figures: Record<string, number> = {};
   for (const [name, all] of Object.entries(rates)) {
-    figures[`${name}_commits_per_second`] = rounded(median(all), 0);
-    figures[`${name}_of_nobody`] = rounded(median(all.map((rate, i) => rate / rates.nobody![i]!)));
+    figures[`${name}/commits_per_second`] = rounded(median(all), 0);
+    figures[`${name}/of_nobody`] = rounded(median(all.map((rate, i) => rate / rates.nobody![i]!)));
     for (const [when, found] of Object.entries({ alone, busy })) {
       const lag = percentiles(found[name] ?? []);
       if (!lag) continue;
-      figures[`${name}_${when}_p50_ms`] = rounded(lag.p50, 1);
-      figures[`${name}_${when}_p99_ms`] = rounded(lag.p99, 1);
+      figures[`${name}/${when}_p50_ms`] = rounded(lag.p50, 1);
+      figures[`${name}/${when}_p99_ms`] = rounded(lag.p99, 1);
     }
   }
   return figures;

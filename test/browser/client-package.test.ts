@@ -49,7 +49,7 @@ afterAll(async () => {
 
 const MAINS = {
   react: () => `
-    import { createElement, useState } from 'react';
+    import { createElement, StrictMode, useState } from 'react';
     import { createRoot } from 'react-dom/client';
     import { useEvent, useLightcone } from '@lightcone/client/react';
     function App() {
@@ -58,7 +58,7 @@ const MAINS = {
       useEvent(client, 'history_update', ({ history_ids }) => setIds((before) => [...before, ...history_ids]));
       return createElement('p', null, state, ' ', ids.join(' '));
     }
-    createRoot(document.getElementById('app')).render(createElement(App));`,
+    createRoot(document.getElementById('app')).render(createElement(StrictMode, null, createElement(App)));`,
   vue: () => `
     import { createApp, h, onMounted, ref } from 'vue';
     import { configureSSE, useSSE } from '@lightcone/client/vue';
@@ -82,7 +82,9 @@ describe.each(['react', 'vue'] as const)('a Vite project with %s', (framework) =
       join(project, 'index.html'),
       '<!doctype html><title>t</title><div id="app"></div><script type="module" src="/main.js"></script>',
     );
-    await build({ root: project, logLevel: 'error', configFile: false });
+    // As while developing: React mounts, unmounts and mounts again.
+    const define = { 'process.env.NODE_ENV': '"development"' };
+    await build({ root: project, logLevel: 'error', configFile: false, define });
     files = join(project, 'dist');
     const context = await browser.newContext();
     try {

@@ -140,3 +140,17 @@ it('a broker user that is deleted and made anew costs no event and no restart', 
   }, 60_000);
   expect(stream.opened).toBe(1);
 }, 120_000);
+
+// rabbitmq/rabbitmq-java-client#350, linagora/james-project#3971: the broker's password is changed, and the next connect fails, and all after it.
+it('a broker password that nobody told us is named in the log and at /wellz, and once it fits again all goes on', async () => {
+  await withBrokerUser();
+  await rabbit.ctl('change_password', 'rotated', 'two');
+  await rabbit.ctl('close_all_user_connections', 'rotated', 'its password was changed');
+  await refused();
+  expect((await readiness(service.url)).problems.join()).toMatch(/refuses the user or the password/);
+  await told(async () => {
+    await here.change(alice);
+    await rabbit.ctl('change_password', 'rotated', 'one');
+  }, 60_000);
+  expect(stream.opened).toBe(1);
+}, 120_000);

@@ -149,7 +149,10 @@ function valueFor(random: Random, schema: Schema, ids: readonly string[]): unkno
 function objectOf(random: Random, schema: Schema, ids: readonly string[]): unknown {
   const { properties = {}, patternProperties = {}, required = [] } = schema;
   const chosen = Object.entries(properties).filter(([key]) => required.includes(key) || random.chance(0.5));
-  const named = chosen.map(([key, one]) => [key, valueFor(random, one, key === 'user_ids' ? users : ids)]);
+  const named = chosen.map(([key, one]) => [
+    key,
+    valueFor(random, one, { user_ids: users, marks }[key] ?? ids),
+  ]);
   const others = Object.entries(patternProperties).map(([, one]) => ['message', valueFor(random, one, ids)]);
   return Object.fromEntries([...named, ...others]);
 }
@@ -164,13 +167,22 @@ interface Known {
   entryPoints: string[];
   jobs: string[];
 }
+/** Of the delta of a history, and of a write to it. */
+let positions: string[];
+let marks: string[];
 
 async function makeThings(): Promise<Known> {
   const id = async (method: string, path: string, as: 'alice' | 'admin', body: object) =>
     (await rest(method, path, { as, body })).body;
   const history = await id('POST', '/api/histories', 'alice', { name: 'made' });
   const contents = `/api/histories/${history.id}/contents`;
-  const dataset = await id('POST', contents, 'alice', { name: 'reads' });
+  const write = await rest('POST', contents, { as: 'alice', body: { name: 'reads' } });
+  const dataset = write.body;
+  marks = [write.headers.get('x-write-mark')!];
+  const deltaSince = async (position: string): Promise<string> =>
+    (await rest('GET', `${contents}?since=${position}`, { as: 'alice' })).body.since;
+  const first = await deltaSince('');
+  positions = ['', first, await deltaSince(first), 'x'];
   const collection = await id('POST', contents, 'alice', { type: 'dataset_collection', name: 'pairs' });
   const message = { subject: 's', message: 'm' };
   const told = await id('POST', '/api/notifications', 'admin', {
@@ -236,7 +248,8 @@ function requestOf(random: Random, { method, path, operation, body }: Case, know
         : [...anything, 'x', '0', 'f'.repeat(16)];
       target = target.replace(`{${name}}`, name === 'type' ? type : random.pick(ids));
     } else if (required || random.chance(0.3)) {
-      const value = valueFor(random, schema, anything);
+      const isPosition = name === 'since' && path.endsWith('/contents');
+      const value = valueFor(random, schema, isPosition ? [...positions, ...anything] : anything);
       if (place === 'header' && typeof value === 'string' && /^[ -~]+$/.test(value)) headers[name] = value;
       if (place === 'query') for (const one of [value].flat()) query.append(name, String(one));
     }

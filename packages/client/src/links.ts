@@ -46,7 +46,10 @@ export function ownWorkerLink(
   onFailure: () => void,
 ): HubLink {
   const worker = new Worker(url, { name: `lightcone-${PROTOCOL}`, type: 'module' });
-  worker.onerror = onFailure;
+  worker.onerror = () => {
+    worker.terminate();
+    onFailure();
+  };
   worker.onmessage = ({ data }: MessageEvent<FromHub>) => onMessage(data);
   const post = (message: ToHub | StreamSettings | 'renew' | 'close'): void => worker.postMessage(message);
   post(settings);
