@@ -36,6 +36,7 @@ export class WaitingConnections {
   /** Of each peer, the one that waits longest first. */
   readonly #idle = new Map<string, Set<ServedSocket>>();
   #idleCount = 0;
+  #closesSoon = false;
   /** With the moment since which each has only waited to be read; 0 before that. */
   readonly #answers = new Map<Answer, number>();
   #looking: NodeJS.Timeout | undefined;
@@ -79,7 +80,7 @@ export class WaitingConnections {
     const idle = this.#idle.get(state.peer) ?? new Set();
     this.#idle.set(state.peer, idle.add(socket));
     this.#idleCount += 1;
-    if (this.#idleCount > this.limits.idle) this.#closeOldest();
+    if (this.#idleCount > this.limits.idle) this.#closeSoon();
   }
 
   #stopWaiting(socket: ServedSocket): void {
@@ -88,6 +89,18 @@ export class WaitingConnections {
     if (!idle?.delete(socket)) return;
     this.#idleCount -= 1;
     if (idle.size === 0) this.#idle.delete(peer!);
+  }
+
+  /** Not before what has arrived meanwhile is read: a request on one of them would be lost. */
+  #closeSoon(): void {
+    if (this.#closesSoon) return;
+    this.#closesSoon = true;
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#closesSoon = false;
+        while (this.#idleCount > this.limits.idle) this.#closeOldest();
+      }),
+    );
   }
 
   /** Of the peer that has most, so that the connections of a proxy outlive a flood. Whoever asked on it just connects anew. */

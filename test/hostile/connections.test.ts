@@ -23,7 +23,7 @@ function asked(port: number, from = '127.0.0.1', what = GET): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', localAddress: from }, () => socket.write(what));
     sockets.push(socket);
-    socket.once('data', () => resolve(socket)).once('error', reject);
+    socket.once('data', () => resolve(socket)).on('error', reject);
   });
 }
 const openOnes = (of: Socket[]): number => of.filter(({ readyState }) => readyState === 'open').length;
@@ -82,6 +82,25 @@ describe('a worker', () => {
       await expect.poll(() => registry.all.length).toBe(0);
     },
   );
+});
+
+it('a request that is on its way on the oldest connection is not lost when that one has to go', async () => {
+  const limits = { idle: 1, unreadSeconds: 60, unreadBytes: Number.POSITIVE_INFINITY };
+  const server = new WaitingConnections(limits).limit(createServer((_, response) => response.end('ok')));
+  const port = await listening(server);
+  const oldest = await asked(port);
+  const accepted = new Promise((resolve) => server.once('connection', resolve));
+  const next = connect({ port, host: '127.0.0.1' });
+  sockets.push(next);
+  await Promise.all([accepted, new Promise((resolve) => next.once('connect', resolve))]);
+  await sleep(20);
+  const answer = new Promise((resolve) => oldest.once('data', resolve).once('close', resolve));
+  // Both are there when the server looks.
+  next.write(GET);
+  oldest.write(GET);
+  expect(String(await answer)).toContain(' 200 ');
+  server.closeAllConnections();
+  server.close();
 });
 
 describe('a connection whose stream has ended while it stayed with the HTTP server', () => {
