@@ -33,7 +33,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     // Tests with servers wait more than they work, so there are more of them at once than cores.
-    maxWorkers: 3,
+    maxWorkers: 4,
     sequence: { sequencer: SlowestFirst },
     // Many tests hold the product to bounds in seconds. A machine that others use too can miss one; in CI such a test is
     // run once more, and the report says so. A defect fails twice.
