@@ -94,8 +94,8 @@ const HOSTILE_IDS: readonly HostileId[] = ['of 1970', 'of the future', 'garbage'
 const NOISY_TABS = 5;
 /** Between two turns of the leader's chore, which lasts as long as the database makes it. */
 const CHORE_SECONDS = 4;
-/** Who loses the role and runs has given it up by then, whatever it was doing. */
-const GIVEN_UP_MS = 5_000;
+/** Who loses the role and runs has given it up by then: a publish under way has 5 s, a statement of a slow database as well. */
+const GIVEN_UP_MS = 10_500;
 const user = (userId: number): Principal => ({
   userId,
   sessionId: undefined,
