@@ -14,6 +14,7 @@ const GROUPS: Readonly<Record<string, readonly SseKey[]>> = {
   'Streams:': [
     'keepalive_interval',
     'recent_window',
+    'row_clock_difference',
     'queue_size',
     'write_timeout',
     'permission_check_interval',

@@ -82,7 +82,7 @@ it('a log that was full for a moment takes lines again', async () => {
   let text = '';
   stderr!.setEncoding('utf8').on('data', (more) => {
     text += more;
-    if (text.includes('left out')) child!.kill('SIGUSR2');
+    if (text.includes('log lines dropped')) child!.kill('SIGUSR2');
     if (text.includes('"n":-1')) child!.kill('SIGTERM');
   });
   await once(child!, 'close');

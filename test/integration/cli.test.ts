@@ -278,6 +278,7 @@ describe('on a SQLite file', () => {
       'ok triggers',
       'note election',
       'ok clock',
+      'ok rows',
       'ok broker',
       'note worker',
     ]);

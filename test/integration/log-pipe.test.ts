@@ -29,7 +29,7 @@ function unreadPipe(): number {
 }
 
 const LINES = 40_000;
-const LEFT_OUT = 'log lines were left out';
+const DROPPED = 'log lines dropped';
 /** Writes far more than a pipe takes, a little in each turn, and says on its standard output how the turns go. */
 const CHATTY = `
 import { createLogger } from ${JSON.stringify(join(DIST, 'telemetry/logger.js'))};
@@ -56,7 +56,7 @@ describe('a log that is not read', () => {
     return child;
   };
 
-  it('stops nothing; once it is read again it says how many lines were left out', async () => {
+  it('stops nothing; once it is read again it says how many lines were dropped', async () => {
     const pipe = unreadPipe();
     const { stdout, stdin } = start(pipe);
     const [said] = (await once(stdout!, 'data')) as [Buffer];
@@ -66,7 +66,7 @@ describe('a log that is not read', () => {
     reader.setEncoding('utf8').on('data', (more) => {
       text += more;
     });
-    await eventually(() => text.includes(LEFT_OUT));
+    await eventually(() => text.includes(DROPPED));
     stdin!.write('x');
     await eventually(() => text.includes('the last one'));
     const lines = text
@@ -74,7 +74,7 @@ describe('a log that is not read', () => {
       .slice(0, -1)
       .map((line) => JSON.parse(line));
     const skippedRows = lines
-      .filter(({ msg }) => msg.includes(LEFT_OUT))
+      .filter(({ msg }) => msg.includes(DROPPED))
       .reduce((sum, { lines: n }) => sum + n, 0);
     const kept = lines.filter(({ msg }) => /^x+$/.test(msg));
     expect(skippedRows).toBeGreaterThan(0);
