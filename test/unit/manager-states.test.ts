@@ -12,6 +12,7 @@ import type { HistoryChange, HistoryUpdateTask, Principal } from '../../src/core
 import type { ChangeLog } from '../../src/database/port.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
+import { readSince } from '../../src/resources/histories/contents-since.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
@@ -153,6 +154,26 @@ it('a moment that a caller names counts unless it cannot be read or lies in the 
     expect(metrics.total('galaxy.sse.resume.invalid_cursor', { reason })).toBe(1);
   }
   expect([moments.isWhole(NOW - 899e6), moments.isWhole(NOW - 901e6)]).toEqual([true, false]);
+});
+
+it('no position is given out under a moment that is yet to come: elsewhere a later position stands there by then', () => {
+  const positions = new Positions();
+  const moments = new CallerMoments({
+    positions,
+    recentWindowSeconds: 900,
+    databaseClock: () => ({ now: () => NOW, judge: (moment) => moment }),
+    metrics: new CountingMetrics(),
+  });
+  positions.begin('log', [
+    { moment: NOW - 20e6, position: 'log.100:100:' },
+    // As a new leader stores it, who does not know how far the one before has ticked.
+    { moment: NOW + 50e6, position: 'log.100:100:' },
+    { moment: NOW + 50e6, position: 'log.111:111:' },
+  ]);
+  expect(moments.newest()!.moment).toBeLessThanOrEqual(NOW);
+  const { next } = readSince('', moments);
+  expect(next).toBe(`log.${NOW.toString(36)}`);
+  expect(readSince(next!, moments).from).toBe('log.100:100:');
 });
 
 describe('where permissions cannot be looked at', () => {

@@ -47,8 +47,12 @@ export class CallerMoments {
     return this.options.positions.rowClock;
   }
 
+  /** A leader stores ahead what the one before may have given out: elsewhere a later position stands there by then. */
   newest() {
-    return this.options.positions.newest();
+    const { databaseClock, positions } = this.options;
+    const newest = positions.newest();
+    const now = databaseClock()?.now() ?? Number.POSITIVE_INFINITY;
+    return newest && { position: newest.position, moment: Math.min(newest.moment, now) };
   }
 
   oldest() {
