@@ -16,37 +16,34 @@ export interface WaitingLimits {
 }
 
 const STATE = Symbol('what is known of a connection of the server');
-const ANSWERS = Symbol('the answers among which this one is');
 interface Served {
   peer: string;
   /** Requests that are not answered yet. */
   open: number;
 }
 type ServedSocket = Socket & { [STATE]?: Served };
-type Answer = ServerResponse & { [ANSWERS]?: Map<Answer, number> | undefined };
 
 const LOOK_MS = 1_000;
-
-/** The connection has become a stream, and is not the server's any more. */
-export function leaveServer(response: ServerResponse): void {
-  (response as Answer)[ANSWERS]?.delete(response);
-}
 
 export class WaitingConnections {
   /** Of each peer, the one that waits longest first. */
   readonly #idle = new Map<string, Set<ServedSocket>>();
   #idleCount = 0;
   #closesSoon = false;
-  /** With the moment since which each has only waited to be read; 0 before that. */
-  readonly #answers = new Map<Answer, number>();
+  /** That are complete, with the moment of that. One that may become a stream is not held: it would grow old here. */
+  readonly #answers = new Map<ServerResponse, number>();
   #looking: NodeJS.Timeout | undefined;
 
   constructor(private readonly limits: WaitingLimits) {}
 
   limit(server: Server): Server {
-    const answered = (answer: Answer): void => this.#answered(answer);
+    const complete = (answer: ServerResponse): void => this.#complete(answer);
+    const answered = (answer: ServerResponse): void => this.#answered(answer);
     const gone = (socket: ServedSocket): void => this.#stopWaiting(socket);
-    const onAnswered = function (this: Answer): void {
+    const onComplete = function (this: ServerResponse): void {
+      complete(this);
+    };
+    const onAnswered = function (this: ServerResponse): void {
       answered(this);
     };
     const onGone = function (this: ServedSocket): void {
@@ -56,20 +53,22 @@ export class WaitingConnections {
       socket[STATE] = { peer: peerOf(socket), open: 0 };
       socket.on('close', onGone);
     });
-    server.prependListener('request', ({ socket }, response: Answer) => {
+    server.prependListener('request', ({ socket }, response: ServerResponse) => {
       this.#stopWaiting(socket);
       const state = (socket as ServedSocket)[STATE];
       if (state !== undefined) state.open += 1;
-      response[ANSWERS] = this.#answers;
-      this.#answers.set(response, 0);
-      response.on('close', onAnswered);
-      this.#looking ??= setInterval(() => this.#lookAtAnswers(), LOOK_MS).unref();
+      response.on('prefinish', onComplete).on('close', onAnswered);
     });
     server.on('close', () => this.#stopLooking());
     return server;
   }
 
-  #answered(answer: Answer): void {
+  #complete(answer: ServerResponse): void {
+    this.#answers.set(answer, performance.now());
+    this.#looking ??= setInterval(() => this.#lookAtAnswers(), LOOK_MS).unref();
+  }
+
+  #answered(answer: ServerResponse): void {
     this.#answers.delete(answer);
     const socket = answer.req.socket as ServedSocket;
     const state = socket[STATE];
@@ -121,17 +120,17 @@ export class WaitingConnections {
     if (this.#answers.size === 0) this.#stopLooking();
     const now = performance.now();
     const { unreadSeconds, unreadBytes } = this.limits;
-    const unread: Answer[] = [];
+    const unread: ServerResponse[] = [];
     let bytes = 0;
     for (const [answer, since] of this.#answers) {
-      // One that stood behind another never hears that its connection is gone.
-      if (answer.req.socket.destroyed) this.#answers.delete(answer);
-      if (!this.#answers.has(answer) || !answer.writableEnded || answer.writableFinished) continue;
-      if (since === 0) this.#answers.set(answer, now);
-      else if (now - since > unreadSeconds * 1000) answer.req.socket.destroy();
-      if (answer.req.socket.destroyed) continue;
-      unread.push(answer);
-      bytes += answer.writableLength;
+      const { socket } = answer.req;
+      if (now - since > unreadSeconds * 1000) socket.destroy();
+      // One that was completed after that hears no more of its connection.
+      if (socket.destroyed) this.#answers.delete(answer);
+      else if (!answer.writableFinished) {
+        unread.push(answer);
+        bytes += answer.writableLength;
+      }
     }
     for (const answer of unread) {
       if (bytes <= unreadBytes) return;

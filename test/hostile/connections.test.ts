@@ -193,8 +193,11 @@ describe('an answer that nobody reads', () => {
     const socket = await asked(
       port,
       '127.0.0.1',
-      'GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET /small HTTP/1.1\r\nHost: x\r\n\r\n',
+      'GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /small HTTP/1.1\r\nHost: x\r\n\r\n',
     );
-    await new Promise((resolve) => socket.resume().once('close', resolve));
+    socket.pause();
+    const open = () => new Promise((resolve) => servers.at(-1)!.getConnections((_, count) => resolve(count)));
+    expect(await open()).toBe(1);
+    await expect.poll(open, { timeout: 5_000 }).toBe(0);
   });
 });

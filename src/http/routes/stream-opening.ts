@@ -7,7 +7,6 @@ import type { Tab } from '../../connections/tabs/tab.js';
 import { LIMITS } from '../../core/limits.js';
 import type { TakeOver } from '../../node-internals/take-over.js';
 import { forgetRequests } from '../broken-requests.js';
-import { leaveServer } from '../waiting-connections.js';
 
 type Caller = Pick<OpenRequest, 'principal' | 'since' | 'viewed' | 'address' | 'from'>;
 export type AnswerHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
@@ -77,7 +76,6 @@ export class StreamOpener {
       this.attach(response, this.manager.open({ out: response, chunked: false, head: '', ...caller }));
     } else {
       forgetRequests(socket);
-      leaveServer(response);
       const head = this.headText(headers);
       this.attach(socket, this.manager.open({ out: socket, chunked: true, head, ...caller }));
       (socket as StreamSocket)[ASKED] = socket.bytesRead;
