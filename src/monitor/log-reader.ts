@@ -249,7 +249,7 @@ export class LogReader {
  * processors. Without a step, so that no rate lies beside one.
  */
 export const gapAt = (rowsPerSecond: number, lately = rowsPerSecond): number =>
-  3 + 17 * ramp(rowsPerSecond, 320, 420) + 80 * ramp(lately, 5_000, 10_000);
+  3 + 17 * ramp(rowsPerSecond, 280, 360) + 80 * ramp(lately, 5_000, 10_000);
 
 const ramp = (value: number, from: number, to: number): number =>
   Math.min(1, Math.max(0, (value - from) / (to - from)));

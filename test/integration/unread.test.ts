@@ -4,6 +4,7 @@ import type { Tab } from '../../src/connections/tabs/tab.js';
 import { commentFrame } from '../../src/events/frame.js';
 import { eventually } from '../support/databases.js';
 import { Installation, type RunningWorker } from '../support/installation.js';
+import { WITHOUT_NODE_INTERNALS } from '../support/processes.js';
 
 let here: Installation;
 let worker: RunningWorker;
@@ -22,10 +23,12 @@ async function fill(way: string): Promise<void> {
   const { manager } = worker.worker;
   await eventually(() => manager.registry.all.length === 1, { what: 'the stream' });
   tab = manager.registry.all[0]!;
-  expect(tab.handle).toBeDefined();
+  if (!WITHOUT_NODE_INTERNALS) expect(tab.handle).toBeDefined();
   if (way === 'through its stream') tab.handle = undefined;
   const comment = commentFrame('x'.repeat(4000), tab.position);
-  while (tab.state === 'live' && tab.out.writableLength === 0) manager.writer.writeKeepalive(tab, comment);
+  // A response holds what is written in one turn until its end.
+  for (; tab.state === 'live' && tab.out.writableLength === 0; await new Promise(setImmediate))
+    manager.writer.writeKeepalive(tab, comment);
   expect(tab.state).toBe(way === 'past its stream' ? 'blocked' : 'live');
   expect(tab.out.writableNeedDrain).toBe(false);
 }
@@ -34,7 +37,7 @@ afterEach(() => {
   return here.close();
 });
 
-describe.each(['past its stream', 'through its stream'])(
+describe.each(WITHOUT_NODE_INTERNALS ? ['through its stream'] : ['past its stream', 'through its stream'])(
   'a client that reads nothing, written to %s, for which only little waits',
   (way) => {
     beforeEach(() => fill(way));

@@ -195,7 +195,8 @@ describe.concurrent('a term of the monitor', () => {
       }, 2);
       await sleep(1_000);
       clearInterval(load);
-      expect(log.reads - before).toBeLessThan(60);
+      // One in 20 ms, and some before the rate is known.
+      expect(log.reads - before).toBeLessThan(75);
       await eventually(() => told.size === next);
     }));
 

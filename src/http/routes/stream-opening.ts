@@ -53,7 +53,9 @@ export class StreamOpener {
       if (this[TAB] !== undefined) manager.onWritable(this[TAB]);
     };
     this.onClose = function () {
-      gone(this, 'client');
+      // A response is not told of an error of its connection.
+      const { errored } = 'req' in this ? this.req.socket : this;
+      gone(this, errored ? 'error' : 'client');
     };
     this.onError = function () {
       gone(this, 'error');
