@@ -2,10 +2,15 @@
 import { execFile } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
+import { rowClockFinding } from '../../src/app/commands/doctor/row-clock.js';
+import { PostgresDatabase } from '../../src/database/postgres/database.js';
+import { migrate } from '../../src/database/schema.js';
+import { systemClock } from '../../src/lib/clock.js';
+import { silent } from '../support/databases.js';
 import { eventually } from '../support/eventually.js';
 import { DEMO, Installation } from '../support/installation.js';
-import { query } from '../support/postgres.js';
+import { query, startPostgres } from '../support/postgres.js';
 import { locate } from '../support/programs.js';
 
 const { alice } = DEMO.histories;
@@ -107,3 +112,25 @@ it('a restored database that takes the name of the old one is read from its star
   });
   await query(admin(), `DROP DATABASE ${name()}_old WITH (FORCE)`);
 }, 60_000);
+
+// magda-io/magda#3776: what a server says in its own language is not what a program looks for. The codes are the same everywhere.
+it('a right that is missing is named where the server speaks German, too', async () => {
+  const server = await startPostgres({ language: 'de' });
+  const open = (address: string) =>
+    new PostgresDatabase({ url: address, poolSize: 1, logger: silent, clock: systemClock });
+  const owner = open(server.url);
+  const guest = open(Object.assign(new URL(server.url), { username: 'guest' }).href);
+  onTestFinished(async () => {
+    await Promise.all([owner.stop(), guest.stop()]);
+    await server.stop();
+  });
+  await owner.start();
+  await migrate(owner, silent);
+  await query(server.url, 'CREATE ROLE guest LOGIN; GRANT SELECT ON history_audit TO guest');
+  await guest.start();
+  await expect(guest.all('SELECT * FROM galaxy_user')).rejects.toThrow('keine Berechtigung');
+  expect(await rowClockFinding(guest, 10)).toMatchObject({
+    state: 'note',
+    text: expect.stringContaining('GRANT SELECT (history_id, update_time, xmin)'),
+  });
+}, 30_000);

@@ -79,6 +79,8 @@ export async function query(url: string, sql: string): Promise<Record<string, un
 export interface PostgresOptions {
   /** Arguments of `pg_resetwal` before the first start. */
   resetwal?: readonly string[];
+  /** Of its messages, as `de`. */
+  language?: string;
   /** Further `name=value`s. */
   settings?: readonly string[];
   /** Each line of the server's log. */
@@ -119,7 +121,11 @@ export async function startSharedPostgres(): Promise<Pick<Postgres, 'url' | 'sto
 async function startPrivate(bin: string, home: string, given: PostgresOptions): Promise<Postgres> {
   const data = join(home, 'data');
   const identity = await unprivileged(home);
-  const options = { ...identity, cwd: home, env: { PATH: process.env.PATH, LANG: 'C.UTF-8', TZ: 'UTC' } };
+  const options = {
+    ...identity,
+    cwd: home,
+    env: { PATH: process.env.PATH, LANG: 'C.UTF-8', TZ: 'UTC', LANGUAGE: given.language },
+  };
   await (given.standbyOf
     ? run(
         join(bin, 'pg_basebackup'),

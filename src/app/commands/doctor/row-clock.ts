@@ -9,6 +9,8 @@ import { type Finding, note, ok, problem } from './finding.js';
 /** More than a trigger takes. */
 const TOLERANCE_SECONDS = 1;
 const RECENT = 200;
+/** SQLSTATE: what a server says beside it is in its own language. */
+const NOT_ALLOWED = '42501';
 const DATASETS = 'history_dataset_association';
 
 /** The last of what each of the recent transactions (SQLite: writes) did to the datasets of a history. */
@@ -35,7 +37,7 @@ export async function rowClockFinding(db: WatchedDatabase, boundSeconds: number)
   try {
     rows = await db.all(SQL[db.dialect]);
   } catch (error) {
-    if (!/permission denied/.test((error as Error).message)) throw error;
+    if (((error as Error).cause as { code?: string } | undefined)?.code !== NOT_ALLOWED) throw error;
     return note(
       `the clock that stamps them cannot be measured; GRANT SELECT (history_id, update_time, xmin) ON ${DATASETS} lets it`,
     );
