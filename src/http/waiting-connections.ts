@@ -123,10 +123,7 @@ export class WaitingConnections {
     const unread: ServerResponse[] = [];
     let bytes = 0;
     for (const [answer, since] of this.#answers) {
-      const { socket } = answer.req;
-      if (now - since > unreadSeconds * 1000) socket.destroy();
-      // One that was completed after that hears no more of its connection.
-      if (socket.destroyed) this.#answers.delete(answer);
+      if (now - since > unreadSeconds * 1000) answer.req.socket.destroy();
       else if (!answer.writableFinished) {
         unread.push(answer);
         bytes += answer.writableLength;

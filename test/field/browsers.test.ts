@@ -1,6 +1,6 @@
 /**
  * What others met with SharedWorker, Web Locks, BroadcastChannel and uPlot, tried with our client and pages:
- * dexie/Dexie.js#1465, pubkey/broadcast-channel#10, whatwg/html#3054, leeoniya/uPlot#94, #358, #370, grafana/grafana#106907.
+ * dexie/Dexie.js#1465, pubkey/broadcast-channel#10, whatwg/html#3054 and #6768, leeoniya/uPlot#94, #358, #370, grafana/grafana#106907.
  * Others are in test/browser: web-platform-tests/wpt#61829, WebKit/WebKit#364 (reload), WebKit/WebKit#71486 (the tab that began
  * the worker is closed), whatwg/html#11445 (back/forward cache), thunderbird/stormbox#97 (a worker that ends unheard),
  * dxos/dxos#11757, pubkey/broadcast-channel#385 (a leader that hangs).
@@ -45,6 +45,24 @@ describe.each(Object.entries(DENIED))('where cookies are blocked, and with them 
     expect(all.proxy.open).toBe(2);
   });
 });
+
+// whatwg/html#6768, vercel/next.js#93489: a module that could not be loaded once is never loaded again.
+it.each<Share>(['none', 'page', 'lock', 'worker'])(
+  'a script that the server does not give at first is loaded later (%s)',
+  async (share) => {
+    let refused = 0;
+    all.proxy.answer = (path, response) => {
+      if (!path.startsWith('/assets/client/worker.js') || refused === 4) return false;
+      refused += 1;
+      response.writeHead(503).end();
+      return true;
+    };
+    const tab = await all.openTab(engine, share);
+    await all.live(tab);
+    expect(refused).toBe(4);
+    await all.expectOnce([tab], [await all.broadcast()]);
+  },
+);
 
 // pubkey/broadcast-channel#10: tabs that opened at once each took themselves for the leader.
 it.each<Share>(['lock', 'page'])('eight tabs that open at once have one leader (%s)', async (share) => {

@@ -3,6 +3,7 @@
 import type { HistoryView } from './history.js';
 import { whoIs } from './http.js';
 import { type HubLink, type LinkOptions, ownWorkerLink, sharedLink } from './links.js';
+import { load } from './load.js';
 import type { Marks } from './marks.js';
 import type { FromHub, StreamEvent, StreamSettings, ToHub } from './messages.js';
 import { next, type State } from './states.js';
@@ -118,7 +119,10 @@ export class LightconeClient {
     { foreign = false } = {},
   ): Promise<HistoryView> {
     // A file of its own: a page that does not ask for it does not load it.
-    const { HistoryView } = await import('./history.js');
+    const { HistoryView } = await load(
+      () => import('./history.js'),
+      new URL('./history.js', import.meta.url),
+    );
     const ends = [
       this.on('history_update', ({ history_ids, since }) => {
         if (history_ids.includes(historyId)) view.changed(since?.[historyId]);
@@ -151,13 +155,20 @@ export class LightconeClient {
    * @returns false where that can not be told (another database by now, no stream to be had): load again what is shown
    */
   async includes(mark: string): Promise<boolean> {
-    this.#marks ??= import('./marks.js').then(({ Marks }) => {
-      const marks = new Marks(() => this.#settings ?? this.#newSettings());
-      this.on('marks_reached', (answer) => marks.told(answer));
-      this.onState((state) => marks.moved(state));
-      return marks;
+    this.#marks ??= load(() => import('./marks.js'), new URL('./marks.js', import.meta.url)).then(
+      ({ Marks }) => {
+        const marks = new Marks(() => this.#settings ?? this.#newSettings());
+        this.on('marks_reached', (answer) => marks.told(answer));
+        this.onState((state) => marks.moved(state));
+        return marks;
+      },
+    );
+    const marks = this.#marks;
+    // Whoever asks next loads it again.
+    marks.catch(() => {
+      this.#marks = undefined;
     });
-    return (await this.#marks).wait(mark);
+    return (await marks).wait(mark);
   }
 
   /** Connects, and stays connected until `close()`. */
@@ -209,16 +220,25 @@ export class LightconeClient {
     const identity = await whoIs(settings);
     if (opening !== this.#opening) return;
     if (identity === undefined) {
-      setTimeout(() => opening === this.#opening && void this.#join(), WHO_RETRY_MS);
+      this.#joinLater(opening);
       return;
     }
     this.#settings = { ...settings, identity };
-    this.#take(opening, await this.#openLink(opening));
+    try {
+      this.#take(opening, await this.#openLink(opening));
+    } catch {
+      this.#joinLater(opening);
+      return;
+    }
     if (opening !== this.#opening) return;
     this.#heardAt = this.#checkedAt = Date.now();
     clearInterval(this.#alive);
     this.#alive = setInterval(() => this.#check(), ALIVE_MS);
     (this.#alive as { unref?: () => void }).unref?.();
+  }
+
+  #joinLater(opening: number): void {
+    setTimeout(() => opening === this.#opening && void this.#join(), WHO_RETRY_MS);
   }
 
   #newSettings(): StreamSettings {
@@ -259,7 +279,10 @@ export class LightconeClient {
       'BroadcastChannel' in globalThis &&
       globalThis.crypto?.subtle;
     const inPage = async (): Promise<HubLink> => {
-      const { electedLink, ownLink } = await import('./worker.js');
+      const { electedLink, ownLink } = await load(
+        () => import('./worker.js'),
+        new URL('./worker.js', import.meta.url),
+      );
       return share !== 'none' && canLock
         ? electedLink(options).catch(() => ownLink(options))
         : ownLink(options);
@@ -279,7 +302,11 @@ export class LightconeClient {
           if (opening !== this.#opening) return;
           this.#link?.close();
           this.#link = undefined;
-          this.#take(opening, await open());
+          try {
+            this.#take(opening, await open());
+          } catch {
+            this.#joinLater(opening);
+          }
         });
       } catch {
         // A policy of the page forbids workers.
