@@ -1,9 +1,8 @@
 /** What other people's event streams met behind Apache (mod_proxy). Each test names its report. */
-import { get } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
-import { constants, createGunzip } from 'node:zlib';
 import { afterEach, expect, it, vi } from 'vitest';
 import { startApache } from '../support/apache.js';
+import { arriving } from '../support/arriving.js';
 import { DEMO, Installation } from '../support/installation.js';
 import { restOf } from '../support/rest.js';
 
@@ -36,24 +35,6 @@ async function behindApache({ settings = [], modules = [], ours = {} }: Given = 
   };
 }
 
-/** What arrives, as it arrives. */
-function read(url: string, headers: Record<string, string> = {}) {
-  const got = { text: '', encoding: undefined as string | undefined, end: undefined as string | undefined };
-  const request = get(url, { headers }, (response) => {
-    got.encoding = response.headers['content-encoding'];
-    const body =
-      got.encoding === 'gzip'
-        ? response.pipe(createGunzip({ finishFlush: constants.Z_SYNC_FLUSH }))
-        : response;
-    body.setEncoding('utf8').on('data', (text: string) => (got.text += text));
-    response.on('end', () => (got.end ??= response.complete ? 'whole' : 'broken'));
-    response.on('error', () => (got.end ??= 'broken'));
-  });
-  request.on('error', () => (got.end ??= 'broken'));
-  const leave = () => request.destroy();
-  open.push(leave);
-  return Object.assign(got, { leave });
-}
 const ready = (got: { text: string }) =>
   vi.waitFor(() => expect(got.text).toContain('event: ready'), { timeout: 5_000 });
 /** Two of them, so that the second is not what pushed the first out. */
@@ -70,7 +51,7 @@ async function changesArrive(got: { text: string }): Promise<void> {
 // nextcloud/all-in-one#4343: mod_proxy keeps events back without `flushpackets=on`.
 it('events arrive at once where Apache is set up for nothing', async () => {
   const { url } = await behindApache();
-  const got = read(url + STREAM);
+  const got = arriving(url + STREAM);
   await ready(got);
   await changesArrive(got);
 });
@@ -81,7 +62,7 @@ it('events arrive at once where mod_deflate compresses everything', async () => 
     modules: ['filter', 'deflate'],
     settings: ['SetOutputFilter DEFLATE'],
   });
-  const got = read(url + STREAM, { 'accept-encoding': 'gzip' });
+  const got = arriving(url + STREAM, { 'accept-encoding': 'gzip' });
   await ready(got);
   expect(got.encoding).toBe('gzip');
   await changesArrive(got);
@@ -120,7 +101,7 @@ it('a silent stream outlives ProxyTimeout, since a keepalive comes before it', a
     settings: ['ProxyTimeout 2', 'Timeout 2'],
     ours: { keepalive_interval: 1 },
   });
-  const got = read(url + STREAM);
+  const got = arriving(url + STREAM);
   await ready(got);
   await vi.waitFor(() => expect(got.text.split(': keepalive').length - 1).toBeGreaterThanOrEqual(5), {
     timeout: 15_000,
@@ -132,7 +113,7 @@ it('a silent stream outlives ProxyTimeout, since a keepalive comes before it', a
 // http-party/node-http-proxy#1520: a browser closes its stream, and the one between proxy and server stays open.
 it('a tab that left is known to have left at the next keepalive', async () => {
   const { url, tabs } = await behindApache({ ours: { keepalive_interval: 1 } });
-  const got = read(url + STREAM);
+  const got = arriving(url + STREAM);
   await ready(got);
   expect(await tabs()).toBe(1);
   got.leave();
@@ -142,7 +123,7 @@ it('a tab that left is known to have left at the next keepalive', async () => {
 // http-party/node-http-proxy#921: net::ERR_INCOMPLETE_CHUNKED_ENCODING, and nothing more after it.
 it('a stream that the server ends is a whole answer, not a broken one', async () => {
   const { worker, url } = await behindApache();
-  const got = read(url + STREAM);
+  const got = arriving(url + STREAM);
   await ready(got);
   await worker.stop();
   await vi.waitFor(() => expect(got.end).toBe('whole'), { timeout: 5_000 });

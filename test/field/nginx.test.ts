@@ -1,8 +1,7 @@
 /** What other people's event streams met behind nginx. Each test names its report. */
 
-import { get } from 'node:http';
-import { constants, createGunzip } from 'node:zlib';
 import { afterEach, expect, it, vi } from 'vitest';
+import { arriving } from '../support/arriving.js';
 import { DEMO, Installation } from '../support/installation.js';
 import { startPlainNginx } from '../support/plain-nginx.js';
 
@@ -23,29 +22,12 @@ async function behindNginx(settings: readonly string[], ours: Record<string, unk
   return { worker, url: nginx.url };
 }
 
-/** What arrives, as it arrives. */
-function read(url: string, headers: Record<string, string> = {}) {
-  const got = { text: '', encoding: undefined as string | undefined, end: undefined as string | undefined };
-  const request = get(url, { headers }, (response) => {
-    got.encoding = response.headers['content-encoding'];
-    const body =
-      got.encoding === 'gzip'
-        ? response.pipe(createGunzip({ finishFlush: constants.Z_SYNC_FLUSH }))
-        : response;
-    body.setEncoding('utf8').on('data', (text: string) => (got.text += text));
-    response.on('end', () => (got.end ??= response.complete ? 'whole' : 'broken'));
-    response.on('error', () => (got.end ??= 'broken'));
-  });
-  request.on('error', () => (got.end ??= 'broken'));
-  open.push(() => request.destroy());
-  return got;
-}
 const changeOfAlice = () => expect.stringContaining(here.encode(alice));
 
 // nginx/nginx#1505: with nginx's own settings (HTTP/1.0 to the server, buffering) events arrive when a buffer is full, or never.
 it('events arrive at once where nginx is set up for nothing', async () => {
   const { url } = await behindNginx([]);
-  const got = read(url + STREAM);
+  const got = arriving(url + STREAM);
   await vi.waitFor(() => expect(got.text).toContain('event: ready'), { timeout: 5_000 });
   await here.change(alice);
   await vi.waitFor(() => expect(got.text).toEqual(changeOfAlice()), { timeout: 3_000 });
@@ -60,7 +42,7 @@ it('events arrive at once where nginx compresses everything', async () => {
     'gzip_min_length 0;',
     'gzip_http_version 1.0;',
   ]);
-  const got = read(url + STREAM, { 'accept-encoding': 'gzip' });
+  const got = arriving(url + STREAM, { 'accept-encoding': 'gzip' });
   await vi.waitFor(() => expect(got.text).toContain('event: ready'), { timeout: 5_000 });
   expect(got.encoding).toBe('gzip');
   await here.change(alice);
@@ -70,7 +52,7 @@ it('events arrive at once where nginx compresses everything', async () => {
 // vmware-archive/atc#139: browsers report ERR_INCOMPLETE_CHUNKED_ENCODING instead of coming back.
 it('a stream that the server ends is a whole answer, not a broken one', async () => {
   const { worker, url } = await behindNginx(['proxy_http_version 1.1;']);
-  const got = read(url + STREAM);
+  const got = arriving(url + STREAM);
   await vi.waitFor(() => expect(got.text).toContain('event: ready'), { timeout: 5_000 });
   await worker.stop();
   await vi.waitFor(() => expect(got.end).toBe('whole'), { timeout: 5_000 });
