@@ -175,7 +175,7 @@ export class LogReader {
         metrics.increment('galaxy.sse.monitor.resync', 1, { cause });
         logger.info(
           { cause, histories: read.changes.length },
-          'monitor recovered: it publishes the changes since its cursor',
+          'monitor caught up: it publishes the changes since its cursor',
         );
       }
       if (read.complete) {

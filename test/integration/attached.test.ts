@@ -40,7 +40,7 @@ it('a change is told, the own cursor table is asked for once, and nothing else i
   };
   const serve = here.process(['serve'], settings);
   const monitor = here.process(['monitor'], settings);
-  await monitor.line('monitor recovered: it publishes the changes since its cursor');
+  await monitor.line('monitor caught up: it publishes the changes since its cursor');
   const stream = await here.stream(await serve.address(), `key=${KEY}`);
   await galaxy.psql("UPDATE history SET name = 'changed' WHERE id = 1");
   await stream.waitForHistory(here.encode(1), { within: 10_000 });
@@ -92,7 +92,7 @@ it('everything works with exactly the rights that docs/beside-a-galaxy.md grants
   expect(await rowClock()).toMatch(/they are stamped 2\.\d+ s behind the database's clock \(median of 1\)/);
   const serve = here.process(['serve'], settings);
   const monitor = here.process(['monitor'], settings);
-  await monitor.line('monitor recovered: it publishes the changes since its cursor');
+  await monitor.line('monitor caught up: it publishes the changes since its cursor');
   const address = await serve.address();
   // As user with a watched history of another, and as anonymous session.
   const stream = await here.stream(address, `key=${KEY}&history_id=${here.encode(2)}`);
@@ -147,7 +147,7 @@ it("Galaxy's own monitor beside ours is named by doctor, since events come twice
   await galaxy.psql(`CREATE ROLE ${role}`);
   const settings = { galaxy: { database_connection: galaxy.url }, sse: { attach_to_galaxy: true } };
   const monitor = here.process(['monitor'], settings);
-  await monitor.line('monitor recovered: it publishes the changes since its cursor');
+  await monitor.line('monitor caught up: it publishes the changes since its cursor');
   const election = async () => {
     const doctor = here.process(['doctor'], settings);
     await doctor.exited;

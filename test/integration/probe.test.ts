@@ -83,7 +83,7 @@ describe('doctor --probe', () => {
     await monitor.line(leads);
     const worker = here.process(['serve', '--demo']);
     const url = await worker.address();
-    await monitor.line('monitor recovered: it publishes the changes since its cursor');
+    await monitor.line('monitor caught up: it publishes the changes since its cursor');
     const before = await rows();
     const { code, said } = await probe(url);
     expect(said).toMatch(

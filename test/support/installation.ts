@@ -188,7 +188,7 @@ export class Installation {
 
   /** Resolves when the process that leads has told what was written before its start. */
   async settled(process: ServiceProcess): Promise<void> {
-    const { histories } = await process.line('monitor recovered: it publishes the changes since its cursor');
+    const { histories } = await process.line('monitor caught up: it publishes the changes since its cursor');
     const stream = await this.stream(await process.address(), 'key=demo-admin');
     const from = stream.frames.length;
     // Changes are told in the order of their commits, so what was there before is out when this one is.
