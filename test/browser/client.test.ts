@@ -118,17 +118,22 @@ it('a tab that leads and stands still gives way to one in view, and catches up w
   await live(other);
   const session = await context.newCDPSession(leader);
   await session.send('Debugger.enable');
+  const paused = new Promise((resolve) => session.once('Debugger.paused', resolve));
   await session.send('Debugger.pause');
+  // It stands still at the next thing that it does.
+  const next = leader.evaluate('0');
+  await paused;
   const subject = await broadcast();
   await expect.poll(() => told(other), { timeout: 40_000 }).toContain(subject);
   await session.send('Debugger.resume');
+  await next;
   await session.send('Debugger.disable');
   await expect.poll(() => told(leader), { timeout: 20_000 }).toContain(subject);
   await expect.poll(openStreams, { timeout: 20_000 }).toBe(1);
-  const next = await broadcast();
+  const later = await broadcast();
   for (const tab of [leader, other]) {
-    await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(next);
-    expect((await told(tab)).filter((name) => name === next)).toHaveLength(1);
+    await expect.poll(() => told(tab), { timeout: 20_000 }).toContain(later);
+    expect((await told(tab)).filter((name) => name === later)).toHaveLength(1);
   }
 }, 120_000);
 
