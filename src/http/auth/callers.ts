@@ -2,6 +2,14 @@
 import { LightconeError } from '../../core/errors.js';
 import type { Principal, SessionId, UserId } from '../../core/events.js';
 
+/** Whoever shows nothing, or nothing that proves anything. */
+export const ANONYMOUS: Principal = Object.freeze<Principal>({
+  userId: undefined,
+  sessionId: undefined,
+  isAdmin: false,
+  credential: { kind: 'none' },
+});
+
 /** @throws LightconeError LOGIN_REQUIRED, or REAL_USER_REQUIRED for the bootstrap key */
 export function requireUser({ userId, credential }: Principal): UserId {
   if (userId !== undefined) return userId;

@@ -6,6 +6,7 @@ import type { Principal, UserId } from '../../core/events.js';
 import type { Accounts, SessionAccount, UserAccount } from '../../database/port.js';
 import { Batcher, type BatcherOptions } from '../../lib/batcher.js';
 import type { Clock } from '../../lib/clock.js';
+import { ANONYMOUS } from './callers.js';
 import type { Credentials } from './credentials.js';
 import type { IdCodec } from './id-codec.js';
 
@@ -15,13 +16,6 @@ export type LookUpPace = Omit<BatcherOptions<unknown, unknown>, 'ask' | 'clock'>
 
 /** `api_keys.key` holds 32 characters; what cannot be a key is not worth a statement. */
 const KEY_FORM = /^[\x21-\x7e]{1,64}$/;
-
-export const ANONYMOUS: Principal = Object.freeze<Principal>({
-  userId: undefined,
-  sessionId: undefined,
-  isAdmin: false,
-  credential: { kind: 'none' },
-});
 
 /** What a key proves, before session and run-as are looked at. */
 interface KeyHolder {

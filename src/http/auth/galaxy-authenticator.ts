@@ -8,8 +8,8 @@ import type { Principal, SessionId } from '../../core/events.js';
 import { LIMITS } from '../../core/limits.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Authentication } from './authentication.js';
+import { ANONYMOUS } from './callers.js';
 import {
-  ANONYMOUS,
   CredentialCheck,
   type CredentialCheckOptions,
   type LookUpPace,

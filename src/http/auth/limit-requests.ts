@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../core/events.js';
 import type { Authentication } from './authentication.js';
+import { ANONYMOUS } from './callers.js';
 import type { RequestLimits } from './rate-limit.js';
 
 declare module 'fastify' {
@@ -41,18 +42,11 @@ export function limitBodies(
   };
 }
 
-const NOBODY: Principal = Object.freeze<Principal>({
-  userId: undefined,
-  sessionId: undefined,
-  isAdmin: false,
-  credential: { kind: 'none' },
-});
-
 /** Whoever cannot be told who it is counts as nobody; the route itself says what was wrong. */
 async function callerOf(authenticator: Authentication, request: FastifyRequest): Promise<Principal> {
   try {
     return authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
   } catch {
-    return NOBODY;
+    return ANONYMOUS;
   }
 }
