@@ -101,9 +101,12 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
     const piece = await visibility.since(position.slice(name.length + 1), scope, limit);
     if (!piece) return undefined;
     const { where, moment, complete, rows, auditRows = rows.length } = piece;
-    const odd = rows.filter(({ newest }) => parseSql(newest) > moment + DAY).map((row) => row.history_id);
+    const changes = merge(rows);
+    const odd = changes.filter(({ newest }) => newest > moment + DAY).map(({ historyId }) => historyId);
     if (odd.length > 0) this.onUnreadable('history_audit', odd, UNBELIEVABLE);
-    return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment), auditRows };
+    // A time from the future (or `infinity`) is one of now.
+    for (const change of changes) change.newest = Math.min(change.newest, moment);
+    return { position: `${name}.${where}`, moment, complete, changes, auditRows };
   }
 
   /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */
@@ -195,8 +198,8 @@ async function chooseVisibility(db: Database): Promise<Visibility> {
   return columns.length > 0 ? new XidLog(db) : new XminLog(db);
 }
 
-/** One row per (history, session) becomes one change per history. A time from the future (or `infinity`) is one of now. */
-export function merge(rows: readonly ChangeRow[], now = Number.POSITIVE_INFINITY): HistoryChange[] {
+/** One row per (history, session) becomes one change per history. */
+export function merge(rows: readonly ChangeRow[]): HistoryChange[] {
   const changes = new Map<HistoryId, HistoryChange & { sessionIds: SessionId[] }>();
   for (const row of rows) {
     let change = changes.get(row.history_id);
@@ -205,12 +208,13 @@ export function merge(rows: readonly ChangeRow[], now = Number.POSITIVE_INFINITY
         historyId: row.history_id,
         userId: row.user_id ?? undefined,
         sessionIds: [],
-        newest: Math.min(parseSql(row.newest), now),
+        newest: parseSql(row.newest),
       };
       changes.set(row.history_id, change);
     }
     if (row.session_id !== null) change.sessionIds.push(row.session_id);
   }
-  for (const change of changes.values()) change.sessionIds = [...new Set(change.sessionIds)];
+  for (const change of changes.values())
+    if (change.sessionIds.length > 1) change.sessionIds = [...new Set(change.sessionIds)];
   return [...changes.values()];
 }

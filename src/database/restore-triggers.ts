@@ -1,5 +1,5 @@
 /** The triggers that record changes, where something has dropped or disabled them: a bulk load, a restore of the data alone. */
-import { triggersWithoutSearchPath } from './migrations/0007-triggers-without-search-path.js';
+import { cheaperTriggers } from './migrations/0008-cheaper-triggers.js';
 import { MIGRATIONS } from './migrations/index.js';
 import type { Database, Dialect, Sql } from './port.js';
 
@@ -13,7 +13,7 @@ export const restoreTriggers = (db: Database): Promise<string[]> =>
     const there = await triggersOf(tx);
     const wanted = [...statementsByTrigger(tx.dialect)].filter(([trigger]) => !there.get(trigger));
     if (wanted.length > 0 && tx.dialect === 'postgresql') {
-      for (const statement of triggersWithoutSearchPath(tx.dialect)) await tx.run(statement);
+      for (const statement of cheaperTriggers(tx.dialect)) await tx.run(statement);
     }
     for (const [trigger, statement] of wanted) {
       const [name, table] = trigger.split(' on ');

@@ -50,8 +50,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
       if (eventId !== undefined) kwargs.set('event_id', eventId);
       if (sessionUpdates.size > 0) kwargs.set('session_updates', sessionUpdates);
       if (updateTime !== undefined) kwargs.set('update_time', formatIso(updateTime));
-      if (earlier !== undefined)
-        kwargs.set('update_times', new Map([...earlier].map(([id, micros]) => [String(id), micros])));
+      if (earlier !== undefined) kwargs.set('update_times', earlier);
       return kwargs;
     },
   },

@@ -14,7 +14,8 @@ export function pythonJson(value: JsonValue): string {
   if (typeof value === 'number') return String(value);
   if (isMap(value)) {
     const members: string[] = [];
-    for (const [key, member] of value) members.push(`${quote(String(key))}: ${pythonJson(member)}`);
+    for (const [key, member] of value)
+      members.push(`${typeof key === 'number' ? `"${key}"` : quote(key)}: ${pythonJson(member)}`);
     return `{${members.join(', ')}}`;
   }
   return `[${value.map(pythonJson).join(', ')}]`;

@@ -45,12 +45,12 @@ export function parseIso(text: string): Micros | undefined {
   return parseWritten(text) ?? parseAny(text);
 }
 
-/** What `formatIso` and `formatSql` write: without a regular expression, since every task that a worker hears has one. */
+/** What PostgreSQL, `formatIso` and `formatSql` write: without a regular expression, since each row and each task has one. */
 function parseWritten(text: string): Micros | undefined {
   const { length } = text;
-  if (length !== 26 && length !== 19) return undefined;
+  if (length > 26 || length < 19 || length === 20) return undefined;
   if (text[4] !== '-' || text[7] !== '-' || (text[10] !== 'T' && text[10] !== ' ')) return undefined;
-  if (text[13] !== ':' || text[16] !== ':' || (length === 26 && text[19] !== '.')) return undefined;
+  if (text[13] !== ':' || text[16] !== ':' || (length > 19 && text[19] !== '.')) return undefined;
   return momentOf(
     digits(text, 0, 4),
     digits(text, 5, 7),
@@ -58,9 +58,12 @@ function parseWritten(text: string): Micros | undefined {
     digits(text, 11, 13),
     digits(text, 14, 16),
     digits(text, 17, 19),
-    digits(text, 20, length),
+    digits(text, 20, length) * (TO_MICROS[26 - length] ?? 1),
   );
 }
+
+/** By the number of digits that a fraction lacks: PostgreSQL leaves zeros at its end out. */
+const TO_MICROS = [1, 10, 100, 1_000, 10_000, 100_000];
 
 /** @returns NaN where one of them is not a digit */
 function digits(text: string, start: number, end: number): number {

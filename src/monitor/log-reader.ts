@@ -74,7 +74,7 @@ export class LogReader {
   /** Counts what made it start again: a read that was begun before says nothing about the time after. */
   private restarts = 0;
   private hinted = new Set<HistoryId>();
-  private readonly size = new PieceSize(5_000);
+  private readonly size = new PieceSize(10_000);
   private readonly lookUp: LookUp;
   private wakeLoop: (() => void) | undefined;
 
@@ -245,11 +245,11 @@ export class LogReader {
 }
 
 /**
- * Until the next read: what is read together costs one statement. Of 5,000 changes a second on, readers and writers are short of
+ * Until the next read: what is read together costs one statement. Of 6,000 changes a second on, readers and writers are short of
  * processors. Without a step, so that no rate lies beside one.
  */
 export const gapAt = (rowsPerSecond: number, lately = rowsPerSecond): number =>
-  3 + 17 * ramp(rowsPerSecond, 280, 360) + 80 * ramp(lately, 5_000, 10_000);
+  3 + 17 * ramp(rowsPerSecond, 280, 360) + 180 * ramp(lately, 6_000, 12_000);
 
 const ramp = (value: number, from: number, to: number): number =>
   Math.min(1, Math.max(0, (value - from) / (to - from)));

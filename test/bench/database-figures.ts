@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { quietTriggers } from '../../src/database/migrations/0006-quiet-triggers.js';
+import { cheaperFunction, cheaperTriggers } from '../../src/database/migrations/0008-cheaper-triggers.js';
 import { startPostgres } from '../support/postgres.js';
 import { locate } from '../support/programs.js';
 import { createDatabaseOn } from './bench-services.js';
@@ -34,20 +34,20 @@ const SETTINGS = [
   ...(process.env.BENCH_FSYNC ? ['fsync=on', 'synchronous_commit=on', 'full_page_writes=on'] : []),
 ];
 
-const INSERT = (column: string, insert: string) => `
+const BODY = (column: string, body: string) => `
   CREATE OR REPLACE FUNCTION fn_audit_history_by_${column}() RETURNS trigger LANGUAGE plpgsql AS $body$
-  BEGIN ${insert} RETURN NULL; END; $body$`;
-const AUDIT = (column: string) =>
-  `INSERT INTO history_audit (history_id, update_time) SELECT ${column}, clock_timestamp() AT TIME ZONE 'UTC'
-     FROM new_table WHERE ${column} IS NOT NULL ON CONFLICT DO NOTHING;`;
-const DISTINCT = (column: string, rest = 'ON CONFLICT DO NOTHING') =>
-  `INSERT INTO history_audit (history_id, update_time) SELECT c.id, clock_timestamp() AT TIME ZONE 'UTC'
-     FROM (SELECT DISTINCT ${column} AS id FROM new_table WHERE ${column} IS NOT NULL) c ${rest};`;
-const NOTIFY = (column: string) =>
-  `PERFORM pg_notify('galaxy_history_update', changed.id::text)
-      FROM (SELECT DISTINCT ${column} AS id FROM new_table WHERE ${column} IS NOT NULL) changed;`;
+  BEGIN ${body} RETURN NULL; END; $body$`;
+const INSERT = (rows: string, conflict: string) =>
+  `INSERT INTO history_audit (history_id, update_time) SELECT ${rows} ${conflict};`;
+const NOW = "(SELECT clock_timestamp() AT TIME ZONE 'UTC')";
+const CONFLICT = 'ON CONFLICT DO NOTHING';
+const ROWS = (column: string, now = NOW) => `${column}, ${now} FROM new_table WHERE ${column} IS NOT NULL`;
+const DISTINCT = (column: string) =>
+  `c.id, clock_timestamp() AT TIME ZONE 'UTC' FROM (SELECT DISTINCT ${column} AS id FROM new_table WHERE ${column} IS NOT NULL) c`;
 const both = (body: (column: string) => string): string[] =>
-  ['history_id', 'id'].map((column) => INSERT(column, body(column)));
+  ['history_id', 'id'].map((column) => BODY(column, body(column)));
+const inserting = (rows: (column: string) => string, conflict = CONFLICT): string[] =>
+  both((column) => INSERT(rows(column), conflict));
 
 export interface Arm {
   before: string[];
@@ -60,9 +60,16 @@ export const ARMS: Record<string, Arm> = {
     before: ['ALTER TABLE history DISABLE TRIGGER USER'],
     after: ['ALTER TABLE history ENABLE TRIGGER USER'],
   },
-  audit: { before: both(DISTINCT) },
-  notify: { before: both((column) => DISTINCT(column) + NOTIFY(column)) },
-  quiet: { before: quietTriggers('postgresql') },
+  audit: { before: ['history_id', 'id'].map((column) => cheaperFunction(column, '')) },
+  notify: {
+    before: ['history_id', 'id'].map((column) =>
+      cheaperFunction(
+        column,
+        `PERFORM pg_notify('galaxy_history_update', ${column}::text) FROM new_table WHERE ${column} IS NOT NULL;`,
+      ),
+    ),
+  },
+  quiet: { before: cheaperTriggers('postgresql') },
 };
 const DROP_KEY = 'ALTER TABLE history_audit DROP CONSTRAINT IF EXISTS history_audit_history_id_fkey';
 const ADD_KEY = `ALTER TABLE history_audit
@@ -70,21 +77,22 @@ const ADD_KEY = `ALTER TABLE history_audit
 /** Forms of the trigger's own work, without NOTIFY. */
 const FORMS: typeof ARMS = {
   quiet_without_reader: {
-    before: [...quietTriggers('postgresql'), 'SELECT pg_advisory_lock(1279479365, 2)'],
+    before: [...cheaperTriggers('postgresql'), 'SELECT pg_advisory_lock(1279479365, 2)'],
     after: ['SELECT pg_advisory_unlock(1279479365, 2)'],
   },
+  distinct: { before: inserting(DISTINCT) },
+  row_per_row: { before: inserting((column) => ROWS(column, "clock_timestamp() AT TIME ZONE 'UTC'")) },
   on_conflict_of_the_key: {
-    before: both((column) => DISTINCT(column, 'ON CONFLICT (history_id, update_time, xid) DO NOTHING')),
+    before: inserting(ROWS, 'ON CONFLICT (history_id, update_time, xid) DO NOTHING'),
   },
-  no_on_conflict: { before: both((column) => DISTINCT(column, '')) },
-  row_per_row: { before: both(AUDIT) },
-  foreign_key: { before: [...both(DISTINCT), ADD_KEY], after: [DROP_KEY] },
+  no_on_conflict: { before: inserting(ROWS, '') },
+  foreign_key: { before: [...inserting(ROWS), ADD_KEY], after: [DROP_KEY] },
   fillfactor_of_70_percent: {
-    before: [...both(AUDIT), 'ALTER TABLE history SET (fillfactor = 70)', 'VACUUM FULL history'],
+    before: [...inserting(ROWS), 'ALTER TABLE history SET (fillfactor = 70)', 'VACUUM FULL history'],
     after: ['ALTER TABLE history RESET (fillfactor)', 'VACUUM FULL history'],
   },
   no_time_index: {
-    before: [...both(AUDIT), 'DROP INDEX ix_history_audit_update_time'],
+    before: [...inserting(ROWS), 'DROP INDEX ix_history_audit_update_time'],
     after: ['CREATE INDEX ix_history_audit_update_time ON history_audit (update_time)'],
   },
   row_level: {

@@ -5,19 +5,25 @@
  */
 import { parseSql } from '../../lib/time.js';
 import { utcNow } from '../dialect.js';
-import type { ChangeScope, Sql } from '../port.js';
+import type { ChangeScope, Sql, SqlRow } from '../port.js';
 import { identifyPostgres, TIMELINE } from './identity.js';
 import { scopeCondition } from './scope.js';
 import { formatSnapshot, parseSnapshot, upTo } from './snapshot.js';
 import { type ChangeRow, OWNERS, type Piece, type Visibility } from './visibility.js';
 
-interface Row extends ChangeRow {
+interface Row extends SqlRow {
   timeline: string;
   snapshot: string;
   moment: string;
   fresh: number;
   ended: number;
+  /** Of a piece that may not be the last. */
   last_xid: string | null;
+  /** A column of the changes each, null where there are none: thousands of rows cost the server and us several times as much. */
+  history_ids: number[] | null;
+  newest: string[];
+  user_ids: (number | null)[];
+  session_ids: (number | null)[];
 }
 
 export class XidLog implements Visibility {
@@ -54,7 +60,7 @@ export class XidLog implements Visibility {
     const before = parseSnapshot(where);
     if (before === undefined) return undefined;
     const { condition, params } = scopeCondition(this.db, scope, 3);
-    const rows = await this.db.all<Row>(
+    const [row] = await this.db.all<Row>(
       `WITH fresh AS MATERIALIZED (
          SELECT a.history_id, a.update_time, a.xid FROM history_audit a
           WHERE a.xid >= pg_snapshot_xmax($1::pg_snapshot) AND ${condition}
@@ -69,14 +75,16 @@ export class XidLog implements Visibility {
        )
        SELECT pg_current_snapshot()::text AS snapshot, ${utcNow('postgresql')} AS moment, ${TIMELINE} AS timeline,
               (SELECT count(*) FROM fresh) AS fresh, (SELECT count(*) FROM ended) AS ended,
-              (SELECT xid::text FROM fresh ORDER BY xid DESC LIMIT 1) AS last_xid,
-              o.history_id, o.newest, o.user_id, o.session_id
-         FROM (SELECT 1) one
-         LEFT JOIN (SELECT c.history_id, c.newest, h.user_id, s.id AS session_id FROM c ${OWNERS}) o ON true
-        ORDER BY o.history_id`,
+              CASE WHEN (SELECT count(*) FROM fresh) >= $2
+                   THEN (SELECT f.xid::text FROM fresh f ORDER BY f.xid DESC LIMIT 1) END AS last_xid,
+              o.*
+         FROM (SELECT json_agg(history_id) AS history_ids, json_agg(newest) AS newest,
+                      json_agg(user_id) AS user_ids, json_agg(session_id) AS session_ids
+                 FROM (SELECT c.history_id, c.newest::text, h.user_id, s.id AS session_id
+                         FROM c ${OWNERS} ORDER BY c.history_id) r) o`,
       [where, limit, ...params],
     );
-    const { timeline, snapshot, moment, fresh, ended, last_xid } = rows[0]!;
+    const { timeline, snapshot, moment, fresh, ended, last_xid } = row!;
     if (timeline !== this.timeline) return undefined;
     const seen = parseSnapshot(snapshot)!;
     // Its files are of an earlier time, or its WAL was thrown away: numbers are given out again.
@@ -86,8 +94,16 @@ export class XidLog implements Visibility {
       where: complete ? snapshot : formatSnapshot(upTo(seen, BigInt(last_xid!))),
       moment: parseSql(moment),
       complete,
-      rows: rows.filter((row) => row.history_id !== null),
+      rows: changesIn(row!),
       auditRows: fresh + ended,
     };
   }
 }
+
+const changesIn = ({ history_ids, newest, user_ids, session_ids }: Row): ChangeRow[] =>
+  (history_ids ?? []).map((history_id, i) => ({
+    history_id,
+    user_id: user_ids[i]!,
+    session_id: session_ids[i]!,
+    newest: newest[i]!,
+  }));

@@ -6,13 +6,15 @@ import { quietFunction } from './0006-quiet-triggers.js';
  * they name the schema of the table. Named in the text, since a setting of the function would cost each writer.
  */
 export const triggersWithoutSearchPath = (dialect: Dialect): string[] =>
-  dialect === 'sqlite' ? [] : (['history_id', 'id'] as const).map(withSchema);
+  dialect === 'sqlite'
+    ? []
+    : (['history_id', 'id'] as const).map((column) => withSchema(quietFunction(column)));
 
-const withSchema = (column: 'history_id' | 'id'): string => `
+export const withSchema = (createFunction: string): string => `
   DO $do$
   BEGIN
     EXECUTE format(
-      $text$${quietFunction(column).replace('INTO history_audit', 'INTO %I.history_audit')}$text$,
+      $text$${createFunction.replace('INTO history_audit', 'INTO %I.history_audit')}$text$,
       (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = 'history_audit'::regclass));
   END;

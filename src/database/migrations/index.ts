@@ -6,6 +6,7 @@ import { resourceTables } from './0004-resources.js';
 import { visibility } from './0005-visibility.js';
 import { quietTriggers } from './0006-quiet-triggers.js';
 import { triggersWithoutSearchPath } from './0007-triggers-without-search-path.js';
+import { cheaperTriggers } from './0008-cheaper-triggers.js';
 
 export interface Migration {
   number: number;
@@ -22,4 +23,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { number: 5, name: 'visibility', statements: visibility },
   { number: 6, name: 'quiet triggers', statements: quietTriggers },
   { number: 7, name: 'triggers without search_path', statements: triggersWithoutSearchPath },
+  { number: 8, name: 'cheaper triggers', statements: cheaperTriggers },
 ];

@@ -218,7 +218,11 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
   }
 
   /** The rows that a statement answers, one for each session of an anonymous history, as the product reads them. */
-  private changes(rows: readonly AuditRow[], scope: ChangeScope, now?: Cursor): HistoryChange[] {
+  private changes(
+    rows: readonly AuditRow[],
+    scope: ChangeScope,
+    now = Number.POSITIVE_INFINITY,
+  ): HistoryChange[] {
     const owned: ChangeRow[] = [];
     for (const { id, userId, sessionIds } of this.histories.filter((history) => inScope(history, scope))) {
       const own = rows.filter(({ historyId }) => historyId === id);
@@ -228,7 +232,7 @@ export class SimDatabase implements ChangeLog, PositionStore, NotificationLog {
         owned.push({ history_id: id, user_id: userId ?? null, session_id, newest });
       }
     }
-    return merge(owned, now);
+    return merge(owned).map((change) => ({ ...change, newest: Math.min(change.newest, now) }));
   }
 
   historiesOf(owner: ChangeScope): Promise<HistoryId[]> {
