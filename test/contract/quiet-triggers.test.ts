@@ -163,6 +163,18 @@ describe('quiet triggers', () => {
     expect(performance.now() - before).toBeLessThan(200);
   });
 
+  it('write one audit row, and send one NOTIFY, for all rows of a history that a statement changes', async () => {
+    const [alice, bob] = demo.users.map(({ historyId }) => historyId);
+    await database.psql(`INSERT INTO history_dataset_association (history_id, name, validated_state)
+      SELECT CASE WHEN i % 3 = 0 THEN ${bob} WHEN i % 3 = 1 THEN ${alice} END, 'many', 'ok' FROM generate_series(1, 3000) i`);
+    const rows = await database.psql<{ history_id: number }>(
+      'SELECT history_id FROM history_audit WHERE xid = (SELECT max(xid::text::bigint)::text::xid8 FROM history_audit)',
+    );
+    expect(rows.map((row) => row.history_id).sort()).toEqual([alice, bob].sort());
+    await eventually(() => notified.length > 0);
+    expect(notified.sort()).toEqual([String(alice), String(bob)].sort());
+  });
+
   it('a transaction that was silent is told when it commits, long after all is calm', async () => {
     const { done } = await busy();
     await writer.query('SELECT 1');

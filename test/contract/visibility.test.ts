@@ -262,6 +262,20 @@ describe.each(['of its own', 'of a Galaxy'] as const)('the log of a PostgreSQL w
       if (!seen.includes(31)) expect((await read(position)).ids).toEqual([31]);
     });
 
+    it('gives each change of a long past once where the numbers of transactions become longer', async () => {
+      await database.psql(`DO $$ DECLARE n bigint := pg_current_xact_id()::text::bigint; BEGIN
+        FOR i IN 1 .. 10 ^ length(n::text) - n - 8 LOOP COMMIT; PERFORM pg_current_xact_id(); END LOOP; END $$`);
+      let { position } = await log.end();
+      for (let id = 20; id < 30; id += 1) await database.psql(touch(id));
+      const seen: number[] = [];
+      for (let complete = false; !complete; ) {
+        const piece = (await log.since(position, everything, 4))!;
+        seen.push(...piece.changes.map(({ historyId }) => historyId));
+        ({ position, complete } = piece);
+      }
+      expect(seen).toEqual([20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+    });
+
     it('gives a transaction that is larger than a piece whole', async () => {
       const { position } = await log.end();
       await database.psql("UPDATE history SET name = 'all'");
