@@ -60,6 +60,7 @@ function open(
   return { view, asked, shown, changes: () => changes };
 }
 afterEach(() => {
+  vi.useRealTimers();
   vi.unstubAllGlobals();
   vi.restoreAllMocks();
 });
@@ -135,7 +136,6 @@ describe('the view of a history', () => {
     view.close();
     await vi.advanceTimersByTimeAsync(100_000);
     expect(asked).toHaveLength(7);
-    vi.useRealTimers();
   });
 
   it('does not go on waiting for a server that is there again', async () => {
