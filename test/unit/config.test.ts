@@ -176,7 +176,9 @@ describe('with a settings file', () => {
       '\ufeffbase: &base {server_name: a, statsd_port: 0x10}\ngalaxy: {<<: *base, statsd_host: h}',
     );
     expect([merged.serverName, merged.statsd?.port]).toEqual(['a', 16]);
-    expect(mistakes(() => load('galaxy: !include other.yml'))[0]).toMatch(/line 1, column 9: has an unknown tag/);
+    expect(mistakes(() => load('galaxy: !include other.yml'))[0]).toMatch(
+      /line 1, column 9: has an unknown tag/,
+    );
   });
 
   it('leaves the default where a key has no value', () => {
