@@ -13,7 +13,7 @@ const TASK = 'await_marks';
 /** No merge rule: merged into one that waits, it would overtake what stands between. */
 export const marksReached: EventKind<AwaitMarksTask> = {
   event: EVENT,
-  audience: 'who asked for it, by `POST /api/events/marks`',
+  audience: 'the user or session that requested it with `POST /api/events/marks`',
   data: '`{"marks":["<mark>",…],"start_over":false}`',
 
   task: {

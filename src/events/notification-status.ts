@@ -4,7 +4,7 @@ import type { CatchUpKind } from './kind.js';
 
 export const notificationStatus: CatchUpKind = {
   event: 'notification_status',
-  audience: 'a tab that comes back, before anything else',
+  audience: 'a reconnecting tab, before any other event',
   data: '`{"total_unread_count":n,"notifications":[…],"broadcasts":[…]}`',
   catchUp: {
     fromMemory: 'never',

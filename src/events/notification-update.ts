@@ -9,7 +9,7 @@ const TASK = 'notify_users';
 
 export const notificationUpdate: EventKind<NotifyUsersTask> = {
   event: 'notification_update',
-  audience: 'its recipients',
+  audience: 'the recipients of the notification',
   data: 'the notification as JSON',
 
   task: {

@@ -176,7 +176,7 @@ describe('real-time updates that are switched off', () => {
     );
     await eventually(async () => (await fetch(`${url}/readyz`)).ok, { what: 'readiness' });
     expect((await readiness(url)).problems).toEqual([
-      'enable_sse_updates is off: the stream answers 403, and nobody is told of changes',
+      'enable_sse_updates is off: the stream answers 403, and no tab receives changes',
     ]);
     const response = await fetch(`${url}/api/events/stream?key=demo-alice`);
     expect(response.status).toBe(403);
