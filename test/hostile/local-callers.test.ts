@@ -104,7 +104,7 @@ it('the default id_secret is refused on an address that others reach', async () 
   const service = here.process(['serve', '--listen', '0.0.0.0:0'], {
     galaxy: { id_secret: 'USING THE DEFAULT IS NOT SECURE!' },
   });
-  await expect.poll(() => service.stderr, { timeout: 20_000 }).toContain('id_secret: the default is known');
+  await expect.poll(() => service.stderr, { timeout: 20_000 }).toContain('id_secret: the default is public');
   await expect.poll(() => service.running).toBe(false);
 });
 
