@@ -194,8 +194,13 @@ export interface WorkerProcesses {
   remove(self: { serverName: string; hostname: string; pid: number }): Promise<void>;
 }
 
-/** `label` is the text that the holder gave to its lock; undefined if the database does not know it. */
-export type LockHolder = { held: false } | { held: true; label: string | undefined };
+/**
+ * `label` is the text that the holder gave to its lock; undefined if the database does not know it. `stranger` is a
+ * session of another program.
+ */
+export type LockHolder =
+  | { held: false }
+  | { held: true; label: string | undefined; stranger?: { pid: number; account: string } };
 
 /**
  * The lock of the monitor's role, with at most one holder in the installation: an advisory lock of one open transaction
