@@ -1,4 +1,4 @@
-/** What a returning tab has to know of notifications and broadcasts: one event instead of all that were missed. */
+/** The state of notifications and broadcasts for a reconnecting tab: one event instead of all missed ones. */
 import { eventFrame } from './frame.js';
 import type { CatchUpKind } from './kind.js';
 

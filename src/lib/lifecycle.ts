@@ -1,14 +1,14 @@
 /**
- * Whatever holds a socket, a timer or a loop. Both methods may be called twice or at once; a start that fails half-way
- * leaves nothing behind; `stop` after a failed start is allowed and does nothing.
+ * An object that holds a socket, a timer or a loop. Both methods may be called twice or concurrently. A start that
+ * fails leaves nothing behind; `stop` after a failed start does nothing.
  */
 export interface Lifecycle {
-  /** @param signal aborts a start that is still waiting (for a database, a broker) */
+  /** @param signal aborts a start that still waits (for a database, a broker) */
   start(signal?: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** What has been started, to be released in the reverse order. */
+/** The started components, which are released in reverse order. */
 export class Releasers {
   #stack: { name: string; release: () => unknown }[] = [];
 
@@ -16,7 +16,7 @@ export class Releasers {
     this.#stack.push({ name, release });
   }
 
-  /** Releases everything, last first. One failing release does not keep the others; the errors are handed to `onError`. */
+  /** Releases everything, last first. A failing release does not stop the others; `onError` receives its error. */
   async release(onError: (name: string, error: unknown) => void = () => {}): Promise<void> {
     for (;;) {
       const entry = this.#stack.pop();
@@ -30,7 +30,7 @@ export class Releasers {
   }
 }
 
-/** Waits `ms`, or rejects with the signal's reason as soon as it is aborted. */
+/** Waits `ms`. Rejects with the signal's reason as soon as the signal aborts. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -49,7 +49,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Rejects with `makeError()` when `work` has not settled after `ms`; the work itself goes on. */
+/** Rejects with `makeError()` if `work` has not settled after `ms`. The work itself continues. */
 export function withDeadline<T>(work: Promise<T>, ms: number, makeError: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = setTimeout(() => reject(makeError()), ms);
