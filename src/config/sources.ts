@@ -1,6 +1,6 @@
 /**
- * Where settings come from. Each source gives raw values with the path an administrator knows them by; `values.ts` lets
- * the stronger win.
+ * The sources of settings. Each source yields raw values, each with its path for messages. `values.ts` picks the
+ * strongest source.
  */
 import { type RawSection, readSettingsFile } from './file.js';
 import {
@@ -16,9 +16,9 @@ import { SettingError } from './setting-error.js';
 export interface LoadOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly flags: Flags;
-  /** Relative file names are found from here. */
+  /** The base of relative file names. */
   readonly cwd: string;
-  /** Of an application that embeds Lightcone, in the form of galaxy.yml. */
+  /** Settings of an embedding application, in the format of galaxy.yml. */
   readonly settings?: EmbeddedSettings | undefined;
 }
 
@@ -34,7 +34,7 @@ export interface EmbeddedSettings {
   readonly sse?: { readonly [Key in SseKey]?: SettingValues['sse'][Key] };
 }
 
-/** One raw value, and how to name it in a message: `galaxy.yml: sse.queue_size`, `LIGHTCONE_QUEUE_SIZE`, `--queue-size`. */
+/** A raw value and its path in messages: `galaxy.yml: sse.queue_size`, `LIGHTCONE_QUEUE_SIZE`, `--queue-size`. */
 export interface RawValue {
   readonly section: Section;
   readonly key: string;
@@ -45,15 +45,15 @@ export interface RawValue {
 export interface CollectedSources {
   /** Weakest first. */
   readonly values: RawValue[];
-  /** Undefined in the embedded default. */
+  /** Undefined for the embedded defaults. */
   readonly file: string | undefined;
   readonly mistakes: string[];
   readonly warnings: string[];
 }
 
-const WEAK = 'GALAXY_CONFIG_';
-const STRONG = 'GALAXY_CONFIG_OVERRIDE_';
-const OWN = 'LIGHTCONE_';
+const GALAXY_ENV_DEFAULT = 'GALAXY_CONFIG_';
+const GALAXY_ENV_OVERRIDE = 'GALAXY_CONFIG_OVERRIDE_';
+const LIGHTCONE_ENV = 'LIGHTCONE_';
 
 export function collectSources(
   { env, flags, settings = {} }: LoadOptions,
@@ -78,12 +78,12 @@ export function collectSources(
     fromEnvironment(env, 'galaxy', prefix, names).filter(({ key }) => isKnown('galaxy', key));
   return {
     values: [
-      ...galaxyKeys(WEAK),
+      ...galaxyKeys(GALAXY_ENV_DEFAULT),
       ...fromFile,
       ...rawValues('galaxy', settings.galaxy ?? {}, 'settings'),
       ...rawValues('sse', settings.sse ?? {}, 'settings'),
-      ...galaxyKeys(STRONG),
-      ...fromEnvironment(env, 'sse', OWN, names),
+      ...galaxyKeys(GALAXY_ENV_OVERRIDE),
+      ...fromEnvironment(env, 'sse', LIGHTCONE_ENV, names),
       ...Object.entries(flags.sse ?? {}).map(([key, raw]) => ({
         section: 'sse' as const,
         key,
@@ -99,7 +99,7 @@ export function collectSources(
 
 export const flagName = (key: string): string => `--${key.replaceAll('_', '-')}`;
 
-/** Whether Lightcone reads this key; `galaxy:` holds many others. */
+/** Whether Lightcone reads this key. `galaxy:` contains many other keys. */
 export const isKnown = (section: Section, key: string): boolean =>
   Object.hasOwn(section === 'sse' ? SSE_SETTINGS : GALAXY_SETTINGS, key);
 

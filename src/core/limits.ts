@@ -133,6 +133,13 @@ export const LIMITS = {
     'request',
     '400',
   ),
+  watchedHistories: limit(
+    500_000,
+    'subscriptions',
+    'to histories of others that are held at a time, 1,000 of one user or session',
+    'worker',
+    'of whoever has an equal share of them, and at least 10, the oldest goes when one more comes',
+  ),
   marks: limit(
     50,
     'marks',

@@ -1,4 +1,4 @@
-import type { LeaderLock } from '../database/port.js';
+import type { LeaderLock, WorkerProcessRow } from '../database/port.js';
 import { Backoff } from '../lib/backoff.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 import { WakeablePause } from '../lib/wakeable-pause.js';
@@ -11,6 +11,10 @@ import { type Role, Tenure } from './tenure.js';
 const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
 const SPREAD = 1.1;
+/** A monitor for which a worker is about to step down looks this often. */
+const AWAITED_LOOK_MS = 100;
+/** The worker steps down at its next heartbeat; if it did not after so many, it never will. */
+const AWAITED_HEARTBEATS = 2;
 /** The lock of a holder that says nothing is kept for so many heartbeats, and no longer than `SILENCE_MS`. */
 const SILENT_HEARTBEATS = 4;
 const SILENCE_MS = 7_500;
@@ -42,12 +46,17 @@ export const silenceMs = (heartbeatMs: number): number =>
 export const lockLabel = (self: { serverName: string; hostname: string; pid: number }): string =>
   `${self.pid} ${self.serverName}@${self.hostname}`;
 
+/** The database may have cut the label off. */
+const isLabelOf = (label: string, { pid, ...row }: WorkerProcessRow): boolean =>
+  lockLabel({ ...row, pid: pid ?? 0 }).startsWith(label);
+
 /**
  * Decides whether this process is the monitor: the holder of the lock is. A better candidate (`rank.ts`) waits less before it
  * tries; a worker steps down for a standalone monitor that starts later. A process without a broker does not try
  * (`candidacy.ts`); a leader whose messages are not confirmed gives the lock back for a while (`tenure.ts`).
  *
- * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock).
+ * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock); a monitor for which a worker is about
+ * to step down sends ten a second.
  */
 export class Leadership implements Lifecycle {
   readonly #o: LeadershipOptions;
@@ -61,8 +70,8 @@ export class Leadership implements Lifecycle {
   #electNow = false;
   #tenure: Tenure | undefined;
   #failure: string | undefined;
-  /** The label of who was last seen with the lock. */
-  #lastHolder: string | undefined;
+  /** Who was last seen with the lock, by its label, and when first. */
+  #lastHolder: { label: string; since: number } | undefined;
 
   constructor(options: LeadershipOptions) {
     this.#o = options;
@@ -177,7 +186,7 @@ export class Leadership implements Lifecycle {
     }
     // A heartbeat is this interval's statement.
     const lookLater = isDue && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
-    if (lookLater && !this.#candidacy.isLockFree) return this.#spread(this.#standbyMs);
+    if (lookLater && !this.#candidacy.isLockFree) return this.#spread(this.#lookMs);
     return this.#stand(stopped);
   }
 
@@ -195,21 +204,37 @@ export class Leadership implements Lifecycle {
     const { lock } = this.#o;
     const holder = await lock.holder();
     this.#candidacy.lockSeen(holder.held);
-    if (holder.held) this.#lastHolder = holder.label;
-    if (holder.held || !this.#mayTry()) return this.#spread(this.#standbyMs);
+    if (holder.held && holder.label !== undefined && holder.label !== this.#lastHolder?.label) {
+      this.#lastHolder = { label: holder.label, since: this.#o.clock.monotonic() };
+    }
+    if (holder.held || !this.#mayTry()) return this.#spread(this.#lookMs);
     await this.#pause.wait(this.#staggerMs(), stopped);
     if (!stopped.aborted && (await lock.tryAcquire())) this.#begin(stopped);
     return this.#spread(this.#standbyMs);
   }
 
+  get #lookMs(): number {
+    return this.#awaitsHandover ? AWAITED_LOOK_MS : this.#standbyMs;
+  }
+
+  /** A worker has the lock, and this is the monitor for which it steps down. */
+  get #awaitsHandover(): boolean {
+    const { self, heartbeatMs, clock } = this.#o;
+    const { rivals, monitors } = this.#heartbeat;
+    const holder = this.#lastHolder;
+    if (self.appType !== 'sse_monitor' || rivals > 0 || holder === undefined) return false;
+    if (clock.monotonic() - holder.since > AWAITED_HEARTBEATS * heartbeatMs) return false;
+    return !monitors.some((row) => isLabelOf(holder.label, row));
+  }
+
   #staggerMs(): number {
     const { rivals, monitors } = this.#heartbeat;
-    const before = this.#lastHolder;
+    const before = this.#lastHolder?.label;
     // Room is made for one that beats and did not hold the lock. Nobody wakes it: it looks once in `standbyMs`.
     const isAwaited =
       this.#o.self.appType === 'webapp' &&
       before !== undefined &&
-      monitors.some(({ pid, ...row }) => !lockLabel({ ...row, pid: pid ?? 0 }).startsWith(before));
+      monitors.some((row) => !isLabelOf(before, row));
     return isAwaited ? SPREAD * this.#standbyMs + STAGGER_MS : Math.min(MAX_STAGGER_MS, rivals * STAGGER_MS);
   }
 

@@ -87,7 +87,7 @@ describe('a start that can never work ends with 2 and one line', () => {
   it('demo data on an address that others reach', async () => {
     here = Installation.embedded();
     expect(await refusal(['serve', '--demo'], { sse: { listen: '0.0.0.0:0' } })).toContain(
-      '--demo: its API keys are known to everybody',
+      '--demo: its API keys are public',
     );
   });
 

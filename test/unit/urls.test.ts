@@ -83,7 +83,10 @@ describe('database URLs as SQLAlchemy writes them', () => {
     ['postgresql://a,b,c/d?port=1,2', /names 3 hosts and 2 ports/],
     ['postgresql://a,b/d?hostaddr=10.0.0.1', /2 in host and 1 in hostaddr/],
     ['postgresql://a,b/d?port=1,x', /port that is not a number/],
-    ['postgresql://u:hunter2@h/d?target_session_attrs=standby', /takes no writes; write primary/],
+    [
+      'postgresql://u:hunter2@h/d?target_session_attrs=standby',
+      /may select a read-only server; write primary/,
+    ],
     ['postgresql://u:hunter2@h/d?target_session_attrs=most', /unknown target_session_attrs/],
     ['postgresql://h/d?sslmode=verify-ca', /without sslrootcert/],
     ['postgresql://h/d?sslmode=loose', /unknown sslmode/],

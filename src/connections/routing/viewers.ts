@@ -4,10 +4,13 @@
  * open.
  */
 import type { HistoryId, SessionId, UserId } from '../../core/events.js';
+import { LIMITS } from '../../core/limits.js';
 import type { Tab } from '../tabs/tab.js';
 
-/** So many at a time for one holder, far more than anybody has in view: the oldest goes when one more comes. */
+/** For one holder, far more than anybody has in view: its oldest goes when one more comes. */
 export const MOST_VIEWED = 1000;
+/** So many each holder may have, however many there are of all. */
+const ALWAYS_VIEWED = 10;
 
 interface Viewers {
   users: Set<UserId>;
@@ -21,6 +24,10 @@ export class ViewerRegistry {
   private readonly histories = new Map<HistoryId, Viewers>();
   /** What each holder looks at, so that forgetting it needs no search. */
   private readonly held = new Map<string | Tab, Set<HistoryId>>();
+  private total = 0;
+
+  /** @param most of all holders; beyond it each has its share, so that a flood of one kind costs no other holder anything */
+  constructor(private readonly most: number = LIMITS.watchedHistories.value) {}
 
   get size(): number {
     return this.histories.size;
@@ -39,12 +46,13 @@ export class ViewerRegistry {
       held = new Set();
       this.held.set(key, held);
     }
-    if (held.size >= MOST_VIEWED) {
+    if (held.size >= this.share) {
       const [oldest] = held;
       this.unsubscribe(holder, oldest!);
       this.held.set(key, held);
     }
     held.add(historyId);
+    this.total += 1;
     let viewers = this.histories.get(historyId);
     if (!viewers) {
       viewers = { users: new Set(), sessions: new Set(), tabs: new Set() };
@@ -60,6 +68,7 @@ export class ViewerRegistry {
     const key = keyOf(holder);
     const held = this.held.get(key);
     if (!held?.delete(historyId)) return;
+    this.total -= 1;
     if (held.size === 0) this.held.delete(key);
     const viewers = this.histories.get(historyId)!;
     if ('userId' in holder) viewers.users.delete(holder.userId);
@@ -67,6 +76,11 @@ export class ViewerRegistry {
     else viewers.tabs.delete(holder.tab);
     if (viewers.users.size + viewers.sessions.size + viewers.tabs.size === 0)
       this.histories.delete(historyId);
+  }
+
+  private get share(): number {
+    if (this.total < this.most) return MOST_VIEWED;
+    return Math.min(MOST_VIEWED, Math.max(ALWAYS_VIEWED, Math.floor(this.most / this.held.size)));
   }
 
   forget(holder: ViewerHolder): void {

@@ -10,6 +10,9 @@ import { parseSubnet, UNIX_PEER } from '../../config/proxies.js';
 export interface Arrival {
   headers: IncomingHttpHeaders;
   socket?: { remoteAddress?: string | undefined };
+  /** Of Node's own request, which Fastify's has in `raw`. */
+  httpVersion?: string;
+  raw?: { httpVersion: string };
 }
 
 /** Whom limits count: the caller by its address. */
@@ -76,14 +79,20 @@ export class Addresses {
  * Whether the caller itself is on this machine, also behind a proxy on it that says so. A browser here can be led here by a
  * foreign name (DNS rebinding), so the name counts as well.
  */
-export function isOnThisMachine({ headers, socket }: Arrival): boolean {
+export function isOnThisMachine(arrival: Arrival): boolean {
+  const { headers, socket } = arrival;
   const hops = [...listed(headers['x-forwarded-for']), ...listed(headers['x-real-ip'])].map(plain);
   return (
     [plain(socket?.remoteAddress), ...hops].every(isLocalPeer) &&
     headers.forwarded === undefined &&
+    !isUnconfiguredProxy(arrival) &&
     isLocalName(headers.host)
   );
 }
+
+/** nginx with nothing but `proxy_pass` speaks HTTP/1.0, gives its own address as the host, and hides who calls. */
+const isUnconfiguredProxy = ({ httpVersion, raw }: Arrival): boolean =>
+  (raw?.httpVersion ?? httpVersion) === '1.0';
 
 /** The same without anything in between: a scraper, or an administrator at the console. */
 export const isDirectlyLocal = (arrival: Arrival): boolean =>

@@ -59,8 +59,8 @@ export class CrossOrigin {
   };
 
   /**
-   * onRequest hook: refuses a change that a foreign page makes with the visitor's cookie. A request without a cookie
-   * proves who it is by a key, which a foreign page does not have.
+   * onRequest hook: refuses a change that a foreign page makes with the visitor's cookie, or that would give the visitor another
+   * one. A request without a cookie proves who it is by a key, which a foreign page does not have.
    */
   readonly refuseForgery = (
     request: FastifyRequest,
@@ -68,7 +68,8 @@ export class CrossOrigin {
     done: (error?: Error) => void,
   ): void => {
     const { headers, method } = request;
-    if (SAFE_METHODS.has(method) || headers.cookie === undefined || this.#isOurs(headers)) done();
+    const isByKey = headers.cookie === undefined && showsKey(request);
+    if (SAFE_METHODS.has(method) || isByKey || this.#isOurs(headers)) done();
     else {
       const from = headers.origin ?? 'another site';
       done(
@@ -92,6 +93,10 @@ export class CrossOrigin {
     );
   }
 }
+
+/** Whether it is a good one, or two of them, is told by who looks it up. */
+const showsKey = ({ headers, query }: FastifyRequest): boolean =>
+  Boolean(headers['x-api-key'] || (query as { key?: unknown }).key);
 
 function originOf(url: string): string | undefined {
   try {
