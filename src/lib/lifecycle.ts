@@ -8,16 +8,33 @@ export interface Lifecycle {
   stop(): Promise<void>;
 }
 
+type OnReleaseError = (name: string, error: unknown) => void;
+
 /** The started components, which are released in reverse order. */
 export class Releasers {
   #stack: { name: string; release: () => unknown }[] = [];
+  #onError: OnReleaseError | undefined;
 
+  /** Call it before the start of a component. @throws after `release`; the component is then released at once */
   add(name: string, release: () => unknown): void {
     this.#stack.push({ name, release });
+    if (this.#onError === undefined) return;
+    void this.#releaseAll(this.#onError);
+    this.throwIfReleased();
+  }
+
+  /** For the end of a start, and for components without a release. */
+  throwIfReleased(): void {
+    if (this.#onError !== undefined) throw new Error('stopped while it was starting');
   }
 
   /** Releases everything, last first. A failing release does not stop the others; `onError` receives its error. */
-  async release(onError: (name: string, error: unknown) => void = () => {}): Promise<void> {
+  async release(onError: OnReleaseError = () => {}): Promise<void> {
+    this.#onError = onError;
+    await this.#releaseAll(onError);
+  }
+
+  async #releaseAll(onError: OnReleaseError): Promise<void> {
     for (;;) {
       const entry = this.#stack.pop();
       if (!entry) return;
