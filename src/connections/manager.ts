@@ -51,6 +51,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   /** Tasks that came while the first read was under way; those from before it are in the read. */
   private early: Task[] = [];
   private state: ManagerState = 'starting';
+  private starting: Promise<void> | undefined;
   private endSeconds: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
   private readonly stopping = new AbortController();
@@ -113,8 +114,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    * To be called when the bus subscription is whole: what was published before it is read from the database, so that a
    * tab whose stream was elsewhere can be caught up from this worker's memory at once.
    */
-  async start(signal?: AbortSignal): Promise<void> {
-    if (this.pipeline) return;
+  start(signal?: AbortSignal): Promise<void> {
+    this.starting ??= this.begin(signal);
+    return this.starting;
+  }
+
+  private async begin(signal: AbortSignal | undefined): Promise<void> {
     const { kinds, changeLog, positions, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
     while (this.isStarting) {
@@ -122,6 +127,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         const log = await changeLog.identify();
         const stored = await positions.entries();
         const now = await changeLog.now();
+        if (!this.isStarting) return;
         if (this.pipeline === undefined) this.positions.begin(log, stored);
         this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
           this.permissionCheck.look(concern),
@@ -140,12 +146,20 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         for (const task of this.early) this.onTask(task);
         this.early = [];
       } catch (error) {
+        if (!this.isStarting) return;
         logger.warn({ err: error }, 'recent changes cannot be read from the database yet: retrying');
-        await sleep(backoff.next(), signal);
+        await this.pause(backoff.next(), signal);
       }
     }
     if (this.state !== 'open') return;
     this.endSeconds = setAlignedInterval(1000, this.parts.clock, () => this.everySecond());
+  }
+
+  /** A stop ends it. @throws the signal's reason when that is aborted */
+  private async pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const stopped = this.stopping.signal;
+    await sleep(ms, signal ? AbortSignal.any([signal, stopped]) : stopped).catch(() => {});
+    signal?.throwIfAborted();
   }
 
   private get isStarting(): boolean {
@@ -288,7 +302,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
    * a stretch of time. Whatever does not take its bytes until `timeoutMs` is cut.
    */
   async drain(timeoutMs: number): Promise<void> {
-    this.state = 'draining';
+    if (this.state !== 'stopped') this.state = 'draining';
     this.writer.flush();
     await this.tabs.drain(timeoutMs);
   }

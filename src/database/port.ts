@@ -188,8 +188,13 @@ export interface WorkerProcesses {
   remove(self: { serverName: string; hostname: string; pid: number }): Promise<void>;
 }
 
-/** `label` is what the holder gave when it made its lock; undefined where the database cannot tell. */
-export type LockHolder = { held: false } | { held: true; label: string | undefined };
+/**
+ * `label` is what the holder gave when it made its lock; undefined where the database cannot tell. `stranger` is a session of the
+ * database that is none of ours.
+ */
+export type LockHolder =
+  | { held: false }
+  | { held: true; label: string | undefined; stranger?: { pid: number; account: string } };
 
 /**
  * The fence of the monitor's role: at most one holder in the installation. An advisory lock of one open transaction on

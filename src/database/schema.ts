@@ -146,6 +146,24 @@ export async function hiddenRows(db: Sql): Promise<string | undefined> {
   );
 }
 
+/**
+ * A function that anybody makes in a schema of the search path can be taken for one of PostgreSQL's, and then runs with the rights
+ * of this account (CVE-2018-1058). @returns one line of what is wrong, or undefined
+ */
+export async function openSchemas(db: Sql): Promise<string | undefined> {
+  if (db.dialect === 'sqlite') return undefined;
+  const rows = await db.all<{ name: string }>(
+    "SELECT quote_ident(s.name) AS name FROM unnest(current_schemas(false)) AS s (name) WHERE has_schema_privilege('public', s.name, 'CREATE')",
+    [],
+  );
+  if (rows.length === 0) return undefined;
+  const [{ name }] = rows as [{ name: string }];
+  return (
+    `everybody with an account on this database may create functions in the schema ${name}, and such functions can act with the rights` +
+    ` of Lightcone's account: REVOKE CREATE ON SCHEMA ${name} FROM PUBLIC (docs/security.md, In the database)`
+  );
+}
+
 export const hasTable = async (db: Sql, table: string): Promise<boolean> =>
   (await columnsOf(db, [table])).has(table);
 

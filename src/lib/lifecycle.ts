@@ -8,16 +8,33 @@ export interface Lifecycle {
   stop(): Promise<void>;
 }
 
+type OnReleaseError = (name: string, error: unknown) => void;
+
 /** What has been started, to be released in the reverse order. */
 export class Releasers {
   #stack: { name: string; release: () => unknown }[] = [];
+  #onError: OnReleaseError | undefined;
 
+  /** Before the thing is started. @throws after `release`, which a start has not noticed: what is added is released at once */
   add(name: string, release: () => unknown): void {
     this.#stack.push({ name, release });
+    if (this.#onError === undefined) return;
+    void this.#releaseAll(this.#onError);
+    this.throwIfReleased();
+  }
+
+  /** For the end of a start, and for what cannot be released. */
+  throwIfReleased(): void {
+    if (this.#onError !== undefined) throw new Error('stopped while it was starting');
   }
 
   /** Releases everything, last first. One failing release does not keep the others; the errors are handed to `onError`. */
-  async release(onError: (name: string, error: unknown) => void = () => {}): Promise<void> {
+  async release(onError: OnReleaseError = () => {}): Promise<void> {
+    this.#onError = onError;
+    await this.#releaseAll(onError);
+  }
+
+  async #releaseAll(onError: OnReleaseError): Promise<void> {
     for (;;) {
       const entry = this.#stack.pop();
       if (!entry) return;

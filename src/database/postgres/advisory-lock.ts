@@ -14,7 +14,8 @@ const ANSWER_MS = 2_000;
 /** How long the server bears a holder that says nothing. */
 export const SILENCE_MS = 7_500;
 /** The holder's application_name, of which the server keeps 63 bytes of ASCII. */
-const LABEL_PREFIX = 'lightcone lock ';
+const OURS = 'lightcone';
+const LABEL_PREFIX = `${OURS} lock `;
 const NAME_BYTES = 63;
 /** For transactions that will NOTIFY; the next try follows at once. */
 const LONGEST_WAIT_MS = 500;
@@ -23,7 +24,7 @@ const LEAVE_SAVEPOINT = 'ROLLBACK TO SAVEPOINT triggers; RELEASE SAVEPOINT trigg
 
 /** Two-key advisory locks show in pg_locks with objsubid 2; the keys are per database. */
 const HOLDER = `
-  SELECT l.pid, a.application_name AS label
+  SELECT l.pid, a.application_name AS label, a.usename AS account
     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -175,10 +176,16 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
   }
 
   async holder(): Promise<LockHolder> {
-    const [row] = await this.#options.sql.all<{ label: string | null }>(HOLDER, [this.#key]);
+    const [row] = await this.#options.sql.all<{ pid: number; label: string | null; account: string | null }>(
+      HOLDER,
+      [this.#key],
+    );
     if (!row) return { held: false };
-    const named = row.label?.startsWith(LABEL_PREFIX);
-    return { held: true, label: named ? row.label!.slice(LABEL_PREFIX.length) : undefined };
+    const { pid, label, account } = row;
+    if (label?.startsWith(LABEL_PREFIX)) return { held: true, label: label.slice(LABEL_PREFIX.length) };
+    // Anybody who may connect can take an advisory lock. A pooler has no name of its own.
+    if (!label || label.startsWith(OURS)) return { held: true, label: undefined };
+    return { held: true, label: undefined, stranger: { pid, account: account ?? 'unknown' } };
   }
 
   #createSession(): Session {
