@@ -106,7 +106,7 @@ export function withLimits(text, limits, settings) {
     ),
   ];
   const begin = text.indexOf(BEGIN) + BEGIN.length;
-  const made = table(['what', 'how much', 'meaning', 'kind'], rows);
+  const made = table(['limit', 'value', 'meaning', 'kind'], rows);
   return `${text.slice(0, begin)}\n${made}\n\n${text.slice(text.indexOf(END))}`;
 }
 
@@ -222,6 +222,7 @@ export function withStates(text, { STATES, SIGNALS, next }) {
   );
   return text.replace(
     /(<!-- states: [^\n]*-->\n)[\s\S]*?(<!-- end of states -->)/,
-    (_, start, end) => `${start}\n${meanings}\n\nAn empty cell: it stays as it is.\n\n${moves}\n\n${end}`,
+    (_, start, end) =>
+      `${start}\n${meanings}\n\nAn empty cell: the state does not change.\n\n${moves}\n\n${end}`,
   );
 }

@@ -205,7 +205,7 @@ export class LightconeError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
-    /** `details` are added to an HTTP error body (for example `validation_errors`). */
+    /** `details` become fields of the HTTP error body (for example `validation_errors`). */
     readonly options: { cause?: unknown; details?: Record<string, unknown>; retryAfterSeconds?: number } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

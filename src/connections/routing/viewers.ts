@@ -1,15 +1,15 @@
 /**
- * Who looks at a history that is not its own. A subscription belongs to a user, to a session, or (made with the stream's
- * own URL) to one tab; it is forgotten when the last tab of its holder closes here. Browsers send theirs again after each
+ * The viewers of histories that are not their own. A subscription belongs to a user, to a session, or (from the
+ * stream's URL) to one tab. It ends when the last tab of its holder closes here. Browsers send theirs again after each
  * open.
  */
 import type { HistoryId, SessionId, UserId } from '../../core/events.js';
 import { LIMITS } from '../../core/limits.js';
 import type { Tab } from '../tabs/tab.js';
 
-/** For one holder, far more than anybody has in view: its oldest goes when one more comes. */
+/** Per holder, far more than anybody has in view. Beyond it the oldest subscription of the holder ends. */
 export const MOST_VIEWED = 1000;
-/** So many each holder may have, however many there are of all. */
+/** Each holder may have this many, whatever the total. */
 const ALWAYS_VIEWED = 10;
 
 interface Viewers {
@@ -22,11 +22,13 @@ export type ViewerHolder = { userId: UserId } | { sessionId: SessionId } | { tab
 
 export class ViewerRegistry {
   private readonly histories = new Map<HistoryId, Viewers>();
-  /** What each holder looks at, so that forgetting it needs no search. */
+  /** The histories of each holder, so that removing a holder needs no search. */
   private readonly held = new Map<string | Tab, Set<HistoryId>>();
   private total = 0;
 
-  /** @param most of all holders; beyond it each has its share, so that a flood of one kind costs no other holder anything */
+  /**
+   * @param most of all holders. Beyond it each has its share, so that a flood of one holder costs the others nothing
+   */
   constructor(private readonly most: number = LIMITS.watchedHistories.value) {}
 
   get size(): number {
@@ -37,7 +39,7 @@ export class ViewerRegistry {
     return this.histories.get(historyId);
   }
 
-  /** @returns false when it was there already */
+  /** @returns false if it existed already */
   subscribe(holder: ViewerHolder, historyId: HistoryId): boolean {
     const key = keyOf(holder);
     let held = this.held.get(key);
@@ -87,7 +89,7 @@ export class ViewerRegistry {
     for (const historyId of [...(this.held.get(keyOf(holder)) ?? [])]) this.unsubscribe(holder, historyId);
   }
 
-  /** What the holder looks at. */
+  /** The histories that the holder views. */
   of(holder: ViewerHolder): ReadonlySet<HistoryId> {
     return this.held.get(keyOf(holder)) ?? NONE;
   }

@@ -9,7 +9,7 @@ import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../app.js';
 
-/** Always what the build has made, also where this module itself runs uncompiled (in tests). */
+/** Always the output of the build, even if this module runs uncompiled (in tests). */
 const BUILT = new URL('../../../dist/', import.meta.url);
 
 const SCRIPT = 'text/javascript; charset=utf-8';
@@ -38,7 +38,7 @@ const ASSETS: Record<string, string> = {
   'client/marks.js': SCRIPT,
 };
 
-/** Where the pictures of the docs are, in a clone and in the package. */
+/** The pictures of the docs, in a clone and in the package. */
 const PICTURES = new URL('../docs/images/', BUILT);
 const PICTURE_TYPES: Record<string, string> = { '.svg': 'image/svg+xml', '.png': 'image/png' };
 
@@ -59,12 +59,12 @@ interface File {
 }
 
 /**
- * @param options.demo whether `/` is the demo (it needs the demo's data) or the page of an installation
+ * @param options.demo whether `/` is the demo (which needs the demo's data) or the page of an installation
  * @param options.apiDocs whether there is an OpenAPI document to show
  */
 export function registerWeb(app: App, { demo, apiDocs }: { demo: boolean; apiDocs: boolean }): void {
   const page = (name: string): (() => File) =>
-    // The base makes the page's relative links right under any prefix, with or without a trailing slash.
+    // The base makes relative links of the page work under any prefix, with or without a trailing slash.
     lazy(() =>
       fileOf(read(name).toString().replace('<base href="/">', `<base href="${app.prefix}/">`), PAGE_HEADERS),
     );
@@ -98,7 +98,7 @@ export function registerWeb(app: App, { demo, apiDocs }: { demo: boolean; apiDoc
 
 const NAMED = { ...PUBLIC, schema: { params: Type.Object({ page: Type.String() }) } };
 
-/** By name: what is asked for is looked up, and never a path. */
+/** Looks files up by name; a request never contains a path. */
 function filesIn(directory: URL, file: (name: string) => () => File): Map<string, () => File> {
   return new Map(readdirSync(directory).map((name) => [name, file(name)]));
 }
@@ -110,7 +110,7 @@ function found(files: Map<string, () => File>, name: string): File {
 }
 
 function send(request: FastifyRequest, reply: FastifyReply, { bytes, etag, headers }: File): void {
-  // `no-cache` is "ask again", which the etag makes cheap: after an upgrade nobody runs the old script.
+  // `no-cache` means revalidate, which the etag makes cheap: after an upgrade no browser runs the old script.
   reply.headers({ ...headers, etag, 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' });
   if (request.headers['if-none-match'] === etag) reply.code(304).send();
   else reply.send(bytes);
@@ -123,7 +123,7 @@ function fileOf(content: string | Buffer, headers: Record<string, string>): File
   return { bytes, headers, etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"` };
 }
 
-/** Read when first asked for: an installation that shows no page pays nothing for them. */
+/** Read at the first request: an installation that shows no page does not pay for them. */
 function lazy<T>(make: () => T): () => T {
   let value: T | undefined;
   return () => {
