@@ -20,8 +20,9 @@ export function readSettingsFile(path: string): SettingsFile {
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
   } catch (error) {
+    if (error instanceof TypeError) throw new SettingError('is not UTF-8 text; save it as UTF-8');
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw new SettingError('the file does not exist');
     if (code === 'EISDIR') throw new SettingError('is a directory; give a file, such as galaxy.yml');
@@ -39,7 +40,7 @@ function parseSettings(text: string, path: string): SettingsFile {
   // Loaded lazily: a start without a settings file does not need the seventy files of this package.
   const yaml = createRequire(import.meta.url)('yaml') as typeof import('yaml');
   // Galaxy uses the last of two equal keys. Every scalar is text at first.
-  const document = yaml.parseDocument(text.replace(/^\ufeff/, ''), {
+  const document = yaml.parseDocument(text, {
     schema: 'failsafe',
     merge: true,
     uniqueKeys: false,

@@ -103,7 +103,9 @@ function readServers({ host, hostaddr, port }: LibpqOptions): LibpqServer[] {
 
 export function checkPort(port: string): string {
   if (port === '' || (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) return port;
-  throw new SettingError('has a port that is not a number from 1 to 65535');
+  throw new SettingError(
+    'has a port that is not a number from 1 to 65535; in a user or a password write %2F for / and %40 for @',
+  );
 }
 
 function checkSession(wish: string | undefined): void {

@@ -143,7 +143,7 @@ export const GALAXY_SETTINGS = {
 
 export const SSE_SETTINGS = {
   listen: text('127.0.0.1:8080', {
-    must: 'host:port, [::1]:port or unix:/path',
+    must: 'host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes)',
     accepts: (value) => parseListen(value) !== undefined,
     doc: 'Address of the server: `host:port`, `[::1]:port` or `unix:/path`.',
   }),
@@ -287,6 +287,7 @@ export const OTHER_GALAXY_KEYS: ReadonlySet<string> = new Set([
   'interactivetools_shorten_url',
   'statsd_mock_calls',
   'dispatch_notifications_interval',
+  'log_level',
 ]);
 
 /** Sign-in options of Galaxy that a standalone Lightcone lacks. The start warns of them, so that nobody relies on them. */

@@ -51,15 +51,16 @@ export interface CollectedSources {
   readonly warnings: string[];
 }
 
+export const FILE_ENV = 'GALAXY_CONFIG_FILE';
 const GALAXY_ENV_DEFAULT = 'GALAXY_CONFIG_';
-const GALAXY_ENV_OVERRIDE = 'GALAXY_CONFIG_OVERRIDE_';
-const LIGHTCONE_ENV = 'LIGHTCONE_';
+export const GALAXY_ENV_OVERRIDE = 'GALAXY_CONFIG_OVERRIDE_';
+export const LIGHTCONE_ENV = 'LIGHTCONE_';
 
 export function collectSources(
   { env, flags, settings = {} }: LoadOptions,
   resolvePath: (path: string) => string,
 ): CollectedSources {
-  const file = flags.config ?? (env.GALAXY_CONFIG_FILE || undefined);
+  const file = flags.config ?? (env[FILE_ENV] || undefined);
   const mistakes: string[] = [];
   const warnings: string[] = [];
   const fromFile: RawValue[] = [];
@@ -74,15 +75,15 @@ export function collectSources(
     }
   }
   const names = Object.keys(env).filter((name) => env[name] !== undefined);
-  const galaxyKeys = (prefix: string) =>
-    fromEnvironment(env, 'galaxy', prefix, names).filter(({ key }) => isKnown('galaxy', key));
+  const overriding = (name: string) => name.startsWith(GALAXY_ENV_OVERRIDE);
+  const defaults = names.filter((name) => name !== FILE_ENV && !overriding(name));
   return {
     values: [
-      ...galaxyKeys(GALAXY_ENV_DEFAULT),
+      ...fromEnvironment(env, 'galaxy', GALAXY_ENV_DEFAULT, defaults),
       ...fromFile,
       ...rawValues('galaxy', settings.galaxy ?? {}, 'settings'),
       ...rawValues('sse', settings.sse ?? {}, 'settings'),
-      ...galaxyKeys(GALAXY_ENV_OVERRIDE),
+      ...fromEnvironment(env, 'galaxy', GALAXY_ENV_OVERRIDE, names),
       ...fromEnvironment(env, 'sse', LIGHTCONE_ENV, names),
       ...Object.entries(flags.sse ?? {}).map(([key, raw]) => ({
         section: 'sse' as const,

@@ -68,6 +68,9 @@ function postgresAddress(match: RegExpExecArray, env: Environment): Parsed<Datab
   give('host', ipv6 ?? plainHost);
   give('port', port);
   give('dbname', database);
+  // All before the last `@` is meant as the account. Without this, the rest of a password would be shown as a host or a name.
+  if (`${plainHost ?? ''}${database ?? ''}`.includes('@'))
+    throw new SettingError('has more than one @; in a user or a password write %40 for @');
   // Parameters of the query override the rest of the URL, as in SQLAlchemy.
   const parameters = new URLSearchParams(query ?? '');
   for (const [name, value] of parameters) {

@@ -9,7 +9,14 @@ import {
   type SettingValues,
 } from './schema.js';
 import type { Setting } from './setting.js';
-import { type CollectedSources, isKnown, type RawValue } from './sources.js';
+import {
+  type CollectedSources,
+  FILE_ENV,
+  GALAXY_ENV_OVERRIDE,
+  isKnown,
+  LIGHTCONE_ENV,
+  type RawValue,
+} from './sources.js';
 import { asValue, asWritten, PlainScalar } from './yaml-scalars.js';
 
 export interface ResolvedSettings {
@@ -84,7 +91,27 @@ const REMOVED_SSE_KEYS: Readonly<Record<string, string>> = {
   resume_overlap: 'nothing depends on the duration of transactions any more',
 };
 
-function remarkOnUnknown({ section, key }: RawValue): string | undefined {
+/** A key of the other section, or a variable whose prefix is misspelt. */
+function misplaced({ section, key, path }: RawValue): string | undefined {
+  const isVariable = /^[A-Z0-9_]+$/.test(path);
+  const variable = (name: string) => `did you mean ${GALAXY_ENV_OVERRIDE}${name.toUpperCase()}?`;
+  if (section === 'sse') {
+    if (isVariable && (key === 'config' || key === 'config_file')) return `did you mean ${FILE_ENV}?`;
+    if (!isKnown('galaxy', key)) return undefined;
+    return isVariable ? variable(key) : 'it belongs in the section galaxy:';
+  }
+  if (isKnown('sse', key) && !OTHER_GALAXY_KEYS.has(key))
+    return isVariable
+      ? `has no effect; did you mean ${LIGHTCONE_ENV}${key.toUpperCase()}?`
+      : 'has no effect in this section; move the line to the section sse:';
+  const meant = /^over[a-z]*_(.+)$/.exec(key)?.[1];
+  return isVariable && meant && isKnown('galaxy', meant) ? `has no effect; ${variable(meant)}` : undefined;
+}
+
+function remarkOnUnknown(value: RawValue): string | undefined {
+  const { section, key } = value;
+  const elsewhere = misplaced(value);
+  if (elsewhere) return section === 'sse' ? `unknown setting; ${elsewhere}` : elsewhere;
   const known = Object.keys(SETTINGS[section]);
   const nearest = known.find((name) => name.startsWith(key)) ?? closest(key, known);
   if (section === 'sse') {

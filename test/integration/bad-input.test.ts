@@ -78,7 +78,7 @@ describe('a start that can never work ends with 2 and one line', () => {
     mkdirSync(folder);
     for (const path of [file, folder]) {
       expect(await refusal(['serve'], { sse: { listen: `unix:${path}` } })).toContain(
-        `cannot listen on unix:${path}: there is something that is not a socket`,
+        `cannot listen on unix:${path}: the file there is not a socket`,
       );
     }
     expect(readFileSync(file, 'utf8')).toBe('three years of work');

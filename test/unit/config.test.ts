@@ -246,6 +246,12 @@ describe('a wrong settings file', () => {
     expect(named('none.yml')).toEqual(['none.yml: the file does not exist']);
     mkdirSync(join(cwd, 'dir'), { recursive: true });
     expect(named('dir')).toEqual(['dir: is a directory; give a file, such as galaxy.yml']);
+    for (const bytes of ['\ufeffgalaxy: {}', 'galaxy: {brand: caf\xe9}'].map((text, latin) =>
+      Buffer.from(text, latin ? 'latin1' : 'utf16le'),
+    )) {
+      writeFileSync(join(cwd, 'other.yml'), bytes);
+      expect(named('other.yml')).toEqual(['other.yml: is not UTF-8 text; save it as UTF-8']);
+    }
   });
 
   it('never shows the text around a mistake, where a password may stand', () => {
@@ -281,7 +287,7 @@ describe('a wrong value', () => {
       'LIGHTCONE_DEBOUNCE: must be a number from 0 to 60, is "-1"',
       'galaxy.yml: galaxy.enable_sse_updates: must be true or false, is "maybe"',
       'galaxy.yml: galaxy.id_secret: must be text of 5 to 56 bytes',
-      'galaxy.yml: sse.listen: must be host:port, [::1]:port or unix:/path, is "nowhere"',
+      'galaxy.yml: sse.listen: must be host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes), is "nowhere"',
     ]);
   });
 
@@ -290,8 +296,14 @@ describe('a wrong value', () => {
     ['sse: {max_connections: 0}', 'sse.max_connections: must be a whole number of at least 1, is 0'],
     ['sse: {debounce: .nan}', 'sse.debounce: must be a number from 0 to 60, is .nan'],
     ['sse: {socket_mode: "0999"}', 'sse.socket_mode: must be an octal mode, such as "0660", is "0999"'],
-    ['sse: {listen: "h:70000"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "h:70000"'],
-    ['sse: {listen: "unix:rel"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "unix:rel"'],
+    [
+      'sse: {listen: "h:70000"}',
+      'sse.listen: must be host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes), is "h:70000"',
+    ],
+    [
+      'sse: {listen: "unix:rel"}',
+      'sse.listen: must be host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes), is "unix:rel"',
+    ],
     [
       'sse: {permission_check_interval: 31}',
       'sse.permission_check_interval: must be a whole number from 1 to 30, is 31',
@@ -362,6 +374,36 @@ describe('an unknown key', () => {
     expect(load('galaxy: {brand: x, tool_config_file: y}').warnings).toEqual([]);
     expect(load('galaxy: {enable_sse_update: true}').warnings).toEqual([
       'galaxy.yml: galaxy.enable_sse_update: Lightcone reads no such setting; did you mean enable_sse_updates?',
+    ]);
+  });
+
+  it.each([
+    [
+      'GALAXY_CONFIG_OVERRIDE_DATABASE_CONECTION',
+      'Lightcone reads no such setting; did you mean database_connection?',
+    ],
+    ['GALAXY_CONFIG_STATSD_HOSTS', 'Lightcone reads no such setting; did you mean statsd_host?'],
+    ['GALAXY_CONFIG_OVERIDE_ID_SECRET', 'has no effect; did you mean GALAXY_CONFIG_OVERRIDE_ID_SECRET?'],
+    ['GALAXY_CONFIG_OVERRIDE_WORKERS', 'has no effect; did you mean LIGHTCONE_WORKERS?'],
+  ])('%s in the environment is warned of', (name, warning) => {
+    expect(load(undefined, { [name]: '5' }).warnings).toEqual([`${name}: ${warning}`]);
+  });
+
+  it.each([
+    ['LIGHTCONE_ID_SECRET', 'GALAXY_CONFIG_OVERRIDE_ID_SECRET'],
+    ['LIGHTCONE_CONFIG_FILE', 'GALAXY_CONFIG_FILE'],
+  ])('%s in the environment is refused, with the name that was meant', (name, meant) => {
+    expect(mistakes(() => load(undefined, { [name]: 'x' }))).toEqual([
+      `${name}: unknown setting; did you mean ${meant}?`,
+    ]);
+  });
+
+  it('in the wrong section is told where it belongs', () => {
+    expect(load('galaxy: {listen: "127.0.0.1:1", log_level: DEBUG}').warnings).toEqual([
+      'galaxy.yml: galaxy.listen: has no effect in this section; move the line to the section sse:',
+    ]);
+    expect(mistakes(() => load('sse: {admin_users: me}'))).toEqual([
+      'galaxy.yml: sse.admin_users: unknown setting; it belongs in the section galaxy:',
     ]);
   });
 

@@ -78,6 +78,8 @@ describe('database URLs as SQLAlchemy writes them', () => {
     ['sqlite:///:memory:', /in memory/],
     ['sqlite://data/x.sqlite', /two slashes where SQLite needs three/],
     ['postgresql://u:hunter2@h:x/d', /port that is not a number/],
+    ['postgresql://u:hunt@er2/x@h/d', /^has more than one @; in a user or a password write %40 for @$/],
+    ['postgresql://u:hunt@er2@h/d', /^has more than one @/],
     ['postgresql://u:hunter2@h:0/d', /port that is not a number/],
     ['postgresql:///d?host=a:1&host=b&port=2', /several host= and a port/],
     ['postgresql://a,b,c/d?port=1,2', /names 3 hosts and 2 ports/],

@@ -10,6 +10,7 @@ import { DataVersionSource } from './data-version-source.js';
 import { FileLock } from './file-lock.js';
 import { Mutex } from './mutex.js';
 import { OpenFile } from './open-file.js';
+import { openProblem } from './open-problem.js';
 import { makePrivate } from './private-file.js';
 
 export interface SqliteOptions {
@@ -196,7 +197,7 @@ export class SqliteDatabase implements Database {
       this.#logger.info({ database: this.#file }, 'database opened');
     } catch (error) {
       write?.close();
-      this.#problem = `database file ${this.#file} cannot be opened: ${(error as Error).message}; let this user write to the file and its folder, or name another one in database_connection`;
+      this.#problem = openProblem(this.#file, error);
       throw new LightconeError('DATABASE_UNAVAILABLE', this.#problem, { cause: error });
     }
   }
