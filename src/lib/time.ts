@@ -63,10 +63,10 @@ function parseWritten(text: string): Micros | undefined {
   );
 }
 
-/**
- * Fast path for what PostgreSQL, `formatIso` and `formatSql` write, without a regular expression: each row and each task
- * has one.
- */
+/** By the number of digits that a fraction lacks: PostgreSQL leaves zeros at its end out. */
+const TO_MICROS = [1, 10, 100, 1_000, 10_000, 100_000];
+
+/** @returns NaN if one of them is not a digit */
 function digits(text: string, start: number, end: number): number {
   let value = 0;
   for (let i = start; i < end; i += 1) {
