@@ -11,7 +11,7 @@ import { olderSince, type SinceToken } from './since.js';
 
 const EVENT = 'history_update';
 /** Maximum number of histories in a frame. */
-export const MAX_IDS_PER_FRAME = 500;
+const MAX_IDS_PER_FRAME = 500;
 /** Maximum number of ids in a waiting event; beyond it the database keeps them better. */
 const MAX_MERGED_IDS = 500;
 

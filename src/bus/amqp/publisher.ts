@@ -4,7 +4,7 @@ import { withDeadline } from '../../lib/lifecycle.js';
 import { explainBrokerError } from './broker-error.js';
 
 /** After this time a publish counts as failed, and the caller keeps its cursor. */
-export const CONFIRM_DEADLINE_MS = 3_000;
+const CONFIRM_DEADLINE_MS = 3_000;
 /** Frames that may wait for the socket before `publish` refuses; a message has two or three. */
 export const WRITE_BUFFER_FRAMES = 4_096;
 

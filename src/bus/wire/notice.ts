@@ -24,7 +24,7 @@ export const MAX_NOTICE_BYTES = 64 * 1024;
 /**
  * Longer than the life of a message plus the difference of clocks. `Cluster` remembers stopped processes for this time.
  */
-export const NOTICE_AGE_MS = 60_000;
+const NOTICE_AGE_MS = 60_000;
 
 export type DecodedNotice =
   | { ok: true; notice: Notice }

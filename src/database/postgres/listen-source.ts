@@ -14,7 +14,7 @@ import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
 import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
 import type { Servers } from './servers.js';
 
-export const HISTORY_CHANNEL = 'galaxy_history_update';
+const HISTORY_CHANNEL = 'galaxy_history_update';
 /**
  * A barrier that takes longer means a dead connection. The caller asks every two seconds, so it is detected within 5 s.
  */

@@ -9,8 +9,8 @@ import type { Lifecycle } from '../../lib/lifecycle.js';
 import type { EntryPointRow } from './repository.js';
 
 /** The proxy's name for this type of key. */
-export const KEY_TYPE = 'interactivetoolentrypoint';
-export const MAP_COLUMNS =
+const KEY_TYPE = 'interactivetoolentrypoint';
+const MAP_COLUMNS =
   'key text, key_type text, token text, host text, port integer, info text, PRIMARY KEY (key, key_type)';
 
 export interface SessionMap extends Lifecycle {
