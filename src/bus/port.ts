@@ -9,9 +9,9 @@ import type { Notice } from '../core/notices.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 
 /** Why messages may have been missed since the last tick. */
-export type GapCause = 'reconnected' | 'tick_lost' | 'frozen';
+export type GapCause = 'reconnected' | 'tick_lost' | 'frozen' | 'handler_failed';
 
-/** What a consumer is told. Calls come in the order of the channel; a handler must not throw. */
+/** What a consumer is told. Calls come in the order of the channel; one that throws has missed what it was told. */
 export interface BusHandler {
   onTask(task: Task): void;
   onTick(tick: Tick): void;

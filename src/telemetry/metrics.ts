@@ -156,7 +156,7 @@ export const METRICS = {
     type: 'counter',
     meaning: 'gaps of this worker that are repaired from the database',
     from: 'worker',
-    tags: { cause: ['reconnected', 'tick_lost', 'frozen', 'clock_set_back', 'unchecked'] },
+    tags: { cause: ['reconnected', 'tick_lost', 'frozen', 'handler_failed', 'clock_set_back', 'unchecked'] },
   },
   'galaxy.sse.database.left_out': {
     type: 'counter',

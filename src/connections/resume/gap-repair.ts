@@ -3,6 +3,7 @@
  * watermark and delivers them to its own tabs as if they had been received. Until that is done the watermark stands still.
  */
 
+import type { Task } from '../../core/events.js';
 import type { Sources } from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
 import { Backoff } from '../../lib/backoff.js';
@@ -110,7 +111,7 @@ export class GapRepair {
 
   /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
-    const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
+    const { sources, watermark, positions, databaseClock, skippedRows } = this.options;
     // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
     await databaseClock.check();
     await this.options.readPositions();
@@ -119,12 +120,24 @@ export class GapRepair {
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;
       const tasks = await skippedRows.unlessBroken(kind.event, kind.repair(sources, since), []);
-      for (const task of tasks) dispatcher.run(task);
+      for (const task of tasks) this.dispatch(task);
       delivered += tasks.length;
       missing.delete(kind);
     });
     const failed = (await Promise.allSettled(attempts)).find(({ status }) => status === 'rejected');
     if (failed) throw (failed as PromiseRejectedResult).reason;
     return delivered;
+  }
+
+  /** One that fails here fails each time: the others are delivered, and the ids go on. */
+  private dispatch(task: Task): void {
+    try {
+      this.options.dispatcher.run(task);
+    } catch (error) {
+      this.options.logger.error(
+        { task: task.task, err: error },
+        'change read for a gap not delivered: please report this error',
+      );
+    }
   }
 }
