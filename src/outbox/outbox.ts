@@ -3,7 +3,7 @@
  * crash leaves them. Whoever claims a row publishes it and removes it; a claim that was not honoured runs out.
  */
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
-import { isDue, OUTBOX_CHANNEL, utcNow } from '../database/dialect.js';
+import { isDue, OUTBOX_CHANNEL, utcNow, utcNowMinus } from '../database/dialect.js';
 import type { Database, Sql } from '../database/port.js';
 import { formatSql, type Micros, parseSql } from '../lib/time.js';
 
@@ -23,9 +23,28 @@ export interface ClaimedEntry {
   entry: OutboxEntry | { kind: 'unreadable'; text: string };
 }
 
+/** An entry of a newer version: of a kind that a process of that version publishes. */
+export interface ForeignEntry {
+  id: number;
+  kind: string;
+  /** It has been left to the others for `FOREIGN_SECONDS`. */
+  isOver: boolean;
+}
+
+const KINDS: Readonly<Record<OutboxEntry['kind'], true>> = {
+  notification: true,
+  own_notifications: true,
+  entry_points: true,
+  permissions: true,
+};
+
 /** Longer than a batch can take with a broker that confirms late; a crash in the middle costs this much delay. */
 const CLAIM_SECONDS = 15;
 const BATCH = 20;
+/** An upgrade of all processes takes less. */
+const FOREIGN_SECONDS = 86_400;
+/** Of foreign entries: more are looked at anew. */
+const MOST_REMEMBERED = 1_000;
 
 export interface AddOptions {
   /** Not before this moment; left out: at once. */
@@ -35,6 +54,9 @@ export interface AddOptions {
 }
 
 export class Outbox {
+  /** Left to the others. */
+  readonly #foreign = new Set<number>();
+
   /** @param owner tells this process's claims apart */
   constructor(
     private readonly db: Database,
@@ -59,25 +81,38 @@ export class Outbox {
   }
 
   /** Entries that are due and that nobody else holds, oldest first; at most `BATCH`, fewer means there are no more. */
-  async claim(): Promise<{ claimed: ClaimedEntry[]; more: boolean }> {
+  async claim(): Promise<{ claimed: ClaimedEntry[]; foreign: ForeignEntry[]; more: boolean }> {
     const { dialect } = this.db;
     const now = utcNow(dialect);
     const until =
       dialect === 'postgresql'
         ? `${now} + interval '${CLAIM_SECONDS} seconds'`
         : `strftime('%Y-%m-%d %H:%M:%f', 'now', '+${CLAIM_SECONDS} seconds')`;
-    const rows = await this.db.all<{ id: number; entry: string }>(
+    const isOver = `due_time < ${utcNowMinus(dialect, 3)}`;
+    const rows = await this.db.all<{ id: number; entry: string; is_over: boolean | number }>(
       `UPDATE lightcone_outbox SET claimed_by = $1, claimed_until = ${until}
         WHERE id IN (SELECT id FROM lightcone_outbox
                       WHERE ${isDue(dialect, 'due_time')} AND (claimed_until IS NULL OR claimed_until < ${now})
+                        AND (NOT ${this.db.isOneOf('id', 2)} OR ${isOver})
                       ORDER BY id LIMIT ${BATCH} ${dialect === 'postgresql' ? 'FOR UPDATE SKIP LOCKED' : ''})
-        RETURNING id, entry`,
-      [this.owner],
+        RETURNING id, entry, ${isOver} AS is_over`,
+      [this.owner, this.db.list([...this.#foreign]), FOREIGN_SECONDS],
     );
-    const claimed = rows
-      .map(({ id, entry }) => ({ id, entry: readEntry(entry) }))
-      .sort((a, b) => a.id - b.id);
-    return { claimed, more: rows.length === BATCH };
+    const claimed: ClaimedEntry[] = [];
+    const foreign: ForeignEntry[] = [];
+    for (const { id, entry: text, is_over } of rows.sort((a, b) => a.id - b.id)) {
+      const entry = readEntry(text);
+      if (typeof entry === 'string') foreign.push({ id, kind: entry, isOver: Boolean(is_over) });
+      else claimed.push({ id, entry });
+    }
+    return { claimed, foreign, more: rows.length === BATCH };
+  }
+
+  /** To a process that knows its kind; this one takes it no more before it is over. */
+  async leave(id: number): Promise<void> {
+    if (this.#foreign.size >= MOST_REMEMBERED) this.#foreign.clear();
+    this.#foreign.add(id);
+    await this.release([id]);
   }
 
   /** They were published, or there is nothing to say any more. */
@@ -95,7 +130,9 @@ export class Outbox {
     const [row] = await this.db.all<{ next: string | null; now: string }>(
       `SELECT min(CASE WHEN claimed_until > due_time THEN claimed_until ELSE due_time END) AS next,
               ${utcNow(this.db.dialect)} AS now
-         FROM lightcone_outbox`,
+         FROM lightcone_outbox
+        WHERE NOT ${this.db.isOneOf('id', 1)} OR due_time < ${utcNowMinus(this.db.dialect, 2)}`,
+      [this.db.list([...this.#foreign]), FOREIGN_SECONDS],
     );
     if (!row || row.next === null) return undefined;
     return Math.max(0, Math.ceil((parseSql(row.next) - parseSql(row.now)) / 1000));
@@ -110,10 +147,11 @@ export class Outbox {
   }
 }
 
-function readEntry(text: string): ClaimedEntry['entry'] {
+/** @returns the kind alone where this version does not know it */
+function readEntry(text: string): ClaimedEntry['entry'] | string {
   try {
-    return JSON.parse(text) as OutboxEntry;
-  } catch {
-    return { kind: 'unreadable', text };
-  }
+    const entry = JSON.parse(text) as OutboxEntry | null;
+    if (typeof entry?.kind === 'string') return Object.hasOwn(KINDS, entry.kind) ? entry : entry.kind;
+  } catch {}
+  return { kind: 'unreadable', text };
 }
