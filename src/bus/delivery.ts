@@ -20,15 +20,9 @@ export class Delivery {
   }
 
   tick(tick: Tick): void {
-<<<<<<< HEAD
-    // Before the tick: it moves the watermark past whatever was lost with the missing ones.
+    // Before the tick, which moves the watermark past the loss.
     if (this.ticks.missedBefore(tick)) this.gap('tick_lost');
     this.#orGap(() => this.handler.onTick(tick));
-=======
-    // Before the tick, which moves the watermark past the loss.
-    if (this.ticks.missedBefore(tick)) this.#guard(() => this.handler.onGap('tick_lost'));
-    this.#guard(() => this.handler.onTick(tick));
->>>>>>> main
   }
 
   notice(notice: Notice): void {
@@ -44,7 +38,7 @@ export class Delivery {
     this.#guard(() => this.handler.onGap(cause));
   }
 
-  /** What a handler has missed is read from the database, before the next tick vouches for it. */
+  /** A failed handler is a gap: the worker reads the database before the next tick moves the watermark past the message. */
   #orGap(call: () => void): void {
     if (!this.#guard(call)) this.gap('handler_failed');
   }

@@ -7,17 +7,10 @@ import type { ControlTask, Task, Tick } from '../core/events.js';
 import type { Notice } from '../core/notices.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 
-<<<<<<< HEAD
-/** Why messages may have been missed since the last tick. */
+/** Why messages may be missing since the last tick. */
 export type GapCause = 'reconnected' | 'tick_lost' | 'frozen' | 'handler_failed';
 
-/** What a consumer is told. Calls come in the order of the channel; one that throws has missed what it was told. */
-=======
-/** Why messages may be missing since the last tick. */
-export type GapCause = 'reconnected' | 'tick_lost' | 'frozen';
-
-/** The callbacks of a consumer, called in the order of the channel. A handler must not throw. */
->>>>>>> main
+/** The callbacks of a consumer, called in the order of the channel. If one throws, the bus reports a gap. */
 export interface BusHandler {
   onTask(task: Task): void;
   onTick(tick: Tick): void;

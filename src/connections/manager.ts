@@ -142,12 +142,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         });
         if (!this.isStarting) return;
         this.state = 'open';
-<<<<<<< HEAD
-=======
-        // Now, and not on arrival, because the recent log is ordered by time.
-        for (const task of this.early) this.onTask(task);
-        this.early = [];
->>>>>>> main
       } catch (error) {
         if (!this.isStarting) return;
         logger.warn({ err: error }, 'recent changes cannot be read from the database yet: retrying');
@@ -156,7 +150,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     }
     if (this.state !== 'open') return;
     this.endSeconds = setAlignedInterval(1000, this.parts.clock, () => this.everySecond());
-    // Now, and not as they came: the recent log is kept in the order of time.
+    // Now, and not on arrival, because the recent log is ordered by time.
     for (const task of this.early.splice(0)) this.runEarly(task);
   }
 

@@ -23,12 +23,11 @@ export interface ClaimedEntry {
   entry: OutboxEntry | { kind: 'unreadable'; text: string };
 }
 
-<<<<<<< HEAD
-/** An entry of a newer version: of a kind that a process of that version publishes. */
+/** An entry of a kind that only a newer version knows. A process of that version publishes it. */
 export interface ForeignEntry {
   id: number;
   kind: string;
-  /** It has been left to the others for `FOREIGN_SECONDS`. */
+  /** It is older than `FOREIGN_SECONDS`. */
   isOver: boolean;
 }
 
@@ -39,15 +38,12 @@ const KINDS: Readonly<Record<OutboxEntry['kind'], true>> = {
   permissions: true,
 };
 
-/** Longer than a batch can take with a broker that confirms late; a crash in the middle costs this much delay. */
-=======
 /** Longer than a batch takes with a slow broker. A crash in the middle costs this delay. */
->>>>>>> main
 const CLAIM_SECONDS = 15;
 const BATCH = 20;
-/** An upgrade of all processes takes less. */
+/** The upgrade of an installation takes less. */
 const FOREIGN_SECONDS = 86_400;
-/** Of foreign entries: more are looked at anew. */
+/** Limit of `#foreign`. */
 const MOST_REMEMBERED = 1_000;
 
 export interface AddOptions {
@@ -58,14 +54,10 @@ export interface AddOptions {
 }
 
 export class Outbox {
-<<<<<<< HEAD
-  /** Left to the others. */
+  /** Entries that this process leaves to processes of a newer version. */
   readonly #foreign = new Set<number>();
 
-  /** @param owner tells this process's claims apart */
-=======
   /** @param owner distinguishes this process's claims */
->>>>>>> main
   constructor(
     private readonly db: Database,
     private readonly owner: string,
@@ -91,15 +83,10 @@ export class Outbox {
     if (tx.dialect === 'postgresql') await tx.all('SELECT pg_notify($1, $2)', [OUTBOX_CHANNEL, '']);
   }
 
-<<<<<<< HEAD
-  /** Entries that are due and that nobody else holds, oldest first; at most `BATCH`, fewer means there are no more. */
-  async claim(): Promise<{ claimed: ClaimedEntry[]; foreign: ForeignEntry[]; more: boolean }> {
-=======
   /**
    * Claims due entries that no other process holds, oldest first; at most `BATCH`. Fewer means that there are no more.
    */
-  async claim(): Promise<{ claimed: ClaimedEntry[]; more: boolean }> {
->>>>>>> main
+  async claim(): Promise<{ claimed: ClaimedEntry[]; foreign: ForeignEntry[]; more: boolean }> {
     const { dialect } = this.db;
     const now = utcNow(dialect);
     const until =
@@ -126,7 +113,7 @@ export class Outbox {
     return { claimed, foreign, more: rows.length === BATCH };
   }
 
-  /** To a process that knows its kind; this one takes it no more before it is over. */
+  /** Releases a foreign entry. This process does not claim it again before it is over. */
   async leave(id: number): Promise<void> {
     if (this.#foreign.size >= MOST_REMEMBERED) this.#foreign.clear();
     this.#foreign.add(id);

@@ -111,13 +111,8 @@ export class GapRepair {
 
   /** Repairs each kind separately: delivers what can be read at once, and removes that kind from `missing`. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
-<<<<<<< HEAD
     const { sources, watermark, positions, databaseClock, skippedRows } = this.options;
-    // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
-=======
-    const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
     // If the clock had stepped back in the gap, newer commits would lie before the watermark.
->>>>>>> main
     await databaseClock.check();
     await this.options.readPositions();
     const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
@@ -134,7 +129,7 @@ export class GapRepair {
     return delivered;
   }
 
-  /** One that fails here fails each time: the others are delivered, and the ids go on. */
+  /** A task that fails here would fail again. It must not block the others and the ids. */
   private dispatch(task: Task): void {
     try {
       this.options.dispatcher.run(task);
