@@ -125,8 +125,6 @@ export type ControlTask =
   | AwaitMarksTask;
 export type TaskName = ControlTask['task'];
 
-export type TaskName = ControlTask['task'];
-
 /**
  * The leader's tick. `until`: everything committed before this moment precedes the tick on its channel. `sequence`
  * increases by one with each tick of a `leader` (its server name and start), so that a receiver notices a lost tick.

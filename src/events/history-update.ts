@@ -178,7 +178,7 @@ function earlierTimes(value: unknown): ReadonlyMap<HistoryId, Micros> {
   return new Map(
     Object.entries(value).map(([id, micros]) => {
       if (!/^\d{1,15}$/.test(id) || !Number.isSafeInteger(micros) || (micros as number) < 0) {
-        throw new FieldError('update_times holds something else than microseconds by history id');
+        throw new FieldError('update_times is not a map of history id to microseconds');
       }
       return [Number(id), micros as number];
     }),

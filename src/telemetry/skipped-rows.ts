@@ -21,7 +21,7 @@ export class SkippedRows {
     this.options.metrics.increment('galaxy.sse.database.left_out', ids.length, { what: table });
     this.complain(table, {
       fields: { table, ids: ids.slice(0, NAMED_ROWS), rows: ids.length, reason },
-      message: 'rows cannot be read and are left out: correct or delete them',
+      message: 'unreadable rows skipped: correct or delete them',
     });
   };
 
@@ -39,7 +39,7 @@ export class SkippedRows {
       this.complain(`all of ${event}`, {
         fields: { event, err: error },
         message:
-          'what was missed of this event cannot be read and is left out: tabs that were away are not told',
+          'missed events of one kind cannot be read and are skipped: reconnected tabs do not receive them',
       });
       return instead;
     }

@@ -135,7 +135,7 @@ export class Consumer {
 
   #reject(reason: TagsOf<'galaxy.sse.tasks.invalid'>['reason'], detail: string): void {
     this.options.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason });
-    this.options.complain(reason).warn({ reason, detail }, 'a message on the bus is ignored');
+    this.options.complain(reason).warn({ reason, detail }, 'message on the bus ignored');
   }
 
   #acknowledgeSoon(): void {

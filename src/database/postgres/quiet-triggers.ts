@@ -103,10 +103,7 @@ export class QuietTriggers {
         if (lock && this.busy()) holding = await this.poll(lock, over);
       } catch (error) {
         if (over.aborted) return;
-        logger.debug(
-          { err: error },
-          'it is not known whether the triggers are silent; the log is read anyway',
-        );
+        logger.debug({ err: error }, 'it is unknown whether the triggers are silent: the log is read anyway');
         look('drain');
         await this.until(over, RETRY_MS);
       }
@@ -148,7 +145,7 @@ export class QuietTriggers {
       if (!complained) {
         logger.warn(
           { lock: TRIGGER_LOCK },
-          'another program holds the advisory lock that keeps the triggers silent: the log is polled until it lets go',
+          'another program holds the advisory lock that silences the triggers: the log is polled until it releases the lock',
         );
       }
       look('drain');

@@ -98,7 +98,7 @@ export class GalaxyAuthenticator implements Authentication {
     if (isPublicAbroad(credentials.key, request)) {
       throw new LightconeError(
         'CREDENTIALS_INVALID',
-        'the keys of the demo are public: they hold for callers on the same machine only; make users of your own (lightcone user add)',
+        'the keys of the demo are public and valid on the same machine only; add users of your own (lightcone user add)',
       );
     }
     const name = nameOf(credentials);

@@ -78,7 +78,7 @@ export function registerStream(app: App, deps: StreamDeps): void {
       if (reply.raw.socket === null) {
         throw new LightconeError(
           'PARAMETER_INVALID',
-          'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
+          'A stream cannot follow an unanswered request on the same connection (pipelining).',
         );
       }
       const from = deps.limits.addresses.forLimits(request).network;
@@ -106,7 +106,7 @@ const PASSES: ReadonlySet<string> = new Set<ErrorCode>([
 
 const notReady = (manager: ConnectionManager): string =>
   manager.draining
-    ? 'this worker is being stopped'
+    ? 'this worker is shutting down'
     : 'this worker is starting: it waits for its database or its broker';
 
 /**

@@ -134,7 +134,7 @@ export class EntryPointManager {
 
 async function newJob(tx: Sql, { owner, toolId }: { owner: Owner; toolId: string }): Promise<number> {
   if (!(await repository.ownerExists(tx, owner))) {
-    throw new LightconeError('PARAMETER_INVALID', 'user_id or session_id names somebody who does not exist');
+    throw new LightconeError('PARAMETER_INVALID', 'user_id or session_id does not exist');
   }
   return repository.insertJob(tx, owner, toolId);
 }
@@ -180,5 +180,5 @@ function refuseOthers(
     owned.user_id === null
       ? sessionId !== undefined && owned.session_id === sessionId
       : owned.user_id === userId;
-  if (!mine && !isAdmin) throw new LightconeError('NOT_ACCESSIBLE', `this ${what} belongs to somebody else`);
+  if (!mine && !isAdmin) throw new LightconeError('NOT_ACCESSIBLE', `this ${what} belongs to another owner`);
 }

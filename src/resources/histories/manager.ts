@@ -131,7 +131,7 @@ export class HistoryManager {
       if (users.length < ids.size) {
         throw new LightconeError(
           'PARAMETER_INVALID',
-          'user_ids names users that do not exist; nothing was shared',
+          'user_ids has users that do not exist; nothing was shared',
         );
       }
       // A link needs a slug. The audit row notifies the owner's other tabs.

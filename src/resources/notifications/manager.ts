@@ -174,7 +174,7 @@ export class NotificationManager {
    */
   async mark(userId: UserId, ids: readonly number[], marks: Marks): Promise<number> {
     if (marks.seen === undefined && marks.deleted === undefined) {
-      throw new LightconeError('PARAMETER_INVALID', 'no change is given; say seen or deleted');
+      throw new LightconeError('PARAMETER_INVALID', 'nothing to change; give seen or deleted');
     }
     const marked = await this.db.transaction(async (tx) => {
       const found = await repository.markOwn(tx, userId, ids, marks);
@@ -236,7 +236,7 @@ export class NotificationManager {
     if (userIds.length + groupIds.length + roleIds.length === 0) {
       throw new LightconeError(
         'PARAMETER_INVALID',
-        'recipients names nobody; give user_ids, group_ids or role_ids',
+        'recipients is empty; give user_ids, group_ids or role_ids',
       );
     }
     const named = [
@@ -249,7 +249,7 @@ export class NotificationManager {
       const shown = unknown.slice(0, 3).map(this.encodeId).join(', ');
       throw new LightconeError(
         'PARAMETER_INVALID',
-        `recipients.${name} names what does not exist: ${shown}; nothing was sent`,
+        `recipients.${name} does not exist: ${shown}; nothing was sent`,
       );
     }
   }
