@@ -140,7 +140,7 @@ export async function hiddenRows(db: Sql): Promise<string | undefined> {
   );
   if (rows.length === 0) return undefined;
   return (
-    `row level security is on for this database user name).join(', ')}: what it hides is never told; => in ${rows.map(({ name }) => name).join(', ')}: hidden changes are never delivered; => name).join(', ')}: what it hides is never told;` +
+    `row level security is on for this database user in ${rows.map(({ name }) => name).join(', ')}: hidden changes are never delivered;` +
     ' give the user BYPASSRLS, or name the owner of the tables in database_connection'
   );
 }

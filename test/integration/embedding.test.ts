@@ -346,7 +346,7 @@ describe('a mistake is told', () => {
     const target = createHttpServer();
     first.mount(target);
     expect(() => first.mount(target)).toThrow(/\/live of this server is already mounted/);
-    expect(() => second.mount(target)).toThrow(/mounted already/);
+    expect(() => second.mount(target)).toThrow(/already mounted/);
     await first.stop();
     second.mount(target);
     const known = await server('two', {

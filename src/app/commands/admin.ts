@@ -70,7 +70,7 @@ export async function addAccount(
   { email, admin }: { email: string; admin: boolean },
   { logger, print }: AdminOptions,
 ): Promise<void> {
-  refuseAttached(config, 'user add', 'users are made in Galaxy');
+  refuseAttached(config, 'user add', 'create users in Galaxy');
   await withDatabase(config, logger, async (db) => {
     await migrate(db, logger);
     const apiKey = await addUser(db, email, { admin });
@@ -80,7 +80,7 @@ export async function addAccount(
 
 /** Prints a line per user, without keys. */
 export async function listAccounts(config: Config, { logger, print }: AdminOptions): Promise<void> {
-  refuseAttached(config, 'user list', 'users are seen in Galaxy');
+  refuseAttached(config, 'user list', 'see the users in Galaxy');
   await withDatabase(config, logger, async (db) => {
     await migrate(db, logger);
     const users = await listUsers(db);
@@ -117,7 +117,7 @@ export async function changeAccount(
   email: string,
   { logger, print }: AdminOptions,
 ): Promise<void> {
-  refuseAttached(config, `user ${action}`, 'users are managed in Galaxy');
+  refuseAttached(config, `user ${action}`, 'manage users in Galaxy');
   await withDatabase(config, logger, async (db) => {
     await migrate(db, logger);
     print(await ACTIONS[action](db, email.trim().toLowerCase()));

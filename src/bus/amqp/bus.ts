@@ -60,7 +60,7 @@ export class AmqpBus implements Bus {
   readonly #availability: Availability;
   readonly #freeze: PauseDetector;
   /** One per reason. */
-  readonly #complaints = new Map<string, ThrottledLogger>();
+  readonly #warnings = new Map<string, ThrottledLogger>();
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
@@ -180,7 +180,7 @@ export class AmqpBus implements Bus {
       throw unavailable(UNROUTED);
     }
     // No worker is subscribed. Each reads what it missed when it starts, so the cursor may advance.
-    this.#complain('unrouted').warn(
+    this.#warningOf('unrouted').warn(
       {},
       'published messages reach no queue: no worker is connected to this broker and virtual host',
     );
@@ -221,7 +221,7 @@ export class AmqpBus implements Bus {
       secret,
       delivery,
       metrics,
-      complain: (reason) => this.#complain(reason),
+      warningOf: (reason) => this.#warningOf(reason),
       clock,
       beforeFirst: reportGap,
       probe: () => {
@@ -238,11 +238,11 @@ export class AmqpBus implements Bus {
     reportGap();
   }
 
-  #complain(reason: string): ThrottledLogger {
+  #warningOf(reason: string): ThrottledLogger {
     const { logger, clock } = this.#options;
-    const complaint = this.#complaints.get(reason) ?? new ThrottledLogger(logger, clock);
-    this.#complaints.set(reason, complaint);
-    return complaint;
+    const warning = this.#warnings.get(reason) ?? new ThrottledLogger(logger, clock);
+    this.#warnings.set(reason, warning);
+    return warning;
   }
 
   #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {

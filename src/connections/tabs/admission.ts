@@ -40,7 +40,7 @@ export class Admission {
 
   private problemOf({ userId }: Principal, address: string | undefined): Refusal | undefined {
     const { maxConnections, maxConnectionsPerUser, maxConnectionsPerAddress } = this.limits;
-    const { all, ofUsers } = this.registry;
+    const { all, userTabCount } = this.registry;
     if (all.length >= maxConnections) {
       return [
         'TOO_MANY_CONNECTIONS',
@@ -57,7 +57,7 @@ export class Admission {
       ];
     }
     const kept = Math.ceil((maxConnections * LIMITS.placesForUsers.value) / 100);
-    if (all.length - ofUsers >= maxConnections - kept) {
+    if (all.length - userTabCount >= maxConnections - kept) {
       return [
         'TOO_MANY_CONNECTIONS',
         `The last ${kept} of ${maxConnections} streams (max_connections) are reserved for signed-in users.`,

@@ -44,7 +44,7 @@ export class EntryPointManager {
   }
 
   /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
-  async ofJob(caller: Caller, jobId: number): Promise<EntryPointRow[]> {
+  async listByJob(caller: Caller, jobId: number): Promise<EntryPointRow[]> {
     refuseOthers(caller, await repository.findJob(this.db, jobId), 'job');
     return repository.listOfJob(this.db, jobId);
   }
@@ -96,7 +96,7 @@ export class EntryPointManager {
       present(await repository.find(tx, id));
       await repository.update(tx, id, [['deleted', true]]);
       await repository.stopJob(tx, before.job_id);
-      await this.#tell(tx, before);
+      await this.#addToOutbox(tx, before);
       await this.map.write(tx, siblings);
       return siblings;
     });
@@ -108,7 +108,7 @@ export class EntryPointManager {
     const row = await this.db.transaction(async (tx) => {
       const id = await work(tx);
       const changed = (await repository.find(tx, id))!;
-      await this.#tell(tx, changed);
+      await this.#addToOutbox(tx, changed);
       await this.map.write(tx, [id]);
       return changed;
     });
@@ -116,7 +116,7 @@ export class EntryPointManager {
     return row;
   }
 
-  #tell(tx: Sql, { user_id: userId, session_id: sessionId }: EntryPointRow): Promise<void> {
+  #addToOutbox(tx: Sql, { user_id: userId, session_id: sessionId }: EntryPointRow): Promise<void> {
     if (userId !== null) return this.outboxWriter.add(tx, { kind: 'entry_points', userId });
     if (sessionId !== null) return this.outboxWriter.add(tx, { kind: 'entry_points', sessionId });
     return Promise.resolve();

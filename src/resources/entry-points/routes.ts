@@ -136,7 +136,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
       const owner = ownerOf(principal);
       const rows =
         jobId !== undefined
-          ? await entryPoints.ofJob(principal, decodeId(idCodec, jobId, 'job'))
+          ? await entryPoints.listByJob(principal, decodeId(idCodec, jobId, 'job'))
           : owner
             ? await entryPoints.running(owner)
             : [];

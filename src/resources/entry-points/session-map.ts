@@ -70,7 +70,7 @@ export class MapTable {
       KEY_TYPE,
       sql.list(keys),
     ]);
-    await this.#tellProxy(sql);
+    await this.#notifyProxy(sql);
   }
 
   async replace(sql: Sql, keys: readonly string[], rows: readonly MapRow[]): Promise<void> {
@@ -84,7 +84,7 @@ export class MapTable {
   }
 
   /** On PostgreSQL the proxy listens; it watches a SQLite file. */
-  async #tellProxy(sql: Sql): Promise<void> {
+  async #notifyProxy(sql: Sql): Promise<void> {
     if (sql.dialect === 'postgresql') await sql.all("SELECT pg_notify('gxitproxy', '')");
   }
 }

@@ -112,7 +112,7 @@ export async function update(
 }
 
 /** @returns the number for the next item of the history, and allocates it */
-export async function takeHid(tx: Sql, id: HistoryId): Promise<number> {
+export async function allocateHid(tx: Sql, id: HistoryId): Promise<number> {
   const [row] = await tx.all<{ hid: number }>(
     `UPDATE history SET hid_counter = coalesce(hid_counter, 1) + 1, update_time = ${utcNow(tx.dialect)}
       WHERE id = $1 RETURNING hid_counter - 1 AS hid`,

@@ -46,7 +46,7 @@ export function registerPreferences(app: App, { notifications }: NotificationRou
         ]),
       );
       sayChannels(reply);
-      return { preferences: await notifications.choose(userId, choice) };
+      return { preferences: await notifications.updatePreferences(userId, choice) };
     },
   );
 }

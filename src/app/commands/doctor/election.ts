@@ -29,7 +29,7 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
   if (lock.held && lock.stranger !== undefined) {
     const { pid, account } = lock.stranger;
     return problem(
-      `nobody can be the monitor, so no change is told: the database session ${pid} of the account ${account} holds its lock and is not Lightcone; end it (SELECT pg_terminate_backend(${pid})), and let only Galaxy and Lightcone connect to this database (docs/security.md, In the database); ${seen}`,
+      `nobody can be the monitor, so no change is delivered: the database session ${pid} of the account ${account} holds its lock and is not Lightcone; end it (SELECT pg_terminate_backend(${pid})), and let only Galaxy and Lightcone connect to this database (docs/security.md, In the database); ${seen}`,
     );
   }
   if (lock.held && attachToGalaxy) {

@@ -173,8 +173,8 @@ class Probe {
           history_ids: string[];
           update_time?: string;
         };
-        const told = update_time === undefined ? undefined : parseIso(update_time);
-        if (!history_ids.includes(encodedId) || (told ?? 0) < (this.audited ?? 0)) continue;
+        const updateTime = update_time === undefined ? undefined : parseIso(update_time);
+        if (!history_ids.includes(encodedId) || (updateTime ?? 0) < (this.audited ?? 0)) continue;
         this.seen.arrived ??= this.now();
         this.arrive();
       }
