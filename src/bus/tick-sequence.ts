@@ -1,31 +1,31 @@
 import type { Tick } from '../core/events.js';
 import type { Clock } from '../lib/clock.js';
 
-/** Two leaders can overlap for a moment; more than a few at once cannot be. */
+/** Two leaders may overlap for a moment, but never more than a few. */
 const REMEMBERED_LEADERS = 8;
 
-/** Notices ticks that were lost on the way. */
+/** Detects lost ticks. */
 export class TickSequence {
   readonly #last = new Map<string, number>();
-  /** The last tick, or the beginning of the subscription. */
+  /** The time of the last tick, or of the start of the subscription. */
   #heardAt: number;
 
   constructor(
     private readonly clock: Clock,
-    /** So long a pause between two ticks is one in which messages can have expired. */
+    /** Messages may have expired during a longer pause between two ticks. */
     private readonly longestPauseMs: number,
   ) {
     this.#heardAt = clock.monotonic();
   }
 
-  /** @returns true when ticks before this one are missing, or may be */
+  /** @returns true if ticks before this one are missing, or may be */
   missedBefore(tick: Tick): boolean {
-    // A successor counts from one: that the last ticks of its predecessor are missing shows by the time only.
+    // A successor counts from one, so only the pause reveals that the last ticks of its predecessor are missing.
     const now = this.clock.monotonic();
     const paused = now - this.#heardAt > this.longestPauseMs;
     this.#heardAt = now;
     const last = this.#last.get(tick.leader);
-    // The first tick ever seen is a beginning. A leader that appears later is known from its first tick on, 0 or 1.
+    // The first tick of all starts the sequence. A later leader must start with its first tick, 0 or 1.
     const expected = last === undefined ? (this.#last.size === 0 ? tick.sequence : 1) : last + 1;
     this.#last.delete(tick.leader);
     this.#last.set(tick.leader, Math.max(tick.sequence, last ?? 0));
@@ -36,7 +36,7 @@ export class TickSequence {
     return paused || tick.sequence > expected;
   }
 
-  /** The next tick is the first of a new subscription; a gap before it is told by others. */
+  /** Starts a subscription: the next tick is its first. The bus reports a gap before it. */
   begin(): void {
     this.#last.clear();
     this.#heardAt = this.clock.monotonic();

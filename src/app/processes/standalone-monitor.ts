@@ -1,4 +1,4 @@
-/** The standalone monitor: watches, publishes, serves nobody. It goes before every worker in the election. */
+/** The standalone monitor: monitors and publishes, but serves no streams. It precedes every worker in the election. */
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
@@ -112,6 +112,7 @@ export class StandaloneMonitor implements Lifecycle {
       const end = watchForOtherMonitors(database, () => leadership.leading, runtime);
       releasers.add('look for other monitors', end);
     }
+    releasers.throwIfReleased();
     this.started = true;
     logger.info('monitor started');
   }

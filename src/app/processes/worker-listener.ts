@@ -1,4 +1,4 @@
-/** The address of a worker: how it is taken, named, handed over and given up. */
+/** The listen address of a worker: opens, names, hands over and closes it. */
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../../config/config.js';
@@ -10,11 +10,12 @@ import { removeStaleSocket } from './stale-socket.js';
 export class WorkerListener {
   listening = false;
   private readonly graceful: GracefulClose;
+  private opening: Promise<void> | undefined;
 
   constructor(
     private readonly app: App,
     private readonly config: Config,
-    /** Others listen on the same socket, which is their parent's. */
+    /** Other processes listen on the same socket, which belongs to their parent. */
     private readonly supervised: boolean,
   ) {
     this.graceful = new GracefulClose(app);
@@ -28,8 +29,13 @@ export class WorkerListener {
     return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
   }
 
-  /** @throws LightconeError for an address that cannot be had */
-  async listen(): Promise<void> {
+  /** @throws LightconeError for an unavailable address */
+  listen(): Promise<void> {
+    this.opening = this.open();
+    return this.opening;
+  }
+
+  private async open(): Promise<void> {
     const { listen } = this.config.http;
     try {
       if (listen.kind === 'unix') {
@@ -45,12 +51,14 @@ export class WorkerListener {
     }
   }
 
-  /** New connections go to the others that listen on this socket. */
+  /** New connections go to the other listeners on this socket. */
   handOver(): void {
     this.graceful.handOver();
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    // An address that is being taken cannot be given up.
+    await this.opening?.catch(() => {});
     return this.graceful.close(this.config.sse.drainTimeoutSeconds * 100);
   }
 }

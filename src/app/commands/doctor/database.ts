@@ -1,6 +1,12 @@
-/** What `lightcone doctor` asks of the database itself. */
+/** The checks of `lightcone doctor` in the database itself. */
 import type { Config } from '../../../config/config.js';
-import { checkSchema, hasTable, hiddenRows, pendingMigrations } from '../../../database/schema.js';
+import {
+  checkSchema,
+  hasTable,
+  hiddenRows,
+  openSchemas,
+  pendingMigrations,
+} from '../../../database/schema.js';
 import type { Clock } from '../../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../../lib/time.js';
 import type { WatchedDatabase } from '../../wiring/infrastructure.js';
@@ -19,7 +25,8 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
       );
     }
     const hidden = await hiddenRows(db);
-    return hidden === undefined ? ok('every migration is applied') : problem(hidden);
+    if (hidden !== undefined) return problem(hidden);
+    return unlessOpen(db, 'every migration is applied');
   }
   await checkSchema(db);
   const hidden = await hiddenRows(db);
@@ -35,10 +42,15 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
         'without it, what is changed while no monitor runs is not told (docs/beside-a-galaxy.md has the statement)',
     );
   }
-  return ok("Galaxy's tables and columns are there");
+  return unlessOpen(db, "Galaxy's tables and columns are there");
 }
 
-/** The triggers are what sees a change; without NOTIFY in them PostgreSQL must be polled. */
+async function unlessOpen(db: WatchedDatabase, text: string): Promise<Finding> {
+  const open = await openSchemas(db);
+  return open === undefined ? ok(text) : note(`${text}; ${open}`);
+}
+
+/** The triggers record changes. Without NOTIFY in them, PostgreSQL must be polled. */
 export async function triggerFinding(
   db: WatchedDatabase,
   { attached }: { attached: boolean },
@@ -79,7 +91,7 @@ export async function triggerFinding(
   return ok('all six are there');
 }
 
-/** A NOTIFY to itself: behind a pooler in transaction mode LISTEN is accepted, but nothing ever arrives. */
+/** Sends a NOTIFY to itself: behind a pooler in transaction mode LISTEN is accepted, but nothing ever arrives. */
 export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
   const source = db.createHintSource({ onHistories() {}, onGap() {} });
   try {
@@ -89,7 +101,7 @@ export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
     return fault === undefined ? ok('a NOTIFY comes back') : note(`a NOTIFY comes back; ${fault}`);
   } catch (error) {
     const seen = (error as Error).message;
-    // Accepted, connected, and silent: what a pooler in transaction mode does.
+    // Accepted, connected, and silent: a pooler in transaction mode.
     return problem(
       /has been silent/.test(seen)
         ? 'LISTEN is accepted, and a NOTIFY does not come back; if a pooler such as PgBouncer stands between, give database_connection the direct address'
