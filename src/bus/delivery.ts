@@ -16,12 +16,14 @@ export class Delivery {
 
   task(task: Task): void {
     this.metrics.increment('galaxy.sse.tasks.received', 1, { task: task.task });
+    if (task.task === 'history_update') this.ticks.heardUpdate();
     this.#guard(() => this.handler.onTask(task));
   }
 
-  tick(tick: Tick): void {
+  /** @param updates how many its leader published since the tick before */
+  tick(tick: Tick, updates?: number): void {
     // Before the tick: it moves the watermark past whatever was lost with the missing ones.
-    if (this.ticks.missedBefore(tick)) this.#guard(() => this.handler.onGap('tick_lost'));
+    if (this.ticks.missedBefore(tick, updates)) this.#guard(() => this.handler.onGap('tick_lost'));
     this.#guard(() => this.handler.onTick(tick));
   }
 
