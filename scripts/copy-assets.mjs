@@ -1,5 +1,5 @@
-// The last step of the build: what tsc does not do. Pages go to dist/web, the executables become executable, and what
-// earlier builds left goes, so that it is not packed.
+// The last step of the build: what tsc does not do. Pages go to dist/web and dist/docs, the executables become executable,
+// and what earlier builds left goes, so that it is not packed.
 import {
   chmodSync,
   copyFileSync,
@@ -11,8 +11,9 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { docsPages, indexOf } from './docs-pages.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -35,6 +36,14 @@ for (const type of ['js', 'css']) {
   const from = type === 'js' ? 'dist/uPlot.iife.min.js' : 'dist/uPlot.min.css';
   writeFileSync(join(root, `dist/web/uplot.${type}`), licence + uplot(from));
 }
+// docs/ as an installation serves it; its pictures are served from docs/ itself.
+const sources = { changelog: readFileSync(join(root, 'CHANGELOG.md'), 'utf8') };
+for (const file of readdirSync(join(root, 'docs')))
+  if (file.endsWith('.md')) sources[file.slice(0, -3)] = readFileSync(join(root, 'docs', file), 'utf8');
+const pages = docsPages(sources, indexOf(readFileSync(join(root, 'README.md'), 'utf8'), sources));
+mkdirSync(join(root, 'dist/docs'), { recursive: true });
+for (const [name, html] of Object.entries(pages)) writeFileSync(join(root, `dist/docs/${name}.html`), html);
+
 for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
 
 // Of the types, only what those of the package lead to.
@@ -52,6 +61,9 @@ const hasSource = (path) =>
   existsSync(join(root, 'src', path)) || existsSync(join(root, 'src', path.replace(/\.(js|d\.ts)$/, '.ts')));
 for (const path of readdirSync(join(root, 'dist'), { recursive: true })) {
   const isBuilt =
-    hasSource(path) || /^client(\/(lightcone|worker|history|marks)\.js)?$|^web\/uplot\.(js|css)$/.test(path);
+    hasSource(path) ||
+    /^client(\/(lightcone|worker|history|marks)\.js)?$|^web\/uplot\.(js|css)$/.test(path) ||
+    path === 'docs' ||
+    basename(path, '.html') in pages;
   if (isSpare(path) || !isBuilt) rmSync(join(root, 'dist', path), { recursive: true, force: true });
 }

@@ -11,20 +11,20 @@ export function configurationPage(settings) {
   return page(
     MADE,
     '# Settings',
-    `One file, Galaxy's own \`galaxy.yml\`: the keys of its section \`galaxy:\` that stand below, and a section \`sse:\` for what
-is Lightcone's own. The file is named by \`--config FILE\` or by \`GALAXY_CONFIG_FILE\`. Without a file the embedded default
-runs: SQLite under \`data/\`, the bus inside the one process, updates and notifications switched on.`,
-    `The stronger source wins; from weak to strong:
+    `Lightcone reads one file, Galaxy's own \`galaxy.yml\`. It uses the keys of the section \`galaxy:\` that are listed below, and
+a section \`sse:\` with Lightcone's own keys. \`--config FILE\` or \`GALAXY_CONFIG_FILE\` names the file. Without a file Lightcone
+runs with the embedded defaults: SQLite under \`data/\`, an in-process bus, updates and notifications switched on.`,
+    `A value can come from several sources. A later source of this list overrides an earlier one:
 
 1. the default,
 2. \`GALAXY_CONFIG_<KEY>\` (keys of \`galaxy:\`),
 3. the file,
 4. \`GALAXY_CONFIG_OVERRIDE_<KEY>\` (keys of \`galaxy:\`) and \`LIGHTCONE_<KEY>\` (keys of \`sse:\`),
 5. flags (keys of \`sse:\`): \`--queue-size 128\`.`,
-    `A wrong value stops the start, and all mistakes are listed together, each with its place. In \`sse:\` (and
-\`LIGHTCONE_…\`) an unknown key does so too. In \`galaxy:\` unknown keys are Galaxy's business; one that is nearly one of those
-below is warned of. \`lightcone config\` prints what is in effect and where it comes from; \`lightcone config --check\` only
-says whether it is valid.`,
+    `An invalid value prevents the start. Lightcone lists all invalid values together, each with its place. An unknown key in
+\`sse:\` (or \`LIGHTCONE_…\`) prevents the start, too. Unknown keys in \`galaxy:\` belong to Galaxy; Lightcone warns of a key that
+resembles one of those below. \`lightcone config\` prints the settings in effect and their sources. \`lightcone config --check\`
+only validates them.`,
     '## Section `galaxy:`',
     settingsTable(settings.galaxy),
     '## Section `sse:`',
@@ -46,7 +46,7 @@ sse:
   workers: 2
 \`\`\`
 
-Beside a Galaxy, with that Galaxy's own file and nothing added but:
+Beside a Galaxy, add this to the \`galaxy.yml\` of that Galaxy:
 
 \`\`\`yaml
 sse:
@@ -79,10 +79,10 @@ export function errorsPage(errors) {
   return page(
     MADE,
     '# Errors',
-    `Every error that an administrator or a client can see. Over HTTP the body is
-\`{"err_msg": "…", "err_code": 403004}\`; in logs and on the command line the code's name stands with the message.`,
+    `This page lists every error that an administrator or a client can see. The body of an HTTP error is
+\`{"err_msg": "…", "err_code": 403004}\`. Logs give the name of the code with the message.`,
     table(
-      ['code', 'HTTP status', '`err_code`', 'does trying again help?', 'meaning'],
+      ['code', 'HTTP status', '`err_code`', 'retryable', 'meaning'],
       Object.entries(errors).map(([code, entry]) =>
         row(`\`${code}\``, entry.status, entry.errCode, entry.retryable ? 'yes' : 'no', entry.meaning),
       ),
@@ -106,7 +106,7 @@ export function withLimits(text, limits, settings) {
     ),
   ];
   const begin = text.indexOf(BEGIN) + BEGIN.length;
-  const made = table(['what', 'how much', 'meaning', 'kind'], rows);
+  const made = table(['limit', 'value', 'meaning', 'kind'], rows);
   return `${text.slice(0, begin)}\n${made}\n\n${text.slice(text.indexOf(END))}`;
 }
 
@@ -138,11 +138,10 @@ export function metricsPage(metrics) {
   return page(
     MADE,
     '# Metrics',
-    `Sent by UDP to \`statsd_host\`; where none is set they cost nothing. On the wire \`statsd_prefix\` (default \`galaxy\`)
-replaces the leading \`galaxy\`, and tags go in DogStatsD form, with \`statsd_influxdb\` in Telegraf form. With
-\`attach_to_galaxy\` the form is byte for byte the one Galaxy writes: the prefix in front of the whole name, and no tags
-unless \`statsd_influxdb\` is on.`,
-    `For Prometheus, name addresses that only your own machines reach, and scrape them:
+    `Lightcone sends metrics over UDP to \`statsd_host\`. \`statsd_prefix\` (default \`galaxy\`) replaces the leading \`galaxy\` of
+each name. Tags have the DogStatsD format, or the Telegraf format with \`statsd_influxdb\`. With \`attach_to_galaxy\` every
+packet equals Galaxy's byte for byte: the prefix precedes the whole name, and there are no tags unless \`statsd_influxdb\` is on.`,
+    `For Prometheus, set addresses that only your own machines can reach, and scrape them:
 
 \`\`\`yaml
 sse:
@@ -150,11 +149,13 @@ sse:
   monitor_metrics_listen: 127.0.0.1:9381  # sse-monitor
 \`\`\`
 
-\`/metrics\` there has every series with the label \`process\` (\`main.1\`, \`sse_monitor.<host>.<pid>\`), and \`/healthz\`,
-\`/readyz\` and \`/wellz\` tell what is wrong, with the name of the process. A loopback address answers this machine only; on any
-other everybody who reaches it is told all. \`/metrics\` of the public address is for administrators and for this machine, and
-with several workers each answer is from one of them: look at its label, or better scrape \`metrics_listen\`. A counter begins at 0
-with its process; replaced workers have new names.`,
+- \`/metrics\` there serves every series with the label \`process\` (\`main.1\`, \`sse_monitor.<host>.<pid>\`).
+- \`/healthz\`, \`/readyz\` and \`/wellz\` there name each problem and the process that has it.
+- These addresses ask for no credentials. Only this machine can reach a loopback address; everybody who reaches another
+  address can read everything.
+- \`/metrics\` of the public address answers administrators and this machine only. With several workers each answer is from one of
+  them, which the label names. Scrape \`metrics_listen\` instead.
+- A counter starts at 0 with its process. A replaced worker has a new name.`,
     table(
       ['name in statsd', 'name in Prometheus', 'type', 'sent by', 'tags', 'meaning'],
       Object.entries(metrics).map(([name, { type, from, tags, meaning }]) =>
@@ -163,16 +164,16 @@ with its process; replaced workers have new names.`,
     ),
     `## What to watch
 
-- \`galaxy.sse.connections.dropped\` above 0 for long: a client or a proxy takes too slowly. Tabs are caught up
-  afterwards, so this is a delay and not a loss.
-- For each kind, \`galaxy.sse.events.queued\` is \`written\` + \`merged\` + \`dropped\` + what waits now. A difference that grows
-  is what waits for clients that do not read.
-- \`galaxy.sse.dispatch.skipped_no_qw\` above 0: the broker is away. The monitor keeps its cursor and publishes what was
-  skipped when the broker is back.
-- \`galaxy.sse.dispatch.latency_ms\` climbing: the broker or the way to it is the bottleneck.
-- \`galaxy.sse.monitor.leader\` summed over all processes should be 1; \`galaxy.sse.monitor.cursor_age_ms\` and
-  \`galaxy.sse.watermark_age_ms\` show how far monitor and workers are behind.
-- \`galaxy.sse.delivery.latency_ms\` is what users feel: from the change to the write on the socket.`,
+- \`galaxy.sse.connections.dropped\` stays above 0: clients or a proxy read too slowly (slow consumers). Their tabs are caught
+  up afterwards, so events are late but not lost.
+- \`galaxy.sse.events.queued\` equals \`written\` + \`merged\` + \`dropped\` + waiting, for each kind. A growing number of waiting
+  events means that clients do not read.
+- \`galaxy.sse.dispatch.skipped_no_qw\` rises: the broker is unavailable. The monitor keeps its cursor and publishes the skipped
+  tasks when the broker is back.
+- \`galaxy.sse.dispatch.latency_ms\` rises: the broker or the network to it is the bottleneck.
+- \`galaxy.sse.monitor.leader\` has the sum 1 over all processes. \`galaxy.sse.monitor.cursor_age_ms\` and
+  \`galaxy.sse.watermark_age_ms\` show how far the monitor and the workers are behind.
+- \`galaxy.sse.delivery.latency_ms\` is the delay that users notice: from the change to the write to the socket.`,
   );
 }
 
@@ -221,6 +222,7 @@ export function withStates(text, { STATES, SIGNALS, next }) {
   );
   return text.replace(
     /(<!-- states: [^\n]*-->\n)[\s\S]*?(<!-- end of states -->)/,
-    (_, start, end) => `${start}\n${meanings}\n\nAn empty cell: it stays as it is.\n\n${moves}\n\n${end}`,
+    (_, start, end) =>
+      `${start}\n${meanings}\n\nAn empty cell: the state does not change.\n\n${moves}\n\n${end}`,
   );
 }

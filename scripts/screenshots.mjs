@@ -49,6 +49,8 @@ const PAGES = {
     path: '/api/docs#getEventsStream',
     show: (page) => page.locator('#getEventsStream[open] dd').last().waitFor(),
   },
+  docs: { path: '/docs', show: (page) => page.locator('table').waitFor() },
+  page: { path: '/docs/stream', show: (page) => page.locator('table').first().waitFor() },
 };
 /** What docs refer to. */
 const SHOWN = ['demo', 'status'];

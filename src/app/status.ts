@@ -1,4 +1,4 @@
-/** What a worker tells of itself: `/healthz`, `/readyz`, `/api/status` and `/metrics`. */
+/** The health and status of a worker: `/healthz`, `/readyz`, `/api/status` and `/metrics`. */
 import { hostname } from 'node:os';
 import type { Bus } from '../bus/port.js';
 import type { Config } from '../config/config.js';
@@ -20,12 +20,12 @@ export interface StatusOptions {
   bus: Bus;
   manager: ConnectionManager;
   metrics: CountingMetrics;
-  /** Tables and demo data are there. */
+  /** Whether the tables and the demo data exist. */
   prepared: () => boolean;
-  /** The election comes late in the start. */
+  /** Undefined until the election starts. */
   candidate: () => Candidate | undefined;
   leaderName: () => string | undefined;
-  /** Known once the database has been reached. */
+  /** Undefined until the database is reached. */
   installation: () => string | undefined;
 }
 
@@ -41,7 +41,7 @@ export class WorkerStatusSource implements StatusSource {
     this.startedAt = options.clock.monotonic();
   }
 
-  /** A process that answers is alive, unless only a restart helps. What it waits for shows in `readyProblems` and `problems`. */
+  /** A process that answers is alive, unless only a restart helps. Outages show in `readyProblems` and `problems`. */
   liveProblems(): string[] {
     const reason = this.options.database.mustRestart?.();
     return reason === undefined ? [] : [reason];
@@ -51,9 +51,9 @@ export class WorkerStatusSource implements StatusSource {
     const { config, manager, prepared } = this.options;
     const reason = this.options.database.mustRestart?.();
     if (reason !== undefined) return [reason];
-    if (!prepared()) return ['this worker is starting: the tables are not prepared yet'];
+    if (!prepared()) return ['this worker is starting: its tables are not ready yet'];
     if (!config.sse.enabled) return [];
-    if (manager.draining) return ['this worker is draining: it is being stopped'];
+    if (manager.draining) return ['this worker is draining: it stops'];
     return manager.ready ? [] : ['this worker is starting: it has not read the recent changes yet'];
   }
 
@@ -61,7 +61,7 @@ export class WorkerStatusSource implements StatusSource {
     const { config, database, bus, manager } = this.options;
     const problems: (string | undefined)[] = [...new Set([database.problem(), ...this.readyProblems()])];
     if (!config.sse.enabled) {
-      problems.push('enable_sse_updates is off: the stream answers 403, and nobody is told of changes');
+      problems.push('enable_sse_updates is off: the stream answers 403, and no tab receives changes');
     } else {
       problems.push(bus.problem());
       if (
@@ -70,13 +70,15 @@ export class WorkerStatusSource implements StatusSource {
         this.options.candidate()?.leadership.leading !== true
       ) {
         problems.push(
-          'this worker is not the monitor, and without a broker another process cannot tell it of changes: run one `lightcone serve` per database, or set amqp_internal_connection',
+          'this worker is not the monitor, and without a broker no other process can send it changes: run one `lightcone serve` per database, or set amqp_internal_connection',
         );
       }
       problems.push(this.silence(), this.options.candidate()?.electionProblem());
       const behind = this.options.candidate()?.monitor.problem();
       if (behind !== undefined)
-        problems.push(`the monitor is behind (${behind}): it will read the changes since its cursor`);
+        problems.push(
+          `the monitor is behind (${behind}): it reads the changes since its cursor as soon as it can`,
+        );
     }
     return problems.filter((problem) => problem !== undefined);
   }
@@ -91,13 +93,13 @@ export class WorkerStatusSource implements StatusSource {
     const { watermark } = manager;
     const now = manager.estimateNow();
     const leader = this.options.leaderName();
-    // Beside a Galaxy its own monitor may lead, which sends none.
+    // Beside a Galaxy, Galaxy's own monitor may lead, and it sends no ticks.
     if (watermark === undefined || now === undefined || bus.problem() !== undefined) return undefined;
     if (config.sse.attachToGalaxy && leader === undefined) return undefined;
     const seconds = Math.round((now - watermark) / MICROS_PER_SECOND);
     if (seconds <= SILENT_SECONDS) return undefined;
-    const last = leader === undefined ? 'no monitor has been heard yet' : `the last one heard was ${leader}`;
-    return `no monitor has said for ${seconds} s that everything is told (${last}): nobody leads, or the one that does cannot read or publish, or what it publishes does not arrive here; "lightcone doctor" says which`;
+    const last = leader === undefined ? 'none has arrived yet' : `the last one came from ${leader}`;
+    return `no tick of a monitor has arrived for ${seconds} s (${last}): no process leads, the leader cannot read or publish, or its messages do not arrive here; "lightcone doctor" says which`;
   }
 
   status(): WorkerStatus {

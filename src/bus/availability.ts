@@ -1,6 +1,6 @@
 import type { Logger } from '../telemetry/logger.js';
 
-/** Whether a publish can be expected to work, and who wants to know when it can again. */
+/** Whether publishing should work now, and listeners for its return. */
 export class Availability {
   readonly #listeners = new Set<() => void>();
   #available = false;
@@ -11,7 +11,7 @@ export class Availability {
     return this.#available;
   }
 
-  /** Tells the listeners when it turns from false to true. */
+  /** Calls the listeners on the change from false to true. */
   set(available: boolean): void {
     const before = this.#available;
     this.#available = available;

@@ -5,7 +5,7 @@ import type { Metrics } from '../telemetry/metrics.js';
 import type { BusHandler, GapCause } from './port.js';
 import type { TickSequence } from './tick-sequence.js';
 
-/** The last step of every bus: counts what is handed to the handler, and keeps the bus alive when the handler fails. */
+/** The last step of every bus: counts messages for the handler, and survives a failing handler. */
 export class Delivery {
   constructor(
     private readonly handler: BusHandler,
@@ -20,9 +20,9 @@ export class Delivery {
     this.#guard(() => this.handler.onTask(task));
   }
 
-  /** @param updates how many its leader published since the tick before */
+  /** @param updates published by its leader since the tick before */
   tick(tick: Tick, updates?: number): void {
-    // Before the tick: it moves the watermark past whatever was lost with the missing ones.
+    // Before the tick, which moves the watermark past the loss.
     if (this.ticks.missedBefore(tick, updates)) this.#guard(() => this.handler.onGap('tick_lost'));
     this.#guard(() => this.handler.onTick(tick));
   }
@@ -31,7 +31,7 @@ export class Delivery {
     this.#guard(() => this.handler.onNotice?.(notice));
   }
 
-  /** A subscription begins: whatever tick comes next is its first. */
+  /** Starts a subscription: the next tick is its first. */
   begin(): void {
     this.ticks.begin();
   }

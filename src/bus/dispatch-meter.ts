@@ -3,9 +3,9 @@ import type { Clock } from '../lib/clock.js';
 import type { Metrics } from '../telemetry/metrics.js';
 
 /**
- * The producer's metrics (contract, section 6.1), for every bus. Each publish ends in exactly one of three counters: `count` when
- * the bus took the task, `unrouted` when nobody was there to get it, `skipped_no_qw` when the bus was away; so published and
- * received can be balanced.
+ * The producer's metrics (contract, section 6.1) for every bus. Each publish increments exactly one of three counters:
+ * `count` if the bus accepted the task, `unrouted` if no queue was bound, `skipped_no_qw` if the bus was unavailable.
+ * So published and received tasks balance.
  */
 export class DispatchMeter {
   constructor(

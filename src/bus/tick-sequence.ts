@@ -1,43 +1,43 @@
 import type { Tick } from '../core/events.js';
 import type { Clock } from '../lib/clock.js';
 
-/** Two leaders can overlap for a moment; more than a few at once cannot be. */
+/** Two leaders may overlap for a moment, but never more than a few. */
 const REMEMBERED_LEADERS = 8;
 
-/** Notices what was lost on the way: ticks, and the updates between them. */
+/** Detects lost ticks, and lost updates between ticks. */
 export class TickSequence {
-  /** By leader: its last tick, and how many updates had come by then. */
+  /** By leader: its last tick, and the number of updates that had come by then. */
   readonly #last = new Map<string, { sequence: number; updates: number }>();
   #updates = 0;
-  /** By the last tick of anybody. */
+  /** The same at the last tick of any leader. */
   #updatesByTick = 0;
-  /** The last tick, or the beginning of the subscription. */
+  /** The time of the last tick, or of the start of the subscription. */
   #heardAt: number;
 
   constructor(
     private readonly clock: Clock,
-    /** So long a pause between two ticks is one in which messages can have expired. */
+    /** Messages may have expired during a longer pause between two ticks. */
     private readonly longestPauseMs: number,
   ) {
     this.#heardAt = clock.monotonic();
   }
 
-  /** A `history_update` came. Leaders alone publish them. */
+  /** A `history_update` came. Only leaders publish them. */
   heardUpdate(): void {
     this.#updates += 1;
   }
 
   /**
-   * @param updates how many the leader published since its tick before: a broker may drop the tasks and bring the tick
-   * @returns true when something before this tick is missing, or may be
+   * @param updates published by the leader since its last tick: a broker may drop them and deliver the tick
+   * @returns true if ticks or updates before this tick are missing, or may be
    */
   missedBefore(tick: Tick, updates = 0): boolean {
-    // A successor counts from one: that the last ticks of its predecessor are missing shows by the time only.
+    // A successor counts from one, so only the pause reveals that the last ticks of its predecessor are missing.
     const now = this.clock.monotonic();
     const paused = now - this.#heardAt > this.longestPauseMs;
     this.#heardAt = now;
     const last = this.#last.get(tick.leader);
-    // The first tick ever seen is a beginning. A leader that appears later is known from its first tick on, 0 or 1.
+    // The first tick of all starts the sequence. A later leader must start with its first tick, 0 or 1.
     const isFirst = last === undefined && this.#last.size === 0;
     const expected = isFirst ? tick.sequence : (last?.sequence ?? 0) + 1;
     const heard = this.#updates - (last?.updates ?? this.#updatesByTick);
@@ -54,7 +54,7 @@ export class TickSequence {
     return paused || dropped || tick.sequence > expected;
   }
 
-  /** The next tick is the first of a new subscription; a gap before it is told by others. */
+  /** Starts a subscription: the next tick is its first. The bus reports a gap before it. */
   begin(): void {
     this.#last.clear();
     this.#heardAt = this.clock.monotonic();

@@ -1,4 +1,4 @@
-/** Commands that do one thing and end. What they print on standard output is theirs alone; logs go to standard error. */
+/** One-shot commands. They print results to standard output and logs to standard error. */
 import { Command, InvalidArgumentError } from 'commander';
 import type { UserAction } from '../app/commands/admin.js';
 import { EXIT } from '../core/exit-codes.js';
@@ -9,7 +9,7 @@ const print = (line: string): void => {
   process.stdout.write(`${printable(line)}\n`);
 };
 
-/** From now on these signals do not end the process, but what listens. */
+/** From now on these signals abort the returned signal instead of ending the process. */
 function untilInterrupted(): AbortSignal {
   const abort = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => abort.abort());
@@ -17,7 +17,7 @@ function untilInterrupted(): AbortSignal {
 }
 
 const notBlank = (value: string): string => {
-  if (value.trim() === '') throw new InvalidArgumentError('It is empty; give an e-mail address.');
+  if (value.trim() === '') throw new InvalidArgumentError('It is empty. Give an e-mail address.');
   return value;
 };
 
@@ -29,19 +29,19 @@ interface MigrateOptions {
 
 export function createMigrateCommand(): Command {
   return withConfigFlag(new Command('migrate'))
-    .description('Create or upgrade the tables and triggers (done on every start, too, unless attached)')
-    .option('--attach', 'change the triggers of a Galaxy instead, as one of the next two says')
-    .option('--quiet-triggers', 'they NOTIFY only while the monitor does not poll')
-    .option('--noisy-triggers', 'they NOTIFY with every change, as Galaxy made them')
+    .description('Create or upgrade tables and triggers; every standalone start does so, too')
+    .option('--attach', 'change the triggers of a Galaxy instead; needs one of the next two options')
+    .option('--quiet-triggers', 'the triggers NOTIFY only while the monitor does not poll')
+    .option('--noisy-triggers', 'the triggers NOTIFY at every change, as in Galaxy')
     .action(async (options: MigrateOptions, command: Command) => {
       const { attach, quietTriggers, noisyTriggers } = options;
       const one = (quietTriggers === true) !== (noisyTriggers === true);
       if (attach !== true && (quietTriggers || noisyTriggers)) {
         command.error(
-          'error: --quiet-triggers and --noisy-triggers go with --attach; a standalone Lightcone has quiet ones',
+          'error: --quiet-triggers and --noisy-triggers need --attach; a standalone Lightcone always has quiet triggers',
         );
       }
-      if (attach && !one) command.error('error: --attach needs either --quiet-triggers or --noisy-triggers');
+      if (attach && !one) command.error('error: --attach needs --quiet-triggers or --noisy-triggers');
       const { config, logger } = await prepare(command, { quiet: true });
       const { changeTriggers, migrateDatabase } = await import('../app/commands/admin.js');
       if (attach) await changeTriggers(config, quietTriggers ? 'quiet' : 'noisy', { logger, print });
@@ -52,7 +52,7 @@ export function createMigrateCommand(): Command {
 export function createUserCommand(): Command {
   const user = new Command('user').description('Manage the users of a standalone Lightcone');
   const add = withConfigFlag(user.command('add <email>'))
-    .description('Add a user; the API key is the last word printed')
+    .description('Add a user; the last word of the output is the API key')
     .option('--admin', 'make the user an administrator')
     .action(async (email: string, options: { admin?: true }) => {
       const { config, logger } = await prepare(add, { quiet: true });
@@ -60,16 +60,16 @@ export function createUserCommand(): Command {
       await addAccount(config, { email, admin: options.admin === true }, { logger, print });
     });
   const list = withConfigFlag(user.command('list'))
-    .description('List users, administrators, and how old their API keys are')
+    .description('List users with their role and the age of their API keys')
     .action(async () => {
       const { config, logger } = await prepare(list, { quiet: true });
       const { listAccounts } = await import('../app/commands/admin.js');
       await listAccounts(config, { logger, print });
     });
   const actions = {
-    key: 'Give a user a new API key instead of the old one; it is the last word printed',
-    revoke: 'End all API keys and sessions of a user',
-    remove: 'Remove a user; "user add" brings the user back',
+    key: 'Replace the API key of a user; the last word of the output is the new key',
+    revoke: 'Revoke all API keys and sessions of a user',
+    remove: 'Remove a user; "user add" restores the user',
   };
   for (const [action, description] of Object.entries(actions)) {
     const command = withConfigFlag(user.command(`${action} <email>`))
@@ -85,11 +85,11 @@ export function createUserCommand(): Command {
 
 export function createNotifyCommand(): Command {
   return withConfigFlag(new Command('notify'))
-    .description('Send a notification to one user, or a broadcast to everybody')
+    .description('Send a notification to a user, or a broadcast to everybody')
     .argument('<subject>')
     .argument('<message>')
-    .option('--broadcast', 'to everybody')
-    .option('--user <email>', 'to this user', notBlank)
+    .option('--broadcast', 'send to everybody')
+    .option('--user <email>', 'send to this user', notBlank)
     .action(
       async (
         subject: string,
@@ -98,7 +98,7 @@ export function createNotifyCommand(): Command {
         command: Command,
       ) => {
         if ((options.broadcast === true) === (options.user !== undefined)) {
-          command.error('error: say who gets it: either --broadcast or --user EMAIL');
+          command.error('error: name the recipient: --broadcast or --user EMAIL');
         }
         const { config, logger } = await prepare(command, { quiet: true });
         const { notify } = await import('../app/commands/notify.js');
@@ -109,9 +109,9 @@ export function createNotifyCommand(): Command {
 
 export function createTailCommand(): Command {
   return withConfigFlag(new Command('tail'))
-    .description('Follow what one user is sent, line by line, until Ctrl-C; run it where a worker runs')
-    .requiredOption('--user <email>', 'whose stream', notBlank)
-    .option('--json', 'one JSON object per line')
+    .description('Follow the events of one user, one per line, until Ctrl-C; run it on the host of a worker')
+    .requiredOption('--user <email>', 'the user whose events to follow', notBlank)
+    .option('--json', 'print one JSON object per line')
     .action(async (options: { user: string; json?: true }, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
       const { tail } = await import('../app/commands/tail.js');
@@ -130,11 +130,8 @@ export function createTailCommand(): Command {
 
 export function createDoctorCommand(): Command {
   return withConfigFlag(new Command('doctor'))
-    .description('Check settings, database, broker, election and clocks; one line each')
-    .option(
-      '--probe',
-      'also make a change of its own, and time each hop of its way to a stream; leaves no trace',
-    )
+    .description('Check settings, database, broker, election and clocks; print one line for each')
+    .option('--probe', 'also make a test change and time each hop on its way to a stream; leaves no trace')
     .action(async ({ probe = false }: { probe?: boolean }, command: Command) => {
       const { config, logger } = await prepare(command, { quiet: true });
       const { doctor } = await import('../app/commands/doctor/doctor.js');

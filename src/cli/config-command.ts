@@ -7,10 +7,10 @@ import { loadOptions, withSettingFlags } from './setting-flags.js';
 export function createConfigCommand(): Command {
   return withSettingFlags(
     new Command('config')
-      .option('--check', 'print nothing but warnings and mistakes')
-      .option('--strict', 'end with 2 where there is a warning'),
+      .option('--check', 'print only warnings and errors')
+      .option('--strict', 'exit with 2 if there is a warning'),
   )
-    .description('Print the settings in effect, where each comes from, and what is wrong; secrets are masked')
+    .description('Print the settings in effect, their sources, and what is wrong; secrets are masked')
     .action(async (_, command: Command) => {
       const { loadSettings } = await import('../config/load.js');
       const { config, settled } = loadSettings(loadOptions(command));
@@ -23,7 +23,7 @@ export function createConfigCommand(): Command {
         process.stdout.write(`the settings are valid${what}\n`);
         return;
       }
-      // URLs are shown with the password masked; other secrets not at all.
+      // URLs are printed with a masked password, other secrets as ***.
       const display: Record<string, string> = {
         database_connection: config.database.display,
         amqp_internal_connection: config.bus.display,

@@ -1,4 +1,4 @@
-/** The command line. Nothing heavy is loaded here: each command loads what it needs when it runs. */
+/** The command line. Each command loads its heavy modules when it runs, so `--help` stays fast. */
 import { Command } from 'commander';
 import {
   createDoctorCommand,
@@ -14,12 +14,14 @@ import { version } from './version.js';
 
 export function createProgram(): Command {
   const program = new Command('lightcone')
-    .description('Server-Sent Events for Galaxy: a committed change reaches every tab concerned, soon')
+    .description(
+      'Server-Sent Events for Galaxy: delivers committed changes to browser tabs within milliseconds',
+    )
     .version(version());
   const groups = {
     'Run:': [createServeCommand(), createMonitorCommand('monitor')],
     'Set up:': [createConfigCommand(), createMigrateCommand(), createUserCommand(), createNotifyCommand()],
-    'Find out:': [createDoctorCommand(), createTailCommand()],
+    'Diagnose:': [createDoctorCommand(), createTailCommand()],
   };
   for (const [group, commands] of Object.entries(groups)) {
     for (const command of commands) program.addCommand(command.helpGroup(group));
@@ -29,7 +31,7 @@ export function createProgram(): Command {
   return program;
 }
 
-/** Commander's own `help` answers a command that there is not with the help of all. */
+/** Replaces Commander's `help`, which answers an unknown command with the help of all commands. */
 function helpOfKnownCommands(command: Command): void {
   for (const child of command.commands.filter(({ commands }) => commands.length > 0))
     helpOfKnownCommands(child);
@@ -49,7 +51,7 @@ function helpOfKnownCommands(command: Command): void {
     });
 }
 
-/** So that `run` alone decides on exit codes. */
+/** Lets `run` alone choose exit codes. */
 function throwInsteadOfExit(command: Command, path = command.name()): void {
   command.exitOverride((error) => {
     if (error.code === 'commander.unknownCommand' && !error.message.includes('Did you mean')) {

@@ -1,18 +1,18 @@
-/** Runs a command and turns what it throws into a line for an administrator and an exit code. */
+/** Runs a command. Prints its error as one line for the administrator and sets the exit code. */
 import { type Command, CommanderError } from 'commander';
 import { LightconeError } from '../core/errors.js';
 import { EXIT } from '../core/exit-codes.js';
 import { printable } from '../lib/printable.js';
 import { nameProcess } from './process-name.js';
 
-/** For the last lines, to a log that is read slowly. */
+/** Time in which a slow reader of the log can take the last lines. */
 const LAST_LINES_MS = 1_000;
 
 export async function run(command: Command, argv: readonly string[]): Promise<void> {
   nameProcess();
-  // What this process makes is its own account's: database, lock, map, and the socket until it has its `socket_mode`.
+  // Only the own account may use the files of this process: database, lock, map, and the socket until it has `socket_mode`.
   process.umask(0o077);
-  // Log rotators send them. Without a listener the first opens Node's debugger, and the second ends the process.
+  // Log rotators send these signals. By default SIGUSR1 opens Node's debugger, and SIGUSR2 ends the process.
   process.on('SIGUSR1', ignore).on('SIGUSR2', ignore);
   // `lightcone config | head` closes our output early; that is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
@@ -21,7 +21,7 @@ export async function run(command: Command, argv: readonly string[]): Promise<vo
   } catch (error) {
     process.exitCode = report(error, command.name());
   }
-  // All is done. What still waits is a last line for a log that nobody reads: it must not keep this process.
+  // The command has ended. A last line for a log that nobody reads must not keep the process alive.
   setTimeout(() => process.exit(), LAST_LINES_MS).unref();
 }
 
@@ -29,7 +29,7 @@ const ignore = (): void => {};
 
 function report(error: unknown, name: string): number {
   if (error instanceof CommanderError) {
-    // Commander has printed the help or the mistake already.
+    // Commander has already printed the help or the error.
     return error.exitCode === 0 ? 0 : EXIT.wronglyAsked;
   }
   if (error instanceof LightconeError) {
@@ -41,7 +41,7 @@ function report(error: unknown, name: string): number {
   const detailed = /^(debug|trace)$/.test(process.env.LIGHTCONE_LOG_LEVEL ?? '');
   process.stderr.write(
     printable(
-      `${name}: unexpected error: ${detailed ? stack : `${message} (LIGHTCONE_LOG_LEVEL=debug tells more)`}\n`,
+      `${name}: unexpected error: ${detailed ? stack : `${message} (LIGHTCONE_LOG_LEVEL=debug shows the stack)`}\n`,
     ),
   );
   return EXIT.failed;

@@ -9,18 +9,18 @@ export function createServeCommand(): Command {
   return withSettingFlags(
     new Command('serve').option(
       '--demo',
-      'fill an empty database with demo data; only on a loopback address',
+      'fill an empty database with demo data; allowed on a loopback address only',
     ),
     (key) => key !== 'monitor_metrics_listen',
   )
-    .description('Serve the stream (and, unless a standalone monitor runs, watch for changes)')
+    .description('Serve the stream; also monitor changes unless a standalone monitor runs')
     .action(async (_, command: Command) => {
       const { config, logger } = await prepare(command);
       if (config.sse.nodeInternals) boundYoungGeneration();
       const demo = command.opts<{ demo?: true }>().demo === true;
       if (demo) checkDemo(config);
       refuseKnownSecret(config.auth.idSecret, isLoopback(config.http.listen));
-      // Each is loaded only when it is what runs: one worker needs no supervisor.
+      // One worker needs no supervisor, so only one of the two modules is loaded.
       if (config.sse.workers > 1) {
         const { supervise } = await import('../app/processes/supervisor.js');
         await supervise(config, { demo, logger });
@@ -31,18 +31,18 @@ export function createServeCommand(): Command {
     });
 }
 
-/** The demo's keys are in the documentation: nobody else may reach them, and no Galaxy may get its data. */
+/** The documentation contains the demo's keys, so only this machine may reach them, and no Galaxy may get the demo's data. */
 function checkDemo({ http, sse }: Awaited<ReturnType<typeof prepare>>['config']): void {
   if (!isLoopback(http.listen)) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      '--demo: its API keys are known to everybody, so it is refused on an address that others reach; listen on 127.0.0.1, or leave --demo out',
+      '--demo: its API keys are public, so it needs an address that only this machine can reach; listen on 127.0.0.1, or leave --demo out',
     );
   }
   if (sse.attachToGalaxy) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      '--demo: is refused beside a Galaxy (attach_to_galaxy), whose data it would mix with its own',
+      '--demo: would mix its data with those of a Galaxy; remove --demo or attach_to_galaxy',
     );
   }
 }

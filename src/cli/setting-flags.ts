@@ -1,4 +1,4 @@
-/** One flag per key of the `sse:` section, made from the table of settings, so that no option is written twice. */
+/** Makes one flag per key of the `sse:` section from the table of settings. */
 import { type Command, Option } from 'commander';
 import type { Config } from '../config/config.js';
 import { SSE_SETTINGS, type SseKey } from '../config/schema.js';
@@ -8,9 +8,15 @@ import type { Logger } from '../telemetry/logger.js';
 
 const KEYS = Object.keys(SSE_SETTINGS) as SseKey[];
 
-/** Headings of the help. */
+/** Headings of `--help`. */
 const GROUPS: Readonly<Record<string, readonly SseKey[]>> = {
-  'Where and how many:': ['listen', 'socket_mode', 'workers', 'metrics_listen', 'monitor_metrics_listen'],
+  'Addresses and processes:': [
+    'listen',
+    'socket_mode',
+    'workers',
+    'metrics_listen',
+    'monitor_metrics_listen',
+  ],
   'Streams:': [
     'keepalive_interval',
     'recent_window',
@@ -19,7 +25,7 @@ const GROUPS: Readonly<Record<string, readonly SseKey[]>> = {
     'write_timeout',
     'permission_check_interval',
   ],
-  'Limits and who may ask:': [
+  'Limits and access:': [
     'max_connections',
     'max_connections_per_user',
     'max_connections_per_address',
@@ -33,16 +39,16 @@ const GROUPS: Readonly<Record<string, readonly SseKey[]>> = {
 };
 
 export function withConfigFlag(command: Command): Command {
-  return command.option('-c, --config <file>', 'settings file (galaxy.yml); else GALAXY_CONFIG_FILE');
+  return command.option('-c, --config <file>', 'settings file (galaxy.yml); default: GALAXY_CONFIG_FILE');
 }
 
-/** Adds `--config` and the flags of the `sse:` section. @param means which of them mean something for this command */
-export function withSettingFlags(command: Command, means: (key: SseKey) => boolean = () => true): Command {
+/** Adds `--config` and the flags of the `sse:` section. @param applies which of them apply to this command */
+export function withSettingFlags(command: Command, applies: (key: SseKey) => boolean = () => true): Command {
   withConfigFlag(command);
   for (const [group, keys] of Object.entries(GROUPS)) {
-    for (const key of keys.filter(means)) command.addOption(flagOf(key).helpGroup(group));
+    for (const key of keys.filter(applies)) command.addOption(flagOf(key).helpGroup(group));
   }
-  // Not what a flag without a value would mean: it reads as if that were the default.
+  // Omits Commander's "preset", which looks like a default.
   return command.configureHelp({ optionDescription: ({ description }) => description });
 }
 
@@ -61,7 +67,7 @@ function shownDefault({ default: value, attached, unit }: Setting<unknown>): str
   return attached === undefined ? shown(value) : `${shown(value)}; beside a Galaxy ${shown(attached)}`;
 }
 
-/** What `loadConfig` takes, from this command's flags and this process's environment. */
+/** The arguments of `loadConfig`: the flags of this command and the environment of this process. */
 export function loadOptions(command: Command): LoadOptions {
   const given = command.opts<Record<string, string | undefined>>();
   const sse: Partial<Record<SseKey, string>> = {};
@@ -80,8 +86,8 @@ export const settingsFile = (command: Command): string | undefined =>
 /**
  * Settings and logger of a command; warnings about the settings are logged.
  *
- * @param quiet for commands that end: their answer is on standard output, and what goes wrong is one sentence; nothing is
- * logged unless the settings ask for another level than usual
+ * @param quiet for one-shot commands, which print an error as one sentence: they log nothing unless the settings choose
+ * another level than the default
  */
 export async function prepare(
   command: Command,

@@ -1,6 +1,6 @@
 /**
- * The one frozen settings object. Made once at the edge (`loadConfig`), never read from the environment again; each part
- * is handed its own slice. Units are in the names.
+ * The frozen settings object. `loadConfig` makes it once; nothing else reads the environment. Each component gets its own
+ * slice. Names contain units.
  */
 import type { TcpAddress } from './listen.js';
 import type { LOG_LEVELS } from './schema.js';
@@ -16,23 +16,23 @@ export interface Config {
   readonly sse: SseConfig;
   readonly auth: AuthConfig;
   readonly http: HttpConfig;
-  /** Where `serve` and `sse-monitor` tell metrics and health; undefined: nowhere but at the worker's own address. */
+  /** Addresses of the metrics and health of `serve` and `sse-monitor`; undefined: only the worker's own address. */
   readonly metricsListen: TcpAddress | undefined;
   readonly monitorMetricsListen: TcpAddress | undefined;
   readonly features: FeatureConfig;
   readonly housekeeping: HousekeepingConfig;
   readonly statsd: StatsdConfig | undefined;
-  /** Seconds between the gauges; 0 switches them off. */
+  /** Interval of gauges; 0 = never. */
   readonly queueMetricsIntervalSeconds: number;
   readonly enableSseConnectionMetrics: boolean;
-  /** Things an administrator should know that do not stop the start (nearly-known keys, removed keys, a default secret). */
+  /** Problems that do not prevent the start: misspelt keys, removed keys, a default secret. */
   readonly warnings: readonly string[];
 }
 
 export type DatabaseConfig =
   | {
       readonly kind: 'postgresql';
-      /** libpq-style URL without the SQLAlchemy driver; holds the password. */
+      /** libpq-style URL without the SQLAlchemy driver. It contains the password. */
       readonly url: string;
       readonly poolSize: number;
       /** For logs: the URL without its password. */
@@ -54,18 +54,18 @@ export interface SseConfig {
   readonly heartbeatSeconds: number;
   readonly pollIntervalSeconds: number;
   readonly recentWindowSeconds: number;
-  /** How far the clocks that stamp rows may differ from that of the database. */
+  /** Maximum difference between the clocks that stamp rows and the clock of the database. */
   readonly rowClockSeconds: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerUser: number;
-  /** Of those who are no users; 0 = no limit. */
+  /** Limit for streams without a login; 0 = no limit. */
   readonly maxConnectionsPerAddress: number;
   readonly drainTimeoutSeconds: number;
-  /** A tab that takes nothing for this long is closed. */
+  /** The worker closes the stream of a tab that reads nothing for this long. */
   readonly writeTimeoutSeconds: number;
-  /** How often permissions of open streams are looked at again; they outlive a revocation by at most twice this. */
+  /** Interval of permission checks. A stream ends at most twice this time after a revocation. */
   readonly permissionCheckSeconds: number;
-  /** Whether shortcuts are taken that Node.js does not promise to anybody (`src/node-internals`). */
+  /** Whether to use undocumented internals of Node.js (`src/node-internals`). */
   readonly nodeInternals: boolean;
 }
 
@@ -85,12 +85,12 @@ export interface HttpConfig {
     | { readonly kind: 'unix'; readonly path: string; readonly mode: number };
   /** URL prefix without trailing slash; '' for the root. */
   readonly prefix: string;
-  /** Exact origins, `*` never; empty = own origin only. */
+  /** Exact origins, never `*`; empty = own origin only. */
   readonly allowedOrigins: readonly string[];
   readonly infrastructureUrl: string;
   /** Requests per second and caller; 0 = no limit. */
   readonly apiRateLimit: number;
-  /** Addresses, networks, `loopback` and `unix`: whose `X-Forwarded-For` counts. */
+  /** Trusted proxies (addresses, networks, `loopback`, `unix`), whose `X-Forwarded-For` counts. */
   readonly trustProxy: readonly string[];
 }
 
@@ -102,7 +102,7 @@ export interface FeatureConfig {
   readonly interactiveToolsPrefix: string;
   readonly interactiveToolsBasePath: string;
   readonly interactiveToolsProxyHost: string | undefined;
-  /** Link-local and metadata hosts that are targets of entry points all the same. */
+  /** Link-local and metadata hosts that entry points may have as targets nevertheless. */
   readonly entryPointHosts: readonly string[];
 }
 
@@ -116,6 +116,6 @@ export interface StatsdConfig {
   readonly host: string;
   readonly port: number;
   readonly prefix: string;
-  /** `galaxy`: byte for byte as Galaxy writes (attached); `dogstatsd`: own default; `telegraf`: statsd_influxdb. */
+  /** `galaxy-…`: equal to Galaxy's byte for byte (attached); `dogstatsd`: default; `telegraf`: `statsd_influxdb`. */
   readonly form: 'galaxy-plain' | 'galaxy-influxdb' | 'dogstatsd' | 'telegraf';
 }

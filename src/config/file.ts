@@ -1,4 +1,4 @@
-/** Reads galaxy.yml: text in, the two sections out. Says line and column where the text is not YAML. */
+/** Reads galaxy.yml and returns its two sections. Reports line and column where the text is not YAML. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Document } from 'yaml';
@@ -13,19 +13,20 @@ export interface SettingsFile {
   warnings: string[];
 }
 
-/** @throws SettingError without the file's name in front */
+/** @throws SettingError without the name of the file, which the caller adds */
 export function readSettingsFile(path: string): SettingsFile {
   return parseSettings(readText(path), path);
 }
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
   } catch (error) {
+    if (error instanceof TypeError) throw new SettingError('is not UTF-8 text; save it as UTF-8');
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new SettingError('there is no such file');
-    if (code === 'EISDIR') throw new SettingError('is a directory; name the file in it, such as galaxy.yml');
-    if (code === 'EACCES') throw new SettingError('may not be read by this user');
+    if (code === 'ENOENT') throw new SettingError('the file does not exist');
+    if (code === 'EISDIR') throw new SettingError('is a directory; give a file, such as galaxy.yml');
+    if (code === 'EACCES') throw new SettingError('this user lacks the permission to read it');
     throw new SettingError(`cannot be read (${code})`);
   }
 }
@@ -33,13 +34,13 @@ function readText(path: string): string {
 function parseSettings(text: string, path: string): SettingsFile {
   if (path.endsWith('.ini') || /^\s*\[app:main\]/m.test(text)) {
     throw new SettingError(
-      'is in the ini form, which is not read; write the keys of [app:main] as "key: value" lines under "galaxy:" in a galaxy.yml',
+      'has the ini format, which Lightcone does not read; write the keys of [app:main] as "key: value" lines under "galaxy:" in a galaxy.yml',
     );
   }
-  // Its seventy files are no business of a start without a settings file.
+  // Loaded lazily: a start without a settings file does not need the seventy files of this package.
   const yaml = createRequire(import.meta.url)('yaml') as typeof import('yaml');
-  // Of two equal keys the last one counts for Galaxy; every scalar is text at first.
-  const document = yaml.parseDocument(text.replace(/^\ufeff/, ''), {
+  // Galaxy uses the last of two equal keys. Every scalar is text at first.
+  const document = yaml.parseDocument(text, {
     schema: 'failsafe',
     merge: true,
     uniqueKeys: false,
@@ -61,13 +62,13 @@ function parseSettings(text: string, path: string): SettingsFile {
   const keysOf = (node: unknown): string[] =>
     yaml.isMap(node) ? node.items.map(({ key }) => String(key)) : [];
   const own = repeated(keysOf(document.get('sse', true)));
-  if (own.length > 0) throw new SettingError(`sse.${own[0]}: stands twice`);
+  if (own.length > 0) throw new SettingError(`sse.${own[0]}: duplicate key`);
   const settings = split(plain(document));
   for (const key of [
     ...repeated(keysOf(document.contents)),
     ...repeated(keysOf(document.get('galaxy', true))),
   ]) {
-    settings.warnings.push(`${key}: stands twice; the last one counts, as in Galaxy`);
+    settings.warnings.push(`${key}: duplicate key; the last value applies, as in Galaxy`);
   }
   return settings;
 }
@@ -76,7 +77,7 @@ function plain(document: Document): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    // Aliases of aliases of aliases, which a few lines blow up to more than any memory holds.
+    // Nested aliases expand a few lines to more than the memory holds.
     throw new SettingError(`not valid YAML: ${(error as Error).message}`);
   }
 }
@@ -86,32 +87,32 @@ function repeated(keys: readonly string[]): string[] {
   return keys.filter((key) => key !== '<<' && seen.size === seen.add(key).size);
 }
 
-/** The library's message goes on with the text around the mistake, where a password may stand. */
+/** Cuts off the rest of the library's message, which quotes the text around the mistake and may contain a password. */
 function reason({ code, message }: { code: string; message: string }): string {
   if (code === 'TAG_RESOLVE_FAILED')
-    return 'a tag (!…) that Galaxy does not know either; write the value itself';
-  if (code === 'TAB_AS_INDENT') return 'is indented with a tab; use blanks';
+    return 'has an unknown tag (!…), which Galaxy does not know either; write the value itself';
+  if (code === 'TAB_AS_INDENT') return 'is indented with a tab; use spaces';
   return `not valid YAML: ${message.split(/ at line |\n/)[0]!.slice(0, 120)}`;
 }
 
 function split(content: unknown): SettingsFile {
   if (content === null || content === undefined) {
     throw new SettingError(
-      'is empty; it needs a section "galaxy:" (without a settings file the embedded default runs)',
+      'is empty; it needs a section "galaxy:" (without a settings file, Lightcone uses its embedded defaults)',
     );
   }
-  if (!isMapping(content)) throw new SettingError('must hold a section "galaxy:" with "key: value" lines');
+  if (!isMapping(content)) throw new SettingError('must have a section "galaxy:" with "key: value" lines');
   const warnings: string[] = [];
   if (!('galaxy' in content) && !('sse' in content)) {
     throw new SettingError('has neither a section "galaxy:" nor a section "sse:"');
   }
   if ('galaxy' in content && content.galaxy === null) {
-    warnings.push('galaxy: this section is empty, so the defaults hold');
+    warnings.push('galaxy: this section is empty, so the defaults apply');
   }
   const { sse: nested, ...galaxy } = section(content, 'galaxy');
   const sse = section(content, 'sse');
   if (nested === undefined || nested === null) return { galaxy, sse, warnings };
-  if ('sse' in content) throw new SettingError('sse: stands twice, at the top level and inside galaxy:');
+  if ('sse' in content) throw new SettingError('sse: duplicate section, at the top level and inside galaxy:');
   return { galaxy, sse: section({ sse: nested }, 'sse'), warnings };
 }
 

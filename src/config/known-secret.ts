@@ -2,7 +2,7 @@ import { LightconeError } from '../core/errors.js';
 import { DEFAULT_ID_SECRET } from './schema.js';
 
 /**
- * With the default everybody can make ids and cookies; on this machine alone nobody else is there to.
+ * Refuses Galaxy's public default, with which anybody can forge ids and cookies, unless only this machine can connect.
  *
  * @throws LightconeError CONFIG_INVALID
  */
@@ -10,6 +10,6 @@ export function refuseKnownSecret(idSecret: string, onlyThisMachine: boolean): v
   if (idSecret !== DEFAULT_ID_SECRET || onlyThisMachine) return;
   throw new LightconeError(
     'CONFIG_INVALID',
-    'id_secret: the default is known to everybody, so it is refused on an address that others reach; set a secret of your own, or listen on 127.0.0.1',
+    'id_secret: the default is public, so it is refused on an address that other machines can reach; set a secret of your own, or listen on 127.0.0.1',
   );
 }

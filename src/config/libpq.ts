@@ -1,6 +1,6 @@
 /**
- * What libpq, and so Galaxy, makes of everything that a connection string leaves open: service file, `PG*` variables, files
- * in the home folder, and its own defaults, in this order.
+ * Completes a connection string as libpq, and so Galaxy, does: from the service file, `PG*` variables, files in the home
+ * folder and libpq's defaults, in this order.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
@@ -9,7 +9,7 @@ import { SettingError } from './setting-error.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Options that are used here, and the variable of each. */
+/** The supported options and the variable of each. */
 const VARIABLES = {
   host: 'PGHOST',
   hostaddr: 'PGHOSTADDR',
@@ -29,29 +29,29 @@ const VARIABLES = {
 type Option = keyof typeof VARIABLES;
 export type LibpqOptions = Partial<Record<Option, string>>;
 
-/** One of those that `host`, `hostaddr` and `port` name, each a list. */
+/** One server of the lists `host`, `hostaddr` and `port`. */
 export interface LibpqServer {
-  /** What is connected to: a name, an address, or the folder of a unix socket. */
+  /** A host name, an address, or the folder of a unix socket. */
   place: string;
   port: string;
-  /** Whose certificate is expected, where the place is only an address of it. */
+  /** The name in the expected certificate, where `place` is an address. */
   name: string | undefined;
 }
 
-/** Options that libpq knows and that change nothing here: time-outs and names of our own are used, and no Kerberos. */
+/** Options of libpq that Lightcone ignores: it has its own time-outs and names, and no Kerberos. */
 const WITHOUT_EFFECT =
   /^(application_name|fallback_application_name|client_encoding|connect_timeout|keepalives.*|tcp_user_timeout|gss.*|krbsrvname|sslcompression|sslsni|service|requiressl)$/;
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'];
-/** Those of a server that takes writes; the others lead Galaxy and Lightcone to one that does not. */
+/** Values that select a writable server. The others may select a read-only one, which neither Galaxy nor Lightcone can use. */
 const SESSIONS = ['any', 'read-write', 'primary'];
 const READING_SESSIONS = ['read-only', 'standby', 'prefer-standby'];
 const DEBIAN_SOCKETS = '/var/run/postgresql';
 const DEBIAN_SERVICES = '/etc/postgresql-common/pg_service.conf';
 
 /**
- * @param given what the URL holds, as SQLAlchemy hands it to the driver
- * @throws SettingError for what libpq refuses, too
+ * @param given the options of the URL, as SQLAlchemy passes them to the driver
+ * @throws SettingError for an option that libpq refuses
  */
 export function completeOptions(
   given: ReadonlyMap<string, string>,
@@ -86,12 +86,12 @@ function readServers({ host, hostaddr, port }: LibpqOptions): LibpqServer[] {
   const places = addresses ?? names ?? [''];
   if (names && names.length !== places.length) {
     throw new SettingError(
-      `has ${names.length} in host and ${places.length} in hostaddr; name as many of both`,
+      `has ${names.length} in host and ${places.length} in hostaddr; give the same number of both`,
     );
   }
   if (ports.length !== 1 && ports.length !== places.length) {
     throw new SettingError(
-      `names ${places.length} hosts and ${ports.length} ports; name one port, or as many`,
+      `names ${places.length} hosts and ${ports.length} ports; give one port, or one per host`,
     );
   }
   return places.map((place, at) => ({
@@ -103,24 +103,26 @@ function readServers({ host, hostaddr, port }: LibpqOptions): LibpqServer[] {
 
 export function checkPort(port: string): string {
   if (port === '' || (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)) return port;
-  throw new SettingError('has a port that is not a number from 1 to 65535');
+  throw new SettingError(
+    'has a port that is not a number from 1 to 65535; in a user or a password write %2F for / and %40 for @',
+  );
 }
 
 function checkSession(wish: string | undefined): void {
   if (wish === undefined || SESSIONS.includes(wish)) return;
   throw new SettingError(
     READING_SESSIONS.includes(wish)
-      ? `has target_session_attrs=${wish}, which leads to a server that takes no writes; write primary`
+      ? `has target_session_attrs=${wish}, which may select a read-only server; write primary`
       : `has an unknown target_session_attrs; write ${SESSIONS.join(', ')}`,
   );
 }
 
-/** The name of the account that runs this process, whatever `USER` says or does not say (cron, containers). */
+/** The name of the account that runs this process. `USER` may be wrong or unset (cron, containers). */
 function accountName(): string {
   const name = account()?.username;
   if (name === undefined) {
     throw new SettingError(
-      'names no user, and the account of this process has no name; write postgresql://user@…',
+      'has no user, and the account of this process has no name; write postgresql://user@…',
     );
   }
   return name;
@@ -134,7 +136,7 @@ function account(): { username: string; homedir: string } | undefined {
   }
 }
 
-/** @param ssl the spelling of asyncpg and pg8000, which libpq does not know: a wish for TLS all the same */
+/** @param ssl the option of asyncpg and pg8000 for TLS, which libpq does not know */
 function readTls(options: LibpqOptions, ssl: string | undefined, home: string): void {
   if (ssl !== undefined && options.sslmode === undefined) {
     options.sslmode = MODES.includes(ssl) ? ssl : /^(false|0|off|no)$/i.test(ssl) ? 'disable' : 'require';
@@ -158,7 +160,7 @@ function readTls(options: LibpqOptions, ssl: string | undefined, home: string): 
   for (const name of ['sslrootcert', 'sslcert', 'sslkey'] as const) {
     const path = options[name];
     if (path !== undefined && path !== 'system' && options.sslmode !== 'disable' && !existsSync(path)) {
-      throw new SettingError(`names a file that is not there: ${name}=${path}`);
+      throw new SettingError(`names a file that does not exist: ${name}=${path}`);
     }
   }
 }
@@ -184,5 +186,7 @@ function readService(name: string, env: Environment, home: string): Map<string, 
         .map((line) => [line.slice(0, line.indexOf('=')).trim(), line.slice(line.indexOf('=') + 1).trim()]),
     );
   }
-  throw new SettingError(`names the service "${name}", which stands in none of: ${files.join(', ')}`);
+  throw new SettingError(
+    `names the service "${name}", which none of these files defines: ${files.join(', ')}`,
+  );
 }

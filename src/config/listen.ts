@@ -11,7 +11,7 @@ const TCP = /^(?:\[([0-9a-f:.%]+)\]|([^:[\]/\s]+)):(\d{1,5})$/i;
 export function parseListen(text: string): ListenAddress | undefined {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
-    // 107 bytes are what a socket address holds on Linux; a longer path would be cut off.
+    // A socket address holds at most 107 bytes on Linux and would cut off a longer path.
     return path.startsWith('/') && path.length > 1 && Buffer.byteLength(path) <= 107
       ? { kind: 'unix', path }
       : undefined;
@@ -22,7 +22,7 @@ export function parseListen(text: string): ListenAddress | undefined {
   return host !== undefined && port <= 65535 ? { kind: 'tcp', host, port } : undefined;
 }
 
-/** True where only this machine can come in. */
+/** Whether only this machine can connect to the address. */
 export function isLoopback(address: { kind: 'tcp'; host: string } | { kind: 'unix' }): boolean {
   if (address.kind === 'unix') return true;
   const host = address.host.toLowerCase();

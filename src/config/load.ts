@@ -1,4 +1,4 @@
-/** The settings' way in: sources, checked values, and the rules that join several of them, into one frozen `Config`. */
+/** Loads the settings: collects the sources, checks the values and their combinations, returns one frozen `Config`. */
 import { resolve } from 'node:path';
 import { LightconeError } from '../core/errors.js';
 import type { BusConfig, Config, DatabaseConfig, FeatureConfig, LogLevel, StatsdConfig } from './config.js';
@@ -11,10 +11,10 @@ import { type ResolvedSettings, resolveSettings } from './values.js';
 
 export type { LoadOptions } from './sources.js';
 
-/** More help nobody. */
+/** Longer lists help nobody. */
 const MISTAKES_SHOWN = 100;
 
-/** @throws LightconeError CONFIG_INVALID with every mistake, one a line, each with the path of the setting */
+/** @throws LightconeError CONFIG_INVALID, which lists each invalid setting with its path on a line of its own */
 export function loadConfig(options: LoadOptions): Config {
   return loadSettings(options).config;
 }
@@ -27,13 +27,13 @@ export function loadSettings(options: LoadOptions): { config: Config; settled: R
   const config = build.config([...gathered.warnings, ...settled.warnings]);
   const mistakes = [...gathered.mistakes, ...settled.mistakes, ...build.mistakes];
   if (mistakes.length > 0) {
-    // What is misspelt in `galaxy:` is only warned of; whoever mends the mistakes wants to know it as well.
+    // A misspelling in `galaxy:` is only a warning. The administrator who corrects the mistakes needs it, too.
     const shown = [
       ...mistakes,
       ...[...gathered.warnings, ...settled.warnings].map((warning) => `warning: ${warning}`),
     ].slice(0, MISTAKES_SHOWN);
     if (mistakes.length > MISTAKES_SHOWN) shown.push(`and ${mistakes.length - MISTAKES_SHOWN} more`);
-    throw new LightconeError('CONFIG_INVALID', ['wrong settings:', ...shown].join('\n  '));
+    throw new LightconeError('CONFIG_INVALID', ['invalid settings:', ...shown].join('\n  '));
   }
   return { config, settled };
 }
@@ -115,7 +115,7 @@ class ConfigBuilder {
     const address = this.#parsed('database_connection', () =>
       parseDatabaseUrl(url, this.options.cwd, this.options.env),
     );
-    // The stand-in is never used: a mistake was noted, so the start is refused.
+    // Never used: the recorded mistake prevents the start.
     if (!address) return { kind: 'sqlite', file: '', display: '' };
     return address.kind === 'postgresql' ? { ...address, poolSize } : address;
   }
@@ -131,7 +131,7 @@ class ConfigBuilder {
     const address = parseListen(listen)!;
     if (!isLoopback(address) && this.#values.galaxy.id_secret === DEFAULT_ID_SECRET) {
       this.#warnings.push(
-        `${this.#pathOf('galaxy', 'id_secret')}: the default is known to everybody and ${listen} can be reached from elsewhere; set a secret of your own`,
+        `${this.#pathOf('galaxy', 'id_secret')}: the default is public and other machines can reach ${listen}; set a secret of your own`,
       );
     }
     return address.kind === 'tcp' ? address : { ...address, mode: Number.parseInt(mode, 8) };
@@ -189,7 +189,7 @@ class ConfigBuilder {
     }
     if (!galaxy.enable_sse_updates) {
       this.#warnings.push(
-        `${this.#pathOf('galaxy', 'enable_sse_updates')}: is off, so the stream answers 403 and nobody is told of changes; set it to true`,
+        `${this.#pathOf('galaxy', 'enable_sse_updates')}: is off, so the stream answers 403 and no tab receives changes; set it to true`,
       );
     }
     if (sse.workers > 1 && !amqpGiven) {
@@ -199,7 +199,7 @@ class ConfigBuilder {
     }
   }
 
-  /** Runs a URL's parser; a mistake and the warnings get the path of the setting. */
+  /** Runs the parser of a URL. Prefixes its mistake and its warnings with the path of the setting. */
   #parsed<T>(
     key: keyof SettingValues['galaxy'],
     parse: () => { address: T; warnings: string[] },
@@ -216,14 +216,14 @@ class ConfigBuilder {
     }
   }
 
-  /** The path of the source that set it, or the plain key where the default holds. */
+  /** The path of the source that set it, or the plain key for a default. */
   #pathOf(section: 'galaxy' | 'sse', key: string): string {
     const source = this.settled.sourceOf(section, key);
     return source === 'default' ? `${section}.${key}` : source;
   }
 }
 
-/** Checked as a setting already. */
+/** The text has passed the check of its setting. */
 function tcpAddress(text: string | undefined): TcpAddress | undefined {
   const address = text === undefined ? undefined : parseListen(text);
   return address?.kind === 'tcp' ? address : undefined;

@@ -1,4 +1,4 @@
-/** What can stand in `trust_proxy`: addresses, networks, `loopback` and `unix`. */
+/** The items of `trust_proxy`: addresses, networks, `loopback` and `unix`. */
 import { isIP } from 'node:net';
 
 export const UNIX_PEER = 'unix';

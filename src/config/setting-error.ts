@@ -1,2 +1,2 @@
-/** What is wrong with one setting, without its path: the loader puts that in front and gathers all of them. */
+/** A mistake in one setting. The loader adds the path of the setting and collects all mistakes. */
 export class SettingError extends Error {}

@@ -1,11 +1,11 @@
 /**
- * The kinds of settings. A setting is written once, in `schema.ts`; validation, the environment's conversion and
- * `docs/configuration.md` are all made from that one entry.
+ * The types of settings. Each setting has one entry in `schema.ts`, which defines its validation, its conversion from
+ * the environment and its row in `docs/configuration.md`.
  */
 import { asValue, asWritten } from './yaml-scalars.js';
 
 export interface Setting<T> {
-  /** As the documentation names it: `bool`, `int`, `number`, `text`, `list`. */
+  /** Its name in the documentation: `bool`, `int`, `number`, `text`, `list`. */
   readonly type: string;
   readonly default: T;
   /** The default where no settings file is given. */
@@ -13,13 +13,13 @@ export interface Setting<T> {
   /** The default where `attach_to_galaxy` is on. */
   readonly attached?: T;
   readonly unit?: string;
-  /** Never printed, not even when it is wrong. */
+  /** Its value is never printed, not even an invalid one. */
   readonly secret?: boolean;
   /** One or two sentences for the documentation. */
   readonly doc: string;
   /** Completes "must be …". */
   readonly must: string;
-  /** From YAML (typed) or from the environment (text) to the value; undefined when it is not one. */
+  /** Converts a value from YAML (typed) or the environment (text); undefined if it is invalid. */
   read(raw: unknown): { value: T } | undefined;
 }
 
@@ -85,7 +85,7 @@ interface TextRule {
   accepts?: (text: string) => boolean;
 }
 
-/** Whatever stands there without quotes is taken as it is written; sections and lists are not text. */
+/** Takes an unquoted scalar as it is written. Sections and lists are not text. */
 function asText(raw: unknown, { accepts = () => true }: TextRule): string | undefined {
   const value = asWritten(raw);
   if (typeof value !== 'string') return undefined;
@@ -106,7 +106,7 @@ export function text(defaultValue: string, options: Extras<string> & TextRule): 
   };
 }
 
-/** Text that may be left out; the empty text takes away what a weaker source set. */
+/** Optional text. The empty text removes the value of a weaker source. */
 export function optionalText(options: Extras<string | undefined> & TextRule): Setting<string | undefined> {
   const { must = 'text', accepts: _, ...extras } = options;
   return {
@@ -122,11 +122,15 @@ export function optionalText(options: Extras<string | undefined> & TextRule): Se
   };
 }
 
-/** A YAML list, or text with commas. */
+/** A YAML list, or comma-separated text. */
 export function list(
   options: Extras<readonly string[]> & { must?: string; accepts?: (item: string) => boolean },
 ): Setting<readonly string[]> {
-  const { must = 'a list, or text with commas between the items', accepts = () => true, ...extras } = options;
+  const {
+    must = 'a list, or text with items separated by commas',
+    accepts = () => true,
+    ...extras
+  } = options;
   return {
     ...extras,
     type: 'list',

@@ -1,6 +1,6 @@
 /**
- * Where settings come from. Each source gives raw values with the path an administrator knows them by; `values.ts` lets
- * the stronger win.
+ * The sources of settings. Each source yields raw values, each with its path for messages. `values.ts` picks the
+ * strongest source.
  */
 import { type RawSection, readSettingsFile } from './file.js';
 import {
@@ -16,9 +16,9 @@ import { SettingError } from './setting-error.js';
 export interface LoadOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly flags: Flags;
-  /** Relative file names are found from here. */
+  /** The base of relative file names. */
   readonly cwd: string;
-  /** Of an application that embeds Lightcone, in the form of galaxy.yml. */
+  /** Settings of an embedding application, in the format of galaxy.yml. */
   readonly settings?: EmbeddedSettings | undefined;
 }
 
@@ -34,7 +34,7 @@ export interface EmbeddedSettings {
   readonly sse?: { readonly [Key in SseKey]?: SettingValues['sse'][Key] };
 }
 
-/** One raw value, and how to name it in a message: `galaxy.yml: sse.queue_size`, `LIGHTCONE_QUEUE_SIZE`, `--queue-size`. */
+/** A raw value and its path in messages: `galaxy.yml: sse.queue_size`, `LIGHTCONE_QUEUE_SIZE`, `--queue-size`. */
 export interface RawValue {
   readonly section: Section;
   readonly key: string;
@@ -45,21 +45,22 @@ export interface RawValue {
 export interface CollectedSources {
   /** Weakest first. */
   readonly values: RawValue[];
-  /** Undefined in the embedded default. */
+  /** Undefined for the embedded defaults. */
   readonly file: string | undefined;
   readonly mistakes: string[];
   readonly warnings: string[];
 }
 
-const WEAK = 'GALAXY_CONFIG_';
-const STRONG = 'GALAXY_CONFIG_OVERRIDE_';
-const OWN = 'LIGHTCONE_';
+export const FILE_ENV = 'GALAXY_CONFIG_FILE';
+const GALAXY_ENV_DEFAULT = 'GALAXY_CONFIG_';
+export const GALAXY_ENV_OVERRIDE = 'GALAXY_CONFIG_OVERRIDE_';
+export const LIGHTCONE_ENV = 'LIGHTCONE_';
 
 export function collectSources(
   { env, flags, settings = {} }: LoadOptions,
   resolvePath: (path: string) => string,
 ): CollectedSources {
-  const file = flags.config ?? (env.GALAXY_CONFIG_FILE || undefined);
+  const file = flags.config ?? (env[FILE_ENV] || undefined);
   const mistakes: string[] = [];
   const warnings: string[] = [];
   const fromFile: RawValue[] = [];
@@ -74,16 +75,16 @@ export function collectSources(
     }
   }
   const names = Object.keys(env).filter((name) => env[name] !== undefined);
-  const galaxyKeys = (prefix: string) =>
-    fromEnvironment(env, 'galaxy', prefix, names).filter(({ key }) => isKnown('galaxy', key));
+  const overriding = (name: string) => name.startsWith(GALAXY_ENV_OVERRIDE);
+  const defaults = names.filter((name) => name !== FILE_ENV && !overriding(name));
   return {
     values: [
-      ...galaxyKeys(WEAK),
+      ...fromEnvironment(env, 'galaxy', GALAXY_ENV_DEFAULT, defaults),
       ...fromFile,
       ...rawValues('galaxy', settings.galaxy ?? {}, 'settings'),
       ...rawValues('sse', settings.sse ?? {}, 'settings'),
-      ...galaxyKeys(STRONG),
-      ...fromEnvironment(env, 'sse', OWN, names),
+      ...fromEnvironment(env, 'galaxy', GALAXY_ENV_OVERRIDE, names),
+      ...fromEnvironment(env, 'sse', LIGHTCONE_ENV, names),
       ...Object.entries(flags.sse ?? {}).map(([key, raw]) => ({
         section: 'sse' as const,
         key,
@@ -99,7 +100,7 @@ export function collectSources(
 
 export const flagName = (key: string): string => `--${key.replaceAll('_', '-')}`;
 
-/** Whether Lightcone reads this key; `galaxy:` holds many others. */
+/** Whether Lightcone reads this key. `galaxy:` contains many other keys. */
 export const isKnown = (section: Section, key: string): boolean =>
   Object.hasOwn(section === 'sse' ? SSE_SETTINGS : GALAXY_SETTINGS, key);
 

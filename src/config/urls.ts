@@ -1,6 +1,6 @@
 /**
- * Database and broker URLs as Galaxy writes them (SQLAlchemy's and kombu's forms), turned into what the drivers take.
- * They hold passwords: no message here quotes one, and `display` is masked.
+ * Parses database and broker URLs in Galaxy's syntax (SQLAlchemy's and kombu's) into URLs for the drivers.
+ * The URLs contain passwords: no message quotes one, and `display` masks it.
  */
 import { resolve } from 'node:path';
 import { checkPort, completeOptions, type LibpqOptions, type LibpqServer } from './libpq.js';
@@ -15,16 +15,16 @@ interface Parsed<T> {
   warnings: string[];
 }
 
-/** SQLAlchemy's own reading: a password may hold `/`, `?` and `#` unescaped, but not `@`; a user may hold `@`. */
+/** SQLAlchemy's syntax: a password may contain `/`, `?` and `#` unescaped, but not `@`; a user may contain `@`. */
 const SQLALCHEMY =
   /^([a-z0-9_]+)(?:\+([a-z0-9_]+))?:\/\/(?:([^:/]*)(?::([^@]*))?@)?(?:(?:\[([^/?]+)\]|([^/:?]+))?(?::([^/?]*))?)?(?:\/([^?]*))?(?:\?(.*))?$/is;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Parameters of asyncpg and SQLAlchemy themselves, which are nothing for the server. */
+/** Parameters of asyncpg and SQLAlchemy, which the server does not need. */
 const OF_OTHER_DRIVERS = new Set(['prepared_statement_cache_size', 'async_fallback', 'executemany_mode']);
 
-/** @param cwd relative SQLite files are found from here; @param env what libpq reads: `PG*`, `HOME` */
+/** @param cwd the base of relative SQLite files; @param env the variables that libpq reads: `PG*`, `HOME` */
 export function parseDatabaseUrl(text: string, cwd: string, env: Environment = {}): Parsed<DatabaseAddress> {
   const match = SQLALCHEMY.exec(text);
   if (!match) {
@@ -49,7 +49,7 @@ function sqliteAddress(match: RegExpExecArray, cwd: string): DatabaseAddress {
   }
   if (!path || path === ':memory:' || path.startsWith('file:')) {
     throw new SettingError(
-      'keeps the database in memory, where no other process sees it; name a file: sqlite:///file',
+      'keeps the database in memory, which no other process can read; name a file: sqlite:///file',
     );
   }
   const file = resolve(cwd, path);
@@ -68,7 +68,10 @@ function postgresAddress(match: RegExpExecArray, env: Environment): Parsed<Datab
   give('host', ipv6 ?? plainHost);
   give('port', port);
   give('dbname', database);
-  // What stands behind the question mark wins, as it does there.
+  // All before the last `@` is meant as the account. Without this, the rest of a password would be shown as a host or a name.
+  if (`${plainHost ?? ''}${database ?? ''}`.includes('@'))
+    throw new SettingError('has more than one @; in a user or a password write %40 for @');
+  // Parameters of the query override the rest of the URL, as in SQLAlchemy.
   const parameters = new URLSearchParams(query ?? '');
   for (const [name, value] of parameters) {
     if (name !== 'host' && !OF_OTHER_DRIVERS.has(name)) give(name === 'database' ? 'dbname' : name, value);
@@ -79,7 +82,7 @@ function postgresAddress(match: RegExpExecArray, env: Environment): Parsed<Datab
   return { address: { kind: 'postgresql', ...written(options, servers) }, warnings };
 }
 
-/** `host=a,b&port=1,2` as libpq has it, or `host=a:1&host=b:2` as SQLAlchemy does. */
+/** Reads `host=a,b&port=1,2` (libpq's syntax) or `host=a:1&host=b:2` (SQLAlchemy's). */
 function giveHosts(parameters: URLSearchParams, given: Map<string, string>): void {
   const hosts = parameters.getAll('host').filter((host) => host !== '');
   const parts = hosts.map((host) => {
@@ -95,7 +98,7 @@ function giveHosts(parameters: URLSearchParams, given: Map<string, string>): voi
   if (parts.length > 0) given.set('host', parts.map(({ name }) => name).join(','));
 }
 
-/** With nothing left open: every part is there, each escaped. Several servers are separated by `;`. */
+/** Writes complete URLs: every part is present and escaped. `;` separates several servers. */
 function written(options: LibpqOptions, servers: LibpqServer[]): { url: string; display: string } {
   const { dbname, user, password, passfile, ...others } = options;
   const account = { user: user!, password: password ?? '' };
@@ -103,7 +106,7 @@ function written(options: LibpqOptions, servers: LibpqServer[]): { url: string; 
     const parameters = new URLSearchParams(others);
     for (const part of ['host', 'hostaddr', 'port']) parameters.delete(part);
     if (!password && passfile) parameters.set('passfile', passfile);
-    // The certificate is for the name, whatever address it is reached under.
+    // The certificate names the host, not the address that the driver connects to.
     if (name) parameters.set('tlsname', name);
     return `postgresql://${credentials(account)}${encodeURIComponent(place)}:${port}/${encodeURIComponent(dbname!)}?${parameters}`;
   });
@@ -113,19 +116,18 @@ function written(options: LibpqOptions, servers: LibpqServer[]): { url: string; 
 
 export interface AmqpAddress {
   /**
-   * For amqplib: `amqp` or `amqps`, everything escaped, the virtual host always there. Several, which are tried in turn, are
-   * separated by `;`.
+   * For amqplib: `amqp` or `amqps`, fully escaped, with the virtual host. `;` separates several URLs, which are tried in turn.
    */
   url: string;
   display: string;
 }
 
 const SCHEMES: Readonly<Record<string, string>> = { amqp: 'amqp', pyamqp: 'amqp', amqps: 'amqps' };
-/** Scheme, `user:password`, host, port, path, query: everything before the last `@` is the account, as in Python. */
+/** Scheme, `user:password`, host, port, path, query. The account ends at the last `@`, as in Python. */
 const KOMBU =
   /^([a-z0-9+_-]+):\/\/(?:([^/?#]*)@)?(\[[^\]]+\]|[^:/?#@]*)(?::([^/?#]*))?(\/[^?#]*)?(?:\?([^#]*))?(?:#.*)?$/is;
 
-/** Several brokers as in kombu: a name alone takes everything else from the first, a URL what it leaves open from the one before. */
+/** Reads several brokers as kombu does: a bare host inherits all else from the first, a URL its missing parts from the previous one. */
 export function parseAmqpUrl(text: string): Parsed<AmqpAddress> {
   const brokers: Broker[] = [];
   for (const part of text.split(';').map((one) => one.trim())) {
@@ -152,7 +154,7 @@ interface Broker {
   host: string;
   port: string | number;
   virtualHost: string;
-  /** Undefined without a wish for TLS. */
+  /** Undefined for a connection without TLS. */
   tls: URLSearchParams | undefined;
   warnings: string[];
 }
@@ -164,11 +166,11 @@ function readHost(text: string, first: Broker): Pick<Broker, 'host' | 'port'> {
   return { host, port: port || first.port };
 }
 
-/** @param before takes the place of kombu's defaults for what a further URL leaves open */
+/** @param before the previous broker, whose parts replace kombu's defaults */
 function readBroker(text: string, before: Broker | undefined): Broker {
   if (/^sqla(lchemy)?\+/i.test(text)) {
     throw new SettingError(
-      'uses the database as message broker (sqlalchemy+…), which only Galaxy itself can read; set up RabbitMQ and write amqp://user:password@host:5672/vhost',
+      'uses the database as message broker (sqlalchemy+…), which only Galaxy supports; set up RabbitMQ and write amqp://user:password@host:5672/vhost',
     );
   }
   const match = KOMBU.exec(text);
@@ -185,7 +187,7 @@ function readBroker(text: string, before: Broker | undefined): Broker {
   const protocol = tls === undefined ? scheme : 'amqps';
   const virtualHost = decoded(path?.slice(1)) || before?.virtualHost || '/';
   const colon = userinfo.indexOf(':');
-  // A broker's own default account, as kombu fills it in.
+  // kombu fills in the default account of the broker.
   const account = {
     user: decoded(colon === -1 ? userinfo : userinfo.slice(0, colon)) || 'guest',
     password: (colon !== -1 && decoded(userinfo.slice(colon + 1))) || 'guest',
@@ -209,24 +211,22 @@ function brokerUrl({ protocol, account, host, port, virtualHost, tls }: Broker):
 const shownBroker = ({ protocol, account, host, port, virtualHost }: Broker): string =>
   `${protocol}://${masked(account)}${host}:${port}/${virtualHost}`;
 
-/** The heartbeat is ours to choose, whatever a URL says. */
+/** Lightcone chooses these itself. */
 const WITHOUT_EFFECT = new Set(['heartbeat', 'connect_timeout']);
 const TLS_PARAMETERS = new Set(['ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile', 'ssl_cert_reqs']);
 
-/** For kombu any value of `ssl` is a wish for TLS, `0` and `false` too. @returns `tls` undefined without a wish */
+/** kombu enables TLS for any value of `ssl`, even `0` and `false`. @returns `tls` undefined without TLS */
 function readBrokerTls(given: URLSearchParams): { tls: URLSearchParams | undefined; warnings: string[] } {
   const names = [...given.keys()].filter((name) => given.get(name) !== '');
-  const wished = names.some((name) => name === 'ssl' || name.startsWith('ssl_'));
+  const usesTls = names.some((name) => name === 'ssl' || name.startsWith('ssl_'));
   const kept = names.filter((name) => TLS_PARAMETERS.has(name));
   const warnings = names
     .filter((name) => name !== 'ssl' && !TLS_PARAMETERS.has(name) && !WITHOUT_EFFECT.has(name))
     .map((name) => `the parameter ${name} of the broker URL is not used`);
   if (given.has('ssl') && /^(0|false|no|off)$/i.test(given.get('ssl')!)) {
-    warnings.push(
-      'ssl= with any value asks for TLS, as Galaxy reads it; leave it out for a plain connection',
-    );
+    warnings.push('ssl= enables TLS whatever its value, as in Galaxy; remove it for a plain connection');
   }
-  const tls = wished
+  const tls = usesTls
     ? new URLSearchParams(kept.map((name): [string, string] => [name, given.get(name)!]))
     : undefined;
   return { tls, warnings };
@@ -245,7 +245,7 @@ function credentials({ user, password }: Account): string {
 const masked = ({ user, password }: Account): string =>
   user || password ? `${user}${password ? ':***' : ''}@` : '';
 
-/** As Python does: what is not the code of a letter stays as it is written. */
+/** Decodes as Python does: an invalid escape stays as it is. */
 const decoded = (part: string | undefined): string =>
   (part ?? '').replace(/(?:%[0-9a-f]{2})+/gi, (codes) =>
     Buffer.from(codes.replaceAll('%', ''), 'hex').toString('utf8'),

@@ -1,4 +1,4 @@
-/** From raw values to checked ones: the strongest source wins, every mistake is gathered, near misses are named. */
+/** Checks raw values: picks the strongest source, collects every mistake, suggests the key that a misspelling resembles. */
 import { closest, distance } from 'fastest-levenshtein';
 import {
   NOT_OFFERED_STANDALONE,
@@ -9,7 +9,14 @@ import {
   type SettingValues,
 } from './schema.js';
 import type { Setting } from './setting.js';
-import { type CollectedSources, isKnown, type RawValue } from './sources.js';
+import {
+  type CollectedSources,
+  FILE_ENV,
+  GALAXY_ENV_OVERRIDE,
+  isKnown,
+  LIGHTCONE_ENV,
+  type RawValue,
+} from './sources.js';
 import { asValue, asWritten, PlainScalar } from './yaml-scalars.js';
 
 export interface ResolvedSettings {
@@ -21,7 +28,7 @@ export interface ResolvedSettings {
 }
 
 const MOST_COMPARED = 2_000;
-const NOT_COMPARED = { galaxy: undefined, sse: 'there is no such setting' };
+const NOT_COMPARED = { galaxy: undefined, sse: 'unknown setting' };
 
 export function resolveSettings(gathered: CollectedSources): ResolvedSettings {
   const mistakes: string[] = [];
@@ -32,7 +39,7 @@ export function resolveSettings(gathered: CollectedSources): ResolvedSettings {
   for (const value of gathered.values) {
     if (!isKnown(value.section, value.key)) {
       unknown += 1;
-      // Galaxy has some 400 settings; each comparison with all of ours costs.
+      // Galaxy has some 400 settings, and each comparison with all of ours costs time.
       const remark = unknown <= MOST_COMPARED ? remarkOnUnknown(value) : NOT_COMPARED[value.section];
       if (remark) (value.section === 'sse' ? mistakes : warnings).push(`${value.path}: ${remark}`);
       continue;
@@ -46,7 +53,7 @@ export function resolveSettings(gathered: CollectedSources): ResolvedSettings {
       winners.set(name, value);
       checked.set(name, read.value);
     } else {
-      // Also when a stronger source would win: it is a mistake that waits for its day.
+      // Even where a stronger source overrides it: the mistake would show up one day.
       mistakes.push(
         `${value.path}: must be ${setting.must}${setting.secret ? '' : `, is ${shown(value.raw)}`}`,
       );
@@ -79,35 +86,53 @@ function defaultOf(setting: Setting<unknown>, file: string | undefined, attached
 const settingOf = (section: Section, key: string): Setting<unknown> =>
   (SETTINGS[section] as Record<string, Setting<unknown>>)[key]!;
 
-/** Lightcone's own settings of before, and why they are not needed. */
+/** Removed settings of Lightcone, and why nobody needs them any more. */
 const REMOVED_SSE_KEYS: Readonly<Record<string, string>> = {
-  resume_overlap: 'nothing depends on how long transactions last any more',
+  resume_overlap: 'nothing depends on the duration of transactions any more',
 };
 
-function remarkOnUnknown({ section, key }: RawValue): string | undefined {
+/** A key of the other section, or a variable whose prefix is misspelt. */
+function misplaced({ section, key, path }: RawValue): string | undefined {
+  const isVariable = /^[A-Z0-9_]+$/.test(path);
+  const variable = (name: string) => `did you mean ${GALAXY_ENV_OVERRIDE}${name.toUpperCase()}?`;
+  if (section === 'sse') {
+    if (isVariable && (key === 'config' || key === 'config_file')) return `did you mean ${FILE_ENV}?`;
+    if (!isKnown('galaxy', key)) return undefined;
+    return isVariable ? variable(key) : 'it belongs in the section galaxy:';
+  }
+  if (isKnown('sse', key) && !OTHER_GALAXY_KEYS.has(key))
+    return isVariable
+      ? `has no effect; did you mean ${LIGHTCONE_ENV}${key.toUpperCase()}?`
+      : 'has no effect in this section; move the line to the section sse:';
+  const meant = /^over[a-z]*_(.+)$/.exec(key)?.[1];
+  return isVariable && meant && isKnown('galaxy', meant) ? `has no effect; ${variable(meant)}` : undefined;
+}
+
+function remarkOnUnknown(value: RawValue): string | undefined {
+  const { section, key } = value;
+  const elsewhere = misplaced(value);
+  if (elsewhere) return section === 'sse' ? `unknown setting; ${elsewhere}` : elsewhere;
   const known = Object.keys(SETTINGS[section]);
   const nearest = known.find((name) => name.startsWith(key)) ?? closest(key, known);
   if (section === 'sse') {
     if (Object.hasOwn(REMOVED_SSE_KEYS, key))
-      return `this setting is gone: ${REMOVED_SSE_KEYS[key]}; remove the line`;
-    return `there is no such setting; did you mean ${nearest}?`;
+      return `this setting was removed: ${REMOVED_SSE_KEYS[key]}; delete the line`;
+    return `unknown setting; did you mean ${nearest}?`;
   }
   const successor = Object.hasOwn(REMOVED_KEYS, key) ? REMOVED_KEYS[key] : undefined;
   if (successor) return `this key was removed and has no effect; use ${successor}`;
   if (OTHER_GALAXY_KEYS.has(key) || distance(key, nearest) > 2) return undefined;
-  return `is not a setting that Lightcone reads; did you mean ${nearest}?`;
+  return `Lightcone reads no such setting; did you mean ${nearest}?`;
 }
 
-/** Beside a Galaxy a text must be the one that Galaxy has, which takes `017` for fifteen. */
+/** Beside a Galaxy both must read the same text, and Galaxy reads `017` without quotes as fifteen. */
 const otherTexts = (values: readonly RawValue[]): string[] =>
   values.flatMap(({ section, key, path, raw }) => {
     const { type, secret } = settingOf(section, key);
     if (section !== 'galaxy' || (type !== 'text' && type !== 'list')) return [];
     if (!(raw instanceof PlainScalar) || raw.asGalaxy === raw.written) return [];
     const other = secret ? 'another text' : raw.asGalaxy;
-    return [
-      `${path}: stands without quotes, and Galaxy reads ${other} there; put it in quotes, as Galaxy has it`,
-    ];
+    return [`${path}: has no quotes, so Galaxy reads it as ${other}; put that text in quotes`];
   });
 
 const notOffered = (values: readonly RawValue[]): string[] =>
@@ -117,12 +142,9 @@ const notOffered = (values: readonly RawValue[]): string[] =>
         section === 'galaxy' && (NOT_OFFERED_STANDALONE as readonly string[]).includes(key),
     )
     .filter(({ raw }) => raw && !/^(false|no|off|0)$/i.test(String(asWritten(raw))))
-    .map(
-      ({ path }) =>
-        `${path}: is not applied; without a Galaxy beside it, Lightcone knows API keys and sessions only`,
-    );
+    .map(({ path }) => `${path}: has no effect; a standalone Lightcone supports API keys and sessions only`);
 
-/** A value as it stands in the file, short. */
+/** A value as the file has it, truncated. */
 function shown(raw: unknown): string {
   const text = raw instanceof PlainScalar ? raw.written : JSON.stringify(raw, (_, part) => asValue(part));
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;

@@ -1,19 +1,19 @@
 /**
- * What PyYAML, and so Galaxy, makes of a value without quotes (YAML 1.1 as it is implemented there): `yes` is true, `017`
- * is fifteen, `1:30` is ninety, `1e3` is text. Settings that are text take it as it is written.
+ * An unquoted value as PyYAML, and so Galaxy, reads it (its variant of YAML 1.1): `yes` is true, `017` is fifteen, `1:30`
+ * is ninety, `1e3` is text. Settings of type text use it as it is written.
  */
 export class PlainScalar {
   constructor(
     readonly value: unknown,
     readonly written: string,
-    /** The text that Galaxy has of it, where a setting is text. */
+    /** The text that Galaxy gets for a setting of type text. */
     readonly asGalaxy: string,
   ) {}
 }
 
-/** The text of a value as it stands in the file; anything else unchanged. */
+/** The text of a scalar as the file has it; other values unchanged. */
 export const asWritten = (raw: unknown): unknown => (raw instanceof PlainScalar ? raw.written : raw);
-/** The value that YAML takes it for. */
+/** The YAML value of a scalar; other values unchanged. */
 export const asValue = (raw: unknown): unknown => (raw instanceof PlainScalar ? raw.value : raw);
 
 const TRUE = /^(?:yes|Yes|YES|true|True|TRUE|on|On|ON)$/;

@@ -1,4 +1,4 @@
-/** What the connection manager is made of; `app/` puts it together. */
+/** The dependencies of the connection manager, which `app/` creates. */
 import type { SseConfig } from '../config/config.js';
 import type { HistoryId } from '../core/events.js';
 import type { ChangeLog, NotificationLog, PositionStore } from '../database/port.js';
@@ -13,14 +13,16 @@ export interface ConnectionManagerOptions {
   kinds: EventRegistry;
   config: SseConfig;
   changeLog: ChangeLog;
-  /** What the leader stored before this worker came. */
+  /** Positions that the leader stored before this worker started. */
   positions: Pick<PositionStore, 'entries'>;
-  /** Undefined where the notification system is off. */
+  /** Undefined if the notification system is off. */
   notifications: NotificationLog | undefined;
-  /** The same, for tabs that come back: however many they are and however old their cursors, nothing else waits for them. */
+  /**
+   * The same, for reconnecting tabs: however many they are and however old their cursors, nothing else waits for them.
+   */
   returning: Pick<ConnectionManagerOptions, 'changeLog' | 'notifications'>;
   permissions: PermissionSource;
-  /** Whether the bus is connected: while it is not, nothing can be said about what was missed. */
+  /** Whether the bus is connected. While it is not, the worker cannot know what it misses. */
   subscribed: () => boolean;
   encodeId: (id: HistoryId) => string;
   decodeId: (text: string) => HistoryId | undefined;

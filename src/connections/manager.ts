@@ -46,11 +46,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   readonly moments: CallerMoments;
   private readonly tabs: OpenTabs;
   private readonly permissionCheck: PermissionCheck;
-  /** Present once the database clock is known. */
+  /** Undefined until the database clock is known. */
   private pipeline: DeliveryPipeline | undefined;
-  /** Tasks that came while the first read was under way; those from before it are in the read. */
+  /** Tasks that arrived during the first read. The read covers earlier ones. */
   private early: Task[] = [];
   private state: ManagerState = 'starting';
+  private starting: Promise<void> | undefined;
   private endSeconds: (() => void) | undefined;
   private keepaliveFrame: Frame | undefined;
   private readonly stopping = new AbortController();
@@ -99,22 +100,26 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     return this.state === 'draining' || this.state === 'stopped';
   }
 
-  /** Cursor of the last tick; undefined before the start. */
+  /** The cursor of the last tick; undefined before the start. */
   get watermark(): Cursor | undefined {
     return this.pipeline?.watermark.cursor;
   }
 
-  /** The database clock as far as this worker knows it; undefined before the start. */
+  /** The estimated database clock; undefined before the start. */
   estimateNow(): Cursor | undefined {
     return this.pipeline?.watermark.estimateNow();
   }
 
   /**
-   * To be called when the bus subscription is whole: what was published before it is read from the database, so that a
-   * tab whose stream was elsewhere can be caught up from this worker's memory at once.
+   * Call it when the bus subscription works. Reads earlier tasks from the database, so that a tab of another worker can
+   * be caught up from this worker's memory at once.
    */
-  async start(signal?: AbortSignal): Promise<void> {
-    if (this.pipeline) return;
+  start(signal?: AbortSignal): Promise<void> {
+    this.starting ??= this.begin(signal);
+    return this.starting;
+  }
+
+  private async begin(signal: AbortSignal | undefined): Promise<void> {
     const { kinds, changeLog, positions, notifications, config, logger } = this.parts;
     const backoff = new Backoff(100, 1000);
     while (this.isStarting) {
@@ -122,6 +127,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         const log = await changeLog.identify();
         const stored = await positions.entries();
         const now = await changeLog.now();
+        if (!this.isStarting) return;
         if (this.pipeline === undefined) this.positions.begin(log, stored);
         this.pipeline ??= createPipeline(this.parts, this, now, (concern) =>
           this.permissionCheck.look(concern),
@@ -136,16 +142,24 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         });
         if (!this.isStarting) return;
         this.state = 'open';
-        // Now, and not as they came: the recent log is kept in the order of time.
+        // Now, and not on arrival, because the recent log is ordered by time.
         for (const task of this.early) this.onTask(task);
         this.early = [];
       } catch (error) {
+        if (!this.isStarting) return;
         logger.warn({ err: error }, 'recent changes cannot be read from the database yet: retrying');
-        await sleep(backoff.next(), signal);
+        await this.pause(backoff.next(), signal);
       }
     }
     if (this.state !== 'open') return;
     this.endSeconds = setAlignedInterval(1000, this.parts.clock, () => this.everySecond());
+  }
+
+  /** A stop ends it. @throws the signal's reason when that is aborted */
+  private async pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const stopped = this.stopping.signal;
+    await sleep(ms, signal ? AbortSignal.any([signal, stopped]) : stopped).catch(() => {});
+    signal?.throwIfAborted();
   }
 
   private get isStarting(): boolean {
@@ -165,7 +179,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   onTick({ leader, until, position }: Tick): void {
     if (this.pipeline?.watermark.advance(until, position) !== false) {
-      // What was told of the other log may never have happened in this one.
+      // What was delivered from the other log may never have happened in this one.
       if (position !== undefined && this.positions.add(until, position)) this.startOver();
       this.pipeline?.dispatcher.deliverMarks();
       return;
@@ -181,7 +195,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.pipeline?.gapRepair.request(cause);
   }
 
-  /** Clock differences between hosts are taken out: both moments are the database's, as far as this worker knows it. */
+  /** Both moments are the database's, as far as this worker knows it, so clock differences between hosts cancel out. */
   private measureDelivery(updateTime: Micros): void {
     if (this.pipeline === undefined) return;
     const { watermark } = this.pipeline;
@@ -193,33 +207,33 @@ export class ConnectionManager implements BusHandler, Lifecycle {
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
-  /** @returns the cursor to catch up from */
+  /** @returns the cursor from which to catch up */
   acceptCursor(moment: Cursor | undefined): Cursor | undefined {
     return this.moments.accept(moment);
   }
 
-  /** Opens a tab: its first bytes go out, and from here on it is told everything. Ask `admission` first. */
+  /** Opens a tab: writes its first bytes; from now on the tab receives events. Ask `admission` first. */
   open(request: OpenRequest): Tab {
     const { since } = request;
-    // A tab that comes back keeps the cursor it came with until its catch-up is through: were `ready` to carry the
-    // watermark, a connection that breaks right after it would lose what lies between.
+    // A reconnecting tab keeps its cursor until its catch-up is complete. If `ready` carried the watermark, a
+    // connection that breaks right after it would lose the events in between.
     const position = since === undefined ? this.pipeline!.watermark.position : new Position(since);
     const tab = this.tabs.open(request, position);
     if (since !== undefined) this.resume(tab, since, 'reconnect');
     return tab;
   }
 
-  /** The socket is gone. May be called for a tab that is already closed. */
+  /** The socket has closed. May be called for a closed tab. */
   onClosed(tab: Tab, reason: CloseReason): void {
     this.tabs.onClosed(tab, reason);
   }
 
-  /** Ends a tab from this side. */
+  /** Closes a tab from this side. */
   close(tab: Tab, reason: CloseReason): void {
     this.tabs.close(tab, reason);
   }
 
-  /** For an administrator. @returns false when there is none */
+  /** For an administrator. @returns false if there is no such stream */
   closeById(id: number): boolean {
     const tab = this.registry.all.find((it) => it.id === id);
     if (tab === undefined) return false;
@@ -227,12 +241,12 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     return true;
   }
 
-  /** The socket takes bytes again. */
+  /** The socket accepts bytes again. */
   onWritable(tab: Tab): void {
     this.writer.onWritable(tab);
   }
 
-  /** Another log is read now: all that is told of it is `start over`, to those who are caught up just now as well. */
+  /** The log has changed. All tabs start over, including those in a catch-up. */
   private startOver(): void {
     for (const tab of this.registry.all) {
       if (tab.state === 'live') {
@@ -269,7 +283,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   }
 
   private keepalive(tab: Tab): void {
-    // Its cursor must not go out in front of an event that waits for the end of this turn.
+    // Its cursor must not overtake an event that waits for the end of this turn.
     if (tab.pending !== undefined) return;
     this.keepaliveFrame ??= commentFrame('keepalive', this.pipeline!.watermark.position);
     this.writer.writeKeepalive(tab, this.keepaliveFrame);
@@ -284,11 +298,11 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   // --- the end -----------------------------------------------------------------------------------------------------
 
   /**
-   * Ends all streams: what is queued goes out first, then the streams end in slices, so that the browsers come back over
-   * a stretch of time. Whatever does not take its bytes until `timeoutMs` is cut.
+   * Closes all streams: writes queued events, then closes the streams in slices, so that browsers reconnect over some
+   * time. Cuts streams that do not take their bytes within `timeoutMs`.
    */
   async drain(timeoutMs: number): Promise<void> {
-    this.state = 'draining';
+    if (this.state !== 'stopped') this.state = 'draining';
     this.writer.flush();
     await this.tabs.drain(timeoutMs);
   }

@@ -1,4 +1,7 @@
-/** What a worker needs once it knows where it stands in the log: made at the start, when database and bus are there. */
+/**
+ * The components of a worker that depend on its place in the log. They are created at the start, once database and bus
+ * are connected.
+ */
 
 import type { Cursor } from '../core/events.js';
 import { type Before, MARGIN, type PermissionConcern, type Sources } from '../events/kind.js';
@@ -21,7 +24,7 @@ import type { TabRegistry } from './tabs/registry.js';
 import { UncheckedSilence } from './tabs/unchecked-silence.js';
 import type { TabWriter } from './writing/tab-writer.js';
 
-/** SSE tasks expire on the bus after so long; a worker that hears no tick trails its watermark by it. */
+/** SSE tasks expire on the bus after this time. Without ticks, the watermark trails the clock by it. */
 const TASK_EXPIRY_SECONDS = 10;
 
 export interface DeliveryPipeline {
@@ -72,7 +75,7 @@ export function createPipeline(
       'database clock was set back: tabs with an id from the repeated time receive everything that they may have missed',
     );
   });
-  // An id that goes out is one that is stored, too: who comes after a step back of the clock knows it.
+  // Only a stored moment becomes an id, so that a worker which starts after a backward step of the clock knows it.
   const initial = Math.min(now - MARGIN, positions.newest()?.moment ?? now);
   const watermark = new Watermark(
     clock,
@@ -93,7 +96,7 @@ export function createPipeline(
     recheck,
     clock,
   });
-  // Three statements each: a storm of reconnects must not become one of statements.
+  // Three statements per status: batches keep a storm of reconnects from becoming a storm of statements.
   const statuses: StatusBatcher | undefined =
     returning.notifications &&
     new Batcher({
@@ -120,7 +123,7 @@ export function createPipeline(
     logger,
     metrics,
   });
-  // Tabs that came back before it was noticed were caught up from a moment that was to come again.
+  // Tabs that reconnected before the step was detected were caught up from a moment that the clock reaches again.
   databaseClock.onStepBack(() => gapRepair.request('clock_set_back'));
   return {
     skippedRows,
@@ -152,9 +155,8 @@ export function createPipeline(
 }
 
 /**
- * Fills the recent log from the database, so that tabs from other workers can be caught up from memory at once. Tasks
- * that arrive meanwhile must be recorded as well: the bus comes first, this read second, tabs third.
- *
+ * Fills the recent log from the database, so that tabs of other workers can be caught up from memory at once. Tasks
+ * that arrive meanwhile must be recorded, too: connect the bus first, read second, accept tabs third.
  * @throws LightconeError DATABASE_UNAVAILABLE
  */
 export async function preload(
@@ -173,6 +175,6 @@ export async function preload(
     if (owner.userId !== undefined) recent.recordUser(owner.userId, subject, at, updateTime);
     if (owner.sessionId !== undefined) recent.recordSession(owner.sessionId, subject, at, updateTime);
   }
-  // What became visible before the first step is not in the answer.
+  // The result lacks what became visible before the first step.
   recent.startCovering(Math.max(before.floor, before.steps[0]?.moment ?? 0), before.now);
 }

@@ -1,7 +1,6 @@
 /**
- * The error catalogue. Every error that an administrator or a client can see has an entry here: a stable code, what it
- * means, whether trying again helps, and (for clients) the HTTP status and Galaxy's `err_code` (contract, section 4.6).
- * A test keeps `docs/errors.md` equal to this table.
+ * The error catalogue. Every error that an administrator or a client can see has an entry: a stable code, its meaning,
+ * whether a retry helps, the HTTP status and Galaxy's `err_code` (contract, section 4.6). `docs/errors.md` is made from it.
  */
 export interface ErrorEntry {
   /** HTTP status when the error reaches a client. */
@@ -17,75 +16,74 @@ export const ERRORS = {
     status: 500,
     errCode: 500001,
     retryable: false,
-    meaning: 'A setting is wrong; the start is refused and every mistake is listed.',
+    meaning: 'A setting is invalid. The process does not start and lists every invalid setting.',
   },
   NOT_NOW: {
     status: 503,
     errCode: 500001,
     retryable: true,
     meaning:
-      'The start needs something that another process holds or that is not there yet: the address, its name, the SQLite file. Starting again later may work.',
+      'Another process holds the address, the server name or the SQLite file that this process needs, or it does not exist yet. A later start may succeed.',
   },
   DATABASE_UNAVAILABLE: {
     status: 503,
     errCode: 500001,
     retryable: true,
-    meaning: 'The database cannot be reached, or does not answer in time.',
+    meaning: 'The database is unreachable or does not answer in time.',
   },
   DATABASE_SCHEMA: {
     status: 500,
     errCode: 500001,
     retryable: false,
-    meaning: 'The database is there but its tables are not those that are needed.',
+    meaning: 'The database answers, but it lacks tables, columns or rights that Lightcone needs.',
   },
   BUS_UNAVAILABLE: {
     status: 503,
     errCode: 500001,
     retryable: true,
-    meaning: 'The message broker cannot be reached, or does not confirm in time.',
+    meaning: 'The message broker is unreachable or does not confirm in time.',
   },
   CONTROL_TASK_INVALID: {
     status: 500,
     errCode: 500001,
     retryable: false,
-    meaning:
-      'A message on the bus is not a control task that Lightcone understands; it is counted and changes nothing.',
+    meaning: 'A message on the bus is not a valid control task. Lightcone counts it and ignores it.',
   },
   SHUTTING_DOWN: {
     status: 503,
     errCode: 500001,
     retryable: true,
-    meaning: 'This worker is stopping; another one will answer.',
+    meaning: 'This worker is shutting down. A retry reaches another worker.',
   },
   TOO_MANY_CONNECTIONS: {
     status: 503,
     errCode: 429001,
     retryable: true,
-    meaning: 'This worker holds as many streams as max_connections allows.',
+    meaning: 'This worker has reached its limit of streams (max_connections).',
   },
   TOO_MANY_CONNECTIONS_OF_USER: {
     status: 429,
     errCode: 429001,
     retryable: true,
-    meaning: 'This user holds as many streams as max_connections_per_user allows.',
+    meaning: 'This user has reached the limit of streams per worker (max_connections_per_user).',
   },
   TOO_MANY_CONNECTIONS_OF_ADDRESS: {
     status: 429,
     errCode: 429001,
     retryable: true,
-    meaning: 'This address holds as many streams without a login as max_connections_per_address allows.',
+    meaning: 'This address has reached the limit of streams without a login (max_connections_per_address).',
   },
   RATE_LIMITED: {
     status: 429,
     errCode: 429001,
     retryable: true,
-    meaning: 'Too many requests from one caller.',
+    meaning: 'The caller sends too many requests.',
   },
   OVERLOADED: {
     status: 503,
     errCode: 429001,
     retryable: true,
-    meaning: 'So much of this kind waits already that nothing more is taken for the moment.',
+    meaning: 'Too many requests of this kind are waiting. The server takes no more for the moment.',
   },
   BODY_NOT_JSON: { status: 400, errCode: 400003, retryable: false, meaning: 'The request body is not JSON.' },
   PARAMETER_MISSING: {
@@ -104,13 +102,13 @@ export const ERRORS = {
     status: 400,
     errCode: 400009,
     retryable: false,
-    meaning: 'An encoded id cannot be decoded.',
+    meaning: 'An encoded id is malformed.',
   },
   REAL_USER_REQUIRED: {
     status: 400,
     errCode: 400016,
     retryable: false,
-    meaning: 'Only a real user may do this, not the bootstrap key.',
+    meaning: 'This action needs a real user. The bootstrap key is not one.',
   },
   AUTHENTICATION_UNAVAILABLE: {
     status: 503,
@@ -140,7 +138,7 @@ export const ERRORS = {
     status: 403,
     errCode: 403001,
     retryable: false,
-    meaning: 'A login or an API key is needed.',
+    meaning: 'This action requires a login or an API key.',
   },
   NOT_ACCESSIBLE: {
     status: 403,
@@ -158,13 +156,13 @@ export const ERRORS = {
     status: 403,
     errCode: 403004,
     retryable: false,
-    meaning: 'This is switched off by the configuration.',
+    meaning: 'The configuration disables this feature.',
   },
   PERMISSION_MISSING: {
     status: 403,
     errCode: 403005,
     retryable: false,
-    meaning: 'The caller lacks a permission.',
+    meaning: 'The caller lacks a required permission.',
   },
   ADMIN_REQUIRED: {
     status: 403,
@@ -173,12 +171,12 @@ export const ERRORS = {
     meaning: 'Only administrators may do this.',
   },
   USER_REQUIRED: { status: 403, errCode: 403008, retryable: false, meaning: 'A signed-in user is required.' },
-  NOT_FOUND: { status: 404, errCode: 404001, retryable: false, meaning: 'There is no such item or route.' },
+  NOT_FOUND: { status: 404, errCode: 404001, retryable: false, meaning: 'The item or route does not exist.' },
   METHOD_NOT_ALLOWED: {
     status: 405,
     errCode: 404001,
     retryable: false,
-    meaning: 'The route has no such method.',
+    meaning: 'The route does not support this method.',
   },
   BODY_TOO_LARGE: {
     status: 413,
@@ -190,24 +188,24 @@ export const ERRORS = {
     status: 409,
     errCode: 409001,
     retryable: false,
-    meaning: 'The item is already there, or is not in the state that this needs.',
+    meaning: 'The item already exists, or its state does not allow this action.',
   },
   INTERNAL: {
     status: 500,
     errCode: 500001,
     retryable: true,
-    meaning: 'An error inside Lightcone; see its log.',
+    meaning: 'Lightcone failed internally. Its log has the cause.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** The one error class. `message` says what is wrong, where, and what to do; it never holds a password or a key. */
+/** The only error class. `message` says what is wrong, where, and what to do. It never contains a password or a key. */
 export class LightconeError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
-    /** `details` are added to an HTTP error body (for example `validation_errors`). */
+    /** `details` become fields of the HTTP error body (for example `validation_errors`). */
     readonly options: { cause?: unknown; details?: Record<string, unknown>; retryAfterSeconds?: number } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

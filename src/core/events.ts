@@ -1,43 +1,43 @@
 /**
  * The vocabulary of Lightcone. Read this first.
  *
- * **change**        a row written to the database that somebody should see: a history's audit row, a notification, an
- *                   entry point.
- * **audit row**     (history id, update time) in `history_audit`, written by a trigger inside the changing transaction.
- * **hint**          anything that says "look now" and may be lost: NOTIFY, SQLite's data_version, a timer.
- * **cursor**        a moment (database clock) up to which something was read, published or delivered.
- * **position**      where a reader of the log stands: which transactions it has seen. A cursor belongs to a position; a time
- *                   alone does not tell what was visible, because audit times are taken inside transactions.
- * **mark**          where a write stands in the log. A position includes it or not.
- * **monitor**       the one elected process that turns audit rows into control tasks.
+ * **change**        a row in the database that concerns users: an audit row of a history, a notification, an entry
+ *                   point.
+ * **audit row**     (history id, update time) in `history_audit`; a trigger writes it inside the changing transaction.
+ * **hint**          a signal to read the log now, which may be lost: NOTIFY, SQLite's data_version, a timer.
+ * **cursor**        a moment (database clock) up to which a component has read, published or delivered.
+ * **position**      the set of transactions that a reader of the log has seen. A cursor belongs to a position. A time
+ *                   alone does not say what was visible, because audit times are taken inside transactions.
+ * **mark**          the place of a write in the log. A position includes it or not.
+ * **monitor**       the elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
- * **control task**  a message on the bus, `{task, kwargs}` (contract, section 3.3): what is fanned out.
- * **tick**          the leader's word, once a second, on the same channel as its tasks: "everything up to this cursor has
- *                   been published".
- * **notice**        what a process tells the others of itself once a second, for the status page; it may be lost.
- * **watermark**     the cursor of the last tick that a worker has received; the only value it writes as `id:`.
+ * **control task**  a message on the bus, `{task, kwargs}` (contract, section 3.3), for all workers.
+ * **tick**          a message of the leader, once a second, on the channel of its tasks: "everything up to this cursor
+ *                   has been published".
+ * **notice**        a message of each process about itself, once a second, for the status page; it may be lost.
+ * **watermark**     the cursor of the last tick that a worker has received; the only value that it writes as `id:`.
  * **worker**        a process that serves `/api/events/stream`.
  * **tab**           one open stream, with one bounded queue.
  * **frame**         one event as bytes, framed once and shared by all tabs.
- * **viewer**        a user or session that subscribed to a history that is not its own.
- * **gap**           a stretch of time in which a hop may have missed something; it is repaired by reading *changes since T*.
+ * **viewer**        a user or session that subscribed to a history of another owner.
+ * **gap**           a time span in which a hop may have missed something. Its repair reads *changes since T*.
  * **catch-up**      the same for one tab, from its Last-Event-ID.
  */
 import type { Micros } from '../lib/time.js';
 
 export type { Micros } from '../lib/time.js';
 
-/** A position in the log, by the database's clock. */
+/** A moment in the log, by the database's clock. */
 export type Cursor = Micros;
 
 /** Row ids, never encoded. Encoded ids exist only at the HTTP border and in frames. */
 export type UserId = number;
 export type SessionId = number;
 export type HistoryId = number;
-/** The columns are 32-bit integers: a larger number would only make the database complain. */
+/** The columns are 32-bit integers; the database rejects larger numbers. */
 export const MAX_ID = 2 ** 31 - 1;
 
-/** What a message on the bus asks for. Each kind of event has one (`src/events`). */
+/** A message on the bus. Each kind of event has one (`src/events`). */
 export interface Task {
   readonly task: string;
 }
@@ -65,12 +65,14 @@ export interface HistoryUpdateTask {
   userUpdates: ReadonlyMap<UserId, readonly HistoryId[]>;
   sessionUpdates: ReadonlyMap<SessionId, readonly HistoryId[]>;
   updateTime?: Micros;
-  /** By how much the newest audit time of a history is earlier than `updateTime`, where it is. */
+  /**
+   * The difference between `updateTime` and the newest audit time of a history, for histories whose time is earlier.
+   */
   earlier?: ReadonlyMap<HistoryId, Micros>;
   eventId?: string;
 }
 
-/** `payload` is the notification as compact JSON text and is passed on unchanged. */
+/** `payload` is the notification as compact JSON text; nothing changes it on its way. */
 export interface NotifyUsersTask {
   task: 'notify_users';
   userIds: readonly UserId[];
@@ -100,21 +102,24 @@ export interface HistoryViewerTask {
   sessionId?: SessionId;
 }
 
-/** "Elect again now." Sent on a clean stop. */
+/** "Elect again now." A process sends it when it stops cleanly. */
 export interface ReconfigureWatcherTask {
   task: 'reconfigure_watcher';
 }
 
-/** "What this session or these viewers may see has changed: look again now." Grants and takes nothing by itself. */
+/**
+ * "The access of this session or of these viewers has changed: check it now." By itself it neither grants nor revokes
+ * access.
+ */
 export interface PermissionsChangedTask {
   task: 'permissions_changed';
-  /** It has ended, or belongs to another now. */
+  /** The session has ended, or belongs to another user now. */
   sessionId?: SessionId;
-  /** Encoded; fewer may see it than before. */
+  /** Encoded. Fewer callers may see this history than before. */
   historyId?: string;
 }
 
-/** "Tell the streams of this caller when these writes are out." */
+/** "Notify the streams of this caller when they include these writes." */
 export interface AwaitMarksTask {
   task: 'await_marks';
   marks: readonly string[];
@@ -133,17 +138,22 @@ export type ControlTask =
   | AwaitMarksTask;
 
 /**
- * The leader's tick. `until`: everything committed before this moment is on this channel, ahead of the tick. `sequence` counts up by one per tick of one `leader` (its server name and start), so that a lost tick shows.
+ * The leader's tick. `until`: everything committed before this moment precedes the tick on its channel. `sequence`
+ * increases by one with each tick of a `leader` (its server name and start), so that a receiver notices a lost tick.
  */
 export interface Tick {
   leader: string;
   sequence: number;
   until: Cursor;
-  /** In the log: all that is visible there is ahead of the tick. Opaque; undefined from a leader that knows none. */
+  /**
+   * A position in the log: everything visible there precedes the tick. Opaque; undefined if the leader knows none.
+   */
   position?: string;
 }
 
-/** Who a history's changes concern. Exactly one of the two is filled: the owner, or the sessions of an anonymous history. */
+/**
+ * The audience of a history. Exactly one of the two is filled: the owner, or the sessions of an anonymous history.
+ */
 export interface HistoryAudience {
   historyId: HistoryId;
   userId: UserId | undefined;
@@ -152,24 +162,24 @@ export interface HistoryAudience {
 
 /** A history that changed. */
 export interface HistoryChange extends HistoryAudience {
-  /** The newest of the audit times that were read. */
+  /** The newest audit time that was read. */
   newest: Micros;
 }
 
-/** Who an open stream belongs to; fixed for its life, re-checked while it lives. */
+/** The owner of an open stream. It never changes; its permission is checked again and again. */
 export interface Principal {
   userId: UserId | undefined;
   sessionId: SessionId | undefined;
   isAdmin: boolean;
-  /** What the permission rests on, to be checked again: the session row, or the API key. */
+  /** The basis of the permission, for the next check: the session row or the API key. */
   credential: Credential;
 }
 
 export type Credential =
   | { kind: 'none' }
   | { kind: 'session'; sessionId: SessionId }
-  /** `key` is the secret itself: never logged. */
+  /** `key` is the secret itself. Never log it. */
   | { kind: 'api_key'; key: string; userId: UserId }
   | { kind: 'bootstrap_key' }
-  /** The application that embeds Lightcone vouches for the caller. */
+  /** The application that embeds Lightcone authenticated the caller. */
   | { kind: 'application' };

@@ -1,9 +1,12 @@
-/** What a process ends with, so that whoever starts it knows whether to try again (`deploy/`). */
+/** Exit codes, from which a service manager decides whether to restart the process (`deploy/`). */
 export const EXIT = {
-  /** Anything that is not below: an error inside, a neighbour that a command waited for in vain. */
+  /** Any other failure: an internal error, or a database or broker that a command waited for in vain. */
   failed: 1,
-  /** Settings or command line are wrong: trying again would say it again. */
+  /** Invalid settings or command line. A restart would fail in the same way. */
   wronglyAsked: 2,
-  /** EX_TEMPFAIL: the address is taken or not there yet, its name is not known yet, another process has the SQLite file. */
+  /**
+   * EX_TEMPFAIL: the address is taken, does not exist yet or does not resolve yet, or another process has the SQLite
+   * file.
+   */
   notNow: 75,
 } as const;

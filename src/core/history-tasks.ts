@@ -1,10 +1,10 @@
-/** From changes to control tasks: what the monitor publishes, and what a worker tells its own tabs after a gap. */
+/** Turns changes into control tasks: the monitor publishes them, and a worker delivers them after a gap. */
 import type { HistoryChange, HistoryId, HistoryUpdateTask, SessionId, UserId } from './events.js';
 
-/** At most so many histories in one control task, so that no message on the bus grows without bound. */
+/** Upper bound of histories in one control task, which bounds the size of a message. */
 const MAX_HISTORIES_PER_TASK = 1000;
 
-/** The control tasks that tell these changes to their owners; histories that concern nobody are left out. */
+/** @returns the control tasks for the owners of these changes, without histories that have no owner */
 export function toTasks(changes: readonly HistoryChange[]): HistoryUpdateTask[] {
   const tasks: HistoryUpdateTask[] = [];
   for (let start = 0; start < changes.length; start += MAX_HISTORIES_PER_TASK) {

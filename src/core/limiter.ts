@@ -1,14 +1,16 @@
 import { LightconeError } from './errors.js';
 
-/** Of whom the work is: what users ask for never stands behind what strangers ask for. */
+/** The caller of a piece of work: work of users never waits behind work of strangers. */
 export type Standing = 'user' | 'stranger';
 
-/** Runs at most `limit` pieces of work at a time, in the order they came, users' before strangers'. */
+/**
+ * Runs at most `limit` pieces of work at a time, in the order of arrival, those of users before those of strangers.
+ */
 export class Limiter {
   private running = 0;
   private readonly waiting: Record<Standing, (() => void)[]> = { user: [], stranger: [] };
 
-  /** @param mostWaiting of each standing; more are refused */
+  /** @param mostWaiting maximum number of waiting pieces of each standing; further ones are refused */
   constructor(
     private readonly limit: number,
     private readonly mostWaiting = Number.POSITIVE_INFINITY,
@@ -21,7 +23,7 @@ export class Limiter {
     try {
       return await work();
     } finally {
-      // The place goes to the next in line without becoming free in between.
+      // Hands the slot over to the next in line without releasing it.
       const next = this.waiting.user.shift() ?? this.waiting.stranger.shift();
       if (next) next();
       else this.running -= 1;

@@ -1,24 +1,24 @@
 /**
- * What the processes of one installation tell each other of themselves, for the status page. A **notice** is no control task:
- * it says nothing of changes, moves no cursor, and may be lost.
+ * Messages of the processes of an installation about themselves, for the status page. A **notice** is not a control
+ * task: it reports no changes, moves no cursor, and may be lost.
  */
 
-/** As of now; null where it is not known, or not this process's business. */
+/** Current values; null where the process does not know the value or has none. */
 export const GAUGES = [
   'streams',
   'users',
   'sessions',
   'limit',
-  /** Events in the queues of tabs whose sockets are full. */
+  /** Events that wait in the queues of blocked tabs. */
   'waiting',
-  /** Such tabs. */
+  /** Tabs whose sockets are full. */
   'blocked',
   'watermark_age_ms',
   'cursor_age_ms',
 ] as const;
 export type Gauges = Record<(typeof GAUGES)[number], number | null>;
 
-/** Since the start of the process. */
+/** Totals since the start of the process. */
 export const COUNTERS = [
   'changes_seen',
   'tasks_published',
@@ -41,12 +41,12 @@ export const COUNTERS = [
 ] as const;
 export type Counters = Record<(typeof COUNTERS)[number], number>;
 
-/** Of one notice. */
+/** Limits of one notice. */
 export const MOST_PROBLEMS = 10;
 export const LONGEST_PROBLEM = 400;
 export const MOST_REFUSALS = 5;
 
-/** A stream that was asked for and not given. */
+/** A refused stream. */
 export interface Refusal {
   /** Milliseconds of the Unix epoch, by the clock of the process. */
   at: number;
@@ -55,49 +55,52 @@ export interface Refusal {
   address: string;
 }
 
-/** Once a second, from every process. */
+/** Each process sends it once a second. */
 export interface ProcessNotice {
   notice: 'process';
   name: string;
   host: string;
   pid: number;
-  /** Milliseconds of the Unix epoch. Tells two processes of the same name and pid apart. */
+  /** Milliseconds of the Unix epoch. Distinguishes two processes with the same name and pid. */
   startedAt: number;
-  /** Counts up by one: an older one that comes again is ignored. */
+  /** Increases by one. Receivers ignore a notice with an older number. */
   sequence: number;
   role: 'worker' | 'monitor';
   version: string;
-  /** Its last word. */
+  /** True in the last notice of the process. */
   leaving: boolean;
   ready: boolean;
   problems: readonly string[];
   database: string;
   bus: string;
-  /** For how long it has been the monitor; null while it is not. */
+  /** The time for which it has been the monitor; null if it is not. */
   leadingSeconds: number | null;
-  /** Whom it hears as the leader. */
+  /** The leader whose messages it receives. */
   leader: string | null;
   gauges: Gauges;
   counters: Counters;
-  /** From the audit time of a change to the write on the socket: `telemetry/histogram.ts`, since the start. */
+  /**
+   * Histogram of the time from the audit time of a change to its write to the socket, since the start
+   * (`telemetry/histogram.ts`).
+   */
   deliveries: readonly number[];
-  /** The newest that the last notice did not tell. */
+  /** The newest ones since the previous notice. */
   refusals: readonly Refusal[];
 }
 
 export const TAB_STATES = ['live', 'catching_up', 'blocked', 'lagging'] as const;
 
-/** Which open streams are asked for: those that fit, newest first, after the place where the last page ended. */
+/** A request for a page of open streams: the matching ones, newest first, after the end of the previous page. */
 export interface StreamQuestion {
   limit: number;
   userId?: number;
-  /** Beginning of the address. */
+  /** A prefix of the address. */
   address?: string;
   state?: (typeof TAB_STATES)[number];
   after?: StreamPlace;
 }
 
-/** Where a stream stands in the list of all streams: by `openedAt`, then process, then id. */
+/** The position of a stream in the list of all streams: `openedAt`, then process, then id. */
 export interface StreamPlace {
   openedAt: number;
   process: string;
@@ -114,10 +117,10 @@ export interface OpenStream {
   waiting: number;
 }
 
-/** "Which streams are open with you?" */
+/** "Which of your open streams match?" */
 export interface AskStreamsNotice {
   notice: 'ask_streams';
-  /** Random: the answers carry it. */
+  /** A random id, which the answers repeat. */
   question: string;
   streams: StreamQuestion;
 }
@@ -126,7 +129,7 @@ export interface StreamsNotice {
   notice: 'streams';
   question: string;
   process: string;
-  /** How many fit, pages before this one included. */
+  /** The number of matching streams, including previous pages. */
   total: number;
   streams: readonly OpenStream[];
 }
@@ -140,7 +143,7 @@ export interface CloseStreamNotice {
 
 export type Notice = ProcessNotice | AskStreamsNotice | StreamsNotice | CloseStreamNotice;
 
-/** Unlike that of any other process, also of one that had its name and pid before. */
+/** Unique for each process, even if an earlier one had the same name and pid. */
 export const processKey = ({ name, host, pid, startedAt }: ProcessNotice): string =>
   `${name}@${host}/${pid}.${startedAt}`;
 

@@ -10,13 +10,12 @@ import {
   type UserAccount,
 } from './port.js';
 
-/** A user, where there is one, that is neither deleted nor purged. */
+/** A user, if any, that is neither deleted nor purged. */
 const THERE = '(u.deleted IS NULL OR u.deleted = false) AND (u.purged IS NULL OR u.purged = false)';
 
 /**
- * Section 5.3: undeleted key, undeleted user, and the user's newest undeleted key (by id where times are equal).
- *
- * `NOT n.deleted`, because for `n.deleted = false` SQLite takes the index on `deleted` and looks at every key there is.
+ * Section 5.3: undeleted key, undeleted user, and the user's newest undeleted key (by id for equal times).
+ * `NOT n.deleted`, because for `n.deleted = false` SQLite uses the index on `deleted` and reads every key.
  */
 const GOOD_KEY = `
   NOT k.deleted AND ${THERE}
@@ -40,7 +39,7 @@ interface UserRow extends SqlRow {
 }
 
 export class SqlAccounts implements Accounts {
-  /** Lightcone's own table of administrators; a database that Galaxy owns has none. */
+  /** Lightcone's own table of administrators, which a database of Galaxy lacks. */
   readonly #isAdmin: string;
 
   constructor(

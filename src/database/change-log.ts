@@ -21,14 +21,14 @@ import type {
 } from './port.js';
 
 interface TimedRow extends OwnedRow {
-  /** Null where no row has a time that can be believed. */
+  /** Null if no row has a credible time. */
   newest: string | null;
   unbelievable: number;
 }
 
 type EntryPointScope = Parameters<ChangeLog['entryPointOwnersSince']>[1];
 
-/** Audit rows in one piece of a long read. */
+/** Maximum number of audit rows in one piece of a long read. */
 const PIECE = 5_000;
 const DAY = secondsToMicros(86_400);
 const UNBELIEVABLE = 'update_time is more than a day ahead';
@@ -36,7 +36,7 @@ const UNBELIEVABLE = 'update_time is more than a day ahead';
 export class SqlChangeLog implements ChangeLog, WriteMarks {
   private log: Promise<{ visibility: Visibility; name: string }> | undefined;
 
-  /** @param onUnreadable is told of histories whose audit rows have times that cannot be */
+  /** @param onUnreadable called with histories whose audit rows have impossible times */
   constructor(
     private readonly db: Database,
     private readonly onUnreadable: OnUnreadable = () => {},
@@ -75,7 +75,7 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
     const { visibility, name } = await this.identified();
     return async (tx) => {
       const number = await visibility.mark(tx);
-      // Named anew before the next write.
+      // The next write identifies the log again.
       if (number === undefined) this.log = undefined;
       return number === undefined ? undefined : formatMark(name, number);
     };
@@ -85,7 +85,7 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
     return (await this.ask(position, scope, limit)) ?? this.askAnew(position, scope, limit);
   }
 
-  /** Perhaps it is this process that has not noticed yet that there is another log. */
+  /** Perhaps this process has not noticed yet that the log has changed. */
   private async askAnew(
     position: LogPosition,
     scope: ChangeScope,
@@ -106,7 +106,10 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
     return { position: `${name}.${where}`, moment, complete, changes: merge(rows, moment), auditRows };
   }
 
-  /** Grouped by an expression: by the column, SQLite would walk the whole primary key instead of the index on the time. */
+  /**
+   * Grouped by an expression: grouped by the column, SQLite would read the whole primary key instead of the index on
+   * the time.
+   */
   async changesSince(floor: Micros, scope: ChangeScope): Promise<HistoryChange[]> {
     const { condition, params } = scopeCondition(this.db, scope, 2);
     const until = believedUntil(this.db.dialect);
@@ -124,7 +127,9 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
     return merge(rows.filter((row): row is TimedRow & ChangeRow => row.newest !== null));
   }
 
-  /** A scalar sub-query on purpose: it reads only the end of the (history_id, update_time) key, however long its past. */
+  /**
+   * A scalar sub-query reads only the end of the (history_id, update_time) key, however long the past of the history.
+   */
   async changesOf(historyIds: readonly HistoryId[]): Promise<HistoryChange[]> {
     if (historyIds.length === 0) return [];
     const until = believedUntil(this.db.dialect);
@@ -142,7 +147,7 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
       [this.db.list(historyIds)],
     );
     this.#report(rows);
-    // Announced just now, whatever its only row says.
+    // The hint is new, whatever the only row says.
     return merge(rows.map((row) => ({ ...row, newest: row.newest ?? row.now })));
   }
 
@@ -186,7 +191,7 @@ export class SqlChangeLog implements ChangeLog, WriteMarks {
   }
 }
 
-/** By what the audit table has: its own numbers (Lightcone's), or only what PostgreSQL keeps of every row (Galaxy's). */
+/** Chooses by the audit table: its own numbers (Lightcone's), or only PostgreSQL's row headers (Galaxy's). */
 async function chooseVisibility(db: Database): Promise<Visibility> {
   if (db.dialect === 'sqlite') return new SequenceLog(db);
   const columns = await db.all(
@@ -195,7 +200,7 @@ async function chooseVisibility(db: Database): Promise<Visibility> {
   return columns.length > 0 ? new XidLog(db) : new XminLog(db);
 }
 
-/** One row per (history, session) becomes one change per history. A time from the future (or `infinity`) is one of now. */
+/** Merges one row per (history, session) into one change per history. A future time (or `infinity`) counts as now. */
 export function merge(rows: readonly ChangeRow[], now = Number.POSITIVE_INFINITY): HistoryChange[] {
   const changes = new Map<HistoryId, HistoryChange & { sessionIds: SessionId[] }>();
   for (const row of rows) {

@@ -1,2 +1,2 @@
-/** Keys, and passwords too, of the users of the demo. Everybody knows them. */
+/** The keys and passwords of the demo's users. They are public. */
 export const DEMO_KEYS: ReadonlySet<string> = new Set(['demo-alice', 'demo-bob', 'demo-admin']);

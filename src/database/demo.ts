@@ -16,7 +16,7 @@ export interface DemoData {
   users: DemoUser[];
   anonymous: {
     sessionId: SessionId;
-    /** What the cookie `galaxysession` holds in encrypted form. */
+    /** The decrypted content of the cookie `galaxysession`. */
     sessionKey: string;
     historyId: HistoryId;
   };
@@ -28,16 +28,15 @@ const DEMO_USERS = [
   { name: 'admin', admin: true },
 ] as const;
 
-/** Everybody knows these passwords: there is nothing to protect, and the demo starts sooner. */
+/** These passwords are public, so a cheap hash suffices and the demo starts sooner. */
 const DEMO_COST = 2 ** 10;
-/** No password has this hash: there is no way in but the key. */
+/** No password has this hash, so only the key gives access. */
 const NO_PASSWORD = '!';
 
 /**
  * Fills an empty, migrated database with three users (key and password `demo-<name>`), a history each, and an anonymous
- * session. Keys and passwords are public: never on a database that others can reach.
- *
- * @returns undefined when there is a user already; then nothing is changed
+ * session. Keys and passwords are public: never use it on a database that others can reach.
+ * @returns undefined if the database has users; it then changes nothing
  */
 export function seedDemo(db: Database): Promise<DemoData | undefined> {
   return db.transaction(async (tx) => {
@@ -70,10 +69,9 @@ export function seedDemo(db: Database): Promise<DemoData | undefined> {
 }
 
 /**
- * Adds a user who can sign in by API key only. One that was removed comes back, with all that was theirs.
- *
+ * Adds a user who can authenticate by API key only. A removed user is restored with all data.
  * @returns the new API key, 32 hex characters
- * @throws LightconeError PARAMETER_INVALID or CONFLICT; then nothing is changed
+ * @throws LightconeError PARAMETER_INVALID or CONFLICT; it then changes nothing
  */
 export function addUser(db: Database, email: string, options: { admin?: boolean } = {}): Promise<string> {
   const address = email.trim().toLowerCase();
@@ -135,7 +133,7 @@ async function grant(tx: Sql, userId: UserId, admin: boolean, apiKey: string): P
   if (admin) await tx.run('INSERT INTO lightcone_admin (user_id) VALUES ($1)', [userId]);
 }
 
-/** What others see of a user: the part of the address before the `@`, as Galaxy takes it, with a number if somebody has it. */
+/** The public name of a user: the part of the address before the `@`, as in Galaxy, with a number if it is taken. */
 async function freeUsername(tx: Sql, email: string): Promise<string> {
   const name = email.split('@', 1)[0]!.replace(/[^a-z0-9._-]/g, '-');
   for (let n = 1; ; n += 1) {

@@ -1,12 +1,12 @@
 import { formatSql, type Micros } from '../lib/time.js';
 import type { Dialect } from './port.js';
 
-/** On PostgreSQL: "there is something in the outbox", from a process that cannot publish it itself. */
+/** PostgreSQL only: announces an outbox entry from a process that cannot publish it itself. */
 export const OUTBOX_CHANNEL = 'lightcone_outbox';
 
 /**
- * SQL for the database's clock as naive UTC. On PostgreSQL never `now()`, which stands still inside a transaction, nor a
- * form that depends on the session's time zone.
+ * SQL for the database's clock as naive UTC. On PostgreSQL never `now()`, which is constant inside a transaction, nor
+ * an expression that depends on the time zone of the session.
  */
 export const utcNow = (dialect: Dialect): string =>
   dialect === 'postgresql' ? "(clock_timestamp() AT TIME ZONE 'UTC')" : "strftime('%Y-%m-%d %H:%M:%f','now')";
@@ -18,15 +18,15 @@ export const utcNowMinus = (dialect: Dialect, position: number): string =>
     : `strftime('%Y-%m-%d %H:%M:%f','now','-' || $${position} || ' seconds')`;
 
 /**
- * SQL for "the moment in this column has come". SQLite compares as text and its clock tells milliseconds, so that `…56.789` is
- * less than `…56.789000`, the same moment as we write it: in its first millisecond it would not have come yet.
+ * SQL for "the moment in this column has passed". SQLite compares text, and its clock has milliseconds: `…56.789` is
+ * less than `…56.789000`, the same moment in our format, so a moment would not be due in its first millisecond.
  */
 export const isDue = (dialect: Dialect, column: string): string =>
   dialect === 'postgresql' ? `${column} <= ${utcNow(dialect)}` : `${column} <= (${utcNow(dialect)} || '999')`;
 
 /**
- * SQL for the latest audit time that is believed: no clock is a day ahead of the database's. A row from then on (`infinity`, a
- * year that was mistyped) would count as new for ever.
+ * SQL for the latest credible audit time: no clock is a day ahead of the database's. A later row (`infinity`, a
+ * mistyped year) would count as new for ever.
  */
 export const believedUntil = (dialect: Dialect): string =>
   dialect === 'postgresql'
@@ -35,7 +35,7 @@ export const believedUntil = (dialect: Dialect): string =>
 
 /**
  * SQL for the table `asked (caller, history_id, user_id, session_id, is_admin)` from a JSON array of such objects at
- * `$position`. A `bigint`, because an id that was made up may be too large for the column.
+ * `$position`. A `bigint`, because a forged id may be too large for the column.
  */
 export const askedByCaller = (dialect: Dialect, position: number): string =>
   dialect === 'postgresql'
@@ -51,12 +51,15 @@ export const askedByUser = (dialect: Dialect, position: number): string =>
     ? `json_to_recordset($${position}::json) AS asked(user_id integer, since timestamp)`
     : `(SELECT value ->> 'user_id' AS user_id, value ->> 'since' AS since FROM json_each($${position})) AS asked`;
 
-/** Binds a moment for `column >= $n`: SQLite compares as text, where `…56.789` (as its clock writes) is less than `…56.789000`. */
+/**
+ * Binds a moment for `column >= $n`: SQLite compares text, and `…56.789` (the format of its clock) is less than
+ * `…56.789000`.
+ */
 export const sinceInclusive = (moment: Micros): string => formatSql(moment).replace(/\.?0+$/, '');
 
 /**
- * Columns and values for an UPDATE or INSERT, from an object whose keys come from outside: only those named in `columns`
- * get into a statement; what is undefined is left out.
+ * Columns and values for an UPDATE or INSERT, from an object whose keys come from outside. Only keys listed in
+ * `columns` get into the statement; undefined values are omitted.
  */
 export const columnValues = (
   values: object,

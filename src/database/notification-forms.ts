@@ -1,4 +1,4 @@
-/** Notification rows and the forms that are made of them (contract, sections 3.4 and 4.3). */
+/** Notification rows and their JSON (contract, sections 3.4 and 4.3). */
 import { formatIso, parseSql } from '../lib/time.js';
 import { isDue, utcNow } from './dialect.js';
 import { type Dialect, type SqlRow, toBoolean } from './port.js';
@@ -83,7 +83,7 @@ export function serializeUserNotification(
 export const isoOrNull = (text: string | null): string | null =>
   text === null ? null : formatIso(parseSql(text));
 
-/** An object, or in very old rows and edited broadcasts an object as JSON text inside JSON. */
+/** An object; in very old rows and edited broadcasts, an object as JSON text inside JSON. */
 function parseContent(content: Buffer | string | null): unknown {
   if (content === null) return null;
   try {

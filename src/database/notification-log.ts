@@ -13,7 +13,7 @@ import {
 import { loadPreferences, wantsPush } from './notification-preferences.js';
 import type { NotificationDelivery, NotificationLog, OnUnreadable, Sql, SqlValue } from './port.js';
 
-/** A notification in wire form, with the moment that `since` is compared with. */
+/** A notification as JSON, with the moment for comparison with `since`. */
 interface Dated {
   latest: Cursor;
   form: object;
@@ -25,7 +25,7 @@ export class SqlNotificationLog implements NotificationLog {
 
   /**
    * @param encodeId row id to encoded id
-   * @param onUnreadable is told of rows that were left out
+   * @param onUnreadable called with skipped rows
    */
   constructor(
     private readonly db: Sql,
@@ -44,7 +44,7 @@ export class SqlNotificationLog implements NotificationLog {
     return this.#broadcastDeliveries(`(${publishedAfter(1)} OR n.update_time > $1)`, [formatSql(floor)]);
   }
 
-  /** What has to be pushed now for this row: nothing when it is not published yet, expired or gone. */
+  /** The payload to push for this row now; undefined if it is not published yet, expired or deleted. */
   async deliveryOf(id: number): Promise<(NotificationDelivery & { broadcast: boolean }) | undefined> {
     const [message] = await this.#messages('n.id = $1', [id]);
     if (message) return { ...message, broadcast: false };
@@ -52,7 +52,7 @@ export class SqlNotificationLog implements NotificationLog {
     return broadcast && { ...broadcast, broadcast: true };
   }
 
-  /** The user's own form of these, deleted ones too, as compact JSON: for the user's other tabs. */
+  /** The user's own JSON of these notifications, including deleted ones, for the user's other tabs. */
   async ownForms(userId: UserId, ids: readonly number[]): Promise<string[]> {
     const rows = await this.db.all<UserNotificationRow>(
       `SELECT ${USER_NOTIFICATION_FIELDS}
@@ -75,7 +75,7 @@ export class SqlNotificationLog implements NotificationLog {
     if (rows.length === 0) return [];
     const recipients = await this.#recipientsOf(rows.map((row) => row.id));
     const preferences = await loadPreferences(this.db, [...new Set([...recipients.values()].flat())]);
-    // The category was looked at when the rows were made; the push channel counts when it is used.
+    // The category was checked when the rows were created; the push channel counts at delivery.
     return this.#readable(rows, (row) => ({
       ...this.#delivery(row),
       userIds: (recipients.get(row.id) ?? []).filter((userId) => wantsPush(preferences.get(userId), row)),
@@ -112,7 +112,7 @@ export class SqlNotificationLog implements NotificationLog {
     return this.#readable(rows, (row) => this.#delivery(row));
   }
 
-  /** One row that cannot be read must not hide the others. */
+  /** One unreadable row must not hide the others. */
   #readable<Row extends NotificationRow, T>(rows: readonly Row[], read: (row: Row) => T): T[] {
     const skippedRows: number[] = [];
     let reason = '';
@@ -132,7 +132,7 @@ export class SqlNotificationLog implements NotificationLog {
   #delivery(row: NotificationRow): NotificationDelivery {
     return {
       payload: JSON.stringify(serializeNotification(row, this.encodeId)),
-      // Set: an active notification has one.
+      // An active notification has a publication time.
       publicationTime: parseSql(row.publication_time!),
       userIds: [],
     };
@@ -171,7 +171,7 @@ export class SqlNotificationLog implements NotificationLog {
     return new Map(rows.map((row) => [row.user_id, row.unread]));
   }
 
-  /** Each user's from its own cursor on: nobody with an old one makes the read of others a long one. */
+  /** Each user's from the user's own cursor, so that one old cursor does not lengthen the read for the others. */
   async #notificationsSince(oldest: ReadonlyMap<UserId, Cursor>): Promise<Map<UserId | undefined, Dated[]>> {
     if (oldest.size === 0) return new Map();
     const asked = [...oldest].map(([user_id, since]) => ({ user_id, since: sinceInclusive(since) }));

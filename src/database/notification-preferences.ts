@@ -1,4 +1,4 @@
-/** What a user wants to be notified of: the `notifications` row of `user_preference` (contract, section 1.1). */
+/** The notification preferences of a user: the `notifications` row of `user_preference` (contract, section 1.1). */
 import type { UserId } from '../core/events.js';
 import type { Sql } from './port.js';
 
@@ -7,12 +7,12 @@ export interface CategoryPreference {
   channels: { push: boolean; email: boolean };
 }
 
-/** By category; a category that is missing is enabled. */
+/** By category; a missing category is enabled. */
 export type NotificationPreferences = Readonly<Record<string, CategoryPreference>>;
 
 export const PREFERENCE_NAME = 'notifications';
 
-/** Of the users given, those who have stored a choice that can be read; everybody else gets everything. */
+/** The stored preferences of the given users. Users without valid ones get everything. */
 export async function loadPreferences(
   sql: Sql,
   userIds: readonly UserId[],
@@ -29,7 +29,7 @@ export async function loadPreferences(
   return found;
 }
 
-/** @returns undefined for what does not validate: then everything is enabled */
+/** @returns undefined for invalid text; everything is then enabled */
 export function parsePreferences(value: string | null): NotificationPreferences | undefined {
   if (value === null) return undefined;
   try {
@@ -52,7 +52,7 @@ export const wants = (
   { category, variant }: Kind,
 ): boolean => variant === 'urgent' || (preferenceOf(preferences, category)?.enabled ?? true);
 
-/** Whether they are pushed to the user's open tabs. */
+/** Whether open tabs of the user receive them. */
 export const wantsPush = (
   preferences: NotificationPreferences | undefined,
   { category, variant }: Kind,
@@ -61,7 +61,7 @@ export const wantsPush = (
   return variant === 'urgent' || preference === undefined || (preference.enabled && preference.channels.push);
 };
 
-/** An own property only: a category called `constructor` is not a choice of the user's. */
+/** Own properties only: a category named `constructor` is no choice of the user. */
 const preferenceOf = (
   preferences: NotificationPreferences | undefined,
   category: string | null,

@@ -1,23 +1,23 @@
-/** Passwords of accounts that sign in at Lightcone itself: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
+/** Passwords of accounts that sign in at Lightcone: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 
 const COST = 2 ** 15;
 const BLOCK_SIZE = 8;
 const PARALLELISM = 1;
 const HASH_BYTES = 32;
-/** `COST * BLOCK_SIZE * 128` is needed; the default of Node.js is just too small. */
+/** scrypt needs `COST * BLOCK_SIZE * 128` bytes; Node's default limit is just too small. */
 const MEMORY_BYTES = 64 * 1024 * 1024;
 
 const FORM = /^scrypt\$(\d+)\$(\d+)\$(\d+)\$([\w-]+)\$([\w-]+)$/;
 
-/** With the default cost about 60 ms of one core, not on the event loop. @param cost a power of two */
+/** Takes about 60 ms of a core at the default cost, outside the event loop. @param cost a power of two */
 export async function hashPassword(password: string, cost = COST): Promise<string> {
   const salt = randomBytes(16);
   const hash = await derive(password, salt, cost, BLOCK_SIZE, PARALLELISM);
   return `scrypt$${cost}$${BLOCK_SIZE}$${PARALLELISM}$${salt.toString('base64url')}$${hash.toString('base64url')}`;
 }
 
-/** Takes as long for an account that does not exist (`stored` undefined) or has no password as for one that has. */
+/** Takes equally long for an account that does not exist (`stored` undefined) or has no password. */
 export async function verifyPassword(password: string, stored: string | undefined): Promise<boolean> {
   const match = FORM.exec(stored ?? '');
   if (!match) {

@@ -3,10 +3,12 @@ import type { Database, HintListener, HintSource, Sql } from './port.js';
 
 const CHANNEL = 'galaxy_history_update';
 
-/** True when the audit triggers announce changes (schema of 26.1 and later). Without, one must poll. PostgreSQL only. */
+/**
+ * Whether the audit triggers send NOTIFY (schema of 26.1 and later). Otherwise the log must be polled. PostgreSQL only.
+ */
 export const hasNotifyTriggers = (sql: Sql): Promise<boolean> => triggersCall(sql, 'pg_notify');
 
-/** True when they can be kept from it. */
+/** Whether they can be silenced. */
 export const hasQuietTriggers = (sql: Sql): Promise<boolean> =>
   triggersCall(sql, 'pg_try_advisory_xact_lock_shared');
 
@@ -19,7 +21,7 @@ async function triggersCall(sql: Sql, name: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** For a PostgreSQL whose triggers do not NOTIFY: says "look now" at every interval and knows no more than that. */
+/** For a PostgreSQL whose triggers do not NOTIFY: sends a hint at every interval. */
 export class PollSource implements HintSource {
   readonly name = 'poll';
   #timer: NodeJS.Timeout | undefined;
@@ -40,8 +42,8 @@ export class PollSource implements HintSource {
   }
 
   /**
-   * Only the clock, M. Nothing has been handed over: a caller that wants its cursor to pass M must itself finish a
-   * `changesSince` that it began after this resolved.
+   * Returns only the clock, M. The source announces nothing, so before its cursor passes M the caller must finish a
+   * `changesSince` that it started after this call.
    */
   barrier(): Promise<Micros> {
     return this.database.now();

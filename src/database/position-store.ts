@@ -8,9 +8,9 @@ interface Row {
   [column: string]: unknown;
 }
 
-/** Entries are kept for so long; */
+/** Entries are kept for this time, */
 const KEPT_SECONDS = 86_400;
-/** all of them for so long, later one a minute: an older one costs repeats, never a loss. */
+/** all of them for this time, later one a minute. An older entry causes duplicates, never losses. */
 const KEPT_WHOLE_SECONDS = 900;
 const CLEAR_EACH = 30;
 
@@ -21,7 +21,7 @@ export class SqlPositionStore implements PositionStore {
   constructor(private readonly db: Database) {}
 
   async entries(): Promise<LogEnd[]> {
-    // Beside a Galaxy the monitor makes it, if it may.
+    // Beside a Galaxy the monitor creates it, if it may.
     if (!(await hasTable(this.db, 'lightcone_position'))) return [];
     const rows = await this.db.all<Row>('SELECT moment, position FROM lightcone_position ORDER BY id');
     return rows.map(entryOf);
@@ -64,7 +64,7 @@ export class SqlPositionStore implements PositionStore {
 
 const entryOf = ({ moment, position }: Row): LogEnd => ({ position, moment: parseSql(moment) });
 
-/** Beside a Galaxy whose database user may not write the table: a new leader looks back by the time. */
+/** For a Galaxy whose database user may not write the table: a new leader then reads by time. */
 export const noPositionStore: PositionStore = {
   keeps: false,
   async entries() {

@@ -1,11 +1,13 @@
-/** The triggers that record changes, where something has dropped or disabled them: a bulk load, a restore of the data alone. */
+/**
+ * Restores the triggers that record changes, after something has dropped or disabled them: a bulk load, a restore of
+ * the data alone.
+ */
 import { triggersWithoutSearchPath } from './migrations/0007-triggers-without-search-path.js';
 import { MIGRATIONS } from './migrations/index.js';
 import type { Database, Dialect, Sql } from './port.js';
 
 /**
- * Creates or enables those that are not there, in a database that Lightcone owns.
- *
+ * Creates or enables missing triggers in a database that Lightcone owns.
  * @returns `name on table` of each
  */
 export const restoreTriggers = (db: Database): Promise<string[]> =>
@@ -22,7 +24,7 @@ export const restoreTriggers = (db: Database): Promise<string[]> =>
     return wanted.map(([trigger]) => trigger);
   });
 
-/** The newest statement of each, by `name on table`: on two tables they have one name. */
+/** The newest statement of each, by `name on table`, because two tables use one name. */
 const statementsByTrigger = (dialect: Dialect): Map<string, string> =>
   new Map(
     MIGRATIONS.flatMap((migration) => migration.statements(dialect)).flatMap((statement) => {
@@ -31,7 +33,7 @@ const statementsByTrigger = (dialect: Dialect): Map<string, string> =>
     }),
   );
 
-/** Whether each one fires. */
+/** Whether each trigger fires. */
 async function triggersOf(tx: Sql): Promise<Map<string, boolean>> {
   const rows = await tx.all<{ trigger: string; fires: unknown }>(
     tx.dialect === 'sqlite'

@@ -5,14 +5,15 @@ import { positionTable } from './migrations/0005-visibility.js';
 import { MIGRATIONS } from './migrations/index.js';
 import type { Database, Sql } from './port.js';
 
-/** "LCNE", 1: held until the end of the transaction, so that processes that start at once migrate one after the other. */
+/**
+ * "LCNE", 1. Held until the end of the transaction, so that processes that start together migrate one after the other.
+ */
 const MIGRATION_LOCK = 'SELECT pg_advisory_xact_lock(1279479365, 1)';
 
 /**
- * Brings the schema of a database that Lightcone owns up to date, all or nothing.
- *
+ * Migrates a database that Lightcone owns, all or nothing.
  * @returns the migrations that were applied now
- * @throws LightconeError DATABASE_SCHEMA when the tables of another program, or of a newer Lightcone, are there
+ * @throws LightconeError DATABASE_SCHEMA if the tables belong to another program or a newer Lightcone
  */
 export async function migrate(db: Database, logger: Logger): Promise<string[]> {
   return db.transaction(async (tx) => {
@@ -39,8 +40,7 @@ export async function migrate(db: Database, logger: Logger): Promise<string[]> {
 }
 
 /**
- * What `migrate` would apply; changes nothing.
- *
+ * The migrations that `migrate` would apply; changes nothing.
  * @throws LightconeError as `migrate`
  */
 export async function pendingMigrations(db: Sql): Promise<string[]> {
@@ -73,14 +73,13 @@ async function appliedMigrations(tx: Sql): Promise<Set<number> | undefined> {
 }
 
 /**
- * For a database that Galaxy owns: adds the one own table if the database user may.
- *
- * @returns whether the table can be used; if not, a new leader looks back by the time instead of the stored position
+ * For a database that Galaxy owns: adds Lightcone's only table, if the database user may.
+ * @returns whether the table is usable; otherwise a new leader reads by time instead of from the stored position
  */
 export async function migrateAttached(db: Database, logger: Logger): Promise<boolean> {
   try {
     if (!(await hasTable(db, 'lightcone_position'))) await db.run(positionTable(db.dialect));
-    // Moves no row, but needs every right that the position store needs.
+    // Changes no row, but needs every right that the position store needs.
     await db.run(
       'INSERT INTO lightcone_position (moment, position) SELECT moment, position FROM lightcone_position WHERE 1 = 0',
     );
@@ -109,7 +108,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   history_audit: ['history_id', 'update_time'],
 };
 
-/** @throws LightconeError DATABASE_SCHEMA that names every table and column that is missing */
+/** @throws LightconeError DATABASE_SCHEMA with the name of every missing table and column */
 export async function checkSchema(db: Sql): Promise<void> {
   const found = await columnsOf(db, Object.keys(NEEDED));
   const missing = Object.entries(NEEDED).flatMap(([table, columns]) => {
@@ -125,7 +124,7 @@ export async function checkSchema(db: Sql): Promise<void> {
   );
 }
 
-/** Row level security hides rows without an error. @returns one line of what is wrong, or undefined */
+/** Row level security hides rows without an error. @returns one line about the problem, or undefined */
 export async function hiddenRows(db: Sql): Promise<string | undefined> {
   if (db.dialect === 'sqlite') return undefined;
   const rows = await db.all<{ name: string }>(
@@ -143,6 +142,24 @@ export async function hiddenRows(db: Sql): Promise<string | undefined> {
   return (
     `row level security is on for this database user in ${rows.map(({ name }) => name).join(', ')}: what it hides is never told;` +
     ' give the user BYPASSRLS, or name the owner of the tables in database_connection'
+  );
+}
+
+/**
+ * A function that anybody creates in a schema of the search path can shadow one of PostgreSQL's, and then runs with the
+ * rights of this account (CVE-2018-1058). @returns one line about the problem, or undefined
+ */
+export async function openSchemas(db: Sql): Promise<string | undefined> {
+  if (db.dialect === 'sqlite') return undefined;
+  const rows = await db.all<{ name: string }>(
+    "SELECT quote_ident(s.name) AS name FROM unnest(current_schemas(false)) AS s (name) WHERE has_schema_privilege('public', s.name, 'CREATE')",
+    [],
+  );
+  if (rows.length === 0) return undefined;
+  const [{ name }] = rows as [{ name: string }];
+  return (
+    `everybody with an account on this database may create functions in the schema ${name}, and such functions can act with the rights` +
+    ` of Lightcone's account: REVOKE CREATE ON SCHEMA ${name} FROM PUBLIC (docs/security.md, In the database)`
   );
 }
 

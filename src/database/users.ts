@@ -1,4 +1,4 @@
-/** What an administrator does with the users of a standalone Lightcone, beside adding them. */
+/** Manages the users of a standalone Lightcone, except adding them. */
 import { randomBytes } from 'node:crypto';
 import { LightconeError } from '../core/errors.js';
 import type { UserId } from '../core/events.js';
@@ -8,11 +8,11 @@ import { type Database, type Sql, toBoolean } from './port.js';
 export interface ListedUser {
   email: string;
   isAdmin: boolean;
-  /** When the key that is valid was made, as the database writes it; keys themselves are not told. */
+  /** Creation time of the valid key, in the database's format; the keys themselves are not returned. */
   keySince: string | undefined;
 }
 
-/** All but removed ones, by e-mail. */
+/** All users except removed ones, by e-mail. */
 export async function listUsers(db: Sql): Promise<ListedUser[]> {
   const rows = await db.all<{ email: string; is_admin: unknown; key_since: string | null }>(
     `SELECT u.email, EXISTS (SELECT 1 FROM lightcone_admin a WHERE a.user_id = u.id) AS is_admin,
@@ -26,7 +26,7 @@ export async function listUsers(db: Sql): Promise<ListedUser[]> {
   }));
 }
 
-/** @returns a new API key; none before it is valid any more */
+/** @returns a new API key; all earlier ones become invalid */
 export function renewKey(db: Database, email: string): Promise<string> {
   return db.transaction(async (tx) => {
     const userId = await userOf(tx, email);
@@ -40,12 +40,12 @@ export function renewKey(db: Database, email: string): Promise<string> {
   });
 }
 
-/** Ends every API key and session; the user and all that is the user's stay. */
+/** Revokes all API keys and sessions; the user and the user's data stay. */
 export function revokeAccess(db: Database, email: string): Promise<void> {
   return db.transaction(async (tx) => endAccess(tx, await userOf(tx, email)));
 }
 
-/** As `revokeAccess`, and the user is deleted; rows stay, as in Galaxy. */
+/** As `revokeAccess`, and marks the user as deleted; rows stay, as in Galaxy. */
 export function removeUser(db: Database, email: string): Promise<void> {
   return db.transaction(async (tx) => {
     const userId = await userOf(tx, email);

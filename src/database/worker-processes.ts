@@ -30,7 +30,7 @@ export class SqlWorkerProcesses implements WorkerProcesses {
       await this.db.run(upsert, params);
       return this.active(activeMs);
     }
-    // The outer query sees the table as it was before the statement, so the own row comes from RETURNING.
+    // The outer query sees the table from before the statement, so RETURNING supplies the process's own row.
     const rows = await this.db.all<Row>(
       `WITH beat AS (${upsert} RETURNING server_name, hostname, pid, app_type, update_time)
        SELECT ${utcNow(this.db.dialect)} AS now, a.* FROM (

@@ -11,17 +11,17 @@ import { Backoff } from '../lib/backoff.js';
 import type { Clock } from '../lib/clock.js';
 import type { End } from './tenure.js';
 
-/** For the monitor to take the lock; and how long this process does not step down again if it did not. */
+/** Time for the monitor to take the lock, and then for this process not to step down again if it did not. */
 const YIELD_MS = 3_000;
 const AFTER_VAIN_YIELD_MS = 300_000;
-/** For others to try what did not work here. */
+/** Time for others to try what did not work here. */
 const FIRST_REST_MS = 5_000;
 const LONGEST_REST_MS = 30_000;
 
 export class Candidacy {
   private readonly rest: Backoff;
   private waitsFor: { state: 'resting' | 'yielded'; until: number } | undefined;
-  /** Cleared when somebody else is seen with the lock. */
+  /** Reset when another process holds the lock. */
   private noYieldBefore = Number.NEGATIVE_INFINITY;
   private freeSince: number | undefined;
 
@@ -37,7 +37,7 @@ export class Candidacy {
     return waitsFor !== undefined && this.clock.monotonic() < waitsFor.until ? waitsFor.state : 'open';
   }
 
-  /** For how long nobody has been seen with the lock. */
+  /** How long no process has held the lock. */
   get freeMs(): number {
     return this.freeSince === undefined ? 0 : this.clock.monotonic() - this.freeSince;
   }
@@ -57,12 +57,12 @@ export class Candidacy {
     } else this.freeSince ??= this.clock.monotonic();
   }
 
-  /** This process has it. */
+  /** This process has taken the lock. */
   lockTaken(): void {
     this.freeSince = undefined;
   }
 
-  /** @param worked something was confirmed in that tenure */
+  /** @param worked whether the broker confirmed something in that tenure */
   tenureEnded(end: End, worked: boolean): void {
     const now = this.clock.monotonic();
     if (worked) this.rest.reset();
@@ -75,7 +75,7 @@ export class Candidacy {
     }
   }
 
-  /** What kept this process from leading is over. */
+  /** The hindrance of this process is over. */
   unhindered(): void {
     this.waitsFor = undefined;
   }

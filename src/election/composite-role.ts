@@ -1,6 +1,6 @@
 import type { Role } from './tenure.js';
 
-/** Several roles of one leader: gained one after the other, lost together. */
+/** Combines several roles of one leader: it gains them one after the other and loses them together. */
 export class CompositeRole implements Role {
   constructor(private readonly roles: readonly Role[]) {}
 
@@ -8,7 +8,7 @@ export class CompositeRole implements Role {
     for (const role of this.roles) await role.gain();
   }
 
-  /** All lose it at once, so that each stops publishing before any waits for another. */
+  /** All roles lose at once, so that each stops publishing before any waits for another. */
   async lose(reason: string): Promise<void> {
     await Promise.all(this.roles.map((role) => role.lose(reason)));
   }

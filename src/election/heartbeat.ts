@@ -1,6 +1,6 @@
 /**
- * The rows of `worker_process`: one's own, and what those of the others tell. They decide nothing: they are for Galaxy's eyes,
- * for `doctor`, and for the order in which a free lock is tried.
+ * The rows of `worker_process`: this process's own, and those of the others. They decide nothing. They inform Galaxy
+ * and `doctor`, and order the candidates for a free lock.
  */
 import type { Micros } from '../core/events.js';
 import type { WorkerProcesses, WorkerProcessRow } from '../database/port.js';
@@ -8,7 +8,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type AppType, isBetter } from './rank.js';
 
-/** A row counts for this long after its last heartbeat (contract, section 2). */
+/** A row counts as alive for this long after its last heartbeat (contract, section 2). */
 const ACTIVE_MS = 61_000;
 
 export interface HeartbeatOptions {
@@ -21,7 +21,7 @@ export interface HeartbeatOptions {
 
 export class Heartbeat {
   readonly #o: HeartbeatOptions;
-  /** Of living processes. */
+  /** The rows of living processes. */
   #others: WorkerProcessRow[] = [];
   #beatAt = Number.NEGATIVE_INFINITY;
   #countFrom: Micros | undefined;
@@ -35,7 +35,7 @@ export class Heartbeat {
     return this.#beatAt + this.#o.heartbeatMs - this.#o.clock.monotonic();
   }
 
-  /** What goes wrong with it keeps nobody from leading. */
+  /** A failing heartbeat does not prevent leading. */
   async beat(): Promise<void> {
     const { workerProcesses, self, heartbeatMs, clock, logger } = this.#o;
     this.#beatAt = clock.monotonic();
@@ -52,24 +52,27 @@ export class Heartbeat {
     }
   }
 
-  /** The next beat is due at once, and who has not beaten since then is no newcomer: the one that led before is among them. */
+  /**
+   * Makes the next heartbeat due at once. Only processes with a heartbeat after this moment count as newcomers; the
+   * previous leader is among the others.
+   */
   beginTenure(): void {
     this.#beatAt = Number.NEGATIVE_INFINITY;
     this.#countFrom = undefined;
     this.#others = [];
   }
 
-  /** How many better candidates beat. */
+  /** The number of better candidates with a fresh heartbeat. */
   get rivals(): number {
     return this.#others.filter((row) => isBetter(row, this.#o.self)).length;
   }
 
-  /** Standalone monitors that beat. */
+  /** Standalone monitors with a fresh heartbeat. */
   get monitors(): readonly WorkerProcessRow[] {
     return this.#others.filter(({ appType }) => appType === 'sse_monitor');
   }
 
-  /** A standalone monitor that has beaten in this tenure. */
+  /** A standalone monitor with a heartbeat in this tenure. */
   get monitor(): string | undefined {
     const from = this.#countFrom ?? Number.POSITIVE_INFINITY;
     return this.monitors.find(({ updateTime }) => updateTime > from)?.serverName;

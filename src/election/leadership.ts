@@ -1,4 +1,4 @@
-import type { LeaderLock } from '../database/port.js';
+import type { LeaderLock, WorkerProcessRow } from '../database/port.js';
 import { Backoff } from '../lib/backoff.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 import { WakeablePause } from '../lib/wakeable-pause.js';
@@ -7,29 +7,33 @@ import { Candidacy } from './candidacy.js';
 import { Heartbeat, type HeartbeatOptions } from './heartbeat.js';
 import { type Role, Tenure } from './tenure.js';
 
-/** For each better candidate that beats, before a lock that is found free is tried. */
+/** Wait for each better candidate with a fresh heartbeat before trying a free lock. */
 const STAGGER_MS = 200;
 const MAX_STAGGER_MS = 1_500;
 const SPREAD = 1.1;
-/** The lock of a holder that says nothing is kept for so many heartbeats, and no longer than `SILENCE_MS`. */
+/** The interval at which a monitor checks a lock that a worker is about to release for it. */
+const AWAITED_LOOK_MS = 100;
+/** The worker steps down at its next heartbeat. If it has not after this many, it never will. */
+const AWAITED_HEARTBEATS = 2;
+/** The database keeps the lock of a silent holder for this many heartbeats, but at most `SILENCE_MS`. */
 const SILENT_HEARTBEATS = 4;
 const SILENCE_MS = 7_500;
-/** A free lock is taken within three seconds: after that `/readyz` says so. */
+/** A free lock is taken within three seconds. Later, `/readyz` reports it. */
 const NOBODY_MS = 5_000;
 
 export interface LeadershipOptions extends HeartbeatOptions {
-  /** Made with `silenceMs(heartbeatMs)`. */
+  /** Created with `silenceMs(heartbeatMs)`. */
   lock: LeaderLock;
-  /** How often a process that does not lead looks whether the lock is free. */
+  /** The interval at which a standby checks whether the lock is free. */
   standbyMs?: number;
   role: Role;
-  /** When the broker last confirmed something of this role, by the monotonic clock. */
+  /** When the broker last confirmed a message of this role, by the monotonic clock. */
   confirmedAt: () => number | undefined;
   unconfirmedMs?: number;
   firstConfirmationMs?: number;
-  /** Why this process could not do the work of the role now; undefined when it could. Call `electNow` when that changes. */
+  /** Why this process cannot do the work of the role now; undefined if it can. Call `electNow` on a change. */
   hindrance: () => string | undefined;
-  /** Tells the other processes to elect now (`reconfigure_watcher`). */
+  /** Asks the other processes to elect now (`reconfigure_watcher`). */
   announce?: () => Promise<void>;
   metrics: Metrics;
   random: () => number;
@@ -38,16 +42,21 @@ export interface LeadershipOptions extends HeartbeatOptions {
 export const silenceMs = (heartbeatMs: number): number =>
   Math.min(SILENCE_MS, SILENT_HEARTBEATS * heartbeatMs);
 
-/** Names the holder of the lock for people: who it is does not depend on it. */
+/** Describes the holder of the lock for people. The lock itself does not depend on it. */
 export const lockLabel = (self: { serverName: string; hostname: string; pid: number }): string =>
   `${self.pid} ${self.serverName}@${self.hostname}`;
+
+/** The database may have truncated the label. */
+const isLabelOf = (label: string, { pid, ...row }: WorkerProcessRow): boolean =>
+  lockLabel({ ...row, pid: pid ?? 0 }).startsWith(label);
 
 /**
  * Decides whether this process is the monitor: the holder of the lock is. A better candidate (`rank.ts`) waits less before it
  * tries; a worker steps down for a standalone monitor that starts later. A process without a broker does not try
  * (`candidacy.ts`); a leader whose messages are not confirmed gives the lock back for a while (`tenure.ts`).
  *
- * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock).
+ * Cost: a standby sends one statement per `standbyMs` (its heartbeat or a look at the lock); a monitor for which a worker is about
+ * to step down sends ten a second.
  */
 export class Leadership implements Lifecycle {
   readonly #o: LeadershipOptions;
@@ -61,8 +70,8 @@ export class Leadership implements Lifecycle {
   #electNow = false;
   #tenure: Tenure | undefined;
   #failure: string | undefined;
-  /** The label of who was last seen with the lock. */
-  #lastHolder: string | undefined;
+  /** The label of the last known holder of the lock, and when it was first seen. */
+  #lastHolder: { label: string; since: number } | undefined;
 
   constructor(options: LeadershipOptions) {
     this.#o = options;
@@ -77,7 +86,7 @@ export class Leadership implements Lifecycle {
     return this.#tenure !== undefined && this.#tenure.ended === undefined;
   }
 
-  /** For `/readyz`: one line of what keeps the role from being held, or undefined. */
+  /** For `/readyz`: one line about why no process holds the role, or undefined. */
   problem(): string | undefined {
     if (!this.#stopping) return undefined;
     if (this.leading) {
@@ -111,7 +120,9 @@ export class Leadership implements Lifecycle {
     return this.#loop;
   }
 
-  /** Each step runs even if the one before failed: other processes wait for the lock, the row and the announcement. */
+  /**
+   * Each step runs even if the previous one failed: other processes wait for the lock, the row and the announcement.
+   */
   async #leave(running: Promise<void>): Promise<void> {
     const { lock, workerProcesses, self, announce, logger } = this.#o;
     const tenure = this.#tenure;
@@ -130,13 +141,13 @@ export class Leadership implements Lifecycle {
     }
   }
 
-  /** Looks at once instead of at the next interval: on `reconfigure_watcher`, and when a hindrance is gone. */
+  /** Elects at once instead of at the next interval: on `reconfigure_watcher`, and when a hindrance is over. */
   electNow(): void {
     this.#electNow = true;
     this.#pause.wake();
   }
 
-  /** What kept this process from leading is over. */
+  /** The hindrance of this process is over. */
   unhindered(): void {
     this.#candidacy.unhindered();
     this.electNow();
@@ -158,12 +169,12 @@ export class Leadership implements Lifecycle {
         this.#failure = message;
         waitMs = this.#backoff.next();
       }
-      // What came while nobody waited is not to be waited for.
+      // A request or an end that arrived before the wait must not wait.
       if (!this.#electNow && !this.#tenure?.ended) await this.#pause.wait(waitMs, stopped);
     }
   }
 
-  /** @returns milliseconds until the next */
+  /** @returns milliseconds until the next round */
   async #round(stopped: AbortSignal): Promise<number> {
     await this.#settle();
     const forced = this.#electNow;
@@ -175,13 +186,13 @@ export class Leadership implements Lifecycle {
       this.#stepDownForMonitor();
       return this.#spread(Math.max(50, this.#heartbeat.dueInMs));
     }
-    // A heartbeat is this interval's statement.
+    // The heartbeat is the only statement of this interval.
     const lookLater = isDue && !forced && this.#o.heartbeatMs >= 2 * this.#standbyMs;
-    if (lookLater && !this.#candidacy.isLockFree) return this.#spread(this.#standbyMs);
+    if (lookLater && !this.#candidacy.isLockFree) return this.#spread(this.#lookMs);
     return this.#stand(stopped);
   }
 
-  /** Other candidates, Galaxy's own monitors too, wait for a process whose row is fresh. */
+  /** Other candidates, including Galaxy's own monitors, wait for a process with a fresh row. */
   #couldLead(): boolean {
     if (this.leading) return true;
     return this.#mayTry() && this.#failure === undefined;
@@ -195,21 +206,38 @@ export class Leadership implements Lifecycle {
     const { lock } = this.#o;
     const holder = await lock.holder();
     this.#candidacy.lockSeen(holder.held);
-    if (holder.held) this.#lastHolder = holder.label;
-    if (holder.held || !this.#mayTry()) return this.#spread(this.#standbyMs);
+    if (holder.held && holder.label !== undefined && holder.label !== this.#lastHolder?.label) {
+      this.#lastHolder = { label: holder.label, since: this.#o.clock.monotonic() };
+    }
+    if (holder.held || !this.#mayTry()) return this.#spread(this.#lookMs);
     await this.#pause.wait(this.#staggerMs(), stopped);
     if (!stopped.aborted && (await lock.tryAcquire())) this.#begin(stopped);
     return this.#spread(this.#standbyMs);
   }
 
+  get #lookMs(): number {
+    return this.#awaitsHandover ? AWAITED_LOOK_MS : this.#standbyMs;
+  }
+
+  /** A worker holds the lock, and is about to step down for this monitor. */
+  get #awaitsHandover(): boolean {
+    const { self, heartbeatMs, clock } = this.#o;
+    const { rivals, monitors } = this.#heartbeat;
+    const holder = this.#lastHolder;
+    if (self.appType !== 'sse_monitor' || rivals > 0 || holder === undefined) return false;
+    if (clock.monotonic() - holder.since > AWAITED_HEARTBEATS * heartbeatMs) return false;
+    return !monitors.some((row) => isLabelOf(holder.label, row));
+  }
+
   #staggerMs(): number {
     const { rivals, monitors } = this.#heartbeat;
-    const before = this.#lastHolder;
-    // Room is made for one that beats and did not hold the lock. Nobody wakes it: it looks once in `standbyMs`.
+    const before = this.#lastHolder?.label;
+    // The worker yields to a monitor with a fresh heartbeat that did not hold the lock. Nothing wakes that monitor: it
+    // checks once per `standbyMs`.
     const isAwaited =
       this.#o.self.appType === 'webapp' &&
       before !== undefined &&
-      monitors.some(({ pid, ...row }) => !lockLabel({ ...row, pid: pid ?? 0 }).startsWith(before));
+      monitors.some((row) => !isLabelOf(before, row));
     return isAwaited ? SPREAD * this.#standbyMs + STAGGER_MS : Math.min(MAX_STAGGER_MS, rivals * STAGGER_MS);
   }
 
@@ -226,7 +254,7 @@ export class Leadership implements Lifecycle {
     });
   }
 
-  /** After the end of a tenure: when to try again. */
+  /** Decides after the end of a tenure when to try again. */
   async #settle(): Promise<void> {
     const tenure = this.#tenure;
     if (!tenure?.ended) return;
@@ -237,14 +265,14 @@ export class Leadership implements Lifecycle {
     this.#tenure = undefined;
   }
 
-  /** The monitor's work belongs into a process of its own, where there is one. */
+  /** A standalone monitor takes the role from a worker. */
   #stepDownForMonitor(): void {
     if (this.#o.self.appType !== 'webapp' || !this.#candidacy.mayYield) return;
     const { monitor } = this.#heartbeat;
     if (monitor !== undefined) this.#tenure?.end('handed over', `${monitor} takes over`);
   }
 
-  /** Up to a tenth more, so that processes that started together do not ask together. */
+  /** Adds up to a tenth, so that processes that started together do not query together. */
   #spread(ms: number): number {
     return ms * (1 + (SPREAD - 1) * this.#o.random());
   }

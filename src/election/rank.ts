@@ -1,6 +1,6 @@
 /**
- * Who should lead, out of the heartbeat rows (contract, section 2): the least server name among the standalone
- * monitors; without any, the greatest among the web workers. Names compare by code point, so that `main.9` > `main.10`.
+ * Ranks candidates by their heartbeat rows (contract, section 2): the smallest server name of the standalone monitors;
+ * without any, the greatest of the web workers. Names compare by code point, so `main.9` > `main.10`.
  */
 import type { WorkerProcessRow } from '../database/port.js';
 
@@ -8,11 +8,11 @@ export type AppType = 'webapp' | 'sse_monitor';
 
 type Named = Pick<WorkerProcessRow, 'serverName' | 'hostname' | 'appType'>;
 
-/** UTF-8 sorts by code point; JavaScript's strings sort by UTF-16 unit. */
+/** UTF-8 sorts by code point, JavaScript strings by UTF-16 unit. */
 export const compareCodePoints = (a: string, b: string): number =>
   Buffer.compare(Buffer.from(a), Buffer.from(b));
 
-/** Whether `a` should lead rather than `b`. Two hosts with one server name are told apart by the host. */
+/** Whether `a` should lead rather than `b`. The host distinguishes equal server names of two hosts. */
 export function isBetter(a: Named, b: Named): boolean {
   if (a.appType !== 'sse_monitor' && a.appType !== 'webapp') return false;
   if (a.appType !== b.appType) return a.appType === 'sse_monitor';

@@ -1,6 +1,6 @@
 /**
- * One tenure of the monitor's role: from the taken lock to its release. The role is kept only while the lock is, and while
- * the broker confirms what is published.
+ * One tenure of the monitor's role, from taking the lock to its release. It lasts while the lock is held and the broker
+ * confirms messages.
  */
 
 import type { LeaderLock } from '../database/port.js';
@@ -9,17 +9,17 @@ import type { Clock } from '../lib/clock.js';
 import type { Logger } from '../telemetry/logger.js';
 
 const WATCH_MS = 1_000;
-/** Nothing confirmed for so long, and another process may try. */
+/** After this time without a confirmation, another process may try. */
 const UNCONFIRMED_MS = 5_000;
-/** The same before the first confirmation: LISTEN and a long read of the log come first. */
+/** The same before the first confirmation, because LISTEN and a long read of the log come first. */
 const FIRST_CONFIRMATION_MS = 15_000;
 
 export interface Role {
-  /** Begins to lead; when it throws, the role is given back and tried again later. */
+  /** Starts to lead. If it throws, the role is released and tried again later. */
   gain(): Promise<void>;
   /**
-   * Must stop publishing before its first `await`. May come while `gain` is still running, and ends that as well; not
-   * called again before the next `gain`.
+   * Must stop publishing before its first `await`. A call during `gain` ends that as well. The next call follows only
+   * after the next `gain`.
    */
   lose(reason: string): Promise<void>;
 }
@@ -29,10 +29,10 @@ export type End = 'stopped' | 'lock lost' | 'unconfirmed' | 'failed' | 'handed o
 export interface TenureOptions {
   self: { serverName: string };
   lock: LeaderLock;
-  /** How long the lock is kept for a holder that says nothing. */
+  /** How long the database keeps the lock of a silent holder. */
   silenceMs: number;
   role: Role;
-  /** When the broker last confirmed something of this role, by the monotonic clock. */
+  /** When the broker last confirmed a message of this role, by the monotonic clock. */
   confirmedAt: () => number | undefined;
   unconfirmedMs?: number;
   firstConfirmationMs?: number;
@@ -42,9 +42,9 @@ export interface TenureOptions {
 
 export class Tenure {
   ended: End | undefined;
-  /** The lock is free again. */
+  /** Resolves when the lock is free. */
   released: Promise<void> = Promise.resolve();
-  /** The role has come to its end as well. */
+  /** Resolves when the role has ended, too. */
   done: Promise<unknown> = Promise.resolve();
   readonly #parts: TenureOptions;
   readonly #onEnd: () => void;
@@ -54,10 +54,13 @@ export class Tenure {
   #renewing = false;
   #lastConfirmed: number | undefined;
   #confirmedOnce = false;
-  /** Time in which this process ran and nothing was confirmed: a process that stood still cannot blame the broker. */
+  /**
+   * Time in which this process ran without a confirmation. Time in which it stood still does not count against the
+   * broker.
+   */
   #unconfirmedMs = 0;
 
-  /** The lock is held. */
+  /** Call it with the lock held. */
   constructor(parts: TenureOptions, onEnd: () => void) {
     this.#parts = parts;
     this.#onEnd = onEnd;
@@ -68,12 +71,12 @@ export class Tenure {
     this.#begin();
   }
 
-  /** It did what it is for, at least once. */
+  /** Whether the broker confirmed anything. */
   get worked(): boolean {
     return this.#confirmedOnce;
   }
 
-  /** For `/readyz`: milliseconds without a confirmation, or undefined while they come. */
+  /** For `/readyz`: milliseconds without a confirmation, or undefined while confirmations arrive. */
   get unconfirmedMs(): number | undefined {
     return this.#unconfirmedMs > 3 * this.#watchMs ? this.#unconfirmedMs : undefined;
   }
@@ -98,7 +101,7 @@ export class Tenure {
     const losing = role.lose(reason).catch((error: Error) => {
       logger.error({ err: error }, 'monitor did not stop cleanly');
     });
-    // Nothing is published any more: what else the role has to end, nobody needs to wait for.
+    // Publishing has stopped, so nobody needs to wait for the rest of the role.
     this.released = lock.release().catch((error: Error) => {
       logger.warn({ err: error }, 'leader lock not released cleanly');
     });
@@ -123,7 +126,7 @@ export class Tenure {
     this.#renewing = true;
     const askedAt = this.#parts.clock.monotonic();
     try {
-      // A loss is reported to `onLost` by the lock itself.
+      // The lock itself reports its loss to `onLost`.
       if (await this.#parts.lock.check()) this.#renewedAt = askedAt;
     } catch (error) {
       this.end('lock lost', `the leader lock cannot be checked: ${(error as Error).message}`);

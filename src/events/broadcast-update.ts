@@ -1,4 +1,4 @@
-/** A broadcast for every open stream. It carries its own identity, so two never merge. */
+/** A broadcast for every open stream. It has an identity of its own, so two never merge. */
 import type { NotifyBroadcastTask } from '../core/events.js';
 import { optionalEventId, payload } from './fields.js';
 import { eventFrame } from './frame.js';
@@ -27,7 +27,7 @@ export const broadcastUpdate: EventKind<NotifyBroadcastTask> = {
     return undefined;
   },
 
-  /** `notification_status` tells a returning tab. */
+  /** `notification_status` covers it. */
   catchUp: 'never',
   repair: async ({ notifications }, { floor: since }) =>
     ((await notifications?.broadcastsSince(since)) ?? []).map(({ payload: text }) => ({

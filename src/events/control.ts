@@ -1,4 +1,4 @@
-/** Control tasks that are no events: they change what a worker does. */
+/** Control tasks without an event. They change the state of a worker. */
 import type { HistoryViewerTask, PermissionsChangedTask, ReconfigureWatcherTask } from '../core/events.js';
 import { encodedId, id, isAbsent, owner } from './fields.js';
 import { historyFrames } from './history-update.js';
@@ -23,7 +23,7 @@ const viewerTask = (name: HistoryViewerTask['task']): TaskKind<HistoryViewerTask
       streams.unsubscribe(viewer, id);
       return undefined;
     }
-    // What it missed before it subscribed is not known: it starts over with this history.
+    // The worker does not know what the tab missed before it subscribed, so the tab starts over with this history.
     const frames = historyFrames([id], undefined, streams, null);
     for (const stream of streams.subscribe(viewer, id)) streams.to(stream, frames);
     return undefined;
@@ -33,7 +33,7 @@ const viewerTask = (name: HistoryViewerTask['task']): TaskKind<HistoryViewerTask
 export const subscribeHistoryViewer = viewerTask('subscribe_history_viewer');
 export const unsubscribeHistoryViewer = viewerTask('unsubscribe_history_viewer');
 
-/** For the election, not for streams. */
+/** The election handles it. */
 export const reconfigureWatcher: TaskKind<ReconfigureWatcherTask> = {
   task: {
     name: 'reconfigure_watcher',

@@ -1,4 +1,4 @@
-/** "Your interactive tools changed." It says nothing but that. */
+/** "Your interactive tools changed." The event has no data. */
 import type { EntryPointUpdateTask } from '../core/events.js';
 import { optionalEventId, owner } from './fields.js';
 import { Frame, frameText, type MergeRule, type Position } from './frame.js';
@@ -6,7 +6,7 @@ import { type EventKind, type FrameMaker, readByOwner, START_OVER } from './kind
 import type { JsonValue } from './python-json.js';
 
 const EVENT = 'entry_point_update';
-/** Stands in the place of a history id in the recent log. */
+/** Takes the place of a history id in the recent log. */
 const SUBJECT = 0;
 
 export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
@@ -62,7 +62,7 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
     );
   },
 
-  // When exactly they changed is not asked for: told too late is told too often, never too seldom.
+  // The times of these changes are unknown. A later time causes duplicates, never losses.
   async preload({ changeLog }, { floor: since, now }) {
     const { userIds, sessionIds } = await changeLog.entryPointOwnersSince(since, { kind: 'all' });
     return [...userIds.map((userId) => ({ userId })), ...sessionIds.map((sessionId) => ({ sessionId }))].map(
@@ -76,7 +76,7 @@ const makers = (changed: boolean): FrameMaker[] => (changed ? [entryPointFrame] 
 export const entryPointFrame = (position: Position): Frame =>
   new Frame(EVENT, frameText(EVENT, '{}', position), position, MERGE, undefined);
 
-/** A second one says nothing new. */
+/** A second event adds nothing. */
 const MERGE: MergeRule<undefined, undefined> = {
   begin: () => undefined,
   add: () => true,

@@ -1,9 +1,12 @@
-/** Checks of single fields of a message. Each returns the value with its type, or throws a FieldError that names the field. */
+/**
+ * Validates single fields of a message. Each function returns the typed value, or throws a FieldError with the name of
+ * the field.
+ */
 import { type Micros, parseIso } from '../lib/time.js';
 
 export class FieldError extends Error {}
 
-/** An object of JSON; its values can be anything. `__proto__` is an ordinary key in what JSON.parse returns. */
+/** A JSON object with values of any type. `__proto__` is an ordinary key in the result of JSON.parse. */
 export type JsonObject = { readonly [key: string]: unknown };
 
 export const isRecord = (value: unknown): value is JsonObject =>
@@ -11,7 +14,7 @@ export const isRecord = (value: unknown): value is JsonObject =>
 
 export const isAbsent = (value: unknown): value is undefined | null => value === undefined || value === null;
 
-/** Row ids are positive; what a double cannot hold exactly would be another row's id. */
+/** Row ids are positive. A number that a double cannot hold exactly would become the id of another row. */
 export function id(name: string, value: unknown): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value;
   throw new FieldError(`${name} is not a positive integer`);
@@ -33,14 +36,14 @@ export function idList(name: string, value: unknown): number[] {
 
 const EMPTY: ReadonlyMap<number, number[]> = new Map();
 
-/** An object of decimal id → list of ids. Absent is empty; an id with an empty list says nothing and is left out. */
+/** A map of decimal id → list of ids. A missing map is empty; an id with an empty list is ignored. */
 export function idMap(name: string, value: unknown): ReadonlyMap<number, number[]> {
   if (isAbsent(value)) return EMPTY;
   const map = new Map<number, number[]>();
   if (!isRecord(value)) throw new FieldError(`${name} is not an object`);
   for (const key of Object.keys(value)) {
     const owner = Number(key);
-    // The canonical spelling only: "1e3" and "0x10" are numbers too.
+    // Only the canonical spelling: "1e3" and "0x10" would be numbers, too.
     if (!Number.isSafeInteger(owner) || owner <= 0 || String(owner) !== key) {
       throw new FieldError(`${name} has a key that is not a decimal id`);
     }
@@ -55,7 +58,7 @@ export function text(name: string, value: unknown): string {
   throw new FieldError(`${name} is not a string`);
 }
 
-/** Text that ends up in names, logs or `id:` lines: 1 to 200 characters, none of them a control character. */
+/** Text for names, logs and `id:` lines: 1 to 200 characters without control characters. */
 export function shortText(name: string, value: unknown): string {
   const short = text(name, value);
   if (short.length === 0 || short.length > 200) throw new FieldError(`${name} is empty or too long`);
@@ -72,7 +75,7 @@ export function moment(name: string, value: unknown): Micros {
   return read;
 }
 
-/** Missing, null and empty all mean that the event has no id. */
+/** A missing, null or empty field means that the event has no id. */
 export function optionalEventId<T extends { eventId?: string }>(task: T, { event_id }: JsonObject): T {
   if (!isAbsent(event_id) && event_id !== '') task.eventId = shortText('event_id', event_id);
   return task;
@@ -82,7 +85,7 @@ export function optionalEventId<T extends { eventId?: string }>(task: T, { event
 export const payload = (kwargs: JsonObject): string =>
   isAbsent(kwargs.payload) ? '{}' : text('payload', kwargs.payload);
 
-/** Who a task concerns: a user, a session or both; neither is a mistake. */
+/** The addressee of a task: a user, a session or both. A task without either is invalid. */
 export function owner(kwargs: JsonObject): { userId?: number; sessionId?: number } {
   const who = {
     ...optionalId('userId', 'user_id', kwargs.user_id),

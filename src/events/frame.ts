@@ -1,25 +1,24 @@
 /**
- * Framing: an event becomes bytes once, and every tab is handed the same bytes.
- *
- * Three small values, all immutable and shared:
- * - `Position`: a cursor with its text; what an `id:` line says.
+ * Framing: an event becomes bytes once, and all tabs share these bytes.
+ * There are three small, immutable, shared values:
+ * - `Position`: a cursor with its text, the value of an `id:` line.
  * - `Frame`: one event as text.
- * - `Batch`: the frames that arrived for a tab in one event-loop turn, as the one buffer that goes out in one write. Nothing
- *   is encoded but what goes out.
+ * - `Batch`: the frames that arrived for a tab in one event-loop turn, as one buffer for one write. Only written
+ *   batches are encoded.
  */
 import type { Cursor } from '../core/events.js';
 import type { LogPosition } from '../database/port.js';
 import { formatIso } from '../lib/time.js';
 import { type SinceToken, sinceToken } from './since.js';
 
-/** A resume cursor as it stands on the wire. One object per tick, referred to by every frame and tab of that tick. */
+/** A resume cursor and its text on the wire. All frames and tabs of a tick share one object. */
 export class Position {
   readonly text: string;
-  /** Since when a client that is told something now should ask. */
+  /** The position from which a client should request the changes of this event. */
   readonly since: SinceToken;
   constructor(
     readonly cursor: Cursor,
-    /** In the log: all that is visible there has been sent. Undefined where no tick tells. */
+    /** The position in the log: the stream has everything that is visible there. Undefined without ticks. */
     readonly log: LogPosition | undefined = undefined,
   ) {
     this.text = formatIso(cursor);
@@ -27,10 +26,10 @@ export class Position {
   }
 }
 
-/** How events of one kind that wait for the same tab become one. */
+/** How waiting events of one kind merge in the queue of a tab. */
 export interface MergeRule<Content, Waiting> {
   begin(content: Content): Waiting;
-  /** @returns false when the waiting event has grown too large: the queue then overflows */
+  /** @returns false if the waiting event has grown too large; the queue then overflows */
   add(waiting: Waiting, content: Content): boolean;
   frame(waiting: Waiting, position: Position): Frame;
 }
@@ -43,14 +42,14 @@ export class Frame {
     readonly kind: string,
     readonly text: string,
     readonly position: Position,
-    /** Undefined for what never merges. */
+    /** Undefined for a kind that never merges. */
     // biome-ignore lint/suspicious/noExplicitAny: a rule is only ever given the content that its own kind made
     readonly merge: MergeRule<any, any> | undefined = undefined,
-    /** What the event says; kept beside its text for `merge`. */
+    /** The content of the event; `merge` reads it instead of the text. */
     readonly content: unknown = undefined,
   ) {}
 
-  /** The batch that consists of this frame only. */
+  /** The batch of this frame alone. */
   get batch(): Batch {
     this.asBatch ??= new Batch(this, undefined);
     return this.asBatch;
@@ -58,12 +57,12 @@ export class Frame {
 }
 
 /**
- * A sequence of frames. Tabs that are sent the same sequence hold the same object, because extending a batch by the frame
- * that it was last extended by returns the same extension: a broadcast of four events to 10,000 tabs joins bytes once.
+ * A sequence of frames. Tabs that receive the same sequence share one object: extending a batch by the same frame as
+ * last time returns the same extension. So a broadcast of four events to 10,000 tabs joins bytes once.
  */
 export class Batch {
   readonly length: number;
-  /** Of all its frames; undefined where they are of several kinds. */
+  /** The kind of all its frames; undefined if they differ. */
   readonly kind: string | undefined;
   private extension: Batch | undefined;
   private plainBytes: Buffer | undefined;
@@ -82,7 +81,7 @@ export class Batch {
     return this.extension;
   }
 
-  /** The frames, joined. */
+  /** The joined frames. */
   get plain(): Buffer {
     this.plainBytes ??= Buffer.from(this.text());
     return this.plainBytes;
@@ -97,7 +96,7 @@ export class Batch {
     return this.chunkBytes;
   }
 
-  /** In the order of their arrival. */
+  /** In order of arrival. */
   frames(): Frame[] {
     const frames = new Array<Frame>(this.length);
     for (let batch: Batch | undefined = this, i = this.length - 1; batch; batch = batch.before, i -= 1) {
@@ -118,8 +117,8 @@ export class Batch {
 export const LAST_CHUNK = Buffer.from('0\r\n\r\n', 'latin1');
 
 /**
- * The text of one event. Data of several lines becomes several `data:` lines: a payload passes through unchanged
- * (contract, section 3.4), but it can never end its frame or begin a field of its own.
+ * The text of one event. A line break in the data starts another `data:` line, so a payload passes unchanged (contract,
+ * section 3.4) but cannot end its frame or add a field.
  */
 export function frameText(kind: string, data: string, position: Position | undefined): string {
   const lines = /[\r\n]/.test(data) ? data.split(/\r\n|\r|\n/).join('\ndata: ') : data;
@@ -132,15 +131,15 @@ export function eventFrame(kind: string, data: string, position: Position): Fram
   return new Frame(kind, frameText(kind, data, position), position);
 }
 
-/** The `kind` of a frame that is no event. */
+/** The `kind` of a frame that is not an event. */
 export const COMMENT = 'comment';
 
-/** A comment that moves the browser's cursor: an `id:` in a block without data sets it and fires no event. */
+/** A comment that advances the browser's cursor: in a block without data, `id:` sets the cursor and fires no event. */
 export function commentFrame(text: string, position: Position): Frame {
   return new Frame(COMMENT, `: ${text}\nid: ${position.text}\n\n`, position);
 }
 
-/** @param milliseconds what the browser waits before it reconnects */
+/** @param milliseconds the delay before the browser reconnects */
 export function retryText(milliseconds: number): string {
   return `retry: ${milliseconds}\n\n`;
 }

@@ -1,14 +1,17 @@
-/** Reads the log of histories since a position: for a returning tab, for a gap repair, and to fill the memory of a new worker. */
+/**
+ * Reads the log of histories since a position: for a reconnecting tab, for a gap repair, and for the memory of a new
+ * worker.
+ */
 import type { Cursor, HistoryChange, HistoryId } from '../core/events.js';
 import type { ChangeLog, ChangeScope, LogPosition, OwnerScope } from '../database/port.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import { type Before, type JointQuestion, type Memory, readByOwner, type Since, START_OVER } from './kind.js';
 
 const ALL = { kind: 'all' } as const;
-/** Without a usable position the log is read by time, from so much earlier: more than any clock is off. */
+/** Without a usable position the log is read by time, this much earlier: more than any clock difference. */
 const UNKNOWN_LOOK_BACK = 3_600 * MICROS_PER_SECOND;
 
-/** The changes that a worker may have missed. */
+/** @returns the changes that a worker may have missed */
 export async function missedSince(
   changeLog: ChangeLog,
   { floor, position }: Since,
@@ -18,7 +21,10 @@ export async function missedSince(
   return changes ?? changeLog.changesSince(floor - UNKNOWN_LOOK_BACK, ALL);
 }
 
-/** The changes before the worker's start. A history that became visible between two steps is remembered under the later one. */
+/**
+ * @returns the changes before the worker's start. A history that became visible between two steps counts under the
+ * later one.
+ */
 export async function memoriesOf(changeLog: ChangeLog, { floor, now, steps }: Before): Promise<Memory[]> {
   if (steps.length === 0) {
     const changes = await changeLog.changesSince(floor, ALL);
@@ -35,7 +41,7 @@ export async function memoriesOf(changeLog: ChangeLog, { floor, now, steps }: Be
   return [...found.values()].flat();
 }
 
-/** To the end, in pieces. @returns undefined for a position that the log does not know */
+/** Reads to the end, in pieces. @returns undefined if the log does not know the position */
 async function readFrom(
   changeLog: ChangeLog,
   from: LogPosition,
@@ -51,7 +57,7 @@ async function readFrom(
   }
 }
 
-/** @returns changes that may concern the tabs of one caller; all of their histories where the position is not known */
+/** @returns changes that may concern the tabs of one caller; all of their histories if the position is unknown */
 export async function changesFor(joint: JointQuestion, changeLog: ChangeLog): Promise<HistoryChange[]> {
   const { since, position } = joint;
   const historyIds = [...joint.viewed];
@@ -78,7 +84,7 @@ export async function changesFor(joint: JointQuestion, changeLog: ChangeLog): Pr
   return known && viewed ? [...found, ...viewed] : startOver();
 }
 
-/** Newer than every cursor. */
+/** A change that is newer than every cursor. */
 const maybeChanged = (historyId: HistoryId, owner?: OwnerScope): HistoryChange => ({
   historyId,
   userId: owner?.kind === 'user' ? owner.userId : undefined,

@@ -10,16 +10,16 @@ import type { JsonValue } from './python-json.js';
 import { olderSince, type SinceToken } from './since.js';
 
 const EVENT = 'history_update';
-/** A frame names at most so many histories. */
+/** Maximum number of histories in a frame. */
 export const MAX_IDS_PER_FRAME = 500;
-/** More ids than this in one waiting event, and the database is the better place to keep them. */
+/** Maximum number of ids in a waiting event; beyond it the database keeps them better. */
 const MAX_MERGED_IDS = 500;
 
 export interface HistoryUpdate {
   /** Encoded ids. */
   readonly ids: readonly string[];
   readonly updateTime: Micros | undefined;
-  /** For all of them, or for each; undefined where nobody knows positions. */
+  /** One for all ids, or one for each; undefined if no positions are known. */
   readonly since?: SinceToken | ReadonlyMap<string, SinceToken>;
 }
 
@@ -30,7 +30,8 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
 
   task: {
     name: EVENT,
-    // Nearly all that a worker reads, and mostly for others' users: optional fields are set, because a spread costs more.
+    // A worker reads this task most, usually for tabs elsewhere. It sets optional fields directly, because a spread
+    // costs more.
     read(kwargs) {
       const { user_updates, session_updates, update_time, update_times } = kwargs;
       if (isAbsent(user_updates) && isAbsent(session_updates)) {
@@ -90,7 +91,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
       const found = await reads.jointly(EVENT, question, (joint) => changesFor(joint, reads.changeLog));
       const changes = found.filter(
         (change) =>
-          // What was asked for another tab of this caller, from an older cursor.
+          // The rest was read for another tab of this caller, with an older cursor.
           (position !== undefined || change.newest > since) &&
           ((userId !== undefined && change.userId === userId) ||
             (sessionId !== undefined && change.sessionIds.includes(sessionId)) ||
@@ -107,7 +108,7 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
   preload: ({ changeLog }, before) => memoriesOf(changeLog, before),
 };
 
-/** Who looks at a history without owning it. A stream that was told as its owner's is not told twice. */
+/** Delivers to viewers. A stream that received the event as its owner's does not receive it again. */
 function toViewers(task: HistoryUpdateTask, streams: OpenStreams): boolean {
   const { userUpdates, sessionUpdates } = task;
   const changed = new Set<HistoryId>();
@@ -131,7 +132,7 @@ function toViewers(task: HistoryUpdateTask, streams: OpenStreams): boolean {
   return toTell.size > 0;
 }
 
-/** Frames that name these histories: more than one where they are many. */
+/** Frames for these histories; several frames if there are many. */
 export function historyFrames(
   historyIds: readonly HistoryId[],
   updateTime: Micros | undefined,
@@ -163,7 +164,7 @@ function makers(historyIds: HistoryId[], newest: Micros): FrameMaker[] {
 const timeOf = ({ updateTime = 0, earlier }: HistoryUpdateTask, id: HistoryId): Micros =>
   updateTime - (earlier?.get(id) ?? 0);
 
-/** Of these histories alone: others in the task may be other people's. */
+/** The newest time of these histories only: others in the task may belong to other users. */
 function newestOf(task: HistoryUpdateTask, historyIds: readonly HistoryId[]): Micros | undefined {
   const { updateTime, earlier } = task;
   if (updateTime === undefined || earlier === undefined) return updateTime;
@@ -202,7 +203,7 @@ export function writeHistoryUpdate({ ids, updateTime, since }: HistoryUpdate): s
   return `${text}}`;
 }
 
-/** As a client reads it. @throws FieldError, SyntaxError */
+/** Parses the event as a client does. @throws FieldError, SyntaxError */
 export function readHistoryUpdate(data: string): HistoryUpdate {
   const value: unknown = JSON.parse(data);
   if (!isRecord(value) || !Array.isArray(value.history_ids)) throw new FieldError('history_ids is missing');
@@ -216,7 +217,7 @@ export function readHistoryUpdate(data: string): HistoryUpdate {
 }
 
 interface Waiting {
-  /** With the older of the positions since which each was told. */
+  /** Each with its oldest position. */
   ids: Map<string, SinceToken>;
   updateTime: Micros | undefined;
 }
@@ -224,7 +225,7 @@ interface Waiting {
 const sinceOf = ({ since }: HistoryUpdate, id: string): SinceToken =>
   since instanceof Map ? since.get(id) : (since as SinceToken);
 
-/** Two waiting events become one with the ids of both. */
+/** Two waiting events merge into one with the ids of both. */
 const MERGE: MergeRule<HistoryUpdate, Waiting> = {
   begin: (update) => ({
     ids: new Map(update.ids.map((id) => [id, sinceOf(update, id)])),

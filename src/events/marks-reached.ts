@@ -1,4 +1,6 @@
-/** "Your write is out": to whoever asked for it, behind everything that became visible up to and with that write. */
+/**
+ * "Your write is out." It goes to the callers that requested it, after everything that became visible up to that write.
+ */
 import type { AwaitMarksTask } from '../core/events.js';
 import { isMark } from '../database/log/write-mark.js';
 import type { WriteMark } from '../database/port.js';
@@ -10,10 +12,10 @@ import type { JsonValue } from './python-json.js';
 const EVENT = 'marks_reached';
 const TASK = 'await_marks';
 
-/** No merge rule: merged into one that waits, it would overtake what stands between. */
+/** No merge rule: merging into a waiting event would overtake the events between them. */
 export const marksReached: EventKind<AwaitMarksTask> = {
   event: EVENT,
-  audience: 'who asked for it, by `POST /api/events/marks`',
+  audience: 'the user or session that requested it with `POST /api/events/marks`',
   data: '`{"marks":["<mark>",…],"start_over":false}`',
 
   task: {
@@ -35,7 +37,7 @@ export const marksReached: EventKind<AwaitMarksTask> = {
     return undefined;
   },
 
-  /** Who waits asks again after each `ready`. */
+  /** A waiting client requests again after each `ready`. */
   catchUp: 'never',
   repair: 'never',
   preload: 'never',

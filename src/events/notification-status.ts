@@ -1,10 +1,10 @@
-/** What a returning tab has to know of notifications and broadcasts: one event instead of all that were missed. */
+/** The state of notifications and broadcasts for a reconnecting tab: one event instead of all missed ones. */
 import { eventFrame } from './frame.js';
 import type { CatchUpKind } from './kind.js';
 
 export const notificationStatus: CatchUpKind = {
   event: 'notification_status',
-  audience: 'a tab that comes back, before anything else',
+  audience: 'a reconnecting tab, before any other event',
   data: '`{"total_unread_count":n,"notifications":[…],"broadcasts":[…]}`',
   catchUp: {
     fromMemory: 'never',

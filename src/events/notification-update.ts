@@ -1,4 +1,4 @@
-/** A notification for its recipients. It carries its own identity, so two never merge. */
+/** A notification for its recipients. It has an identity of its own, so two never merge. */
 import type { NotifyUsersTask } from '../core/events.js';
 import { idList, optionalEventId, payload } from './fields.js';
 import { eventFrame } from './frame.js';
@@ -9,7 +9,7 @@ const TASK = 'notify_users';
 
 export const notificationUpdate: EventKind<NotifyUsersTask> = {
   event: 'notification_update',
-  audience: 'its recipients',
+  audience: 'the recipients of the notification',
   data: 'the notification as JSON',
 
   task: {
@@ -37,7 +37,7 @@ export const notificationUpdate: EventKind<NotifyUsersTask> = {
     return undefined;
   },
 
-  /** `notification_status` tells a returning tab. */
+  /** `notification_status` covers it. */
   catchUp: 'never',
   repair: async ({ notifications }, { floor: since }) =>
     ((await notifications?.notificationsSince(since)) ?? []).map(({ payload: text, userIds }) => ({

@@ -1,12 +1,13 @@
 /**
- * JSON as Python's `json.dumps` writes it by default: ASCII only, `", "` and `": "` as separators, keys in the order
- * given. Galaxy's own messages look so (contract, section 3.2), and an administrator who compares the two sees no difference.
+ * JSON as Python's `json.dumps` writes it by default: ASCII only, separators `", "` and `": "`, keys in the given
+ * order. Galaxy's messages have this format (contract, section 3.2), and an administrator sees no difference between
+ * the two.
  */
 export type JsonValue =
   | string
   | number
   | readonly JsonValue[]
-  /** A Map, not an object: an object would sort keys that look like numbers to the front. */
+  /** A Map, because an object sorts keys that look like numbers to the front. */
   | ReadonlyMap<string | number, JsonValue>;
 
 export function pythonJson(value: JsonValue): string {
@@ -22,7 +23,7 @@ export function pythonJson(value: JsonValue): string {
 
 const isMap = (value: JsonValue): value is ReadonlyMap<string | number, JsonValue> => value instanceof Map;
 
-/** JSON.stringify leaves everything from DEL upwards as it is; Python escapes it, surrogates one by one. */
+/** JSON.stringify leaves characters from DEL upwards as they are. Python escapes them, surrogates one by one. */
 function quote(text: string): string {
   return JSON.stringify(text).replace(
     /[\u007f-\uffff]/g,

@@ -1,4 +1,4 @@
-/** The kinds of events. To add one, write its file and add it here (CONTRIBUTING.md, "Add an event kind"). */
+/** The registry of event kinds. To add one, write its file and add it here (CONTRIBUTING.md, "Add an event kind"). */
 import type { Task } from '../core/events.js';
 import { broadcastUpdate } from './broadcast-update.js';
 import {
@@ -14,12 +14,12 @@ import { marksReached } from './marks-reached.js';
 import { notificationStatus } from './notification-status.js';
 import { notificationUpdate } from './notification-update.js';
 
-// A registry calls a kind with its own tasks only, found by name; the types of the tasks end here.
+// A registry finds a kind by the name of a task and passes it only such tasks. The types of tasks end here.
 // biome-ignore lint/suspicious/noExplicitAny: see above
 type AnyTask = any;
 
 export class EventRegistry {
-  /** Everything that has a name on the stream. */
+  /** Kinds with an event on the stream. */
   readonly kinds: readonly (EventKind<AnyTask> | CatchUpKind)[];
   readonly events: readonly EventKind<AnyTask>[];
   /** In the order in which a catch-up sends them. */
@@ -33,7 +33,7 @@ export class EventRegistry {
     this.#tasks = new Map(kinds.flatMap((kind) => ('task' in kind ? [[kind.task.name, kind] as const] : [])));
   }
 
-  /** @returns what carries tasks of this name; undefined for a name that nobody here knows */
+  /** @returns the kind of tasks with this name; undefined for an unknown name */
   ofTask(name: string): TaskKind<Task> | undefined {
     return this.#tasks.get(name);
   }

@@ -1,6 +1,6 @@
 /**
- * The HTTP border: one Fastify app, made of route modules. What every route shares stands here (prefix, errors, limits,
- * cross-origin rules); what a route does stands in its own file.
+ * The HTTP border: one Fastify app, made of route modules. It has everything that the routes share (prefix, errors,
+ * limits, cross-origin rules); each route has a file of its own.
  */
 import { createServer, type ServerOptions } from 'node:http';
 // Adds `hide` to the type of a route's schema.
@@ -40,7 +40,7 @@ export type App = FastifyInstance<
   TypeBoxTypeProvider
 >;
 
-/** Adds its routes. Paths are without the prefix. */
+/** Adds its routes. Paths have no prefix. */
 export type RouteModule = (app: App) => unknown;
 
 export interface HttpAppOptions {
@@ -49,25 +49,26 @@ export interface HttpAppOptions {
   /** Ordinary routes: `(app) => registerSystem(app, deps)`, … */
   routes: readonly RouteModule[];
   /**
-   * Routes with nothing between the router and the handler, because their rate and memory matter: the stream. Only where
-   * other origins are allowed does one hook run; it leaves its headers with `reply.header()`, so that a route that writes
-   * its own head to the socket takes them from `reply.getHeaders()`.
+   * Routes with no hooks between router and handler, because their rate and memory matter: the stream. One hook runs if
+   * other origins are allowed. It sets its headers with `reply.header()`, so a route that writes its own head to the
+   * socket reads them from `reply.getHeaders()`.
    */
   bareRoutes?: readonly RouteModule[];
   /** Sees every request before Fastify does. */
   refuseEarly?: RefuseEarly;
-  /** Says who calls. */
+  /** Authenticates callers. */
   authenticator: Authentication;
   /** onRequest hook of the ordinary routes. */
   limitRequests?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
-  /** Their preValidation hook. */
+  /** preValidation hook of the ordinary routes. */
   limitBodies?: (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
 }
 
 const SERVER_OPTIONS = {
-  // Longer than the idle time of usual proxies (nginx 60 s), so that it is the proxy that closes, never under a request.
+  // Longer than the idle time of usual proxies (nginx 60 s), so that the proxy closes first, and never during a
+  // request.
   keepAliveTimeout: 75_000,
-  // For a request to arrive, not for its answer: streams stay open.
+  // For the arrival of a request, not for its answer: streams stay open.
   requestTimeout: LIMITS.requestSeconds.value * 1000,
   headersTimeout: LIMITS.headSeconds.value * 1000,
   connectionsCheckingInterval: 2_000,
@@ -75,8 +76,8 @@ const SERVER_OPTIONS = {
 } satisfies ServerOptions;
 
 /**
- * Stands where Fastify would load compilers of schemas, a hundred modules that nothing here uses: `LazyValidator` takes the
- * place of the one, and no route has a schema of its answers.
+ * Replaces Fastify's schema compilers, which would load a hundred modules: `LazyValidator` validates requests, and no
+ * route has a serializer for its answers.
  */
 const NO_COMPILERS = { buildValidator: unused, buildSerializer: () => () => JSON.stringify };
 function unused(): never {
@@ -86,7 +87,7 @@ function unused(): never {
 const LAST_REQUEST_MS = 500;
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
-/** The app is not listening yet: `await app.listen(...)`, and `await app.close()` at the end. */
+/** The app does not listen yet: `await app.listen(...)`, and `await app.close()` at the end. */
 export function buildHttpApp({
   http,
   logger,
@@ -105,7 +106,8 @@ export function buildHttpApp({
     unreadBytes: LIMITS.unreadBytes.value,
   });
   const app: App = Fastify({
-    // Request lines (at debug level) name the route, never the URL: a key can stand anywhere in it (`#key=`, `;key=`).
+    // Request lines (at debug level) contain the route, never the URL: any part of it may contain a key (`#key=`,
+    // `;key=`).
     loggerInstance: logger.child(
       {},
       {
@@ -124,14 +126,13 @@ export function buildHttpApp({
       return handshakes.limit(server, LIMITS.handshakes.value);
     },
     clientErrorHandler: refuseBrokenRequest,
-    // While it closes, requests that still arrive are answered by the routes, which know better: a 5xx makes an
-    // EventSource give up.
+    // During a close the routes answer late requests themselves, because a 5xx makes an EventSource give up.
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true },
     schemaController: { compilersFactory: NO_COMPILERS },
     frameworkErrors: handleError,
   });
-  // A request may be on its way on a connection that has just been made.
+  // A request may be on its way on a new connection.
   app.addHook('preClose', async () => void setTimeout(() => handshakes.end(), LAST_REQUEST_MS).unref());
   const validation = new LazyValidator();
   app.setValidatorCompiler(validation.compiler);
@@ -176,7 +177,7 @@ export function buildHttpApp({
   return app;
 }
 
-/** Which methods each path has, as the routes are being added. */
+/** Collects the methods of each path while routes are added. */
 function collectMethods(scope: App, known: Map<string, Set<string>>): void {
   scope.addHook('onRoute', ({ url, method }) => {
     const path = url.slice(scope.prefix.length);
@@ -186,7 +187,7 @@ function collectMethods(scope: App, known: Map<string, Set<string>>): void {
   });
 }
 
-/** A known path with a method that it lacks is a 405 with `Allow`, not a 404. */
+/** Answers 405 with `Allow`, not 404, for a known path without this method. */
 function refuseOtherMethods(scope: App, known: Map<string, Set<string>>): void {
   for (const [path, methods] of [...known]) {
     const allow = [...methods].join(', ');
@@ -208,5 +209,5 @@ function refuseOtherMethods(scope: App, known: Map<string, Set<string>>): void {
   }
 }
 
-/** Without the query, which can hold a key. */
+/** Without the query, which may contain a key. */
 const pathOf = (url: string): string => url.split('?', 1)[0]!;

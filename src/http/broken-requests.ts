@@ -1,6 +1,6 @@
 /**
- * What Node's parser cannot read is refused in the form of every other error, and never in place of another request's answer:
- * where one is still due on the connection, or has begun, the connection just ends.
+ * Answers requests that Node's parser rejects in the format of every other error, but never in place of another
+ * request's answer: if one is pending or has begun on the connection, the connection is only closed.
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
@@ -9,17 +9,17 @@ import { ERRORS } from '../core/errors.js';
 const LAST = Symbol('the response to the last request of a connection');
 type ServedSocket = Socket & { [LAST]?: ServerResponse | undefined };
 
-/** To be called for each request, before anything else. */
+/** Call it for each request, before anything else. */
 export function noteRequest(response: ServerResponse): void {
   (response.req.socket as ServedSocket)[LAST] = response;
 }
 
-/** The connection is no longer the HTTP server's. */
+/** The connection no longer belongs to the HTTP server. */
 export function forgetRequests(socket: Socket): void {
   (socket as ServedSocket)[LAST] = undefined;
 }
 
-/** By Node's code; everything else is a 400. */
+/** By Node's code; every other error is a 400. */
 const REFUSALS: Readonly<Record<string, [number, string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time'],
   HPE_HEADER_OVERFLOW: [431, 'the head of the request is too long'],
@@ -38,7 +38,7 @@ export function refuseBrokenRequest(error: NodeJS.ErrnoException, socket: Socket
   socket.destroy(error);
 }
 
-/** Whether it is the first request, one behind answers that are out, or the rest of one that waits for its own. */
+/** Whether it is the first request, one after complete answers, or the rest of one that waits for its own answer. */
 function concernsNobodyElse(socket: ServedSocket): boolean {
   const last = socket[LAST];
   if (last === undefined || last.writableFinished) return true;

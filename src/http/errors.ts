@@ -1,5 +1,5 @@
 /**
- * Every error reply of every route, in Galaxy's form (contract, section 4.6): `{"err_msg", "err_code", ...details}`.
+ * The error replies of all routes, in Galaxy's format (contract, section 4.6): `{"err_msg", "err_code", ...details}`.
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, LightconeError } from '../core/errors.js';
@@ -11,7 +11,7 @@ export interface ErrorReply {
   body: { err_msg: string; err_code: number } & Record<string, unknown>;
 }
 
-/** What Fastify itself refuses, by its code. What is not here and has no 4xx status is an internal error. */
+/** Fastify's own refusals, by code. Another error without a 4xx status is an internal one. */
 const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
   FST_ERR_CTP_INVALID_JSON_BODY: ['BODY_NOT_JSON', 'the request body is not valid JSON'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['BODY_NOT_JSON', 'the request body is empty; JSON was expected'],
@@ -28,7 +28,7 @@ const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
   FST_ERR_BAD_URL: ['PARAMETER_INVALID', 'the path of the URL cannot be decoded'],
 };
 
-/** @param bodyMissing the request had no body at all, so that "must be object" means "missing" */
+/** @param bodyMissing the request had no body at all, so "must be object" means "missing" */
 export function toErrorReply(error: unknown, bodyMissing = false): ErrorReply {
   const { entry, message, options } = asLightconeError(error, bodyMissing);
   const headers: Record<string, string> = {};
@@ -41,20 +41,20 @@ export function toErrorReply(error: unknown, bodyMissing = false): ErrorReply {
   };
 }
 
-/** Fastify's error handler. Only our own faults are logged; what the caller did wrong is told to the caller. */
+/** Fastify's error handler. It logs only internal errors; the caller learns of its own mistakes. */
 export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { status, headers, body } = toErrorReply(error, request.body == null);
-  // The route's pattern, not the URL: a URL can hold a key.
+  // The route's pattern, not the URL, which may contain a key.
   const line = { err: error, route: request.routeOptions.url, method: request.method, status };
   if (status === 500) request.log.error(line, 'request failed');
-  // A neighbour that is away is reported once by the part that uses it, not once per request.
+  // The component that uses an unavailable server logs that once, not once per request.
   else if (status > 500) request.log.debug(line, 'request could not be served');
   reply.code(status).headers(headers).send(body);
 }
 
 function asLightconeError(error: unknown, bodyMissing: boolean): LightconeError {
   if (error instanceof LightconeError) {
-    // A message made for the administrator's log (a wrong setting, a missing table) is not for every visitor.
+    // A message for the administrator's log (an invalid setting, a missing table) is not for visitors.
     if (error.entry.status === 500) return internal(error);
     return isNeighbourAway(error) ? new LightconeError(error.code, error.entry.meaning) : error;
   }
@@ -69,7 +69,7 @@ function asLightconeError(error: unknown, bodyMissing: boolean): LightconeError 
   return internal(error);
 }
 
-/** Its message tells the administrator which host, account or file it is. */
+/** Its message names the host, account or file for the administrator. */
 const isNeighbourAway = ({ code }: LightconeError): boolean =>
   code === 'DATABASE_UNAVAILABLE' || code === 'BUS_UNAVAILABLE';
 

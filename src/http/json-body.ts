@@ -1,11 +1,11 @@
-/** Bodies of requests: JSON, no deeper and with no more in it than anything here needs; what is long is dear. */
+/** JSON bodies of requests, with limited depth and number of values. Long ones cost more. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LightconeError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Requests that the body counts as, beside the request itself. */
+    /** Additional cost of the body, in requests. */
     bodyCost: number;
   }
 }
@@ -19,7 +19,7 @@ type Parsers =
 export function readJsonBodies(app: Pick<FastifyInstance, Parsers>): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.decorateRequest('bodyCost', 0);
-  // Text is what a foreign page's form could send without asking.
+  // A form of a foreign page could send text without a preflight.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     'application/json',
@@ -41,7 +41,7 @@ export function readJsonBodies(app: Pick<FastifyInstance, Parsers>): void {
 const refusal = (what: string): LightconeError =>
   new LightconeError('PARAMETER_INVALID', `the request body ${what}`);
 
-/** Before it is parsed: what reads it later calls itself for each level, and says of each value what is wrong. */
+/** Runs before the parser: validators recurse for each level and report every invalid value. */
 export function measure(json: string): { depth: number; values: number } {
   let [level, depth, values] = [0, 0, 1];
   let isInText = false;

@@ -1,4 +1,4 @@
-/** What the schemas of the routes do not say: the stream, refusals, names of operations and of what they answer. */
+/** Adds to the document what the schemas of the routes lack: the stream, refusals, names of operations and answers. */
 import { ERROR, REFUSALS } from './openapi-refusals.js';
 import { STREAM_OPERATION } from './routes/stream-description.js';
 
@@ -22,7 +22,7 @@ export interface OpenApiDocument {
   paths: Record<string, Record<string, Operation>>;
 }
 
-/** @returns a document of its own; the one given stays as it is */
+/** @returns a new document; the given one stays unchanged */
 export function completed(document: OpenApiDocument): object {
   const schemas = new Map<string, Schema>([['Error', ERROR]]);
   const paths: [string, Record<string, object>][] = Object.entries(document.paths).map(
@@ -56,10 +56,10 @@ function nameOf(method: string, path: string): string {
   return method + words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join('');
 }
 
-/** What @fastify/swagger writes where it knows nothing. */
+/** The placeholder of @fastify/swagger. */
 const UNDESCRIBED = 'Default Response';
 
-/** What the schemas say of replies, with words for each. */
+/** The schemas of replies, each with a description. */
 function answersOf({ responses }: Operation): Record<string, Response> {
   const described = Object.entries(responses).map(([status, response]) => {
     const { content, description } = response;
@@ -79,7 +79,7 @@ function wordsOf(schema: Schema): string {
   return (anyOf ?? []).map((one) => (one.type === 'null' ? 'null' : wordsOf(one))).join(', or ');
 }
 
-/** Schemas with a title stand once, under it; where they are used is a reference. */
+/** Moves schemas with a title to the components and refers to them. */
 function withComponents(value: unknown, schemas: Map<string, Schema>): unknown {
   if (Array.isArray(value)) return value.map((one) => withComponents(one, schemas));
   if (typeof value !== 'object' || value === null) return value;
@@ -95,7 +95,7 @@ function withComponents(value: unknown, schemas: Map<string, Schema>): unknown {
   return { $ref: `#/components/schemas/${title}` };
 }
 
-/** Which operation refuses with what follows from what it takes. */
+/** Derives the refusals of an operation from its parameters. */
 function refusalsOf(
   path: string,
   { parameters, requestBody, security, responses }: Operation,

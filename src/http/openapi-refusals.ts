@@ -1,4 +1,4 @@
-/** What every error reply looks like in the OpenAPI document. */
+/** The error replies in the OpenAPI document. */
 export const ERROR = {
   type: 'object',
   required: ['err_msg', 'err_code'],

@@ -1,4 +1,4 @@
-/** The OpenAPI document, made of the schemas that validate. `/api/docs` shows it (src/web/api-docs.js). */
+/** The OpenAPI document, made from the schemas that validate requests. `/api/docs` shows it (src/web/api-docs.js). */
 import swagger from '@fastify/swagger';
 import type { App } from './app.js';
 import { completed, type OpenApiDocument } from './openapi-document.js';
@@ -20,7 +20,10 @@ const TAGS = {
   server: 'About the server itself',
 };
 
-/** Comes before the routes that it describes: it collects them as they are added. @param options.version Lightcone's own */
+/**
+ * Register it before the routes that it describes: it collects them as they are added. @param options.version
+ * Lightcone's own
+ */
 export async function registerOpenApi(app: App, { version }: { version: string }): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -32,7 +35,7 @@ export async function registerOpenApi(app: App, { version }: { version: string }
         license: { name: 'MIT', identifier: 'MIT' },
       },
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
-      // Relative to the document, so that it holds under any prefix and behind any proxy.
+      // Relative to the document, so that it is correct under any prefix and behind any proxy.
       servers: [{ url: app.prefix || '/' }],
       components: {
         securitySchemes: {
@@ -42,10 +45,10 @@ export async function registerOpenApi(app: App, { version }: { version: string }
       },
       security: [{ key: [] }, { session: [] }, {}],
     },
-    // Pages and scripts are no API.
+    // Pages and scripts are not part of the API.
     transform: ({ schema, url }) => ({ schema: schema?.tags ? schema : { ...schema, hide: true }, url }),
   });
-  // Milliseconds of work, for anybody who asks.
+  // Made once, because it costs milliseconds and everybody may request it.
   let text: string | undefined;
   app.get(
     '/api/openapi.json',

@@ -1,15 +1,15 @@
 /**
- * Validation of requests by TypeBox. Half of its 700 modules are the compiler of schemas: they are loaded with the first
- * request that is validated, and each schema is compiled when its route is first asked, so that a start waits for neither.
+ * Validates requests with TypeBox. Half of its 700 modules are the compiler of schemas. They are loaded at the first
+ * validated request, and each schema is compiled at the first request of its route, so that a start waits for neither.
  */
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 
 export const NO_NUL = '^[^\\u0000]*$';
-/** Nobody could see such a name. */
+/** Such a name would be invisible. */
 export const NOT_BLANK = '^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$';
 
-/** What is said instead of a pattern. */
+/** Descriptions of patterns for error messages. */
 export const PATTERN_WORDS: Readonly<Record<string, string>> = {
   [NO_NUL]: 'must not hold a NUL character',
   [NOT_BLANK]: 'must not be blank, nor hold a NUL character',
@@ -20,7 +20,7 @@ type Compiler = FastifySchemaCompiler<TSchema>;
 export class LazyValidator {
   private compile: Compiler | undefined;
 
-  /** Hook that has to run before the validation of a request. */
+  /** Hook that must run before the validation of a request. */
   readonly load = async (): Promise<void> => {
     this.compile ??= (await import('@fastify/type-provider-typebox')).TypeBoxValidatorCompiler;
   };

@@ -1,24 +1,24 @@
 /**
- * Connections that wait for their peer: for its next request, or for it to read an answer. What they hold (a file descriptor,
- * the bytes) would be everybody's, so they are few, and not for long. Streams are not among them.
+ * Limits connections that wait for their peer: for its next request, or for it to read an answer. They hold shared
+ * resources (file descriptors, bytes), so they are few and not for long. Streams are not among them.
  */
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { peerOf } from './auth/addresses.js';
 
 export interface WaitingLimits {
-  /** Connections that may wait for another request. */
+  /** Maximum number of idle connections. */
   idle: number;
-  /** For an answer to be read, from its end on. */
+  /** Time to read an answer, from its end on. */
   unreadSeconds: number;
-  /** Of answers together that wait to be read. */
+  /** Total bytes of unread answers. */
   unreadBytes: number;
 }
 
 const STATE = Symbol('what is known of a connection of the server');
 interface Served {
   peer: string;
-  /** Requests that are not answered yet. */
+  /** Unanswered requests. */
   open: number;
 }
 type ServedSocket = Socket & { [STATE]?: Served };
@@ -26,11 +26,14 @@ type ServedSocket = Socket & { [STATE]?: Served };
 const LOOK_MS = 1_000;
 
 export class WaitingConnections {
-  /** Of each peer, the one that waits longest first. */
+  /** By peer, the longest idle one first. */
   readonly #idle = new Map<string, Set<ServedSocket>>();
   #idleCount = 0;
   #closesSoon = false;
-  /** That are complete, with the moment of that. One that may become a stream is not held: it would grow old here. */
+  /**
+   * Complete answers, with the time of completion. A response that may become a stream is not recorded: it would stay
+   * here.
+   */
   readonly #answers = new Map<ServerResponse, number>();
   #looking: NodeJS.Timeout | undefined;
 
@@ -72,7 +75,7 @@ export class WaitingConnections {
     this.#answers.delete(answer);
     const socket = answer.req.socket as ServedSocket;
     const state = socket[STATE];
-    // That of another program's server is not ours to close.
+    // Connections of another program's server are not ours to close.
     if (state === undefined || socket.destroyed) return;
     state.open -= 1;
     if (state.open > 0) return;
@@ -90,7 +93,7 @@ export class WaitingConnections {
     if (idle.size === 0) this.#idle.delete(peer!);
   }
 
-  /** Not before what has arrived meanwhile is read: a request on one of them would be lost. */
+  /** Not before pending data is read: a request on one of them would be lost. */
   #closeSoon(): void {
     if (this.#closesSoon) return;
     this.#closesSoon = true;
@@ -102,7 +105,10 @@ export class WaitingConnections {
     );
   }
 
-  /** Of the peer that has most, so that the connections of a proxy outlive a flood. Whoever asked on it just connects anew. */
+  /**
+   * Closes one of the peer with most of them, so that a proxy's connections survive a flood. The peer simply
+   * reconnects.
+   */
   #closeOldest(): void {
     let most = new Set<ServedSocket>();
     for (const idle of this.#idle.values()) if (idle.size > most.size) most = idle;

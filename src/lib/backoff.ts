@@ -1,6 +1,6 @@
 /**
- * Waiting times between attempts: they double from `firstMs` to `maxMs`, each multiplied by a random 0.5 to 1.5, so that
- * processes that lost the same neighbour do not come back in step.
+ * Delays between attempts. They double from `firstMs` to `maxMs`, each times a random factor of 0.5 to 1.5, so that
+ * processes that lost the same server do not reconnect in step.
  */
 export class Backoff {
   #attempt = 0;
@@ -18,7 +18,9 @@ export class Backoff {
     return base * (0.5 + this.random());
   }
 
-  /** To be called only after the whole set-up worked, not when a mere connect did: else a neighbour that accepts and dies is hammered. */
+  /**
+   * Call it after the whole set-up, not after a mere connect: otherwise a server that accepts and dies is hammered.
+   */
   reset(): void {
     this.#attempt = 0;
   }

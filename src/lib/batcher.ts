@@ -1,14 +1,17 @@
 /**
- * Puts questions of one kind together, so that a crowd is answered with few statements while a lone question is answered
- * at once. What is asked in one event-loop turn, or while an earlier batch is under way, shares a batch; and when batches
- * have come thick and fast, small ones are held back so that each gathers more. How long, is learnt: callers that wait for
- * their answers before they ask again bring nothing by being kept waiting.
+ * Groups questions of one kind into batches, so that a crowd costs few statements while a lone question is answered
+ * at once. Questions of one event-loop turn, or of the time of a running batch, share a batch. After many batches in
+ * short time, it delays small ones to collect more. It learns the delay: callers that wait for their answer before
+ * they ask again do not benefit from it.
  */
 import type { Clock } from './clock.js';
 
-/** A batch is held back for so long at least, so that it is seen when there is more to come again. */
+/** Shortest delay of a batch, in which further questions can arrive. */
 const SHORTEST_WAIT_MS = 5;
-/** Nobody came for so long, and for so many times the usual: the crowd has ended, or all of it waits for its answers. */
+/**
+ * If no question arrives for this long, and for several times the usual interval, the crowd is over or waits for
+ * answers.
+ */
 const SHORTEST_PAUSE_MS = 20;
 const UNUSUAL = 8;
 
@@ -20,22 +23,22 @@ interface Waiting<Question, Answer> {
   reject(error: unknown): void;
 }
 
-/** Whoever asked has gone. */
+/** The caller no longer waits for the answer. */
 export class NotWanted extends Error {}
 
 export interface BatcherOptions<Question, Answer> {
-  /** One answer for each question, in their order. */
+  /** @returns one answer per question, in the same order */
   ask: (questions: readonly Question[]) => Promise<readonly Answer[]>;
-  /** So many batches may go out without waiting, */
+  /** Number of batches that may go out without a delay. */
   burst: number;
-  /** and so many a second in the long run. */
+  /** Number of batches per second in the long run. */
   perSecond: number;
   maxBatch: number;
-  /** So many questions are worth a batch whatever came before. */
+  /** A batch with this many questions is never delayed. */
   worthwhile: number;
-  /** Batches are held back for as long as `perSecond` asks, also where waiting has brought nothing lately. */
+  /** Delay batches as `perSecond` demands, even if earlier delays collected nothing. */
   steady?: boolean;
-  /** Batches are not held back any longer once no more come: for cheap questions of callers who may wait for their answers. */
+  /** Send a batch as soon as no more questions arrive: for cheap questions of callers that can wait. */
   untilPause?: boolean;
   clock: Pick<Clock, 'monotonic'>;
 }
@@ -43,11 +46,11 @@ export interface BatcherOptions<Question, Answer> {
 export class Batcher<Question, Answer> {
   private waiting: Waiting<Question, Answer>[] = [];
   private running = false;
-  /** Batches that may go out now; refilled by the time. */
+  /** Batches that may go out now; it grows with time. */
   private allowance: number;
   private refilledAt: number;
   private endWait: (() => void) | undefined;
-  /** Twice as long as the last wait brought anything. */
+  /** Twice the last delay that collected anything. */
   private patienceMs = Number.POSITIVE_INFINITY;
 
   constructor(private readonly options: BatcherOptions<Question, Answer>) {
@@ -55,7 +58,10 @@ export class Batcher<Question, Answer> {
     this.refilledAt = options.clock.monotonic();
   }
 
-  /** @param isWanted false when nobody waits for the answer any more: a question that has not gone out by then never does */
+  /**
+   * @param isWanted false when nobody waits for the answer any more; a question that has not gone out by then is
+   * dropped
+   */
   get(question: Question, isWanted: () => boolean = () => true): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ question, at: this.options.clock.monotonic(), isWanted, resolve, reject });
@@ -121,7 +127,7 @@ export class Batcher<Question, Answer> {
         : Math.max(SHORTEST_WAIT_MS, 2 * (this.waiting.at(-1)!.at - begin));
   }
 
-  /** When nobody will have come for so long that nobody is expected any more, by how those came who wait. */
+  /** @returns the time at which no more questions are expected, by the intervals of the waiting ones */
   private pauseEndsAt(): number {
     const count = this.waiting.length;
     if (count < 2) return Number.POSITIVE_INFINITY;
@@ -135,7 +141,7 @@ export class Batcher<Question, Answer> {
     const now = clock.monotonic();
     this.allowance = Math.min(burst, this.allowance + ((now - this.refilledAt) / 1000) * perSecond);
     this.refilledAt = now;
-    // A debt of one batch at most: a crowd that was worth many must not hold up the few that come after it.
+    // At most one batch of debt: a crowd must not delay the few that come after it.
     this.allowance = Math.max(-1, this.allowance - 1);
     return this.allowance >= 0 ? 0 : (-this.allowance / perSecond) * 1000;
   }

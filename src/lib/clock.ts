@@ -1,15 +1,18 @@
 import type { Micros } from './time.js';
 
-/** This process's clocks, passed in so that a test can own time. */
+/** The clocks of this process. They are passed in, so that a test controls time. */
 export interface Clock {
-  /** Wall clock, microseconds since 1970 UTC. May jump and may differ between hosts: never compare across processes. */
+  /**
+   * Wall clock, microseconds since 1970 UTC. It may jump and differs between hosts: never compare it across
+   * processes.
+   */
   now(): Micros;
-  /** Milliseconds that only ever grow; for durations and deadlines inside this process. */
+  /** Milliseconds that never decrease, for durations and deadlines inside this process. */
   monotonic(): number;
 }
 
 export const systemClock: Clock = {
-  // Asked anew: `performance.timeOrigin` plus what has passed does not follow a clock that is set.
+  // `performance.timeOrigin` plus the elapsed time would not follow a clock that is set.
   now: () => Date.now() * 1000,
   monotonic: () => performance.now(),
 };

@@ -1,23 +1,40 @@
 /**
- * Whatever holds a socket, a timer or a loop. Both methods may be called twice or at once; a start that fails half-way
- * leaves nothing behind; `stop` after a failed start is allowed and does nothing.
+ * An object that holds a socket, a timer or a loop. Both methods may be called twice or concurrently. A start that
+ * fails leaves nothing behind; `stop` after a failed start does nothing.
  */
 export interface Lifecycle {
-  /** @param signal aborts a start that is still waiting (for a database, a broker) */
+  /** @param signal aborts a start that still waits (for a database, a broker) */
   start(signal?: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** What has been started, to be released in the reverse order. */
+type OnReleaseError = (name: string, error: unknown) => void;
+
+/** The started components, which are released in reverse order. */
 export class Releasers {
   #stack: { name: string; release: () => unknown }[] = [];
+  #onError: OnReleaseError | undefined;
 
+  /** Call it before the start of a component. @throws after `release`; the component is then released at once */
   add(name: string, release: () => unknown): void {
     this.#stack.push({ name, release });
+    if (this.#onError === undefined) return;
+    void this.#releaseAll(this.#onError);
+    this.throwIfReleased();
   }
 
-  /** Releases everything, last first. One failing release does not keep the others; the errors are handed to `onError`. */
-  async release(onError: (name: string, error: unknown) => void = () => {}): Promise<void> {
+  /** For the end of a start, and for components without a release. */
+  throwIfReleased(): void {
+    if (this.#onError !== undefined) throw new Error('stopped while it was starting');
+  }
+
+  /** Releases everything, last first. A failing release does not stop the others; `onError` receives its error. */
+  async release(onError: OnReleaseError = () => {}): Promise<void> {
+    this.#onError = onError;
+    await this.#releaseAll(onError);
+  }
+
+  async #releaseAll(onError: OnReleaseError): Promise<void> {
     for (;;) {
       const entry = this.#stack.pop();
       if (!entry) return;
@@ -30,7 +47,7 @@ export class Releasers {
   }
 }
 
-/** Waits `ms`, or rejects with the signal's reason as soon as it is aborted. */
+/** Waits `ms`. Rejects with the signal's reason as soon as the signal aborts. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -49,7 +66,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Rejects with `makeError()` when `work` has not settled after `ms`; the work itself goes on. */
+/** Rejects with `makeError()` if `work` has not settled after `ms`. The work itself continues. */
 export function withDeadline<T>(work: Promise<T>, ms: number, makeError: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = setTimeout(() => reject(makeError()), ms);

@@ -1,4 +1,6 @@
-/** Text of others for a terminal: a character that would steer it, or turn the order of what stands there, is shown as its code. */
+/**
+ * Makes foreign text safe for a terminal: shows control characters, and characters that reorder text, as their codes.
+ */
 export const printable = (text: string): string =>
   text.replace(
     /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,

@@ -1,8 +1,7 @@
 /**
- * Moments and how they are written.
- *
- * PostgreSQL keeps audit times with microseconds, so a moment here is an integer count of microseconds since 1970
- * (UTC). That is exact in a double until the year 2255, compares with `<`, and costs no object.
+ * Moments and their text formats.
+ * PostgreSQL stores audit times with microseconds, so a moment is an integer count of microseconds since 1970 (UTC). It
+ * is exact in a double until the year 2255, compares with `<`, and needs no object.
  */
 
 /** Microseconds since 1970-01-01T00:00:00 UTC; always an integer. */
@@ -16,8 +15,8 @@ export const secondsToMicros = (seconds: number): Micros => Math.round(seconds *
 const MAX_MICROS: Micros = Date.UTC(9999, 11, 31, 23, 59, 59, 999) * 1000;
 
 /**
- * The naive UTC form of every wire (contract, section 0): `2026-07-01T12:34:56.789012`, and without a fraction when the
- * microseconds are exactly zero, because that is what Python's `isoformat()` writes.
+ * The naive UTC format of every wire (contract, section 0): `2026-07-01T12:34:56.789012`, without a fraction if the
+ * microseconds are exactly zero, as Python's `isoformat()` writes it.
  */
 export function formatIso(moment: Micros): string {
   const micros = ((moment % MICROS_PER_SECOND) + MICROS_PER_SECOND) % MICROS_PER_SECOND;
@@ -25,7 +24,7 @@ export function formatIso(moment: Micros): string {
   return micros === 0 ? seconds : `${seconds}.${String(micros).padStart(6, '0')}`;
 }
 
-/** The form both databases take as a parameter: `2026-07-01 12:34:56.789012`; compares as text on SQLite. */
+/** The format of SQL parameters for both databases: `2026-07-01 12:34:56.789012`. On SQLite it compares as text. */
 export function formatSql(moment: Micros): string {
   const micros = ((moment % MICROS_PER_SECOND) + MICROS_PER_SECOND) % MICROS_PER_SECOND;
   const iso = new Date((moment - micros) / 1000).toISOString();
@@ -36,16 +35,17 @@ const FORM =
   /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?(Z|[+-]\d{2}:?\d{2}(?::?\d{2})?)?$/i;
 
 /**
- * Reads an ISO 8601 date-time as Python's `fromisoformat` does: `T` or a blank between date and time, an optional
- * fraction, an optional zone; without a zone it is UTC.
- *
- * @returns the moment, or undefined when the text is not one (never throws: the text comes from anybody)
+ * Reads an ISO 8601 date-time as Python's `fromisoformat` does: `T` or a space between date and time, an optional
+ * fraction, an optional zone. Without a zone it is UTC.
+ * @returns the moment, or undefined for invalid text; it never throws, because the text may come from a client
  */
 export function parseIso(text: string): Micros | undefined {
   return parseWritten(text) ?? parseAny(text);
 }
 
-/** What `formatIso` and `formatSql` write: without a regular expression, since every task that a worker hears has one. */
+/**
+ * Fast path for the output of `formatIso` and `formatSql`, without a regular expression: every task on the bus has one.
+ */
 function parseWritten(text: string): Micros | undefined {
   const { length } = text;
   if (length !== 26 && length !== 19) return undefined;
@@ -62,7 +62,7 @@ function parseWritten(text: string): Micros | undefined {
   );
 }
 
-/** @returns NaN where one of them is not a digit */
+/** @returns NaN if one of them is not a digit */
 function digits(text: string, start: number, end: number): number {
   let value = 0;
   for (let i = start; i < end; i += 1) {
@@ -92,7 +92,7 @@ function parseAny(text: string): Micros | undefined {
   );
 }
 
-/** Of `Z`, `+02:00` or `-033000`. @returns microseconds ahead of UTC, or undefined for a day or more */
+/** Parses `Z`, `+02:00` or `-033000`. @returns microseconds ahead of UTC, or undefined for a day or more */
 function offsetOf(zone: string): Micros | undefined {
   const parts = zone.replace(/[^0-9]/g, '').padEnd(6, '0');
   const offset = secondsToMicros(
@@ -102,7 +102,7 @@ function offsetOf(zone: string): Micros | undefined {
   return zone.startsWith('-') ? -offset : offset;
 }
 
-/** @returns undefined where there is no such day or time, or it is before 1970 or after 9999 */
+/** @returns undefined for an invalid day or time, and for years before 1970 or after 9999 */
 function momentOf(
   year: number,
   month: number,
@@ -112,11 +112,11 @@ function momentOf(
   second: number,
   micros: Micros,
 ): Micros | undefined {
-  // Date.UTC lifts years below 100 into the 1900s.
+  // Date.UTC maps years below 100 to the 1900s.
   if (!(year >= 100 && month >= 1 && month <= 12 && day >= 1 && hour <= 23 && minute <= 59 && second <= 59))
     return undefined;
   const midnight = Date.UTC(year, month - 1, day);
-  // It also rolls over on 31 February, but a cursor must be what it says.
+  // Date.UTC also rolls 31 February over, which would change the cursor.
   if (midnight >= Date.UTC(year, month, 1)) return undefined;
   const moment = midnight * 1000 + (hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND + micros;
   return moment >= 0 && moment <= MAX_MICROS ? moment : undefined;
@@ -124,7 +124,9 @@ function momentOf(
 
 const LATEST: Micros = Date.UTC(9999, 11, 31, 23, 59, 59) * 1000;
 
-/** PostgreSQL holds moments from 4713 BC to the year 294276, and both ends of time: they count as 1970, or as the end of 9999. */
+/**
+ * PostgreSQL's range is 4713 BC to 294276, plus both infinities. Times outside ours count as 1970 or the end of 9999.
+ */
 function outOfRange(text: string): Micros | undefined {
   if (text === 'infinity') return LATEST;
   if (text === '-infinity') return 0;
@@ -136,8 +138,7 @@ function outOfRange(text: string): Micros | undefined {
 
 /**
  * Reads a timestamp column (text, as both adapters return it).
- *
- * @throws RangeError when the database holds something that is not a timestamp
+ * @throws RangeError if the column does not contain a timestamp
  */
 export function parseSql(text: string): Micros {
   const moment = parseIso(text) ?? outOfRange(text);

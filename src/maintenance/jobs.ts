@@ -1,16 +1,17 @@
 /**
- * What grows without bound unless somebody clears it away. Each chore works in small pieces, so that nobody waits for it; no
- * piece begins once `over` is aborted.
+ * Removes rows of tables that grow without bound. Each job works in small pieces, so that nothing waits for it, and
+ * starts no piece after `over` aborts.
  */
 import { utcNow, utcNowMinus } from '../database/dialect.js';
 import type { Database, Sql, SqlRow } from '../database/port.js';
 
 const ROWS_AT_A_TIME = 1_000;
-/** An election looks back one minute; ten are beyond any doubt. */
+/** An election reads one minute back; ten are safe. */
 const DEAD_PROCESS_SECONDS = 600;
 
 /**
- * Leaves each history its newest audit row, and every row that somebody may still have to read. Walks along the primary key, so that a piece costs the same in a table of any size.
+ * Leaves each history its newest audit row and every row that a process may still have to read. It walks along the
+ * primary key, so a piece costs the same in a table of any size.
  */
 export async function pruneAudit(db: Database, keepSeconds: number, over: AbortSignal): Promise<number> {
   let removed = 0;
@@ -30,7 +31,7 @@ interface AuditKey extends SqlRow {
 
 const BEFORE_ALL: AuditKey = { history_id: 0, update_time: '0001-01-01 00:00:00' };
 
-/** Undefined where less than a piece is left. */
+/** Undefined if less than a piece is left. */
 async function endOfPiece(db: Sql, { history_id, update_time }: AuditKey): Promise<AuditKey | undefined> {
   const [row] = await db.all<AuditKey>(
     `SELECT history_id, update_time FROM history_audit WHERE (history_id, update_time) > ($1, $2)
@@ -90,13 +91,13 @@ export const removeExpiredNotifications = (db: Database, over: AbortSignal): Pro
     }),
   );
 
-/** Processes that were killed and never came back under the same name. */
+/** Processes that were killed and never restarted under the same name. */
 export const removeDeadProcesses = (db: Sql): Promise<number> =>
   db.run(`DELETE FROM worker_process WHERE update_time < ${utcNowMinus(db.dialect, 1)}`, [
     DEAD_PROCESS_SECONDS,
   ]);
 
-/** @returns how many rows were removed in all */
+/** @returns the total number of removed rows */
 async function inPieces(over: AbortSignal, piece: () => Promise<number>): Promise<number> {
   let removed = 0;
   while (!over.aborted) {

@@ -3,16 +3,21 @@ import type { Logger } from '../telemetry/logger.js';
 export interface MaintenanceJob {
   name: string;
   everySeconds: number;
-  /** Ends soon after `over` is aborted. @returns how much was done */
+  /** Ends soon after `over` aborts. @returns the amount of work done */
   run(over: AbortSignal): Promise<number>;
 }
 
-/** After it became the leader: there is more urgent work then, and a role that changes hands often still gets the jobs done. */
+/**
+ * Delay after becoming the leader: other work is more urgent then, and a role that changes hands often still runs the
+ * jobs.
+ */
 const FIRST_AFTER_SECONDS = 20;
-/** A timer that is set for longer would ring at once. */
+/** A longer timer would fire at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Does each job in its rhythm while this process leads; one at a time. A job that fails is tried again in its next turn. */
+/**
+ * Runs each job at its interval while this process leads, one at a time. A failed job runs again at its next interval.
+ */
 export class MaintenanceScheduler {
   private timers: NodeJS.Timeout[] = [];
   private work: Promise<void> = Promise.resolve();
@@ -33,7 +38,7 @@ export class MaintenanceScheduler {
     });
   }
 
-  /** Nobody waits for what is under way: a job does no harm beside that of a successor. */
+  /** Does not wait for a running job: it does no harm beside that of a successor. */
   async lose(): Promise<void> {
     this.over?.abort();
     this.over = undefined;

@@ -15,15 +15,15 @@ import type { Clock } from '../lib/clock.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { Coalescer } from './coalescer.js';
 
-/** Histories per control task and flush. */
+/** Maximum number of histories per control task and flush. */
 const FLUSH_LIMIT = 1_000;
-/** The number for changes that were looked up outside the log: no read waits for their confirmation. */
+/** The read number of changes that were looked up outside the log: no read waits for their confirmation. */
 const NO_READ = Number.POSITIVE_INFINITY;
 
-/** One read of the log: all changes up to `moment` are in the reads up to this one. */
+/** One read of the log: the reads up to this one contain all changes up to `moment`. */
 export interface Checkpoint extends LogEnd {
   read: number;
-  /** On this process's clock. */
+  /** By the clock of this process. */
   at: number;
 }
 
@@ -32,7 +32,7 @@ export interface ChangePublisherOptions {
   debounceMs: number;
   clock: Clock;
   metrics: Metrics;
-  /** The queue is empty then; the caller reads the log again from `confirmed` on. */
+  /** The queue is empty then. The caller reads the log again from `confirmed`. */
   onFailed: (error: unknown) => void;
 }
 
@@ -41,7 +41,7 @@ export class ChangePublisher {
   private readonly coalescer: Coalescer;
   private readonly checkpoints: Checkpoint[] = [];
   private reads = 0;
-  /** Number of the oldest read that is being published. */
+  /** The number of the oldest read that is being published. */
   private inFlight = NO_READ;
   private newest: Checkpoint | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -51,7 +51,7 @@ export class ChangePublisher {
     this.coalescer = new Coalescer(options.debounceMs);
   }
 
-  /** The newest read up to which everything is confirmed; undefined while there is none. */
+  /** The newest read up to which everything is confirmed; undefined if there is none. */
   get confirmed(): Checkpoint | undefined {
     const oldest = Math.min(this.inFlight, this.coalescer.oldestRead());
     while (this.checkpoints.length > 0 && this.checkpoints[0]!.read < oldest) {
@@ -60,19 +60,19 @@ export class ChangePublisher {
     return this.newest;
   }
 
-  /** Something was read that is not confirmed. */
+  /** Whether some read is not confirmed yet. */
   get hasUnconfirmed(): boolean {
     return this.checkpoints.length > 0;
   }
 
-  /** What a read found, in the order of reads, and where the log stood then. */
+  /** Adds the result of a read, in the order of reads, with the end of the log at that time. */
   addRead(changes: readonly HistoryChange[], { position, moment }: LogEnd): void {
     this.reads += 1;
     this.checkpoints.push({ read: this.reads, position, moment, at: this.options.clock.monotonic() });
     this.add(changes, this.reads);
   }
 
-  /** What hints named, while the log could not be read. */
+  /** Adds changes named by hints, while the log cannot be read. */
   addLookedUp(changes: readonly HistoryChange[]): void {
     this.add(changes, NO_READ);
   }
@@ -112,7 +112,7 @@ export class ChangePublisher {
     this.schedule();
   }
 
-  /** `confirmed` is brought up to date first, while it still counts the failed reads as in flight. */
+  /** First updates `confirmed`, while the failed reads still count as in flight. */
   private fail(error: unknown): void {
     void this.confirmed;
     this.coalescer.clear();
@@ -124,7 +124,7 @@ export class ChangePublisher {
     return this.state === 'stopped';
   }
 
-  /** Resolves when no publish is under way. */
+  /** Resolves when no publish is in flight. */
   stop(): Promise<void> {
     this.state = 'stopped';
     clearTimeout(this.timer);

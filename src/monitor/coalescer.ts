@@ -1,22 +1,22 @@
 /**
- * First at once, then paced: the first change of a quiet history is due immediately; further ones within the window are
- * merged and due at its end, never later.
+ * Debounces: the first change of a quiet history is due at once. Further ones within the window are merged and due at
+ * its end, never later.
  */
 import type { HistoryChange, HistoryId } from '../core/events.js';
 
-/** Ends of windows are rounded down to a grid of so many steps a window, so that neighbours share a task. */
+/** Ends of windows are rounded down to a grid with this many steps per window, so that neighbours share a task. */
 const GRID_STEPS = 8;
 
 interface Waiting {
   change: HistoryChange;
   dueAt: number;
-  /** Number of the first read that found it. */
+  /** The number of the first read that found it. */
   read: number;
 }
 
 export class Coalescer {
   private readonly waiting = new Map<HistoryId, Waiting>();
-  /** When each history was last taken, oldest first; only those whose window is still open. */
+  /** The last dequeue time of each history with an open window, oldest first. */
   private readonly taken = new Map<HistoryId, number>();
 
   /** @param windowMs the debounce window; all times are milliseconds of one monotonic clock */
@@ -26,7 +26,7 @@ export class Coalescer {
     return this.waiting.size;
   }
 
-  /** Of two changes of one history the later one is kept: it knows the owner of now. */
+  /** Of two changes of one history the later one is kept, because it has the current owner. */
   add(change: HistoryChange, read: number, now: number): void {
     const { historyId } = change;
     const known = this.waiting.get(historyId);
@@ -41,7 +41,7 @@ export class Coalescer {
     this.waiting.set(historyId, { change, dueAt, read });
   }
 
-  /** Takes up to `limit` changes that are due, and opens their windows. */
+  /** Dequeues up to `limit` due changes and opens their windows. */
   take(now: number, limit: number): { changes: HistoryChange[]; read: number } {
     this.closeWindows(now);
     const changes: HistoryChange[] = [];
@@ -58,14 +58,14 @@ export class Coalescer {
     return { changes, read: oldest };
   }
 
-  /** When the next one is due; undefined when none waits. */
+  /** The time at which the next change is due; undefined if none waits. */
   nextDue(): number | undefined {
     let next: number | undefined;
     for (const { dueAt } of this.waiting.values()) if (next === undefined || dueAt < next) next = dueAt;
     return next;
   }
 
-  /** Number of the oldest read that something waits of; infinite when nothing waits. */
+  /** The oldest read number among the waiting changes; infinite if none waits. */
   oldestRead(): number {
     let oldest = Number.POSITIVE_INFINITY;
     for (const { read } of this.waiting.values()) oldest = Math.min(oldest, read);

@@ -11,7 +11,7 @@
 import type { Cursor } from '../core/events.js';
 import { Term, type TermOptions } from './term.js';
 
-/** The role of the elected process: `gain` begins it, `lose` ends it; both may be called again and again. */
+/** The role of the elected process. `gain` starts it, `lose` ends it, and both may be called repeatedly. */
 export class HistoryAuditMonitor {
   private term: Term | undefined;
   private terms = 0;
@@ -21,13 +21,13 @@ export class HistoryAuditMonitor {
   async gain(): Promise<void> {
     if (this.term) return;
     this.terms += 1;
-    // Each term counts its ticks from one: under the name of the term before, lost ones would not be missed.
+    // Each term counts its ticks from one. Under the previous name, workers would not notice lost ticks.
     const leaderName = `${this.options.leaderName}#${this.terms}`;
     this.term = new Term({ ...this.options, leaderName });
     await this.term.start();
   }
 
-  /** Publishing stops at once; the promise resolves when the hint source is closed as well. */
+  /** Stops publishing at once. Resolves when the hint source is closed, too. */
   async lose(): Promise<void> {
     const term = this.term;
     this.term = undefined;
@@ -38,22 +38,22 @@ export class HistoryAuditMonitor {
     return this.term !== undefined;
   }
 
-  /** Up to where everything is published; undefined while not leading or not yet known. */
+  /** The cursor up to which everything is published; undefined while not leading or not yet known. */
   get cursor(): Cursor | undefined {
     return this.term?.cursor;
   }
 
-  /** When the broker last confirmed a tick of the present term, by the monotonic clock. */
+  /** When the broker last confirmed a tick of this term, by the monotonic clock. */
   get confirmedAt(): number | undefined {
     return this.term?.confirmedAt;
   }
 
-  /** How this process learns of changes while it leads. */
+  /** The source of hints while this process leads. */
   get sourceName(): string | undefined {
     return this.term?.sourceName;
   }
 
-  /** One line of what holds publishing up, or undefined. */
+  /** One line about what delays publishing, or undefined. */
   problem(): string | undefined {
     return this.term?.behind;
   }

@@ -1,7 +1,10 @@
 import { LightconeError } from '../core/errors.js';
 import { withDeadline } from '../lib/lifecycle.js';
 
-/** For statements that are quick on every database that answers: on a silent connection they would hold everything up. */
+/**
+ * Deadline for statements that every healthy database answers quickly; on a silent connection they would block
+ * everything.
+ */
 const DEADLINE_MS = 2_500;
 
 export const inTime = <T>(statement: Promise<T>): Promise<T> =>

@@ -22,7 +22,7 @@ import { inTime } from './in-time.js';
 import { LookUp } from './look-up.js';
 import { PieceSize } from './piece-size.js';
 
-/** Why it is behind, as an administrator reads it. */
+/** The cause of a resync, in words for an administrator. */
 export const CAUSES = {
   takeover: 'it has just taken over',
   publish_failed: 'publishing failed',
@@ -34,25 +34,28 @@ export type ResyncCause = keyof typeof CAUSES;
 
 export type ReaderState = 'starting' | 'following' | 'behind' | 'paused';
 
-/** From here on a read is slow: hints do not wait for it. */
+/** A longer read counts as slow, and hints no longer wait for it. */
 const SLOW_MS = 250;
-/** Where no position was ever stored: what changed while the first leader was being found is published as well. */
+/** Without a stored position, the monitor also publishes the changes that were made before the first leader started. */
 const FIRST_LOOK_BACK = 60 * MICROS_PER_SECOND;
-/** So much longer than the rest after it a read may take: of dear reads the database does one for half of the time. */
+/**
+ * Rest after an expensive read: the read's duration minus this, so that such reads take at most half of the database's
+ * time.
+ */
 const CHEAP_MS = 10;
-/** Over which the rate of changes is averaged: a burst of writers that were held up is no flood. */
+/** Spans over which the rate of changes is averaged, so that a burst of delayed writers does not count as a flood. */
 const RATE_MS = { now: 200, lately: 1_000 };
-/** Named by hints and not yet read; more are not kept, the log has them. */
+/** Maximum number of unread histories named by hints. Further ones are dropped, because the log has them. */
 const MOST_HINTED = 10_000;
 
 export interface ReaderOptions {
   changeLog: ChangeLog;
   positions: PositionStore;
-  /** False while nothing can be published: then nothing is read either. */
+  /** False while publishing is impossible; then nothing is read either. */
   canPublish: () => boolean;
-  /** What was read, in the order of reading; `end` once all of it is on its way. */
+  /** The result of a read, in order; `end` is set once all of it was passed on. */
   onRead: (changes: readonly HistoryChange[], end: LogEnd & { auditRows?: number }) => void;
-  /** What hints named, while the log cannot be read. */
+  /** Changes of histories named by hints, while the log cannot be read. */
   onLookedUp: (changes: readonly HistoryChange[]) => void;
   clock: Clock;
   logger: Logger;
@@ -61,17 +64,17 @@ export interface ReaderOptions {
 
 export class LogReader {
   state: ReaderState = 'starting';
-  /** Why it is where it is; undefined while it follows. */
+  /** Why it is behind; undefined while it follows. */
   cause: ResyncCause | undefined = 'takeover';
   position: LogPosition | undefined;
-  /** What was stored when this term began to read; undefined where nothing was, or by another log. */
+  /** The position stored at the start of this term; undefined if there was none, or one of another log. */
   found: LogEnd | undefined;
-  /** Something may be there to be read. */
+  /** A read is due. */
   private woken = true;
   private reading = false;
   private readAt = Number.NEGATIVE_INFINITY;
   private readonly rowsPerMs = { now: 0, lately: 0 };
-  /** Counts what made it start again: a read that was begun before says nothing about the time after. */
+  /** Counts restarts: a read that began before the last one proves nothing about the time after it. */
   private restarts = 0;
   private hinted = new Set<HistoryId>();
   private readonly size = new PieceSize(5_000);
@@ -88,12 +91,12 @@ export class LogReader {
     over.addEventListener('abort', () => this.wakeLoop?.());
   }
 
-  /** It follows, and nothing waits to be read. */
+  /** It follows the log and has nothing to read. */
   get idle(): boolean {
     return this.state === 'following' && !this.woken && !this.reading;
   }
 
-  /** Something may have changed, perhaps in these histories. */
+  /** A hint: something changed, perhaps these histories. */
   wake(historyIds: readonly HistoryId[] = []): void {
     for (const id of historyIds) if (this.hinted.size < MOST_HINTED) this.hinted.add(id);
     if (this.state === 'behind') this.lookUpHinted();
@@ -101,12 +104,12 @@ export class LogReader {
     this.wakeLoop?.();
   }
 
-  /** Called now and then: reads, if the last read is so long ago. */
+  /** Reads if the last read is longer ago than this. */
   readAfter(ms: number): void {
     if (this.options.clock.monotonic() - this.readAt >= ms) this.wake();
   }
 
-  /** Publishing failed, or the bus is back: reads again from the position that was confirmed. */
+  /** After a failed publish, or the return of the bus: reads again from the confirmed position. */
   restart(cause: ResyncCause, from: LogPosition | undefined): void {
     this.restarts += 1;
     this.state = this.options.canPublish() ? 'starting' : 'paused';
@@ -151,7 +154,7 @@ export class LogReader {
     );
   }
 
-  /** One piece. @returns milliseconds until the next may follow */
+  /** Reads one piece. @returns milliseconds until the next may follow */
   private async readOnce(): Promise<number> {
     const { clock, metrics, logger } = this.options;
     const { restarts } = this;
@@ -191,7 +194,7 @@ export class LogReader {
       this.woken = true;
       this.size.tooSlow(clock.monotonic() - begun);
       this.fallBehind('database_unavailable', before);
-      // A server that crashed gives numbers out again: only what is stored is sure.
+      // A crashed server reuses transaction numbers, so only the stored position is reliable.
       if (restarts === this.restarts) this.position = undefined;
       throw error;
     } finally {
@@ -228,7 +231,7 @@ export class LogReader {
     const from = this.position ?? (await this.stored());
     const read = from && (await inTime(changeLog.since(from, { kind: 'all' }, this.size.now)));
     if (read) return read;
-    // Where it ends first, then what was before: what is committed between the two is told twice.
+    // The end of the log first, then the changes before: what commits in between is delivered twice.
     const end = await inTime(changeLog.end());
     const floor = end.moment - FIRST_LOOK_BACK;
     const changes = await inTime(changeLog.changesSince(floor, { kind: 'all' }));
@@ -245,8 +248,8 @@ export class LogReader {
 }
 
 /**
- * Until the next read: what is read together costs one statement. Of 5,000 changes a second on, readers and writers are short of
- * processors. Without a step, so that no rate lies beside one.
+ * Milliseconds until the next read. Changes that are read together cost one statement, and from 5,000 changes a second
+ * on, readers and writers compete for processors. The function has no step, so no rate lies next to one.
  */
 export const gapAt = (rowsPerSecond: number, lately = rowsPerSecond): number =>
   3 + 17 * ramp(rowsPerSecond, 280, 360) + 80 * ramp(lately, 5_000, 10_000);

@@ -1,4 +1,4 @@
-/** Histories that hints name, looked up by their keys: quick even where a read of the log is not. */
+/** Looks up histories that hints name, by their keys. This is fast even when a read of the log is slow. */
 import type { HistoryChange, HistoryId } from '../core/events.js';
 import type { ChangeLog } from '../database/port.js';
 import { inTime } from './in-time.js';
@@ -19,7 +19,7 @@ export class LookUp {
     if (!this.running && this.waiting.size > 0) void this.run();
   }
 
-  /** What cannot be looked up is left to the log. */
+  /** The log covers what cannot be looked up. */
   private async run(): Promise<void> {
     this.running = true;
     while (this.waiting.size > 0) {

@@ -1,12 +1,12 @@
-/** A piece that takes longer could not be twice as big. */
+/** A piece that takes longer must not be doubled. */
 const QUICK_MS = 250;
-/** So many good ones in a row, and what was too much is tried again. */
+/** After this many good pieces in a row, a size that was too large is tried again. */
 const TRUST = 20;
 
-/** How much is asked for at once: less after a piece that took too long, more again while they are quick. */
+/** The number of rows per read: smaller after a slow read, larger again after fast ones. */
 export class PieceSize {
   private size: number;
-  /** Half of what took too long. */
+  /** Half of a size that was too large. */
   private ceiling: number;
   private good = 0;
 
@@ -26,7 +26,7 @@ export class PieceSize {
     this.size = Math.min(this.ceiling, this.size * 2);
   }
 
-  /** It failed after so long. What fails at once fails for another reason. */
+  /** A piece failed after this time. An immediate failure has another cause. */
   tooSlow(ms: number): void {
     if (ms < QUICK_MS) return;
     this.good = 0;

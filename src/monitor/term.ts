@@ -1,6 +1,6 @@
 /**
- * One term of the monitor, between gaining the role and losing it: reader, publisher, and a tick each second. The picture is
- * in `history-audit-monitor.ts`.
+ * One term of the monitor, between gaining and losing the role: a reader, a publisher, and one tick per second. See the
+ * picture in `history-audit-monitor.ts`.
  */
 import type { Publisher } from '../bus/port.js';
 import type { Cursor, HistoryId } from '../core/events.js';
@@ -15,9 +15,12 @@ import { CAUSES, LogReader } from './log-reader.js';
 import { PositionKeeper } from './position-keeper.js';
 
 const TICK_MS = 1_000;
-/** Every second tick carries a new moment: with heartbeats and the lock that keeps an idle leader under one statement a second. */
+/**
+ * Every second tick carries a new moment. With heartbeats and the lock this keeps an idle leader below one statement a
+ * second.
+ */
 const TICKS_PER_BARRIER = 2;
-/** The log is read this often without a hint, because hints may be lost; more often while the source is silent. */
+/** Interval of reads without a hint, because hints may be lost; shorter while the source is silent. */
 const READ_ANYWAY_MS = { heard: 30_000, silent: 1_000 };
 
 /** Name of the source that has no change notifications. */
@@ -27,9 +30,9 @@ export interface TermOptions {
   changeLog: ChangeLog;
   positions: PositionStore;
   bus: Publisher;
-  /** A fresh hint source; it is started and stopped with the role. */
+  /** Creates a new hint source, which is started and stopped with the role. */
   createHintSource: (listener: HintListener) => HintSource;
-  /** Name of this process's ticks: server name and start. Each term adds its number. */
+  /** The name of this process's ticks: server name and start. Each term appends its number. */
   leaderName: string;
   debounceMs: number;
   clock: Clock;
@@ -37,7 +40,7 @@ export interface TermOptions {
   metrics: Metrics;
 }
 
-/** One term of office: everything in it ends with it. */
+/** One term; everything in it ends with it. */
 export class Term implements HintListener {
   /** When the broker last confirmed a tick, by the monotonic clock. */
   confirmedAt: number | undefined;
@@ -48,7 +51,7 @@ export class Term implements HintListener {
   private readonly over = new AbortController();
   /** Whether the last barrier was answered. */
   private hints: 'heard' | 'silent' = 'heard';
-  /** The barrier that is under way. */
+  /** The pending barrier. */
   private asking: Promise<void> | undefined;
   private sequence = 0;
   private removeBusListener: () => void = () => {};
@@ -87,12 +90,12 @@ export class Term implements HintListener {
     return this.source.name;
   }
 
-  /** Everything up to here is published; undefined while nothing is known. */
+  /** Everything up to here is published; undefined if unknown. */
   get cursor(): Cursor | undefined {
     return this.publisher.confirmed?.moment;
   }
 
-  /** One line of what holds publishing up, or undefined. */
+  /** One line about what delays publishing, or undefined. */
   get behind(): string | undefined {
     const { state, cause } = this.reader;
     return state === 'following' ? undefined : cause === undefined ? state : CAUSES[cause];
@@ -124,8 +127,8 @@ export class Term implements HintListener {
   }
 
   /**
-   * Everything committed before the moment that a barrier gives was announced before it: where nothing is left to be read
-   * then, that moment is reached without a read. The question is also what finds a silent LISTEN connection.
+   * The source announced everything committed before the moment of a barrier. So if nothing is left to read, the cursor
+   * reaches that moment without a read. The barrier also detects a silent LISTEN connection.
    */
   private async askSource(): Promise<void> {
     const { reader } = this;
@@ -167,13 +170,13 @@ export class Term implements HintListener {
         });
       }
       await this.tick(andStore);
-      // The first one follows the first read: until then nobody knows a position.
+      // The first barrier follows the first read, because no position is known before.
       const first = this.sequence === 0 && round < 20;
       await sleep(first ? 50 : msUntilAligned(TICK_MS, clock), signal).catch(() => {});
     }
   }
 
-  /** However long publishing takes, each second says what is confirmed by then. */
+  /** However long publishing takes, each tick reports what is confirmed by then. */
   private async tick(andStore: boolean): Promise<void> {
     const { keeper, publisher, reader } = this;
     const { bus, positions, leaderName, logger, metrics, clock } = this.options;

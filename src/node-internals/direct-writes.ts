@@ -1,13 +1,13 @@
 /**
- * Writes to a socket's handle, past the stream that `net.Socket` is: a stream's states, its request object and its tick
- * cost a tenth of a delivery (docs/performance.md), and a tab, which is never written to while bytes of it wait, needs none
- * of it. Node's `--permission` forbids it.
+ * Writes to the handle of a socket and bypasses `net.Socket`: the states, the request object and the tick of a stream
+ * cost a tenth of a delivery (docs/performance.md), and a tab, which is never written to while bytes wait, needs none
+ * of them. Node's `--permission` forbids it.
  */
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 
-/** Whose socket is written to. */
+/** The owner of the socket. */
 interface Owner {
   readonly out: Writable;
 }
@@ -15,51 +15,49 @@ interface Owner {
 /** Node's `TCP` or `Pipe`. */
 export interface SocketHandle {
   /**
-   * Keeps nothing of `request` where the system takes all bytes at once.
-   *
-   * @returns 0, a negative errno, or undefined when the handle is closed
+   * Does not keep `request` if the system takes all bytes at once.
+   * @returns 0, a negative errno, or undefined if the handle is closed
    */
   writeBuffer(request: WriteRequest, bytes: Buffer): number | undefined;
 }
 
 interface WriteRequest {
-  /** Called by Node, later, if it could not hand over everything at once. */
+  /** Called by Node later, if it could not write everything at once. */
   oncomplete: (this: WriteRequest, status: number) => void;
-  /** Must live until then. */
+  /** Must stay alive until then. */
   bytes: Buffer | undefined;
   owner: Owner | undefined;
 }
 
 interface StreamWrap {
   WriteWrap: new () => WriteRequest;
-  /** What Node says of the last call, by index. */
+  /** Node's results of the last call, by index. */
   streamBaseState: Int32Array;
   kLastWriteWasAsync: number;
 }
 
 export interface DirectWrites<Tab extends Owner> {
-  /** @returns undefined where `out` must be written to as a stream */
+  /** @returns undefined if `out` must be written to as a stream */
   handleOf(out: Writable): SocketHandle | undefined;
   /**
-   * The order of bytes is kept, whatever was written before. A connection that is broken ends as any other does.
-   *
+   * Keeps the order of bytes, whatever was written before. A broken connection ends like any other.
    * @param handle of `tab`, from `handleOf`
-   * @returns whether nothing waits: false, and `onSent` will be called
+   * @returns whether everything was written; if false, `onSent` will be called
    */
   write(tab: Tab, handle: SocketHandle, bytes: Buffer): boolean;
 }
 
-/** @param onSent the system has taken all bytes of a tab for which `write` returned false */
+/** @param onSent called when the system has taken all bytes of a tab for which `write` returned false */
 export type CreateDirectWrites = <Tab extends Owner>(onSent: (tab: Tab) => void) => DirectWrites<Tab>;
 
-/** @returns undefined where this Node lacks what it needs */
+/** @returns undefined if this version of Node lacks what it needs */
 export function findDirectWrites(): CreateDirectWrites | undefined {
   const streamWrap = findStreamWrap();
   return streamWrap && ((onSent) => new StreamWrapWrites(streamWrap, onSent));
 }
 
 class StreamWrapWrites<Tab extends Owner> implements DirectWrites<Tab> {
-  /** One for all writes until Node has to keep it. */
+  /** Reused for all writes until Node keeps it. */
   private request: WriteRequest | undefined;
   private readonly oncomplete: WriteRequest['oncomplete'];
 
@@ -75,7 +73,8 @@ class StreamWrapWrites<Tab extends Owner> implements DirectWrites<Tab> {
   }
 
   handleOf(out: Writable): SocketHandle | undefined {
-    // Not a descendant: TLS is one. Nor a socket with bytes of its own: what is written past it would overtake them.
+    // Exactly net.Socket (TLSSocket is a subclass), with an empty stream buffer: direct writes would overtake waiting
+    // bytes.
     if (out.writableLength > 0 || out.constructor !== Socket) return undefined;
     const handle = (out as { _handle?: SocketHandle | null })._handle;
     return typeof handle?.writeBuffer === 'function' ? handle : undefined;
@@ -101,7 +100,7 @@ class StreamWrapWrites<Tab extends Owner> implements DirectWrites<Tab> {
   }
 }
 
-/** @param status negative errno; undefined where the handle is closed, and so the socket */
+/** @param status negative errno; undefined if the handle, and so the socket, is closed */
 function fail({ out }: Owner, status: number | undefined): void {
   out.destroy(status === undefined ? undefined : new Error(`write ${getSystemErrorName(status)}`));
 }

@@ -1,6 +1,6 @@
 /**
- * This room alone leans on what Node promises nobody. Everything in it is a shortcut: where this Node lacks something, or
- * `node_internals: false` says so, the same is done without, only with more memory or CPU.
+ * Only this room uses undocumented internals of Node.js. Everything in it is an optimization: if this version of Node
+ * lacks something, or `node_internals` is false, the worker does the same without it, with more memory or CPU.
  */
 import { type CreateDirectWrites, findDirectWrites } from './direct-writes.js';
 import { findTakeOver, type TakeOver } from './take-over.js';
@@ -12,7 +12,7 @@ export interface NodeInternals {
   readonly createDirectWrites: CreateDirectWrites | undefined;
 }
 
-/** Looks once, at the start, for what this Node has. */
+/** Probes this version of Node, once at the start. */
 export function probeNodeInternals(wanted: boolean): NodeInternals {
   return {
     takeOver: wanted ? findTakeOver() : undefined,

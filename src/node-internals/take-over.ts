@@ -13,13 +13,13 @@ type Parser = { incoming: IncomingMessage | null; unconsume(): void };
 type ServedSocket = Socket & { parser?: Parser | null; _httpMessage?: unknown };
 type FreeParser = (parser: Parser, request: IncomingMessage, socket: Socket) => void;
 
-/** @returns the bare socket, or undefined where the connection has to stay with the HTTP server */
+/** @returns the bare socket, or undefined if the connection must stay with the HTTP server */
 export type TakeOver = (request: IncomingMessage, response: ServerResponse) => Socket | undefined;
 
-/** Listeners that the HTTP server put on the socket; ours take their place. */
+/** Listeners of the HTTP server on the socket, which ours replace. */
 const HTTP_EVENTS = ['data', 'end', 'close', 'error', 'drain', 'timeout', 'resume', 'pause'];
 
-/** @returns undefined where this Node lacks what it needs */
+/** @returns undefined if this version of Node lacks what it needs */
 export function findTakeOver(): TakeOver | undefined {
   const freeParser = findFreeParser();
   if (freeParser === undefined) return undefined;
@@ -37,7 +37,7 @@ export function findTakeOver(): TakeOver | undefined {
   };
 }
 
-/** HTTP/1.1 without TLS, and a request without a body: all of it has been read. */
+/** HTTP/1.1 without TLS, and a request without a body, so all of it has been read. */
 function isPlain({ httpVersion, headers, complete }: IncomingMessage, socket: Socket): boolean {
   return (
     httpVersion === '1.1' &&
@@ -49,7 +49,7 @@ function isPlain({ httpVersion, headers, complete }: IncomingMessage, socket: So
   );
 }
 
-/** Neither the answer to a request in front of this one is due, nor has the head of one behind it been read. */
+/** No earlier request on the connection waits for its answer, and no head of a later one has been read. */
 function isAlone(request: IncomingMessage, response: ServerResponse, socket: ServedSocket): boolean {
   return !socket.destroyed && socket._httpMessage === response && socket.parser?.incoming === request;
 }

@@ -6,10 +6,12 @@
 import { PerformanceObserver } from 'node:perf_hooks';
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 
-/** Of both halves. V8 doubles: what is below may end at twice this. */
+/** The size of both halves. V8 doubles it, so a smaller one may end at twice this. */
 const LARGE_ENOUGH = 4 * 1024 * 1024;
 
-/** For the life of the process. V8's own limit can be set by a flag of the command line only; its growth at any time. */
+/**
+ * For the life of the process. V8's own limit needs a flag of the command line; its growth can be limited at any time.
+ */
 export function boundYoungGeneration(): void {
   let factor = growBy(1);
   new PerformanceObserver(() => {

@@ -2,16 +2,16 @@ import type { ControlTask, UserId } from '../core/events.js';
 import type { NotificationDelivery } from '../database/port.js';
 import type { ClaimedEntry } from './outbox.js';
 
-/** So that no message on the bus grows without bound. */
+/** Bounds the size of a message on the bus. */
 const RECIPIENTS_PER_TASK = 1000;
 
-/** What the database says of a notification now; see `SqlNotificationLog`. */
+/** The current state of a notification in the database; see `SqlNotificationLog`. */
 export interface NotificationSource {
   deliveryOf(id: number): Promise<(NotificationDelivery & { broadcast: boolean }) | undefined>;
   ownForms(userId: UserId, ids: readonly number[]): Promise<string[]>;
 }
 
-/** The control tasks for an entry; none when what it speaks of is gone, over, or not published yet. */
+/** The control tasks of an entry; none if its subject is deleted, expired or not published yet. */
 export async function tasksOf(
   entry: ClaimedEntry['entry'],
   source: NotificationSource,

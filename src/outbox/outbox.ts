@@ -1,47 +1,47 @@
 /**
- * What has to be told after a commit, as rows that the changing transaction itself writes: a rollback takes them along, a
- * crash leaves them. Whoever claims a row publishes it and removes it; a claim that was not honoured runs out.
+ * The transactional outbox: rows with events that the changing transaction itself writes, so a rollback discards them
+ * and a crash keeps them. A process claims a row, publishes it and removes it; an abandoned claim expires.
  */
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
 import { isDue, OUTBOX_CHANNEL, utcNow } from '../database/dialect.js';
 import type { Database, Sql } from '../database/port.js';
 import { formatSql, type Micros, parseSql } from '../lib/time.js';
 
-/** Ids, not payloads: what is told is what the database says when it is told. */
+/** Ids, not payloads: the event has the state of the database at the time of publishing. */
 export type OutboxEntry =
   /** A notification for users, or a broadcast. */
   | { kind: 'notification'; id: number }
-  /** For the user's other tabs: these were seen or deleted. */
+  /** For the user's other tabs: these notifications were seen or deleted. */
   | { kind: 'own_notifications'; userId: UserId; ids: number[] }
   | { kind: 'entry_points'; userId?: UserId; sessionId?: SessionId }
-  /** A session has ended or changed hands, or fewer may see a history than before. */
+  /** A session has ended or changed its user, or fewer callers may see a history. */
   | { kind: 'permissions'; sessionId?: SessionId; historyId?: HistoryId };
 
 export interface ClaimedEntry {
   id: number;
-  /** The text itself where it is no entry. */
+  /** The text itself, if it is not a valid entry. */
   entry: OutboxEntry | { kind: 'unreadable'; text: string };
 }
 
-/** Longer than a batch can take with a broker that confirms late; a crash in the middle costs this much delay. */
+/** Longer than a batch takes with a slow broker. A crash in the middle costs this delay. */
 const CLAIM_SECONDS = 15;
 const BATCH = 20;
 
 export interface AddOptions {
-  /** Not before this moment; left out: at once. */
+  /** Not before this moment; by default at once. */
   due?: Micros;
-  /** Takes the place of a waiting entry of the same subject. */
+  /** Replaces a waiting entry with the same subject. */
   subject?: string;
 }
 
 export class Outbox {
-  /** @param owner tells this process's claims apart */
+  /** @param owner distinguishes this process's claims */
   constructor(
     private readonly db: Database,
     private readonly owner: string,
   ) {}
 
-  /** Inside the transaction that makes the change. */
+  /** Call it inside the transaction of the change. */
   async add(tx: Sql, entry: OutboxEntry, { due, subject }: AddOptions = {}): Promise<void> {
     if (subject !== undefined) await tx.run('DELETE FROM lightcone_outbox WHERE subject = $1', [subject]);
     const params = [subject ?? null, JSON.stringify(entry), ...(due === undefined ? [] : [formatSql(due)])];
@@ -52,13 +52,18 @@ export class Outbox {
     );
   }
 
-  /** Inside the same transaction, where this process publishes nothing itself: whoever leads looks as soon as it commits. */
+  /**
+   * Call it inside the same transaction if this process publishes nothing itself: the leader checks the outbox at the
+   * commit.
+   */
   async ring(tx: Sql): Promise<void> {
-    // On SQLite every commit is seen.
+    // On SQLite every commit is noticed.
     if (tx.dialect === 'postgresql') await tx.all('SELECT pg_notify($1, $2)', [OUTBOX_CHANNEL, '']);
   }
 
-  /** Entries that are due and that nobody else holds, oldest first; at most `BATCH`, fewer means there are no more. */
+  /**
+   * Claims due entries that no other process holds, oldest first; at most `BATCH`. Fewer means that there are no more.
+   */
   async claim(): Promise<{ claimed: ClaimedEntry[]; more: boolean }> {
     const { dialect } = this.db;
     const now = utcNow(dialect);
@@ -80,17 +85,17 @@ export class Outbox {
     return { claimed, more: rows.length === BATCH };
   }
 
-  /** They were published, or there is nothing to say any more. */
+  /** They were published, or are obsolete. */
   async remove(ids: readonly number[]): Promise<void> {
     await this.#own('DELETE FROM lightcone_outbox', ids);
   }
 
-  /** They could not be published: anybody may try again at once. */
+  /** They could not be published; any process may retry at once. */
   async release(ids: readonly number[]): Promise<void> {
     await this.#own('UPDATE lightcone_outbox SET claimed_by = NULL, claimed_until = NULL', ids);
   }
 
-  /** Milliseconds until the next entry is due or its claim runs out; undefined when nothing waits. */
+  /** Milliseconds until the next entry is due or its claim expires; undefined if nothing waits. */
   async nextInMs(): Promise<number | undefined> {
     const [row] = await this.db.all<{ next: string | null; now: string }>(
       `SELECT min(CASE WHEN claimed_until > due_time THEN claimed_until ELSE due_time END) AS next,

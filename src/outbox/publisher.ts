@@ -16,9 +16,9 @@ import { type NotificationSource, tasksOf } from './entry-tasks.js';
 import type { AddOptions, ClaimedEntry, Outbox, OutboxEntry } from './outbox.js';
 import type { OutboxWriter } from './writer.js';
 
-/** How often the leader looks although nothing woke it. */
+/** Interval at which the leader checks the outbox without being woken. */
 const SWEEP_MS = 30_000;
-/** A timer that is set for longer would ring at once. */
+/** A longer timer would fire at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface OutboxPublisherOptions {
@@ -49,11 +49,11 @@ export class OutboxPublisher implements OutboxWriter {
     if (!this.stopped) return;
     this.stopped = false;
     this.removeBusListener = this.parts.bus.onAvailable(() => this.wake());
-    // What this process itself left behind when it was last stopped.
+    // Entries that this process left behind when it last stopped.
     this.wake();
   }
 
-  /** What is being published is finished; the rest stays in the database. */
+  /** Finishes the current publish. Other entries stay in the database. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.removeBusListener();
@@ -80,20 +80,20 @@ export class OutboxPublisher implements OutboxWriter {
     this.running ??= this.run();
   }
 
-  /** Another process may have added something. Only reads unless it did, so that it costs other writers nothing. */
+  /** Another process may have added an entry. Read-only unless it did, so that it costs other writers nothing. */
   async look(): Promise<void> {
     if (this.stopped || this.looking) return;
     this.looking = true;
     try {
       if ((await this.parts.outbox.nextInMs()) === 0) this.wake();
     } catch {
-      // What is there is found by the next look, or by the sweep.
+      // The next check or sweep finds the rest.
     } finally {
       this.looking = false;
     }
   }
 
-  /** Resolves when everything that is due has been published, or could not be. */
+  /** Resolves when all due entries were published or failed. */
   async idle(): Promise<void> {
     while (this.running) await this.running;
   }
@@ -119,15 +119,15 @@ export class OutboxPublisher implements OutboxWriter {
         this.failing = true;
       }
     }
-    // In one step with the last look at `again`: who wakes it from here on starts a new run.
+    // No await between the check of `again` and this line, or a wake-up would be lost.
     this.running = undefined;
     this.schedule(nextMs);
   }
 
-  /** @returns milliseconds until something else is due */
+  /** @returns milliseconds until the next entry is due */
   private async carry(): Promise<number | undefined> {
     const { outbox, bus } = this.parts;
-    // The bus says when it is back.
+    // The bus wakes it when it is back.
     if (!bus.available) return undefined;
     for (let more = true; more && !this.stopped; ) {
       const batch = await outbox.claim();
@@ -147,7 +147,7 @@ export class OutboxPublisher implements OutboxWriter {
           await Promise.all(tasks.map((task) => bus.publish(task)));
         } catch (error) {
           if (isTransient(error)) throw error;
-          // It would fail the same way for ever, and everything behind it with it.
+          // A poison message: it would fail for ever and block everything behind it.
           logger.error({ err: error, entry }, 'outbox entry dropped: it can never be published');
         }
         done.push(id);
@@ -155,7 +155,7 @@ export class OutboxPublisher implements OutboxWriter {
       await outbox.remove(done);
     } catch (error) {
       const left = claimed.map(({ id }) => id).filter((id) => !done.includes(id));
-      // If the database is away as well, the claim runs out by itself.
+      // If the database is unavailable, too, the claim expires.
       await outbox.remove(done).catch(() => {});
       await outbox.release(left).catch(() => {});
       throw error;
@@ -172,10 +172,10 @@ export class OutboxPublisher implements OutboxWriter {
     }
   }
 
-  /** Only reads while there is nothing to carry: an idle leader costs the database next to nothing. */
+  /** Read-only while the outbox is empty, so an idle leader costs the database next to nothing. */
   private async sweep(): Promise<void> {
     const nextMs = await this.parts.outbox.nextInMs().catch(() => 0);
-    // Who was woken meanwhile looks by itself.
+    // A run that was woken meanwhile does the work.
     if (this.running) return;
     if (nextMs === 0) this.wake();
     else this.schedule(nextMs);

@@ -1,13 +1,13 @@
 import type { Sql } from '../database/port.js';
 import type { AddOptions, OutboxEntry } from './outbox.js';
 
-/** How a mutation says what has to be told once it is committed. */
+/** How a mutation adds its events to the outbox. */
 export interface OutboxWriter {
-  /** Inside the transaction that makes the change. */
+  /** Call it inside the transaction of the change. */
   add(tx: Sql, entry: OutboxEntry, options?: AddOptions): Promise<void>;
-  /** After the commit. Waits for nothing and never throws. */
+  /** Call it after the commit. It does not wait and never throws. */
   wake(): void;
 }
 
-/** Where live updates are off there is nobody to tell: clients poll. */
+/** Without live updates there are no receivers: clients poll. */
 export const noOutbox: OutboxWriter = { async add() {}, wake() {} };

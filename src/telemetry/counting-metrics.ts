@@ -8,18 +8,18 @@ export interface Total {
   readonly kind: MetricType;
   /** Counter: the total. Gauge: the last value. Timing: the sum in milliseconds. */
   readonly value: number;
-  /** Timing: how many there were. */
+  /** Timing: the number of values. */
   readonly count: number;
 }
 
 type Mutable = { -readonly [Key in keyof Total]: Total[Key] };
 
-/** Keeps totals since the start, for `/api/status`, Prometheus and tests, and passes everything on. */
+/** Keeps totals since the start, for `/api/status`, Prometheus and tests, and forwards everything. */
 export class CountingMetrics implements MetricSink {
   readonly #counters = kind('counter');
   readonly #timings = kind('timing');
   readonly #gauges = kind('gauge');
-  /** Of `galaxy.sse.delivery.latency_ms`, for quantiles. */
+  /** Histogram of `galaxy.sse.delivery.latency_ms`, for quantiles. */
   readonly deliveries = new Histogram();
 
   constructor(private readonly next: MetricSink = noMetrics) {}
@@ -46,7 +46,7 @@ export class CountingMetrics implements MetricSink {
     return [...this.#counters.values(), ...this.#timings.values(), ...this.#gauges.values()];
   }
 
-  /** The sum over all series of the metric that carry these tags; for a timing, how many there were. */
+  /** The sum over all series of the metric with these tags; for a timing, the number of values. */
   total(name: MetricName, tags: Tags = {}): number {
     let sum = 0;
     for (const total of this.totals()) {

@@ -1,6 +1,6 @@
-/** Counts of durations by size: small enough for a message, fine enough for a median and a 99th percentile. */
+/** Counts durations by size: small enough for a message, fine enough for a median and a 99th percentile. */
 
-/** Upper bounds in milliseconds; what is longer falls into a last bucket. */
+/** Upper bounds in milliseconds. Longer durations fall into a last bucket. */
 export const BOUNDS_MS = [
   1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 1_500, 2_000, 3_000, 5_000,
   10_000, 30_000, 60_000,
@@ -17,7 +17,7 @@ export class Histogram {
   }
 }
 
-/** @returns milliseconds, evenly spread within a bucket; null where nothing was counted */
+/** @returns milliseconds, interpolated linearly within a bucket; null if nothing was counted */
 export function quantile(counts: readonly number[], part: number): number | null {
   const total = counts.reduce((sum, count) => sum + count, 0);
   if (total === 0) return null;

@@ -1,22 +1,22 @@
 import type { Writable } from 'node:stream';
 
-/** What may wait for the reader, in bytes: a few thousand lines. */
+/** Maximum number of bytes that wait for the reader: a few thousand lines. */
 const MOST_WAITING = 1_048_576;
 
 /**
- * A log that goes through a pipe or a socket (journald, supervisord, Docker). Whoever reads it may be slow, or have stopped:
- * nothing waits for it. Lines that do not fit are left out, and how many is said as soon as it reads again.
+ * A log that goes through a pipe or a socket (journald, supervisord, Docker). Its reader may be slow or stopped, and
+ * nothing waits for it: lines that do not fit are dropped, and their number is logged when the reader continues.
  */
 export class LogPipe {
   private skippedRows = 0;
 
-  /** @param sayLeftOut logs a line, here */
+  /** @param sayLeftOut logs the number of dropped lines */
   constructor(
     private readonly out: Writable,
     private readonly sayLeftOut: (lines: number) => void,
   ) {
     out.on('drain', () => this.makeUp());
-    // Nobody reads any more: there is no place to say so.
+    // The reader has gone, so there is no place to report it.
     out.on('error', () => {});
   }
 

@@ -12,9 +12,8 @@ export type { Logger } from 'pino';
 const STDERR = 2;
 
 /**
- * One line per message on standard error, JSON unless that is a terminal: standard output belongs to what a command was
- * asked to print.
- * Each component takes a child (`logger.child({ component: 'monitor' })`).
+ * Writes one line per message to standard error, as JSON unless that is a terminal. Standard output is for the
+ * results of commands. Each component uses a child logger (`logger.child({ component: 'monitor' })`).
  */
 export function createLogger(
   level: LogLevel,
@@ -41,12 +40,12 @@ function standardError(sayLeftOut: (lines: number) => void): DestinationStream {
 
 const AWAY: ReadonlySet<ErrorCode> = new Set(['DATABASE_UNAVAILABLE', 'BUS_UNAVAILABLE']);
 
-/** A neighbour that is away is an ordinary event, and where in the code it was noticed tells an administrator nothing. */
+/** An unavailable database or broker is an ordinary event, for which a stack trace does not help an administrator. */
 function describe(error: Error): object {
   if (error instanceof LightconeError && AWAY.has(error.code)) {
     return { code: error.code, message: error.message };
   }
-  // Node's HTTP parser adds the bytes that it could not read, and there may be a key or a cookie among them.
+  // Node's HTTP parser attaches the bytes that it could not parse, which may contain a key or a cookie.
   const { rawPacket: _, ...described } = pino.stdSerializers.err(error);
   return described;
 }

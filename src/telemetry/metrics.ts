@@ -1,17 +1,17 @@
 /**
- * What a component reports about itself in numbers. `METRICS` is the one table: senders are checked against it by the
- * compiler, and `docs/metrics.md` is made from it. Names come from Galaxy (contract, section 6.1) or share its prefix.
+ * The catalogue of metrics. The compiler checks every sender against `METRICS`, and `docs/metrics.md` is made from it.
+ * Names come from Galaxy (contract, section 6.1) or share its prefix.
  */
 export type MetricType = 'counter' | 'timing' | 'gauge';
 export type Tags = Readonly<Record<string, string>>;
 
-/** Any text, such as a server's name. Everything else lists its values. */
+/** A tag with this value takes any text, such as a server name. Every other tag lists its values. */
 const TEXT = 'text';
 
 interface MetricSpec {
   type: MetricType;
   meaning: string;
-  /** Which process sends it. */
+  /** The process that sends it. */
   from: 'worker' | 'monitor' | 'publisher';
   tags?: Readonly<Record<string, readonly string[] | typeof TEXT>>;
 }
@@ -20,13 +20,13 @@ export const METRICS = {
   'galaxy.sse.connections.active': {
     type: 'gauge',
     meaning:
-      'open streams of this worker: `broadcast` counts all of them, `per_user` those of signed-in users; sent only with `enable_sse_connection_metrics`',
+      'open streams of this worker; `broadcast` counts all streams, `per_user` those of signed-in users; requires `enable_sse_connection_metrics`',
     from: 'worker',
     tags: { kind: ['broadcast', 'per_user'], server_name: TEXT },
   },
   'galaxy.sse.connections.dropped': {
     type: 'counter',
-    meaning: 'events discarded because the queue of their tab was full; the tab is caught up afterwards',
+    meaning: 'events dropped because the queue of their tab was full; a catch-up of the tab follows',
     from: 'worker',
     tags: { reason: ['queue_full'] },
   },
@@ -38,29 +38,29 @@ export const METRICS = {
   },
   'galaxy.sse.dispatch.latency_ms': {
     type: 'timing',
-    meaning: 'time to publish one control task, failures included',
+    meaning: 'time to publish one control task, including failed attempts',
     from: 'publisher',
     tags: { task: TEXT },
   },
   'galaxy.sse.dispatch.skipped_no_qw': {
     type: 'counter',
-    meaning: 'control tasks that could not be published because the bus was away',
+    meaning: 'control tasks not published because the bus was unavailable',
     from: 'publisher',
   },
   'galaxy.sse.dispatch.unrouted': {
     type: 'counter',
-    meaning: 'control tasks that the broker took and no queue was bound to: no worker is connected',
+    meaning: 'control tasks that the broker accepted without a bound queue; no worker was connected',
     from: 'publisher',
     tags: { task: TEXT },
   },
   'galaxy.sse.delivery.latency_ms': {
     type: 'timing',
-    meaning: 'time from the audit time of a change to the write on the socket',
+    meaning: 'time from the audit time of a change to its write to the socket',
     from: 'worker',
   },
   'galaxy.sse.changes.seen': {
     type: 'counter',
-    meaning: 'changed histories that the monitor took in',
+    meaning: 'changed histories that the monitor read',
     from: 'monitor',
   },
   'galaxy.sse.tasks.received': {
@@ -71,7 +71,7 @@ export const METRICS = {
   },
   'galaxy.sse.tasks.invalid': {
     type: 'counter',
-    meaning: 'messages on the bus that are no valid control task, tick or notice, and were ignored',
+    meaning: 'invalid messages on the bus (control tasks, ticks and notices), which the worker ignored',
     from: 'worker',
     tags: {
       reason: [
@@ -92,32 +92,31 @@ export const METRICS = {
   },
   'galaxy.sse.events.queued': {
     type: 'counter',
-    meaning: 'events queued for tabs, one per tab: as many are written, merged, dropped or waiting',
+    meaning: 'events queued, counted once per tab; equals written + merged + dropped + waiting',
     from: 'worker',
     tags: { kind: TEXT },
   },
   'galaxy.sse.events.written': {
     type: 'counter',
-    meaning: 'queued events handed to sockets',
+    meaning: 'queued events written to sockets',
     from: 'worker',
     tags: { kind: TEXT },
   },
   'galaxy.sse.events.merged': {
     type: 'counter',
-    meaning: 'queued events merged into one that was still waiting in the queue of a tab',
+    meaning: 'queued events merged into an event that waited in the same queue',
     from: 'worker',
     tags: { kind: TEXT },
   },
   'galaxy.sse.events.dropped': {
     type: 'counter',
-    meaning:
-      'queued events discarded: the queue was full, the stream closed, or a catch-up that began later tells them',
+    meaning: 'queued events dropped: the queue was full, the stream closed, or a later catch-up covers them',
     from: 'worker',
     tags: { kind: TEXT, reason: ['queue_full', 'closed', 'caught_up'] },
   },
   'galaxy.sse.keepalives.written': {
     type: 'counter',
-    meaning: 'keepalive comments handed to sockets',
+    meaning: 'keepalive comments written to sockets',
     from: 'worker',
   },
   'galaxy.sse.connections.closed': {
@@ -142,32 +141,32 @@ export const METRICS = {
   },
   'galaxy.sse.resume.events': {
     type: 'counter',
-    meaning: 'events of catch-ups handed to sockets; they were never queued',
+    meaning: 'events written to sockets by catch-ups, which bypass the queue',
     from: 'worker',
     tags: { kind: TEXT },
   },
   'galaxy.sse.resume.invalid_cursor': {
     type: 'counter',
-    meaning: 'Last-Event-ID values that are unreadable or lie in the future',
+    meaning: '`Last-Event-ID` values that are malformed or in the future',
     from: 'worker',
     tags: { reason: ['unreadable', 'future'] },
   },
   'galaxy.sse.gap.count': {
     type: 'counter',
-    meaning: 'gaps of this worker that are repaired from the database',
+    meaning: 'gaps in the tasks of this worker, which it repairs from the database',
     from: 'worker',
     tags: { cause: ['reconnected', 'tick_lost', 'frozen', 'clock_set_back', 'unchecked'] },
   },
   'galaxy.sse.database.left_out': {
     type: 'counter',
     meaning:
-      'rows of a table, and reads for a kind of event, that failed and were left out; the log names them',
+      'rows that cannot be decoded and reads of one event kind that failed; the worker skips them and logs which',
     from: 'worker',
     tags: { what: TEXT },
   },
   'galaxy.sse.monitor.resync': {
     type: 'counter',
-    meaning: 'times the monitor caught up with the log of changes after it was behind',
+    meaning: 'resyncs: the monitor was behind and caught up with the change log',
     from: 'monitor',
     tags: {
       cause: ['takeover', 'publish_failed', 'database_unavailable', 'slow_read', 'long_log'],
@@ -175,17 +174,17 @@ export const METRICS = {
   },
   'galaxy.sse.monitor.leader': {
     type: 'gauge',
-    meaning: '1 while this process is the elected monitor, else 0',
+    meaning: '1 while this process is the elected monitor, otherwise 0',
     from: 'monitor',
   },
   'galaxy.sse.monitor.cursor_age_ms': {
     type: 'gauge',
-    meaning: 'how far the cursor of the monitor is behind the database clock',
+    meaning: "lag of the monitor's cursor behind the database clock",
     from: 'monitor',
   },
   'galaxy.sse.watermark_age_ms': {
     type: 'gauge',
-    meaning: 'how far the last tick that this worker received is behind the database clock',
+    meaning: 'lag of the last tick that this worker received behind the database clock',
     from: 'worker',
   },
 } as const satisfies Readonly<Record<string, MetricSpec>>;
@@ -196,7 +195,7 @@ type NameOf<Type extends MetricType> = {
   [Name in MetricName]: (typeof METRICS)[Name]['type'] extends Type ? Name : never;
 }[MetricName];
 
-/** The tags of one metric: every one of its keys, with one of its values. */
+/** The tags of one metric: each key of its row, with one of its values. */
 export type TagsOf<Name extends MetricName> = (typeof METRICS)[Name] extends { tags: infer Spec }
   ? { readonly [Key in keyof Spec]: Spec[Key] extends readonly (infer Value)[] ? Value : string }
   : undefined;
@@ -210,12 +209,12 @@ export interface Metrics {
   gauge<Name extends NameOf<'gauge'>>(name: Name, value: number, ...tags: TagArguments<Name>): void;
 }
 
-/** What takes any series: the stores and senders behind `Metrics`. */
+/** Accepts any series. The stores and senders behind `Metrics` implement it. */
 export interface MetricSink {
   increment(name: MetricName, value: number, tags?: Tags): void;
   timing(name: MetricName, ms: number, tags?: Tags): void;
   gauge(name: MetricName, value: number, tags?: Tags): void;
 }
 
-/** Costs nothing; used where no statsd is configured. */
+/** Discards everything. Used where no statsd server is configured. */
 export const noMetrics: MetricSink & Metrics = { increment() {}, timing() {}, gauge() {} };

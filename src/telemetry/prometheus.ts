@@ -6,8 +6,8 @@ export const PROMETHEUS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8
 const TYPES = { counter: 'counter', gauge: 'gauge', timing: 'summary' } as const;
 
 /**
- * Totals in Prometheus' text form. Dots become underscores; a counter ends in `_total`; a timing is a summary without
- * quantiles, `_sum` in milliseconds.
+ * Formats totals in Prometheus' text format. Dots become underscores. A counter ends in `_total`. A timing is a
+ * summary without quantiles; its `_sum` is in milliseconds.
  */
 export function formatPrometheus(totals: readonly Total[]): string {
   const families = new Map<string, string[]>();
@@ -29,7 +29,7 @@ export function formatPrometheus(totals: readonly Total[]): string {
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 
-/** The same series, told apart from those of other processes. */
+/** Adds labels that distinguish the series from those of other processes. */
 export const labelled = (totals: readonly Total[], labels: Total['tags']): Total[] =>
   totals.map((total) => ({ ...total, tags: { ...labels, ...total.tags } }));
 

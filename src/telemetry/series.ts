@@ -2,7 +2,9 @@ import type { MetricName, Tags } from './metrics.js';
 
 export const NO_TAGS: Tags = Object.freeze({});
 
-/** One value per metric and set of tags. Looking one up costs one short string; tags must come in the same order. */
+/**
+ * One value per metric and set of tags. A look-up costs one short string. Tags must have the same order each time.
+ */
 export class SeriesMap<Value> {
   readonly #byKey = new Map<string, Value>();
 

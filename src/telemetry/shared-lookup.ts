@@ -2,24 +2,24 @@ import dns from 'node:dns';
 import { isIP } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 
-/** How long an address is used before its name is asked for again, and how long after a failure. */
+/** Time for which an address, or a failure, is cached. */
 const KNOWN_MS = 60_000;
 const FAILED_MS = 5_000;
-/** Datagrams that wait for an answer; more are dropped. */
+/** Maximum number of datagrams that wait for an answer; further ones are dropped. */
 const MOST_WAITING = 1_000;
 
 type Answer = [error: NodeJS.ErrnoException | null, address: string, family: number];
 type Callback = (...answer: Answer) => void;
 
 /**
- * A look-up for the socket of one host. Whatever is sent meanwhile, one question is under way: each takes one of the few
- * threads that also resolve the database and hash passwords, for as long as the resolver is silent.
+ * DNS look-ups for the socket of one host, with at most one query at a time. A query occupies one of the few threads
+ * that also resolve the database and hash passwords, for as long as the resolver does not answer.
  */
 export function sharedLookup(clock: Pick<Clock, 'monotonic'>) {
   let known: { answer: Answer; until: number } | undefined;
   let waiting: Callback[] | undefined;
   return (host: string, family: number, callback: Callback): void => {
-    // The socket asks for the address that it binds to, too.
+    // The socket also looks up the address that it binds to.
     if (isIP(host) !== 0) process.nextTick(callback, null, host, isIP(host));
     else if (known !== undefined && clock.monotonic() < known.until) {
       process.nextTick(callback, ...known.answer);

@@ -1,6 +1,6 @@
 /**
- * What cannot be read, a row or a whole table, is left out so that everything beside it goes on; it is counted here, and
- * named once a minute.
+ * Skips a row or a table that cannot be read, so that everything else continues. It counts them, and logs them once a
+ * minute.
  */
 
 import { LightconeError } from '../core/errors.js';
@@ -26,8 +26,8 @@ export class SkippedRows {
   };
 
   /**
-   * @param instead what counts as the answer when asking again would fail the same way (a table that may not be read)
-   * @throws what passes by itself
+   * @param instead the answer if a retry would fail in the same way (a table without the right to read it)
+   * @throws temporary errors
    */
   async unlessBroken<T>(event: string, read: Promise<T>, instead: T): Promise<T> {
     try {

@@ -1,7 +1,9 @@
 import type { StatsdConfig } from '../config/config.js';
 import type { MetricName, Tags } from './metrics.js';
 
-/** Galaxy's tags of its own metrics, in its order (contract, section 6.1). Others are sent as they come. */
+/**
+ * The tags of Galaxy's own metrics, in its order (contract, section 6.1). Other metrics keep their tags as they are.
+ */
 const GALAXY_TAGS: Partial<Record<MetricName, readonly string[]>> = {
   'galaxy.sse.connections.active': ['kind', 'server_name'],
   'galaxy.sse.connections.dropped': [],
@@ -10,7 +12,7 @@ const GALAXY_TAGS: Partial<Record<MetricName, readonly string[]>> = {
   'galaxy.sse.dispatch.skipped_no_qw': [],
 };
 
-/** A series as statsd sees it: the whole name, and the tags that are still to be written in the client's own form. */
+/** A series in statsd: the whole name, and the tags that the client still has to write in its own format. */
 export interface WireSeries {
   stat: string;
   tags: Record<string, string>;
@@ -41,9 +43,12 @@ export function wireSeries(config: StatsdConfig, name: MetricName, tags: Tags): 
   }
 }
 
-/** Galaxy writes Python's `%0.6f` of whole milliseconds; the others take a number as it is, to the microsecond. */
+/**
+ * Galaxy writes Python's `%0.6f` of whole milliseconds. The other formats take the number as it is, to the
+ * microsecond.
+ */
 export const wireTiming = (form: StatsdConfig['form'], ms: number): string =>
   form.startsWith('galaxy-') ? Math.round(ms).toFixed(6) : String(Math.round(ms * 1000) / 1000);
 
-/** What would end a tag or a datagram. */
+/** Replaces characters that would end a tag or a datagram. */
 const plain = (value: string): string => value.replace(/[\s,=:|]/g, '_');

@@ -10,7 +10,7 @@ import { wireSeries, wireTiming } from './statsd-format.js';
 import { ThrottledLogger } from './throttled-logger.js';
 
 const FLUSH_MS = 1_000;
-/** Timings of one series that are sent per flush; beyond it a fair sample of them (counters tell how many there were). */
+/** Maximum number of timings of one series per flush; beyond it a fair sample (counters give the total). */
 const TIMINGS_PER_FLUSH = 100;
 
 interface Series {
@@ -22,8 +22,8 @@ interface Series {
 }
 
 /**
- * Metrics over UDP, one per datagram. Counters are added up and timings gathered for a second, so that counting costs the
- * hot path an addition and no system call; gauges are sent as they are set. hot-shots does the sending.
+ * Sends metrics over UDP, one per datagram, through hot-shots. It adds up counters and collects timings for a second,
+ * so a count on the hot path costs an addition and no system call. It sends gauges at once.
  */
 export class StatsdMetrics implements MetricSink {
   readonly #client: StatsD;
@@ -44,7 +44,7 @@ export class StatsdMetrics implements MetricSink {
       port: config.port,
       udpSocketOptions: { type: 'udp4', lookup: sharedLookup(clock) as unknown as SocketOptions['lookup'] },
       telegraf: config.form === 'telegraf',
-      // Nothing of a Datadog agent's environment may change what is sent.
+      // The environment of a Datadog agent must not change what is sent.
       datadog: false,
       includeDataDogTags: false,
       includeDatadogTelemetry: false,
@@ -85,7 +85,7 @@ export class StatsdMetrics implements MetricSink {
     this.#client.gauge(stat, value, wireTags);
   }
 
-  /** Sends what has gathered. */
+  /** Sends everything collected. */
   flush(): void {
     if (!this.#closing) this.#send();
   }
@@ -94,7 +94,7 @@ export class StatsdMetrics implements MetricSink {
     for (const series of this.#series.values()) {
       if (series.count !== 0) this.#client.increment(series.stat, series.count, series.tags);
       for (const ms of series.timings) {
-        // A text, because a number would lose Galaxy's six decimals; hot-shots writes either as it is.
+        // Text, because a number would lose Galaxy's six decimals. hot-shots writes either as it is.
         const written = wireTiming(this.config.form, ms) as unknown as number;
         this.#client.timing(series.stat, written, series.tags);
       }

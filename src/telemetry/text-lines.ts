@@ -1,6 +1,6 @@
 import { printable } from '../lib/printable.js';
 
-/** Log lines for people: on a terminal, and where a command that ends says something besides its answer. */
+/** Log lines for people: on a terminal, and for one-shot commands. */
 const LEVELS: Readonly<Record<number, string>> = {
   10: 'trace',
   20: 'debug',
@@ -10,7 +10,7 @@ const LEVELS: Readonly<Record<number, string>> = {
   60: 'FATAL',
 };
 
-/** @param line one JSON line of the logger @returns `10:21:14 WARN  [election] nobody leads  seconds=5` */
+/** @param line a JSON line of the logger @returns `10:21:14 WARN  [election] nobody leads  seconds=5` */
 export function textLine(line: string): string {
   const {
     level,
@@ -27,7 +27,7 @@ export function textLine(line: string): string {
   const parts = [
     `${clock} ${(LEVELS[level as number] ?? String(level)).padEnd(5)}`,
     from && `[${from}]`,
-    // Whatever it quotes begins no line of its own.
+    // Indents quoted lines, so that none of them looks like a log line.
     String(msg).replaceAll('\n', '\n    '),
     ...(details.length > 0 ? [` ${details.join(' ')}`] : []),
   ].filter((part) => part !== '');
@@ -37,7 +37,7 @@ export function textLine(line: string): string {
 const plain = (value: unknown): string =>
   typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
 
-/** An error with its stack, where there is one, below the line. */
+/** Formats an error, with its stack if there is one, below the line. */
 function described(error: unknown): string {
   if (typeof error !== 'object' || error === null) return '';
   const { stack, message } = error as { stack?: string; message?: string };

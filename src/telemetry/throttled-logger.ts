@@ -1,7 +1,9 @@
 import type { Clock } from '../lib/clock.js';
 import type { Logger } from './logger.js';
 
-/** Warnings about something that can happen a thousand times a second: one line per interval, with how many were left out. */
+/**
+ * Logs warnings that may occur a thousand times a second: one line per interval, with the number of suppressed ones.
+ */
 export class ThrottledLogger {
   #silentUntil = Number.NEGATIVE_INFINITY;
   #suppressed = 0;

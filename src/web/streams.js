@@ -75,8 +75,8 @@ function show({ total, next: following, streams }) {
       return element(
         'tr',
         {},
+        element('th', { scope: 'row' }, who),
         element('td', {}, age),
-        element('td', {}, who),
         element('td', {}, address),
         element('td', {}, state.replace('_', ' ')),
         element('td', { className: 'number' }, waiting),

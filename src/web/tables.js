@@ -22,12 +22,16 @@ export const unbroken = (text) =>
 /** @param make from an item to an element; an item that is equal to the one before it in its place keeps its element */
 export function rows(id, items, make) {
   const root = byId(id);
+  const columns = [...(root.closest('table')?.querySelectorAll('thead th') ?? [])];
   for (const [index, item] of items.entries()) {
     const text = JSON.stringify(item);
     const before = root.children[index];
     if (before?.said === text) continue;
     const made = make(item);
     made.said = text;
+    // For a phone, where the head of the table is not shown.
+    for (const [column, { textContent }] of columns.entries())
+      if (made.cells[column]) made.cells[column].dataset.label = textContent;
     if (before === undefined) root.append(made);
     else before.replaceWith(made);
   }

@@ -1,5 +1,5 @@
 /**
- * Puts figures into the documentation: docs/performance.json, the plot docs/performance.svg, and the tables of
+ * Puts figures into the documentation: docs/performance.json, the plot docs/images/performance.svg, and the tables of
  * docs/performance.md (between marks such as `<!-- beside -->`).
  *
  *     node test/bench/report.mjs [--beside FILE of side-by-side.py] [--alone FILE of npm run bench] [--database FILE]
@@ -204,7 +204,7 @@ function replaceBetween(text, mark, content) {
   return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
 }
 
-writeFileSync(`${DOCS}/performance.svg`, plot());
+writeFileSync(`${DOCS}/images/performance.svg`, plot());
 const file = `${DOCS}/performance.md`;
 let text = readFileSync(file, 'utf8');
 text = replaceBetween(text, 'beside', besideTable());

@@ -57,6 +57,9 @@ const PAGES: [name: string, path: string, ready: (page: Page) => Promise<unknown
   ['the login of the status page', '/status', (page) => page.locator('#login').waitFor()],
   ['the status page', '/status', signIn],
   ['the API page, everything open', '/api/docs', openAll],
+  ...['', '/architecture', '/configuration', '/performance', '/stream'].map(
+    (page): (typeof PAGES)[number] => [`/docs${page}`, `/docs${page}`, (tab) => tab.locator('h2').waitFor()],
+  ),
 ];
 
 describe.each(['light', 'dark'] as const)('in the %s scheme', (colorScheme) => {

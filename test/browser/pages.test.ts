@@ -253,6 +253,27 @@ describe('the page of an installation without demo data', () => {
   });
 });
 
+describe('the docs', () => {
+  test('are a click away, under a prefix too, and work without a script', async () => {
+    await page.goto(`${worker.address}${PREFIX}/`);
+    await page.getByRole('link', { name: 'Docs' }).click();
+    await page.getByRole('link', { name: 'Settings' }).click();
+    await until(page.locator('tbody'), 'amqp_internal_connection');
+    await page.goto(`${worker.address}${PREFIX}/docs/operating/`);
+    await page.getByRole('navigation', { name: 'On this page' }).getByRole('link').last().click();
+    expect(page.url()).toMatch(/\/docs\/operating#[\w-]+$/);
+    const pictures = page.locator('img');
+    for (const picture of await pictures.all())
+      await expect
+        .poll(() => picture.evaluate((it: { naturalWidth: number }) => it.naturalWidth))
+        .toBeGreaterThan(0);
+    expect(await pictures.count()).toBeGreaterThan(1);
+    expect(complaints).toEqual([]);
+    for (const none of ['none', '..%2fpackage', 'images/none.svg', 'images/..%2f..%2fpackage.json'])
+      expect((await fetch(`${worker.address}${PREFIX}/docs/${none}`)).status).toBe(404);
+  });
+});
+
 describe('the API page', () => {
   const open = async (route: string): Promise<string> => {
     await page.locator(`#${route} > summary`).click();

@@ -2,9 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import BetterSqlite from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseDatabaseUrl } from '../../src/config/urls.js';
+import { LightconeError } from '../../src/core/errors.js';
 import { PostgresDatabase } from '../../src/database/postgres/database.js';
 import { maskUrl } from '../../src/database/postgres/options.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
+import { openProblem } from '../../src/database/sqlite/open-problem.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { eventually, openMigrated, silent, sqliteFixture } from '../support/databases.js';
@@ -187,9 +189,26 @@ describe('an SQLite file', () => {
     const [{ file }] = (await db.all<{ file: string }>('PRAGMA database_list')) as [{ file: string }];
     await writeFile(`${file}.txt`, 'this is a letter, and a long one, not a database\n'.repeat(50));
     const wrong = new SqliteDatabase({ file: `${file}.txt`, logger: silent });
-    await expect(wrong.start()).rejects.toThrow(/lightcone\.sqlite\.txt cannot be opened/);
+    await expect(wrong.start()).rejects.toThrow(
+      /^database file \S+lightcone\.sqlite\.txt cannot be opened: file is not a database; it is another file or a damaged one/,
+    );
     expect(wrong.problem()).toMatch(/cannot be opened/);
     await wrong.stop();
     await fixture.close();
+  });
+
+  it('whose folder cannot be made, or whose disk is full, is refused once, with what to look at', () => {
+    const failed = (code: string, message: string, syscall?: string) =>
+      Object.assign(new Error(message), { code, syscall });
+    expect(openProblem('/x/a.sqlite', failed('ENOENT', 'ENOENT: no such file, mkdir', 'mkdir'))).toBe(
+      'database file /x/a.sqlite cannot be opened: its folder /x cannot be made; let this user write to the file and its folder, or name another one in database_connection',
+    );
+    const full = failed('SQLITE_IOERR_SHMSIZE', 'disk I/O error');
+    const translated = new LightconeError('DATABASE_UNAVAILABLE', 'database file cannot be used', {
+      cause: full,
+    });
+    expect(openProblem('/x/a.sqlite', translated)).toBe(
+      'database file /x/a.sqlite cannot be opened: disk I/O error; look whether its disk is full or fails',
+    );
   });
 });

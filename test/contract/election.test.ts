@@ -34,6 +34,7 @@ class Candidate {
       standbyMs?: number;
       announce?: () => Promise<void>;
       onGain?: () => void;
+      onLose?: () => void;
     } = {},
   ) {
     const self = { serverName: name, hostname: 'host', pid: process.pid, appType };
@@ -52,6 +53,7 @@ class Candidate {
         },
         lose: async (reason) => {
           this.events.push(`lose: ${reason}`);
+          options.onLose?.();
         },
       },
       confirmedAt: () => (this.confirms ? ++this.confirmed : this.confirmed),
@@ -138,6 +140,20 @@ describe.each(FIXTURES)('the election on %s', (_kind, makeFixture) => {
       ['gain', 'lose: sse_monitor.host.1 takes over'],
       [],
     ]);
+  });
+
+  it('has a leader again at once where a worker steps down for a monitor, which nobody wakes', async () => {
+    let before = 0;
+    const freed = () => {
+      before ||= performance.now();
+    };
+    const intervals = { heartbeatMs: 2_000, standbyMs: 1_800 };
+    const worker = await running('main.1', 'webapp', { ...intervals, onLose: freed });
+    await leads(worker);
+    const monitor = await running('sse_monitor.host.1', 'sse_monitor', intervals);
+    await leads(monitor);
+    expect(worker.events).toEqual(['gain', 'lose: sse_monitor.host.1 takes over']);
+    expect(performance.now() - before).toBeLessThan(500);
   });
 
   it('replaces a leader that stops cleanly within 1 s, when the others are told', async () => {

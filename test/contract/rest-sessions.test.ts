@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Installation } from '../support/installation.js';
 import { type Answer, EVERYTHING, INSTALLATIONS, type Refusal, type Rest, restOf } from '../support/rest.js';
 
+/** What a browser says of a page of another site; it keeps a cookie with SameSite=Lax to itself there. */
+const FOREIGN = { origin: 'https://foe.example', 'sec-fetch-site': 'cross-site' };
 const credentials = { login: 'alice@example.org', password: 'demo-alice' };
 
 /** The cookie that an answer sets, as the browser would send it, and what else it says of it. */
@@ -89,6 +91,10 @@ describe.each(INSTALLATIONS)('sessions on %s', (_, install) => {
       403,
       403005,
     ],
+    // The cookie of the answer would take the place of the visitor's own.
+    ['an end by another site', 'POST', '/api/logout', { headers: FOREIGN }, 403, 403005],
+    ['a beginning by another site', 'POST', '/api/sessions', { headers: FOREIGN }, 403, 403005],
+    ['a login by another site', 'POST', '/api/login', { ...login({}), headers: FOREIGN }, 403, 403005],
   ])('refuse %s', async (_what, method, path, ask, status, code) => {
     expect(await rest(method, path, ask)).toMatchObject({ status, body: { err_code: code } });
   });

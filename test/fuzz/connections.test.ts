@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Installation, type RunningWorker } from '../support/installation.js';
-import { fuzz, inputs, type Random, report, TIMEOUT_MS } from './fuzz.js';
+import { fuzz, HANGS_MS, inputs, type Random, report, TIMEOUT_MS } from './fuzz.js';
 import { judge, request, split } from './odd-requests.js';
 
 let here: Installation;
@@ -38,7 +38,7 @@ async function answerTo(port: number, pieces: readonly string[], random: Random)
   // A server that has read all that we say answers what it can, and ends what is not whole.
   if (random.chance(0.5)) await sleep(2);
   socket.end();
-  const hangs = setTimeout(() => socket.destroy(new Error('it hangs')), 8_000);
+  const hangs = setTimeout(() => socket.destroy(new Error('it hangs')), HANGS_MS);
   await closed;
   clearTimeout(hangs);
   if (socket.errored?.message === 'it hangs') throw new Error(`no end; came: ${JSON.stringify(text)}`);

@@ -8,7 +8,17 @@ import { DEMO, Installation, type RunningWorker } from '../support/installation.
 import { type ReadResponse, readResponses } from '../support/responses.js';
 import { EVERYTHING } from '../support/rest.js';
 import type { SseClient } from '../support/sse-client.js';
-import { anyJson, fuzz, inputs, mutate, mutateJson, type Random, report, TIMEOUT_MS } from './fuzz.js';
+import {
+  anyJson,
+  fuzz,
+  HANGS_MS,
+  inputs,
+  mutate,
+  mutateJson,
+  type Random,
+  report,
+  TIMEOUT_MS,
+} from './fuzz.js';
 
 let here: Installation;
 let worker: RunningWorker;
@@ -124,7 +134,7 @@ class Connection {
       this.waiting = { resolve, reject };
       this.timer = setTimeout(
         () => reject(new Error(`no answer; came: ${JSON.stringify(this.text)}`)),
-        30_000,
+        HANGS_MS,
       );
       this.socket.write(bytes, 'latin1');
     });
@@ -219,7 +229,11 @@ function bodyOf(random: Random, example: unknown): string {
   return mutate(random, [utf8(example)]);
 }
 
+/** Their 503 is an answer: a machine that stood still for seconds had no monitor meanwhile. Afterwards it is 200 again. */
+const PROBE = /^[A-Z]+ \/(healthz|readyz|wellz)[/? ]/;
+
 function judge(bytes: string, { status, headers, body }: ReadResponse): void {
+  if (status === 503 && PROBE.test(bytes)) return;
   if (status >= 500 && status !== 505) throw new Error(`${status}: ${body}`);
   if (status >= 400 && !bytes.startsWith('HEAD') && headers.get('content-type')?.includes('json')) {
     expect(JSON.parse(Buffer.from(body, 'latin1').toString())).toMatchObject({
@@ -265,6 +279,7 @@ describe('every route', () => {
     // Notifications are an administrator's to send.
     if (who !== 'an administrator') for (const stream of [bob, stranger]) toldNothing(stream);
     here.closeStreams();
+    await expect.poll(async () => (await fetch(`${worker.url}/wellz`)).status, { timeout: 20_000 }).toBe(200);
     report(
       `every route, asked by ${who}`,
       tally,

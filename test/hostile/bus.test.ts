@@ -5,11 +5,12 @@
 import { type ConfirmChannel, connect } from 'amqplib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeTask, encodeTick } from '../../src/bus/wire/codec.js';
+import { MOST_VIEWED } from '../../src/connections/routing/viewers.js';
 import { parseIso } from '../../src/lib/time.js';
 import { seeded } from '../faults/random.js';
 import { amqpBus, broadcast } from '../support/bus.js';
 import { eventually } from '../support/eventually.js';
-import { DEMO, ID_SECRET, Installation, type RunningWorker } from '../support/installation.js';
+import { DEMO, ID_SECRET, Installation, type RunningWorker, type Settings } from '../support/installation.js';
 import { createVhost } from '../support/rabbitmq.js';
 import { sharedService } from '../support/services.js';
 
@@ -175,6 +176,10 @@ describe('a whole worker', () => {
     await stranger.close();
     await here.close();
   });
+  const stopAndStart = async (settings: Settings): Promise<void> => {
+    await here.stopWorkers();
+    worker = await here.worker(settings);
+  };
   const publish = async (key: string, body: Buffer): Promise<void> => {
     stranger.channel.publish(EXCHANGE, key, body, { contentType: 'application/json' });
     await stranger.channel.waitForConfirms();
@@ -282,6 +287,37 @@ describe('a whole worker', () => {
     expect(worker.lines.length).toBeLessThan(200);
     expect((await fetch(`${worker.url}/readyz`)).status).toBe(200);
   }, 30_000);
+
+  it('bears a flood of viewers, who see what they may not until they are looked at, and others are told in time', async () => {
+    await stopAndStart({ sse: { permission_check_interval: 2 } });
+    const streams = [await here.stream(worker.url), await here.stream(worker.url, 'key=demo-bob')];
+    const { viewers } = worker.worker.manager;
+    const { database } = worker.worker as unknown as { database: { statements: number } };
+    const [before, at] = [database.statements, performance.now()];
+    const late: number[] = [];
+    for (let i = 0; i < 20_000; i += 1) {
+      const historyId = here.encode(100_000 + i);
+      const userId = [DEMO.users.alice, DEMO.users.bob, DEMO.users.admin, 4_711][i % 4]!;
+      stranger.channel.publish(
+        EXCHANGE,
+        'control.*',
+        encodeTask({ task: 'subscribe_history_viewer', historyId, userId }),
+        { contentType: 'application/json' },
+      );
+      if (i % 2_000 !== 1_999) continue;
+      await stranger.channel.waitForConfirms();
+      const [from, said] = [streams[0]!.frames.length, performance.now()];
+      await here.change(DEMO.histories.alice);
+      await streams[0]!.waitForHistory(here.encode(DEMO.histories.alice), { from });
+      late.push(performance.now() - said);
+      expect(viewers.size).toBeLessThanOrEqual(2 * MOST_VIEWED);
+    }
+    expect(late.toSorted((a, b) => a - b)[5]!, `${late}`).toBeLessThan(1_000);
+    expect((database.statements - before) / (performance.now() - at)).toBeLessThan(0.03);
+    // None of these histories is theirs.
+    await eventually(() => viewers.size === 0, { within: 10_000, what: 'the next look at who may see them' });
+    expect(streams.map(({ brokenAt }) => brokenAt)).toEqual([undefined, undefined]);
+  }, 60_000);
 
   it('tells nobody what is for somebody else, whatever is in between', async () => {
     const random = seeded(4);

@@ -2,6 +2,7 @@
 import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Installation } from '../support/installation.js';
+import { startPlainNginx } from '../support/plain-nginx.js';
 import { rawConnection } from '../support/raw-http.js';
 import { EVERYTHING, restOf } from '../support/rest.js';
 
@@ -33,6 +34,19 @@ describe('/metrics', () => {
     ['a proxy here of the standard', { Forwarded: 'for=127.0.0.1' }, undefined],
   ])('is not for %s', async (_, headers, host) => {
     expect(await statusOf('/metrics', headers as Record<string, string>, host)).toBe(403);
+  });
+
+  // ngx_http_proxy_module: before 1.29.7 it speaks HTTP/1.0 and names its upstream as the host.
+  it('is not for whoever comes through an nginx that only says proxy_pass', async () => {
+    const nginx = await startPlainNginx(url);
+    try {
+      const through = restOf(nginx.url);
+      expect((await through('GET', '/metrics')).status).toBe(403);
+      expect((await through('GET', '/api/histories', { as: 'alice' })).status).toBe(401);
+      expect((await through('GET', '/healthz')).status).toBe(200);
+    } finally {
+      await nginx.close();
+    }
   });
 });
 
@@ -90,7 +104,7 @@ it('the default id_secret is refused on an address that others reach', async () 
   const service = here.process(['serve', '--listen', '0.0.0.0:0'], {
     galaxy: { id_secret: 'USING THE DEFAULT IS NOT SECURE!' },
   });
-  await expect.poll(() => service.stderr, { timeout: 20_000 }).toContain('id_secret: the default is known');
+  await expect.poll(() => service.stderr, { timeout: 20_000 }).toContain('id_secret: the default is public');
   await expect.poll(() => service.running).toBe(false);
 });
 

@@ -78,7 +78,7 @@ describe('a start that can never work ends with 2 and one line', () => {
     mkdirSync(folder);
     for (const path of [file, folder]) {
       expect(await refusal(['serve'], { sse: { listen: `unix:${path}` } })).toContain(
-        `cannot listen on unix:${path}: there is something that is not a socket`,
+        `cannot listen on unix:${path}: the file there is not a socket`,
       );
     }
     expect(readFileSync(file, 'utf8')).toBe('three years of work');
@@ -87,7 +87,7 @@ describe('a start that can never work ends with 2 and one line', () => {
   it('demo data on an address that others reach', async () => {
     here = Installation.embedded();
     expect(await refusal(['serve', '--demo'], { sse: { listen: '0.0.0.0:0' } })).toContain(
-      '--demo: its API keys are known to everybody',
+      '--demo: its API keys are public',
     );
   });
 
@@ -176,7 +176,7 @@ describe('real-time updates that are switched off', () => {
     );
     await eventually(async () => (await fetch(`${url}/readyz`)).ok, { what: 'readiness' });
     expect((await readiness(url)).problems).toEqual([
-      'enable_sse_updates is off: the stream answers 403, and nobody is told of changes',
+      'enable_sse_updates is off: the stream answers 403, and no tab receives changes',
     ]);
     const response = await fetch(`${url}/api/events/stream?key=demo-alice`);
     expect(response.status).toBe(403);

@@ -98,9 +98,9 @@ describe('asking wrongly', () => {
       LIGHTCONE_DEBOUNCE: 'soon',
     });
     expect(lines(stderr)).toEqual([
-      'lightcone: wrong settings:',
+      'lightcone: invalid settings:',
       '  galaxy.yml: sse.queue_size: must be a whole number from 1 to 10000, is "many"',
-      '  galaxy.yml: sse.queue_sise: there is no such setting; did you mean queue_size?',
+      '  galaxy.yml: sse.queue_sise: unknown setting; did you mean queue_size?',
       '  LIGHTCONE_DEBOUNCE: must be a number from 0 to 60, is "soon"',
       '  --workers: must be a whole number from 1 to 256, is "two"',
       expect.stringMatching(/^ {2}warning: galaxy\.yml: galaxy\.admin_user: .* did you mean admin_users\?/),
@@ -112,25 +112,25 @@ describe('asking wrongly', () => {
 
   it('a settings file that is not there is refused', async () => {
     const { code, stderr } = await run('cli', ['doctor'], { GALAXY_CONFIG_FILE: 'none.yml' });
-    expect(stderr).toBe('lightcone: wrong settings:\n  none.yml: there is no such file\n');
+    expect(stderr).toBe('lightcone: invalid settings:\n  none.yml: the file does not exist\n');
     expect(code).toBe(2);
   });
 
   it('demo data is refused on an address that others reach', async () => {
     const { code, stderr } = await lightcone('serve', '--demo', '--listen', '0.0.0.0:0');
-    expect(lines(stderr).at(-1)).toContain('--demo: its API keys are known to everybody');
+    expect(lines(stderr).at(-1)).toContain('--demo: its API keys are public');
     expect(code).toBe(2);
   });
 
   it('a standalone monitor without a broker is refused', async () => {
     const { code, stderr } = await run('sse-monitor', []);
-    expect(stderr).toContain('reaches the workers through RabbitMQ only');
+    expect(stderr).toContain('reaches the workers only through RabbitMQ');
     expect(code).toBe(2);
   });
 
   it('a notification needs a recipient', async () => {
     const { code, stderr } = await lightcone('notify', 'subject', 'message');
-    expect(stderr).toBe('error: say who gets it: either --broadcast or --user EMAIL\n');
+    expect(stderr).toBe('error: name the recipient: --broadcast or --user EMAIL\n');
     expect(code).toBe(2);
   });
 });

@@ -74,6 +74,8 @@ describe('the package', () => {
         'dist/client/worker.js',
         'nginx/location.conf',
         'docs/production.md',
+        'dist/docs/production.html',
+        'docs/images/house.svg',
       ]),
     );
   });
@@ -94,6 +96,9 @@ describe('the package', () => {
     expect(
       orphans
         .filter((file) => !existsSync(join(ROOT, 'packages/client/src', `${ofClient(file)}.ts`)))
+        // Made of docs/, each of one page.
+        .filter((file) => !/^dist\/docs\/(index|changelog)\.html$/.test(file))
+        .filter((file) => !existsSync(join(ROOT, file.replace(/^dist\/(docs\/.+)\.html$/, '$1.md'))))
         // The plots of the status page, with their licence.
         .filter((file) => !/^dist\/web\/uplot\.(js|css)$/.test(file)),
     ).toEqual([]);
@@ -194,6 +199,9 @@ describe('the package, installed globally', () => {
       const page = await fetch(url);
       expect(page.status).toBe(200);
       expect(await page.text()).toContain('<html');
+      const docs = await fetch(`${url}/docs/architecture`);
+      expect(await docs.text()).toContain('<title>Lightcone – ');
+      expect((await fetch(`${url}/docs/images/house.svg`)).status).toBe(200);
       await stream.close();
     } finally {
       expect((await service.stop()).code).toBe(0);

@@ -77,6 +77,16 @@ describe('a tab that says nothing for long', () => {
     expect(told('one')).toMatchObject({ t: 'alive', seq: Number.POSITIVE_INFINITY });
   });
 
+  it('is forgotten also where the clock was set back meanwhile', async () => {
+    await live('one', 'two');
+    vi.setSystemTime(Date.now() - 5 * 3_600_000);
+    await pass(240, 'two');
+    host.receive({ t: 'alive', tab: 'one' });
+    expect(told('one')).toMatchObject({ t: 'alive', seq: Infinity });
+    host.receive({ t: 'alive', tab: 'two' });
+    expect(told('two')).toMatchObject({ t: 'alive', seq: 0 });
+  });
+
   it('is not forgotten where the computer was asleep', async () => {
     await live('one', 'two');
     await pass(40, 'one', 'two');

@@ -101,7 +101,7 @@ describe('with a settings file', () => {
     expect(load('sse:\n  queue_size: 7\n').sse.queueSize).toBe(7);
     expect(load('galaxy:\n  sse:\n    queue_size: 8\n').sse.queueSize).toBe(8);
     expect(mistakes(() => load('galaxy: {sse: {workers: 1}}\nsse: {workers: 1}'))).toEqual([
-      'galaxy.yml: sse: stands twice, at the top level and inside galaxy:',
+      'galaxy.yml: sse: duplicate section, at the top level and inside galaxy:',
     ]);
   });
 
@@ -156,8 +156,8 @@ describe('with a settings file', () => {
   amqp_internal_connection: amqp://h//
   sse: {attach_to_galaxy: true}`;
     expect(mistakes(() => load(`galaxy:\n  id_secret: 0123456\n  server_name: 1_0\n  ${beside}\n`))).toEqual([
-      'galaxy.yml: galaxy.id_secret: stands without quotes, and Galaxy reads another text there; put it in quotes, as Galaxy has it',
-      'galaxy.yml: galaxy.server_name: stands without quotes, and Galaxy reads 10 there; put it in quotes, as Galaxy has it',
+      'galaxy.yml: galaxy.id_secret: has no quotes, so Galaxy reads it as another text; put that text in quotes',
+      'galaxy.yml: galaxy.server_name: has no quotes, so Galaxy reads it as 10; put that text in quotes',
     ]);
     expect(load(`galaxy:\n  id_secret: "0123456"\n  ${beside}\n`).auth.idSecret).toBe('0123456');
     expect(load(`galaxy:\n  id_secret: 9117e436251\n  ${beside}\n`).auth.idSecret).toBe('9117e436251');
@@ -166,7 +166,9 @@ describe('with a settings file', () => {
   it('takes the last of two equal keys, as Galaxy does, and says so', () => {
     const { serverName, warnings } = load('galaxy: {server_name: a, server_name: b}');
     expect(serverName).toBe('b');
-    expect(warnings).toContain('galaxy.yml: server_name: stands twice; the last one counts, as in Galaxy');
+    expect(warnings).toContain(
+      'galaxy.yml: server_name: duplicate key; the last value applies, as in Galaxy',
+    );
   });
 
   it('reads anchors, merged keys, a byte order mark, and refuses a tag that Galaxy would refuse', () => {
@@ -174,7 +176,9 @@ describe('with a settings file', () => {
       '\ufeffbase: &base {server_name: a, statsd_port: 0x10}\ngalaxy: {<<: *base, statsd_host: h}',
     );
     expect([merged.serverName, merged.statsd?.port]).toEqual(['a', 16]);
-    expect(mistakes(() => load('galaxy: !include other.yml'))[0]).toMatch(/line 1, column 9: a tag/);
+    expect(mistakes(() => load('galaxy: !include other.yml'))[0]).toMatch(
+      /line 1, column 9: has an unknown tag/,
+    );
   });
 
   it('leaves the default where a key has no value', () => {
@@ -220,16 +224,16 @@ describe('a wrong settings file', () => {
     ['an empty file', '', /^galaxy\.yml: is empty; it needs a section "galaxy:"/],
     ['only comments', '# nothing\n', /^galaxy\.yml: is empty/],
     ['no section of ours', 'gravity: {}\n', /has neither a section "galaxy:" nor a section "sse:"/],
-    ['a list', '- galaxy\n', /must hold a section "galaxy:"/],
+    ['a list', '- galaxy\n', /must have a section "galaxy:"/],
     ['a section that is a list', 'galaxy: [1]\n', /^galaxy\.yml: galaxy: must be a section/],
     ['a section that is a number', 'galaxy: {}\nsse: 5\n', /^galaxy\.yml: sse: must be a section/],
     ['broken YAML', 'galaxy:\n  a: [1, 2\nb: {\n', /^galaxy\.yml: line \d+, column \d+: not valid YAML: /],
     ['a tab', 'galaxy:\n\tserver_name: x\n', /^galaxy\.yml: line 2, column \d+: /],
-    ['a key twice', 'sse:\n  workers: 1\n  workers: 2\n', /^galaxy\.yml: sse\.workers: stands twice$/],
+    ['a key twice', 'sse:\n  workers: 1\n  workers: 2\n', /^galaxy\.yml: sse\.workers: duplicate key$/],
     [
       'the ini form',
       '[app:main]\nserver_name = a\n',
-      /is in the ini form, which is not read; write the keys of \[app:main\]/,
+      /has the ini format, which Lightcone does not read; write the keys of \[app:main\]/,
     ],
   ])('%s is refused with a line that says so', (_, yaml, message) => {
     const lines = mistakes(() => load(yaml));
@@ -239,9 +243,15 @@ describe('a wrong settings file', () => {
 
   it('that does not exist, or is a directory, is refused', () => {
     const named = (config: string) => mistakes(() => loadConfig({ env: {}, flags: { config }, cwd }));
-    expect(named('none.yml')).toEqual(['none.yml: there is no such file']);
+    expect(named('none.yml')).toEqual(['none.yml: the file does not exist']);
     mkdirSync(join(cwd, 'dir'), { recursive: true });
-    expect(named('dir')).toEqual(['dir: is a directory; name the file in it, such as galaxy.yml']);
+    expect(named('dir')).toEqual(['dir: is a directory; give a file, such as galaxy.yml']);
+    for (const bytes of ['\ufeffgalaxy: {}', 'galaxy: {brand: caf\xe9}'].map((text, latin) =>
+      Buffer.from(text, latin ? 'latin1' : 'utf16le'),
+    )) {
+      writeFileSync(join(cwd, 'other.yml'), bytes);
+      expect(named('other.yml')).toEqual(['other.yml: is not UTF-8 text; save it as UTF-8']);
+    }
   });
 
   it('never shows the text around a mistake, where a password may stand', () => {
@@ -251,7 +261,7 @@ describe('a wrong settings file', () => {
 
   it('with an empty section galaxy: runs and warns', () => {
     expect(load('galaxy:\n').warnings).toEqual([
-      'galaxy.yml: galaxy: this section is empty, so the defaults hold',
+      'galaxy.yml: galaxy: this section is empty, so the defaults apply',
     ]);
   });
 });
@@ -277,7 +287,7 @@ describe('a wrong value', () => {
       'LIGHTCONE_DEBOUNCE: must be a number from 0 to 60, is "-1"',
       'galaxy.yml: galaxy.enable_sse_updates: must be true or false, is "maybe"',
       'galaxy.yml: galaxy.id_secret: must be text of 5 to 56 bytes',
-      'galaxy.yml: sse.listen: must be host:port, [::1]:port or unix:/path, is "nowhere"',
+      'galaxy.yml: sse.listen: must be host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes), is "nowhere"',
     ]);
   });
 
@@ -286,8 +296,14 @@ describe('a wrong value', () => {
     ['sse: {max_connections: 0}', 'sse.max_connections: must be a whole number of at least 1, is 0'],
     ['sse: {debounce: .nan}', 'sse.debounce: must be a number from 0 to 60, is .nan'],
     ['sse: {socket_mode: "0999"}', 'sse.socket_mode: must be an octal mode, such as "0660", is "0999"'],
-    ['sse: {listen: "h:70000"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "h:70000"'],
-    ['sse: {listen: "unix:rel"}', 'sse.listen: must be host:port, [::1]:port or unix:/path, is "unix:rel"'],
+    [
+      'sse: {listen: "h:70000"}',
+      'sse.listen: must be host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes), is "h:70000"',
+    ],
+    [
+      'sse: {listen: "unix:rel"}',
+      'sse.listen: must be host:port, [::1]:port or unix:/path (a port up to 65535, a path of at most 107 bytes), is "unix:rel"',
+    ],
     [
       'sse: {permission_check_interval: 31}',
       'sse.permission_check_interval: must be a whole number from 1 to 30, is 31',
@@ -325,7 +341,7 @@ describe('a wrong value', () => {
     ],
     [
       'galaxy: {admin_users: {a: 1}}',
-      'galaxy.admin_users: must be a list, or text with commas between the items, is {"a":1}',
+      'galaxy.admin_users: must be a list, or text with items separated by commas, is {"a":1}',
     ],
     [
       'galaxy: {server_name: [a]}',
@@ -347,22 +363,52 @@ describe('a wrong value', () => {
 describe('an unknown key', () => {
   it('in sse: stops the start and names the nearest one', () => {
     expect(mistakes(() => load('sse: {queue_sise: 5}'))).toEqual([
-      'galaxy.yml: sse.queue_sise: there is no such setting; did you mean queue_size?',
+      'galaxy.yml: sse.queue_sise: unknown setting; did you mean queue_size?',
     ]);
     expect(mistakes(() => load(undefined, { LIGHTCONE_KEEPALIVE: '5' }))).toEqual([
-      'LIGHTCONE_KEEPALIVE: there is no such setting; did you mean keepalive_interval?',
+      'LIGHTCONE_KEEPALIVE: unknown setting; did you mean keepalive_interval?',
     ]);
   });
 
   it("in galaxy: is Galaxy's business, but warned of when it is nearly one of ours", () => {
     expect(load('galaxy: {brand: x, tool_config_file: y}').warnings).toEqual([]);
     expect(load('galaxy: {enable_sse_update: true}').warnings).toEqual([
-      'galaxy.yml: galaxy.enable_sse_update: is not a setting that Lightcone reads; did you mean enable_sse_updates?',
+      'galaxy.yml: galaxy.enable_sse_update: Lightcone reads no such setting; did you mean enable_sse_updates?',
+    ]);
+  });
+
+  it.each([
+    [
+      'GALAXY_CONFIG_OVERRIDE_DATABASE_CONECTION',
+      'Lightcone reads no such setting; did you mean database_connection?',
+    ],
+    ['GALAXY_CONFIG_STATSD_HOSTS', 'Lightcone reads no such setting; did you mean statsd_host?'],
+    ['GALAXY_CONFIG_OVERIDE_ID_SECRET', 'has no effect; did you mean GALAXY_CONFIG_OVERRIDE_ID_SECRET?'],
+    ['GALAXY_CONFIG_OVERRIDE_WORKERS', 'has no effect; did you mean LIGHTCONE_WORKERS?'],
+  ])('%s in the environment is warned of', (name, warning) => {
+    expect(load(undefined, { [name]: '5' }).warnings).toEqual([`${name}: ${warning}`]);
+  });
+
+  it.each([
+    ['LIGHTCONE_ID_SECRET', 'GALAXY_CONFIG_OVERRIDE_ID_SECRET'],
+    ['LIGHTCONE_CONFIG_FILE', 'GALAXY_CONFIG_FILE'],
+  ])('%s in the environment is refused, with the name that was meant', (name, meant) => {
+    expect(mistakes(() => load(undefined, { [name]: 'x' }))).toEqual([
+      `${name}: unknown setting; did you mean ${meant}?`,
+    ]);
+  });
+
+  it('in the wrong section is told where it belongs', () => {
+    expect(load('galaxy: {listen: "127.0.0.1:1", log_level: DEBUG}').warnings).toEqual([
+      'galaxy.yml: galaxy.listen: has no effect in this section; move the line to the section sse:',
+    ]);
+    expect(mistakes(() => load('sse: {admin_users: me}'))).toEqual([
+      'galaxy.yml: sse.admin_users: unknown setting; it belongs in the section galaxy:',
     ]);
   });
 
   it.each(['enable_sse_history_updates', 'enable_sse_entry_point_updates'])(
-    '%s is gone, and said so',
+    '%s was removed, and the warning says so',
     (key) => {
       const config = load(`galaxy: {${key}: true}`);
       expect(config.sse.enabled).toBe(true);
@@ -409,7 +455,7 @@ describe('settings that belong together', () => {
 
   it('the default secret on an address that others reach is warned of', () => {
     expect(load(undefined, {}, { listen: '0.0.0.0:80' }).warnings).toEqual([
-      'galaxy.id_secret: the default is known to everybody and 0.0.0.0:80 can be reached from elsewhere; set a secret of your own',
+      'galaxy.id_secret: the default is public and other machines can reach 0.0.0.0:80; set a secret of your own',
     ]);
     expect(load(undefined, {}, { listen: '[::1]:80' }).warnings).toEqual([]);
     expect(load('galaxy: {id_secret: our-own-secret}', {}, { listen: '0.0.0.0:80' }).warnings).toEqual([]);
@@ -419,13 +465,13 @@ describe('settings that belong together', () => {
     expect(
       mistakes(() => load('galaxy: {amqp_internal_connection: "sqlalchemy+sqlite:///x"}\nsse: {workers: 2}')),
     ).toEqual([
-      'galaxy.yml: galaxy.amqp_internal_connection: uses the database as message broker (sqlalchemy+…), which only Galaxy itself can read; set up RabbitMQ and write amqp://user:password@host:5672/vhost',
+      'galaxy.yml: galaxy.amqp_internal_connection: uses the database as message broker (sqlalchemy+…), which only Galaxy supports; set up RabbitMQ and write amqp://user:password@host:5672/vhost',
     ]);
   });
 
   it("Galaxy's other ways of signing in are said to be missing when no Galaxy is there", () => {
     expect(load('galaxy: {use_remote_user: true, require_login: false}').warnings).toEqual([
-      'galaxy.yml: galaxy.use_remote_user: is not applied; without a Galaxy beside it, Lightcone knows API keys and sessions only',
+      'galaxy.yml: galaxy.use_remote_user: has no effect; a standalone Lightcone supports API keys and sessions only',
     ]);
   });
 

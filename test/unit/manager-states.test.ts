@@ -32,11 +32,28 @@ describe('a connection manager', () => {
   let asked: number;
   let manager: ConnectionManager;
 
+  /** What is asked for waits for these. */
+  let held: Map<string, Promise<void>>;
+  let waited: string[];
+  let warned: number;
+  const slow = async <T>(name: string, value: T): Promise<T> => {
+    await held.get(name);
+    waited.push(name);
+    return value;
+  };
+
   beforeEach(() => {
     asked = 0;
+    warned = 0;
+    held = new Map();
+    waited = [];
+    const logger = createLogger('silent');
+    logger.warn = () => {
+      warned += 1;
+    };
     const changeLog: Pick<ChangeLog, 'identify' | 'now' | 'changesSince' | 'entryPointOwnersSince'> = {
-      identify: async () => 'log',
-      now: async () => NOW,
+      identify: () => slow('identify', 'log'),
+      now: () => slow('now', NOW),
       changesSince: () =>
         new Promise((resolve, reject) => {
           asked += 1;
@@ -58,7 +75,7 @@ describe('a connection manager', () => {
         maxConnectionsPerUser: 10,
       } as SseConfig,
       changeLog: changeLog as ChangeLog,
-      positions: { entries: async () => [] },
+      positions: { entries: () => slow('entries', []) },
       notifications: undefined,
       returning: { changeLog: changeLog as ChangeLog, notifications: undefined },
       permissions: { revoked: async () => new Set<Principal>(), accessible: async () => [] } as never,
@@ -67,7 +84,7 @@ describe('a connection manager', () => {
       decodeId: Number,
       clock: systemClock,
       random: Math.random,
-      logger: createLogger('silent'),
+      logger,
       metrics: new CountingMetrics(),
     });
   });
@@ -123,6 +140,46 @@ describe('a connection manager', () => {
     expect(String(out.read())).toContain('"history_ids":["3"]');
     await manager.stop();
     expect(manager.draining).toBe(true);
+  });
+
+  it.each(['identify', 'entries', 'now'] as const)(
+    'that is stopped while it waits for %s stays stopped, and nothing of it runs on',
+    async (name) => {
+      let answered!: () => void;
+      held.set(name, new Promise((resolve) => (answered = resolve)));
+      vi.useFakeTimers();
+      try {
+        const started = manager.start();
+        await manager.drain(1_000);
+        await manager.stop();
+        answered();
+        await vi.waitFor(() => expect(waited).toContain(name));
+        answer?.([]);
+        await started;
+        expect([asked, manager.ready, manager.draining, vi.getTimerCount()]).toEqual([0, false, true, 0]);
+      } finally {
+        vi.useRealTimers();
+      }
+    },
+  );
+
+  it('that is started twice at once starts once', async () => {
+    const started = Promise.all([manager.start(), manager.start()]);
+    await reading();
+    answer([]);
+    await started;
+    expect([asked, manager.ready]).toEqual([1, true]);
+    await manager.stop();
+  });
+
+  it('that is stopped between two attempts to read waits for no further one', async () => {
+    const started = manager.start();
+    await reading();
+    fail(new LightconeError('DATABASE_UNAVAILABLE', 'no database'));
+    await vi.waitFor(() => expect(warned).toBe(1));
+    await manager.stop();
+    await started;
+    expect([asked, warned]).toEqual([1, 1]);
   });
 
   it('that is stopped while it reads does not open when the answer comes', async () => {

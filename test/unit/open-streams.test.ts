@@ -66,9 +66,10 @@ describe('the list of open streams', () => {
   it('of 100,000 streams costs a worker a few milliseconds', () => {
     const many = Array.from({ length: 100_000 }, (_, index) => tab(((index * 7) % 100_000) + 1));
     listStreams(many, 'p', { limit: 50 });
-    const before = performance.now();
+    const before = process.cpuUsage();
     for (let round = 0; round < 5; round += 1) listStreams(many, 'p', { limit: 50, address: '10.' });
-    expect((performance.now() - before) / 5).toBeLessThan(50);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1_000 / 5).toBeLessThan(50);
   });
 });
 

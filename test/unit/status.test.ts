@@ -62,13 +62,13 @@ describe('a worker', () => {
     [
       'nobody leads',
       { secondsAgo: 40, leader: 'main.2' },
-      /for 40 s .*the last one heard was main\.2.*nobody leads/,
+      /for 40 s .*the last one came from main\.2.*no process leads/,
     ],
-    ['nobody has ever led', { secondsAgo: 40 }, /no monitor has been heard yet/],
+    ['nobody has ever led', { secondsAgo: 40 }, /none has arrived yet/],
     [
       'beside a Galaxy, its monitor is not heard any more',
       { attached: true, secondsAgo: 99, leader: 'sse_monitor.h.1' },
-      /last one heard was sse_monitor/,
+      /last one came from sse_monitor/,
     ],
   ])('takes new streams and is not well while %s', (_, state: State, problem) => {
     expect(said(state)).toEqual({ ready: true, problems: expect.stringMatching(problem) });

@@ -35,6 +35,22 @@ describe('viewers of a history', () => {
     expect(viewers.size).toBe(0);
   });
 
+  it('are few enough together: whoever has more than its share gives way, and nobody with a handful', () => {
+    const most = 1_000;
+    const viewers = new ViewerRegistry(most);
+    const quiet = [900_001, 900_002, 900_003];
+    for (const id of quiet) viewers.subscribe({ userId: 999 }, id);
+    for (let id = 1; id <= 300; id += 1) {
+      for (let userId = 1; userId <= 50; userId += 1) viewers.subscribe({ userId }, userId * 1_000 + id);
+    }
+    expect(viewers.size).toBeLessThan(2 * most);
+    expect([...viewers.of({ userId: 999 })]).toEqual(quiet);
+    expect(viewers.subscribe({ userId: 999 }, 900_004)).toBe(true);
+    expect(viewers.of({ userId: 999 }).size).toBe(4);
+    for (let userId = 1; userId <= 50; userId += 1)
+      expect(viewers.of({ userId }).has(userId * 1_000 + 300)).toBe(true);
+  });
+
   it('subscribe once, however often they say so', () => {
     const viewers = new ViewerRegistry();
     expect(viewers.subscribe({ userId: 1 }, 7)).toBe(true);

@@ -42,6 +42,11 @@ export interface ClientOptions {
 const ALIVE_MS = 5_000;
 const SILENT_HUB_MS = 12_000;
 const WHO_RETRY_MS = 3_000;
+/** The server is asked for a history so often where it sends no events: as often as the poller asks, in view and hidden. */
+const POLL_MS = 3_000;
+const HIDDEN_POLL_MS = 60_000;
+/** So often in a row the worker may find another person in its cookies than the page does in its own. */
+const MOST_STRANGERS = 2;
 
 export class LightconeClient {
   readonly #options: ClientOptions;
@@ -58,6 +63,8 @@ export class LightconeClient {
   #page: AbortController | undefined;
   /** Counts openings, so that what belongs to an earlier one is ignored. */
   #opening = 0;
+  /** How often in a row the hub found somebody else. */
+  #strangers = 0;
   /** Of the last event; -1 before the hub has said where its count stands. */
   #seq = -1;
   #cursor = '';
@@ -138,11 +145,22 @@ export class LightconeClient {
       },
       (mark) => this.includes(mark),
     );
-    // What changed between the first load and the opening of the stream nobody tells.
+    let poll: ReturnType<typeof setInterval> | undefined;
+    let askedAt = 0;
+    const askInTurn = (): void => {
+      if (!isVisible() && Date.now() - askedAt < HIDDEN_POLL_MS) return;
+      askedAt = Date.now();
+      view.refresh();
+    };
     ends.push(
       this.onState((state) => {
-        if (state === 'live') view.refresh();
+        clearInterval(poll);
+        // What changed between the first load and the opening of the stream nobody tells.
+        if (state === 'live') view.refresh(true);
+        // The poller asks for the current history only.
+        else if (state === 'polling') poll = setInterval(askInTurn, POLL_MS);
       }),
+      () => clearInterval(poll),
     );
     view.refresh();
     return view;
@@ -264,7 +282,8 @@ export class LightconeClient {
 
   /** The best there is: a SharedWorker, a worker of this tab, this page itself. */
   async #openLink(opening: number): Promise<HubLink> {
-    const { share = 'auto', workerUrl } = this.#options;
+    const { workerUrl } = this.#options;
+    const share = this.#strangers > MOST_STRANGERS ? 'none' : (this.#options.share ?? 'auto');
     const options: LinkOptions = {
       settings: this.#settings!,
       onMessage: (message) => {
@@ -355,9 +374,14 @@ export class LightconeClient {
   /** Asks whether the hub still answers. A page that was frozen looks late itself: it waits once more. */
   #check(): void {
     const now = Date.now();
-    const wasFrozen = now - this.#checkedAt > 2 * ALIVE_MS;
+    // The clock may be set back as well.
+    const wasFrozen = Math.abs(now - this.#checkedAt) > 2 * ALIVE_MS;
     this.#checkedAt = now;
-    if (wasFrozen) this.#heardAt = now;
+    if (wasFrozen) {
+      this.#heardAt = now;
+      // A computer that was asleep: its stream may be dead without a word.
+      if (isVisible()) this.#post({ t: 'wake' });
+    }
     if (now - this.#heardAt > SILENT_HUB_MS + Math.random() * 2_000 && isVisible()) {
       this.#heardAt = now;
       this.#link?.renew();
@@ -397,12 +421,17 @@ export class LightconeClient {
     }
   }
 
-  /** The cookie speaks for somebody else now: nothing of the person before may be resumed. */
+  /**
+   * The cookie speaks for somebody else now: nothing of the person before may be resumed. Where a page and its worker do not have
+   * the same cookies (in a frame of another site), they never agree: such a page keeps a stream of its own.
+   */
   #rejoin(): void {
     this.#leave();
     this.#cursor = '';
     this.#seq = -1;
-    void this.#join();
+    this.#strangers += 1;
+    if (this.#strangers === 1) void this.#join();
+    else this.#joinLater(this.#opening);
   }
 
   #event(event: StreamEvent): void {
@@ -415,19 +444,15 @@ export class LightconeClient {
       return;
     }
     for (const listener of [...(this.#listeners.get(event.name) ?? [])]) {
-      try {
-        listener(data, event.id);
-      } catch (error) {
-        // One broken part of a page must not silence the others.
-        console.error(`lightcone: a listener of ${event.name} failed`, error);
-      }
+      guarded(event.name, () => listener(data, event.id));
     }
   }
 
   #show(state: State, reason: string): void {
     if (state === this.#state) return;
     this.#state = state;
-    for (const listener of [...this.#stateListeners]) listener(state, reason);
+    if (state === 'live') this.#strangers = 0;
+    for (const listener of [...this.#stateListeners]) guarded('the state', () => listener(state, reason));
   }
 
   // --- the page ----------------------------------------------------------------------------------------------------
@@ -445,6 +470,15 @@ export class LightconeClient {
     this.#post({ t: 'wake' });
     this.#post({ t: 'alive' });
   };
+}
+
+/** One broken part of a page must not silence the others. */
+function guarded(what: string, call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    console.error(`lightcone: a listener of ${what} failed`, error);
+  }
 }
 
 const isVisible = (): boolean =>

@@ -139,10 +139,10 @@ export class Host {
 
   #forgetSilentTabs(): void {
     const now = Date.now();
-    const slept = now - this.#sweptAt > 2 * SWEEP_MS;
+    const slept = Math.abs(now - this.#sweptAt) > 2 * SWEEP_MS;
     this.#sweptAt = now;
     for (const [tab, entry] of this.#tabs) {
-      // A computer that was asleep: no tab could speak.
+      // A computer that was asleep, where no tab could speak; or whose clock was set.
       if (slept) entry.heardAt = now;
       else if (now - entry.heardAt > SILENT_TAB_MS) this.#forget(tab);
     }

@@ -6,12 +6,18 @@ export const headersOf = ({ apiKey }: StreamSettings): Record<string, string> =>
 export const credentialsOf = ({ withCredentials }: StreamSettings): 'include' | 'same-origin' =>
   withCredentials ? 'include' : 'same-origin';
 
+/** A connection that died without a word must not be waited for. */
+const ANSWER_MS = 60_000;
+
 /** @returns the status and, where the answer is JSON, its body; status 0 when there was no answer */
 export async function request(
   settings: StreamSettings,
   path: string,
   init: { method?: string; body?: string; signal?: AbortSignal } = {},
 ): Promise<{ status: number; body: unknown }> {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), ANSWER_MS);
+  init.signal?.addEventListener('abort', () => abort.abort());
   try {
     const response = await fetch(settings.baseUrl + path, {
       ...init,
@@ -22,10 +28,13 @@ export async function request(
       },
       credentials: credentialsOf(settings),
       cache: 'no-store',
+      signal: abort.signal,
     });
     return { status: response.status, body: await response.json().catch(() => undefined) };
   } catch {
     return { status: 0, body: undefined };
+  } finally {
+    clearTimeout(timer);
   }
 }
 

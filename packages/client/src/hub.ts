@@ -10,6 +10,8 @@ const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 const UNREACHABLE_MS = 60_000;
 const SWITCHED_OFF_RETRY_MS = 60_000;
+/** So many keepalive periods of silence are too long where there is reason for doubt; without one it is two. */
+const SILENT_PERIODS = 1.5;
 
 export interface HubListener {
   onEvent(name: string, data: string, id: string): void;
@@ -30,6 +32,7 @@ export class Hub {
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #unreachable: ReturnType<typeof setTimeout> | undefined;
   #visible = true;
+  #heardAt = 0;
   readonly #viewers: Viewers;
   readonly #poller: Poller;
 
@@ -74,9 +77,12 @@ export class Hub {
     this.#connect();
   }
 
-  /** The network is back, or a page came into view. */
+  /** The network is back, a page came into view, or the computer was asleep. */
   wake(): void {
-    if (this.#state === 'stopped' || this.#state === 'live' || this.#state === 'catching_up') return;
+    if (this.#state === 'stopped') return;
+    const isOpen = this.#state === 'live' || this.#state === 'catching_up';
+    // By the clock, which a sleep moves on: a stream that was silent for long is dead, and does not know it.
+    if (isOpen && Math.abs(Date.now() - this.#heardAt) < SILENT_PERIODS * this.settings.keepaliveMs) return;
     this.#attempts = 0;
     this.#connect();
   }
@@ -219,6 +225,7 @@ export class Hub {
   }
 
   #feedWatchdog(): void {
+    this.#heardAt = Date.now();
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(() => {
       this.#move('silent');

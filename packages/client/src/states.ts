@@ -1,28 +1,27 @@
-/** The states of a client and how it moves between them. docs/client.md shows this table. */
+/** The states of a client and its transitions. docs/client.md shows this table. */
 
 export const STATES = {
-  stopped: 'No stream is wanted, or the server ended it: `reason` tells.',
-  connecting: 'A stream is being opened; after a failure it is tried again with growing waits.',
-  catching_up: 'A stream is open again and tells what was missed.',
-  live: 'A stream is open and nothing is outstanding.',
-  stale: 'Nothing came for two keepalive periods: the stream is opened anew.',
-  polling:
-    'No stream can be had: the server is asked again and again, and the same events are made of the answers.',
-  paused: 'The page is frozen or in the back/forward cache; it holds no connection.',
+  stopped: 'The page wants no stream, or the server ended it; `reason` says which.',
+  connecting: 'The client opens a stream. After a failure it retries with growing delays.',
+  catching_up: 'A stream is open again and delivers missed events.',
+  live: 'A stream is open and up to date.',
+  stale: 'Nothing arrived for two keepalive periods. The client reopens the stream.',
+  polling: 'No stream is available. The client polls the server and turns the answers into the same events.',
+  paused: 'The page is frozen or in the back/forward cache. The client has no connection.',
 } as const;
 export type State = keyof typeof STATES;
 
 export const SIGNALS = {
-  open: 'the page wants a stream, or is shown again',
-  ready: 'the stream is open, and nothing was missed',
-  resumed: 'the stream is open, and what was missed follows',
-  caught_up: 'what was missed has arrived',
-  lost: 'the stream broke, or could not be opened',
-  silent: 'nothing came for two keepalive periods',
-  unreachable: 'no stream could be had for 60 s',
+  open: 'the page wants a stream, or becomes visible again',
+  ready: 'the stream is open, and no event is missing',
+  resumed: 'the stream is open, and missed events follow',
+  caught_up: 'all missed events have arrived',
+  lost: 'the stream broke or did not open',
+  silent: 'nothing arrived for two keepalive periods',
+  unreachable: 'no stream for 60 s',
   switched_off: 'the server has live updates switched off',
-  pause: 'the page is frozen, or goes into the back/forward cache',
-  close: 'the page wants no stream any more, or the server ends it (204, 401)',
+  pause: 'the page freezes or enters the back/forward cache',
+  close: 'the page closes the stream, or the server ends it (204, 401)',
 } as const;
 export type Signal = keyof typeof SIGNALS;
 
@@ -38,7 +37,7 @@ const ORDER = [
   'pause',
   'close',
 ] as const satisfies readonly Signal[];
-/** A state for each signal, in their order: a row that is too short or too long does not compile. */
+/** One state per signal, in their order. The compiler rejects a row of another length. */
 export type Row = Same<typeof ORDER>;
 type Same<List extends readonly unknown[]> = { readonly [Index in keyof List]: State };
 
@@ -61,5 +60,5 @@ const ROWS: { readonly [From in State]: Row } = {
   paused: [C, H, H, H, H, H, H, H, H, S],
 };
 
-/** Where a signal leads from a state. */
+/** The state that follows a signal. */
 export const next = (state: State, signal: Signal): State => ROWS[state][ORDER.indexOf(signal)]!;

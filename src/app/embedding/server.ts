@@ -99,13 +99,17 @@ class EmbeddedServer implements LightconeServer {
     if (this.state === 'stopped') throw notNow('start: this server was stopped; create another one');
     const { auth, http } = this.config;
     refuseKnownSecret(auth.idSecret, this.mounts.length === 0 && isLoopback(http.listen));
+    const { signal } = this.starting;
     try {
-      await this.worker.start(this.starting.signal);
+      await this.worker.start(signal);
+      signal.throwIfAborted();
     } catch (error) {
+      // Whatever fails while a stop takes the parts away fails because of it.
+      const cause = signal.aborted ? signal.reason : error;
       await this.stop();
-      throw error;
+      throw cause;
     }
-    if (this.state === 'new') this.state = 'started';
+    this.state = 'started';
   }
 
   async stop(): Promise<void> {

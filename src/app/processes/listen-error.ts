@@ -8,6 +8,7 @@ const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 
 /** What an administrator is told of a listen() that failed. @param flag where another address is chosen */
 export function listenError(listen: ListenAddress, flag: string, error: unknown): LightconeError {
+  if (error instanceof LightconeError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   const where = listen.kind === 'unix' ? listen.path : `${listen.host}:${listen.port}`;
   const failure = (kind: 'NOT_NOW' | 'CONFIG_INVALID', what: string): LightconeError =>

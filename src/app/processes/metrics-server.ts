@@ -26,6 +26,8 @@ const LIMITS = { requestTimeout: 10_000, headersTimeout: 10_000, maxHeaderSize: 
 export class MetricsServer implements Lifecycle {
   private readonly server = createServer(LIMITS, (request, response) => void this.answer(request, response));
 
+  private starting: Promise<void> | undefined;
+
   /** @param flag of the setting, for messages */
   constructor(
     private readonly listen: TcpAddress,
@@ -33,16 +35,19 @@ export class MetricsServer implements Lifecycle {
     private readonly collect: () => Promise<readonly ProcessReport[]>,
   ) {}
 
-  async start(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
+  start(): Promise<void> {
+    this.starting ??= new Promise<void>((resolve, reject) => {
       this.server.once('error', (error) => reject(listenError(this.listen, this.flag, error)));
       this.server.listen(this.listen.port, this.listen.host, resolve);
     });
+    return this.starting;
   }
 
   async stop(): Promise<void> {
+    await this.starting?.catch(() => {});
     if (!this.server.listening) return;
     const closed = new Promise((resolve) => this.server.close(resolve));
+    this.starting = undefined;
     this.server.closeAllConnections();
     await closed;
   }

@@ -15,7 +15,7 @@ export async function removeStaleSocket(path: string): Promise<void> {
   if (!there.isSocket()) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      `cannot listen on unix:${path}: there is something that is not a socket; move it away, or choose another path with --listen`,
+      `cannot listen on unix:${path}: the file there is not a socket; move it away, or choose another path with --listen`,
     );
   }
   const code = await new Promise<string | undefined>((resolve) => {

@@ -112,6 +112,7 @@ export class StandaloneMonitor implements Lifecycle {
       const end = watchForOtherMonitors(database, () => leadership.leading, runtime);
       releasers.add('look for other monitors', end);
     }
+    releasers.throwIfReleased();
     this.started = true;
     logger.info('monitor started');
   }

@@ -95,7 +95,7 @@ class Supervisor {
     if (listen.kind === 'unix') await removeStaleSocket(listen.path);
     const metrics = this.createMetricsServer();
     await metrics?.start();
-    for (let i = 0; i < this.config.sse.workers; i += 1) this.fork();
+    this.topUp();
     await stopped;
     await metrics?.stop();
     this.logger.info('all workers stopped');

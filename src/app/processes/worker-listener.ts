@@ -10,6 +10,7 @@ import { removeStaleSocket } from './stale-socket.js';
 export class WorkerListener {
   listening = false;
   private readonly graceful: GracefulClose;
+  private opening: Promise<void> | undefined;
 
   constructor(
     private readonly app: App,
@@ -29,7 +30,12 @@ export class WorkerListener {
   }
 
   /** @throws LightconeError for an address that cannot be had */
-  async listen(): Promise<void> {
+  listen(): Promise<void> {
+    this.opening = this.open();
+    return this.opening;
+  }
+
+  private async open(): Promise<void> {
     const { listen } = this.config.http;
     try {
       if (listen.kind === 'unix') {
@@ -50,7 +56,9 @@ export class WorkerListener {
     this.graceful.handOver();
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    // An address that is being taken cannot be given up.
+    await this.opening?.catch(() => {});
     return this.graceful.close(this.config.sse.drainTimeoutSeconds * 100);
   }
 }

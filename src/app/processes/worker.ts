@@ -235,6 +235,7 @@ export class Worker implements Lifecycle {
     if (config.sse.enabled) await this.startDelivery(signal);
     else await this.startBackgroundJobs();
     if (supervised) await this.listen();
+    this.releasers.throwIfReleased();
     const address = mounted ? `mounted at ${config.http.prefix}` : this.address;
     logger.info({ address, serverName: this.options.serverName }, 'ready');
   }
@@ -280,7 +281,9 @@ export class Worker implements Lifecycle {
       },
       runtime,
     );
-    await this.candidate.leadership.start();
+    const { leadership } = this.candidate;
+    this.releasers.add('election', () => leadership.stop());
+    await leadership.start();
   }
 
   private async startBackgroundJobs(): Promise<void> {

@@ -48,6 +48,7 @@ export class BackgroundJobs implements Lifecycle {
   readonly role: LeaderJobs;
   private readonly outboxPublisher: OutboxPublisher | undefined;
   private readonly maintenanceScheduler: MaintenanceScheduler;
+  private stopped = false;
 
   constructor(
     private readonly options: BackgroundJobsOptions,
@@ -83,6 +84,7 @@ export class BackgroundJobs implements Lifecycle {
   /** After the database and the bus. */
   async start(signal?: AbortSignal): Promise<void> {
     await this.sessionMap.map.start(signal);
+    if (this.stopped) return;
     this.outboxPublisher?.start();
     // Without live updates there is no election; maintenance jobs may run in several processes.
     if (!this.options.config.sse.enabled) await this.maintenanceScheduler.gain();
@@ -90,6 +92,7 @@ export class BackgroundJobs implements Lifecycle {
 
   /** Before the bus and the database. */
   async stop(): Promise<void> {
+    this.stopped = true;
     await this.maintenanceScheduler.stop();
     await this.outboxPublisher?.stop();
     await this.sessionMap.map.stop();

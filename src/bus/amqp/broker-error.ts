@@ -1,6 +1,6 @@
-/** What went wrong with the broker, in words for its administrator. Never holds the password. */
+/** Describes a problem with the broker for its administrator, without the password. */
 
-/** The URL for logs: user, host, port and virtual host, without password and options. */
+/** The URL for logs: user, host, port and virtual host, without the password and options. */
 export function maskUrl(url: string): string {
   const { protocol, username, hostname, port, pathname } = new URL(url);
   const user = username === '' ? '' : `${username}@`;
@@ -20,7 +20,7 @@ export function explainBrokerError(error: unknown): string {
   if (text.includes('during opening handshake')) {
     return 'the other side closed the connection before it said anything; is it a broker, does it expect TLS (amqps://), has a proxy in front of it none to pass on to?';
   }
-  // amqplib keeps the broker's reason to itself when the connection is refused at this point.
+  // amqplib hides the broker's reason if the connection is refused at this point.
   if (/ConnectionOpenOk.*ConnectionClose/.test(text)) {
     return 'the broker refuses the virtual host; does it exist, may the user enter it, is its limit of connections reached?';
   }
@@ -35,5 +35,5 @@ export function explainBrokerError(error: unknown): string {
   return code === undefined || text.includes(String(code)) ? text : `${text} (${code})`;
 }
 
-/** The broker's own sentence inside amqplib's rendering of a close frame. */
+/** Extracts the broker's own text from amqplib's message about a close frame. */
 const reply = (text: string): string => /with message "(.*)"$/s.exec(text)?.[1] ?? text;

@@ -26,40 +26,40 @@ import {
   TICK_KEY,
 } from './topology.js';
 
-/** A subscription that carries nothing is replaced, with all that belongs to it: there is one way back only. */
+/** A dead subscription is replaced together with its connection, so there is only one way to recover. */
 const NOTHING_COMES_BACK =
   'what is published does not come back: the exchange, its binding or the queue is gone, or a policy drops messages';
 const UNROUTED = "what is published reaches no queue, not even this worker's own: its binding is gone";
-/** Connecting as a whole has 5 s. */
+/** Shorter than the 5 s for the whole connect. */
 const PROOF_DEADLINE_MS = 3_000;
 
-/** The next one comes in a second. */
+/** The next notice follows within a second. */
 const NOTICE_TTL_MS = '3000';
 
 export interface AmqpBusOptions {
   /** `amqp://` or `amqps://`, with the password. */
   url: string;
-  /** This process's own, with worker number: tasks marked `noop` for it are not run here. */
+  /** The name of this process with its worker number. It does not run tasks marked `noop` for this name. */
   serverName: string;
-  /** `id_secret`, which all processes of an installation share: ticks are signed with it. */
+  /** `id_secret`, which all processes of an installation share. It signs ticks. */
   secret: string;
   logger: Logger;
   metrics: Metrics;
   clock: Clock;
-  /** 0 to 1. */
+  /** A random number from 0 to 1. */
   random: () => number;
-  /** How long a task lives in a queue; 10 s on Galaxy's side. */
+  /** Time to live of a task in a queue; 10 s in Galaxy. */
   messageTtlMs?: number;
 }
 
-/** The bus on a broker: Galaxy's exchange and message form, a queue of its own per worker. */
+/** The bus on a broker: Galaxy's exchange and message format, and one queue per worker. */
 export class AmqpBus implements Bus {
   readonly #options: Required<AmqpBusOptions>;
   readonly #link: BrokerConnection;
   readonly #meter: DispatchMeter;
   readonly #availability: Availability;
   readonly #freeze: PauseDetector;
-  /** By reason. */
+  /** One per reason. */
   readonly #complaints = new Map<string, ThrottledLogger>();
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
@@ -73,7 +73,7 @@ export class AmqpBus implements Bus {
     this.#meter = new DispatchMeter(metrics, clock);
     this.#availability = new Availability(logger);
     this.#freeze = new PauseDetector(clock, messageTtlMs / 2, () => {
-      // Otherwise the reconnect tells of the gap.
+      // Otherwise the reconnect reports the gap.
       if (this.subscribed) this.#delivery?.gap('frozen');
     });
     this.#link = new BrokerConnection({
@@ -127,7 +127,8 @@ export class AmqpBus implements Bus {
 
   publish(task: ControlTask): Promise<void> {
     const { serverName, messageTtlMs } = this.#options;
-    // "Elect again" is not for its sender, and must reach whoever was busy for longer than an event is of interest.
+    // "Elect again" does not concern its sender. It must reach even processes that were busy for longer than events
+    // live.
     const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
     const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
     return this.#meter.measure(task.task, () => {
@@ -137,7 +138,7 @@ export class AmqpBus implements Bus {
         contentEncoding: 'utf-8',
         deliveryMode: 2,
         priority: 0,
-        // Named as a double: amqplib would write a whole second as an integer.
+        // Marked as a double: amqplib would write a whole second as an integer.
         headers: { epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 } },
         ...lifetime,
       });
@@ -145,9 +146,9 @@ export class AmqpBus implements Bus {
   }
 
   /**
-   * A tick lives half as long as a task. So a tick that arrives vouches for the tasks before it: none of them can have
-   * expired while it did not (ticks come every second), and the missing ticks before it show as a gap. An administrator's
-   * policy may set other limits: so a tick says how many updates went ahead of it.
+   * A tick lives half as long as a task. So the arrival of a tick proves that no task before it has expired: ticks come
+   * every second, and missing ticks show as a gap.
+   * But a policy of the broker may set shorter limits, so a tick also carries the number of updates before it.
    */
   async publishTick(tick: Tick): Promise<void> {
     const updates = this.#updates;
@@ -159,7 +160,7 @@ export class AmqpBus implements Bus {
     });
   }
 
-  /** Not by `#send`: whether anybody hears it is no question of whether tasks arrive. */
+  /** Not through `#send`: the delivery of notices proves nothing about tasks. */
   async publishNotice(notice: Notice): Promise<void> {
     if (!this.available || !this.#publisher) throw unavailable(this.problem());
     const { secret, clock } = this.#options;
@@ -180,11 +181,11 @@ export class AmqpBus implements Bus {
     const outcome = await this.#publisher.publish(CONTROL_EXCHANGE, key, body, properties);
     if (outcome === 'routed') return outcome;
     if (this.#delivery) {
-      // This worker at least should have got it.
+      // At least this worker's queue should be bound.
       this.#link.cut(UNROUTED);
       throw unavailable(UNROUTED);
     }
-    // No worker is subscribed. Each begins with reading what it missed: the cursor may pass.
+    // No worker is subscribed. Each reads what it missed when it starts, so the cursor may advance.
     this.#complain('unrouted').warn(
       {},
       'no queue takes what is published: no worker is connected to this broker and virtual host',
@@ -214,8 +215,8 @@ export class AmqpBus implements Bus {
     this.#cutWhenItFails(channel);
     const queue = `lightcone.${serverName.slice(0, 200)}.${random().toString(36).slice(2, 12)}`;
     await declareQueue(channel, queue, messageTtlMs);
-    // The gap has to be told before the first message of the new queue: a tick would move the watermark across it. Messages
-    // can come before `start` returns, hence twice.
+    // Report the gap before the first message of the new queue, because a tick would move the watermark across it.
+    // Messages may arrive before `start` resolves, hence the two callers.
     let isGapReported = !this.#connectedBefore;
     const reportGap = () => {
       if (isGapReported) return;
@@ -262,7 +263,7 @@ export class AmqpBus implements Bus {
 
 const ignore = (): void => {};
 
-/** Goes the way that tasks take. */
+/** Takes the same path as tasks. */
 function probe(publisher: ConfirmPublisher): Promise<Outcome> {
   return publisher.publish(CONTROL_EXCHANGE, PROBE_KEY, Buffer.alloc(0), {
     deliveryMode: 1,
@@ -270,7 +271,7 @@ function probe(publisher: ConfirmPublisher): Promise<Outcome> {
   });
 }
 
-/** A subscription stands when something has come through it. While the broker takes no messages, that cannot be asked. */
+/** Proves a subscription by a message that comes through it. This is impossible while the broker blocks publishing. */
 async function prove(publisher: ConfirmPublisher, consumer: Consumer): Promise<void> {
   const came = probe(publisher).then(
     (outcome) => {

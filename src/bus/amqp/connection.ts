@@ -5,46 +5,46 @@ import type { Logger } from '../../telemetry/logger.js';
 import { explainBrokerError, maskUrl } from './broker-error.js';
 import { tlsOptions } from './tls.js';
 
-/** Connecting and setting up together. A broker that accepts and then says nothing must not hold us longer. */
+/** Deadline of connect and set-up together, for a broker that accepts and then stays silent. */
 const ATTEMPT_DEADLINE_MS = 5_000;
-/** The broker's goodbye at a stop. */
+/** Time for the broker's answer to a close. */
 const CLOSE_DEADLINE_MS = 2_000;
-/** amqplib calls a silent peer dead after two to three of these; the broker does the same with us. */
+/** amqplib gives up a silent peer after two to three of these intervals; so does the broker. */
 const HEARTBEAT_SECONDS = 2;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 1_000;
 
 export interface BrokerConnectionOptions {
-  /** As `config/urls.ts` makes it. Of several the next is tried when one cannot be had. */
+  /** One or several URLs from `config/urls.ts`, which are tried in turn. */
   url: string;
-  /** Shown in the broker's list of connections. */
+  /** The name in the broker's list of connections. */
   name: string;
   logger: Logger;
   random: () => number;
-  /** Runs after every connect, the first and the fiftieth. When it rejects, the connection is thrown away. */
+  /** Runs after every connect, the first and the fiftieth. If it rejects, the connection is closed. */
   setUp: (connection: ChannelModel) => Promise<void>;
-  /** After a set-up that worked. */
+  /** Called after a successful set-up. */
   onUp: () => void;
-  /** After `onUp`, when the connection is gone. */
+  /** Called after `onUp`, when the connection is lost. */
   onDown: () => void;
 }
 
 /**
- * One connection to the broker at a time, for as long as it runs: connect, set up, wait until it is lost, wait a little,
- * again. Whatever goes wrong with a channel or a confirm ends in `cut`, so that there is one way back only.
+ * Keeps one connection to the broker: connect, set up, wait for its loss, back off, repeat. Every failure of a channel
+ * or a confirm ends in `cut`, so there is only one way to recover.
  */
 export class BrokerConnection {
   readonly #urls: readonly string[];
   #at = 0;
   #display: string;
-  /** Whether the last attempt led to a connection: the same broker is tried first then. */
+  /** Whether the last attempt connected. If so, the same broker is tried first. */
   #wasUp = false;
   #running: Promise<void> | undefined;
   #stopping = new AbortController();
   #cut: ((reason: string) => void) | undefined;
   #connection: ChannelModel | undefined;
   #problem: string | undefined;
-  /** Since the last connection. */
+  /** Problems logged since the last connection. */
   readonly #reported = new Set<string>();
   #firstUp = deferred();
 
@@ -54,7 +54,7 @@ export class BrokerConnection {
     this.#say('not started');
   }
 
-  /** Resolves when first connected and set up; rejects when aborted or stopped before. */
+  /** Resolves after the first connect and set-up. Rejects if aborted or stopped before. */
   async start(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (!this.#running) {
@@ -84,7 +84,7 @@ export class BrokerConnection {
     this.#say('stopped');
   }
 
-  /** Ends the present connection, without waiting for the broker; the next one follows. */
+  /** Closes the current connection without waiting for the broker. The next one follows. */
   cut(reason: string): void {
     this.#cut?.(reason);
   }
@@ -93,7 +93,7 @@ export class BrokerConnection {
     return this.#connection !== undefined;
   }
 
-  /** One line of what is wrong, or undefined. */
+  /** One line about the current problem, or undefined. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -111,7 +111,7 @@ export class BrokerConnection {
     }
   }
 
-  /** Lives as long as one connection. Rejects with the reason of its end; resolves when it was stopped. */
+  /** Runs for the life of one connection. Rejects with the reason of its end; resolves when stopped. */
   async #oneConnection(stopping: AbortSignal, backoff: Backoff): Promise<void> {
     const { name, setUp, onUp, onDown } = this.options;
     const url = this.#urls[this.#at]!;
@@ -163,7 +163,7 @@ export class BrokerConnection {
       stopping.removeEventListener('abort', onStop);
       this.#connection = undefined;
       this.#cut = undefined;
-      // amqplib only half-closes a lost connection; a peer that is silent would keep the socket for minutes.
+      // amqplib only half-closes a lost connection, so a silent peer would keep the socket for minutes.
       socket.abort();
     }
   }
@@ -174,7 +174,7 @@ export class BrokerConnection {
     cut: (reason: string) => void,
   ): Promise<void> {
     const deadline = setTimeout(() => cut('no goodbye'), CLOSE_DEADLINE_MS);
-    // Rejects when the connection is already gone, which is what we want.
+    // Rejects if the connection is already closed, which is fine.
     connection.close().catch(() => {});
     await lost;
     clearTimeout(deadline);
@@ -184,10 +184,10 @@ export class BrokerConnection {
     this.#problem = `broker ${this.#display}: ${problem}`;
   }
 
-  /** Once per kind of trouble: a broker that stays away is one line, not one per attempt. */
+  /** Logs each kind of problem once, not once per attempt. */
   #report(problem: string): void {
     this.#say(problem);
-    // Each attempt has a queue of another name.
+    // The name of the queue differs in each attempt.
     const kind = this.#problem!.replace(/'[^']*'/g, "''");
     if (this.#reported.has(kind)) return;
     this.#reported.add(kind);
@@ -198,13 +198,13 @@ export class BrokerConnection {
   }
 }
 
-/** amqplib reads only ASCII letters out of a URL. */
+/** amqplib reads only ASCII letters from a URL. */
 function accountIn(url: string): ReturnType<typeof credentials.plain> {
   const { username, password } = new URL(url);
   return credentials.plain(decodeURIComponent(username), decodeURIComponent(password));
 }
 
-/** The type knows amqplib's options and TLS's, but not those of a plain socket. */
+/** amqplib's type has its own options and those of TLS, but not those of a plain socket. */
 function socketOptions(
   url: string,
   name: string,
@@ -214,13 +214,13 @@ function socketOptions(
     ...(tlsOptions(url) as SocketOptions),
     credentials: accountIn(url),
     noDelay: true,
-    // Node destroys the socket when it is aborted: before, during and after the handshake, half-open or not.
+    // On abort Node destroys the socket: before, during and after the handshake, even a half-open one.
     signal,
     clientProperties: { connection_name: name },
   };
 }
 
-/** The heartbeat is ours to choose, whatever the setting's URL says. */
+/** Lightcone chooses the heartbeat, whatever the URL says. */
 function withHeartbeat(url: string): string {
   const parts = new URL(url);
   parts.searchParams.set('heartbeat', String(HEARTBEAT_SECONDS));

@@ -8,40 +8,42 @@ import { SilenceDetector } from './silence-watch.js';
 import { CONTROL_EXCHANGE, NOTICE_KEY, PROBE_KEY, TICK_KEY } from './topology.js';
 
 /**
- * How far the broker may be ahead of this process. Acknowledging exists for this limit only (the queue dies with the
- * worker, so nothing is ever delivered again): without it a slow worker's backlog leaves the queue, where length and age
- * are limited, for the broker's memory, where nothing is.
+ * Maximum number of unacknowledged messages. Acknowledgements serve only this limit, because the queue dies with the
+ * worker and nothing is redelivered. Without it the backlog of a slow worker would leave the queue, which bounds its
+ * length and age, for the unbounded memory of the broker.
  */
 const PREFETCH = 2_000;
-/** Each acknowledgement is a system call, and costs more than the messages: one for so many of them, */
+/** An acknowledgement is a system call and costs more than the messages, so one covers this many of them, */
 const ACKNOWLEDGE_EACH = PREFETCH / 4;
-/** or after this time; */
+/** or all of this time, */
 const ACKNOWLEDGE_AFTER_MS = 100;
-/** what the next tick would acknowledge, where none comes: a broker closes the channel on who takes too long (`consumer_timeout`). */
+/**
+ * or all of this time if no tick arrives: a broker closes a channel that acknowledges too late (`consumer_timeout`).
+ */
 const ACKNOWLEDGE_WITHOUT_TICKS_MS = 5_000;
 
 const JSON_TYPE = 'application/json';
 
 export interface ConsumerOptions {
   serverName: string;
-  /** With which ticks are signed. */
+  /** The secret that signs ticks. */
   secret: string;
   delivery: Delivery;
   metrics: Metrics;
-  /** One for each reason: a flood of one kind must not hide another. */
+  /** One logger per reason, so that a flood of one kind does not hide another. */
   complain: (reason: string) => ThrottledLogger;
   clock: Clock;
-  /** Called before the first message is handed on, and by the bus once the subscription stands. */
+  /** Called before the first message is handed on, and by the bus after the subscription. */
   beforeFirst: () => void;
-  /** The broker took the consumer away (its queue was deleted). */
+  /** The broker cancelled the consumer (its queue was deleted). */
   onCancelled: () => void;
-  /** Publishes something that has to come back. @returns false when that is not possible now */
+  /** Publishes a message that should come back. @returns false if that is impossible now */
   probe: () => boolean;
-  /** Nothing comes back. */
+  /** The probe did not come back. */
   onDead: () => void;
 }
 
-/** Reads one queue, hands on what is valid, acknowledges everything. */
+/** Consumes one queue: hands valid messages on, acknowledges all. */
 export class Consumer {
   #newest: ConsumeMessage | undefined;
   #unacknowledged = 0;
@@ -80,7 +82,7 @@ export class Consumer {
     this.#newest = message;
     this.#unacknowledged += 1;
     if (exchange !== CONTROL_EXCHANGE) {
-      // Put into the queue directly, by its name: it says nothing of the way that tasks take.
+      // A program published it directly to the queue, so it proves nothing about the exchange.
       this.#reject('misdirected', `a message that did not come through ${CONTROL_EXCHANGE}`);
       this.#acknowledgeSoon();
       return;
@@ -89,7 +91,7 @@ export class Consumer {
     this.#proved();
     if (routingKey === TICK_KEY) {
       this.#onTick(message.content);
-      // Where nothing else comes, a timer would wake this process once more for each tick.
+      // A timer would wake this process once more for each tick.
       this.#acknowledge();
     } else if (routingKey === NOTICE_KEY) {
       this.#onNotice(message.content);
@@ -112,11 +114,14 @@ export class Consumer {
     else this.#reject(notice.reason, notice.detail);
   }
 
-  /** The rules of the contract, section 3.3, but for the epoch: a queue as young as its worker holds nothing older. */
+  /**
+   * The rules of the contract, section 3.3, except the epoch: the queue is as young as its worker and holds nothing
+   * older.
+   */
   #onTask({ content, properties }: ConsumeMessage): void {
     const { contentType } = properties as { contentType?: unknown };
     if (contentType !== undefined && contentType !== JSON_TYPE) {
-      // kombu refuses these as well.
+      // kombu refuses these, too.
       this.#reject('content_type', `a message whose content_type is not ${JSON_TYPE}`);
       return;
     }

@@ -4,8 +4,8 @@ import type { Clock } from '../../lib/clock.js';
 const LOOK_MS = 1_000;
 
 /**
- * Notices that this process was stopped (SIGSTOP, a suspended machine, a blocked event loop) for so long that messages may
- * have expired meanwhile: its own timer then comes late.
+ * Detects that this process stood still (SIGSTOP, a suspended machine, a blocked event loop) for so long that messages
+ * may have expired. Its own timer is then late.
  */
 export class PauseDetector {
   #end: (() => void) | undefined;
@@ -28,7 +28,7 @@ export class PauseDetector {
     this.#end = undefined;
   }
 
-  /** What the timer calls. */
+  /** The callback of the timer. */
   look(): void {
     const now = this.clock.monotonic();
     const pause = now - this.#lastLook;

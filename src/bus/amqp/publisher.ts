@@ -3,12 +3,12 @@ import { LightconeError } from '../../core/errors.js';
 import { withDeadline } from '../../lib/lifecycle.js';
 import { explainBrokerError } from './broker-error.js';
 
-/** A broker that takes longer to confirm is as good as dead: the caller has to keep its cursor. */
+/** After this time a publish counts as failed, and the caller keeps its cursor. */
 export const CONFIRM_DEADLINE_MS = 3_000;
 /** Frames that may wait for the socket before `publish` refuses; a message has two or three. */
 export const WRITE_BUFFER_FRAMES = 4_096;
 
-/** Whether any queue was bound to it; both are confirmed. */
+/** Whether a queue was bound to the key. The broker confirms both. */
 export type Outcome = 'routed' | 'unrouted';
 
 interface InFlight {
@@ -18,17 +18,17 @@ interface InFlight {
 }
 
 export interface PublisherEvents {
-  /** No confirm came in time. */
+  /** No confirm arrived in time. */
   onSilence(): void;
   onUsableChange(): void;
 }
 
-/** Publishes on one confirm channel, for as long as its connection lives. Keeps nothing that is not on its way. */
+/** Publishes on one confirm channel for the life of its connection. It keeps only messages in flight. */
 export class ConfirmPublisher {
   #blocked = false;
   #congested = false;
   #closed = false;
-  /** Why the broker closes the channel, which comes before the publishes under way fail. */
+  /** The broker's reason for closing the channel, which arrives before the pending publishes fail. */
   #closing: Error | undefined;
   readonly #inFlight = new Set<InFlight>();
 
@@ -46,7 +46,7 @@ export class ConfirmPublisher {
     channel.on('close', () => {
       this.#closed = true;
     });
-    // It comes before the confirm, and names its message by nothing but the body.
+    // A return precedes its confirm, and identifies its message only by the body.
     channel.on('return', ({ content }: Message) => {
       for (const message of this.#inFlight) if (message.body.equals(content)) message.outcome = 'unrouted';
     });
@@ -70,7 +70,7 @@ export class ConfirmPublisher {
   setBlocked(blocked: boolean): void {
     this.#blocked = blocked;
     if (blocked) {
-      // They may still arrive when the alarm is over: a duplicate, which is allowed.
+      // They may still arrive after the alarm: a duplicate, which is allowed.
       for (const { giveUp } of [...this.#inFlight]) giveUp(unavailable(this.problem));
     }
     this.events.onUsableChange();
@@ -109,7 +109,7 @@ export class ConfirmPublisher {
         return unavailable(`no confirm within ${CONFIRM_DEADLINE_MS} ms`);
       });
     } catch (error) {
-      // amqplib throws its own when the channel is just closing.
+      // amqplib throws an error of its own while the channel closes.
       throw error instanceof LightconeError ? error : unavailable(String(error));
     } finally {
       this.#inFlight.delete(message);

@@ -2,14 +2,14 @@ import { setAlignedInterval } from '../../lib/aligned-interval.js';
 import type { Clock } from '../../lib/clock.js';
 
 const LOOK_MS = 500;
-/** Ticks come every second. */
+/** Longer than the interval of ticks, one second. */
 const QUIET_MS = 1_500;
 const ANSWER_DEADLINE_MS = 1_500;
 
 /**
- * Finds a subscription that carries nothing: a dead connection, and as well one whose exchange, binding or queue is gone.
- * When nothing was heard for a while, something is published that has to come back the same way. Without a leader there
- * are no ticks and it does: nothing happens then.
+ * Detects a dead subscription: a dead connection, or a missing exchange, binding or queue. After some silence it
+ * publishes a probe that should come back the same way. Without a leader there are no ticks, but the probe comes back,
+ * and nothing happens.
  */
 export class SilenceDetector {
   #end: (() => void) | undefined;
@@ -18,7 +18,7 @@ export class SilenceDetector {
 
   constructor(
     private readonly clock: Clock,
-    /** @returns false when nothing can be published now: then the silence says nothing */
+    /** @returns false if publishing is impossible now; the silence then proves nothing */
     private readonly ask: () => boolean,
     private readonly onDead: () => void,
   ) {}
@@ -33,7 +33,7 @@ export class SilenceDetector {
     this.#end = undefined;
   }
 
-  /** To be called for each message that came through the exchange. */
+  /** Call it for each message that came through the exchange. */
   heard(): void {
     this.#heardAt = this.clock.monotonic();
     this.#askedAt = undefined;
@@ -45,7 +45,7 @@ export class SilenceDetector {
     if (this.#askedAt === undefined) {
       if (this.ask()) this.#askedAt = now;
     } else if (now - this.#askedAt >= ANSWER_DEADLINE_MS) {
-      // Where this process stood still, the answer may lie in the socket: it is read before this is called.
+      // After a pause of this process the answer may wait in the socket, which is read before this callback.
       setImmediate(() => {
         if (this.#end && this.#askedAt !== undefined) this.onDead();
       });

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { type ConnectionOptions, getCACertificates, rootCertificates } from 'node:tls';
 
 /**
- * TLS to the broker as py-amqp, and so Galaxy, does it: the certificate must come from an authority that this system knows,
- * and the host's name need not stand in it. The parameters are those of kombu; the files are read for each connection.
+ * TLS to the broker as in py-amqp, and so in Galaxy: a known authority must have signed the certificate, which need not
+ * contain the name of the host. The parameters are kombu's. The files are read for each connection.
  */
 export function tlsOptions(url: string): ConnectionOptions {
   const { protocol, searchParams } = new URL(url);

@@ -1,25 +1,28 @@
 import type { Channel, ChannelModel } from 'amqplib';
 
-/** Galaxy's exchange, declared exactly as Galaxy declares it (contract, section 3.1): other arguments would be refused. */
+/**
+ * Galaxy's exchange, declared exactly as Galaxy declares it (contract, section 3.1); the broker refuses other
+ * arguments.
+ */
 export const CONTROL_EXCHANGE = 'galaxy_core_exchange';
 
-/** Both the literal routing key of 26.1 and the pattern that catches it (contract, section 3.1). */
+/** Both the literal routing key of Galaxy 26.1 and the pattern that matches it (contract, section 3.1). */
 export const CONTROL_KEY = 'control.*';
-/** The leader's ticks. No queue of Galaxy's is bound to this key or the next two. */
+/** The leader's ticks. Galaxy binds no queue to this key or the next two. */
 export const TICK_KEY = 'lightcone.tick';
-/** What processes tell each other of themselves. */
+/** Messages of processes about themselves. */
 export const NOTICE_KEY = 'lightcone.notice';
-/** What a worker sends to hear whether anything reaches it. */
+/** Probes, with which a worker checks its subscription. */
 export const PROBE_KEY = 'lightcone.probe';
 /**
- * The one binding of a worker's queue: Galaxy's keys (`control.*`, and `web.control` of the newer form), ticks, notices and probes.
- * It is one, so that whatever comes through it proves the way of all the others.
+ * The only binding of a worker's queue. It matches Galaxy's keys (`control.*`, and `web.control` of the newer format),
+ * ticks, notices and probes, so any message through it proves the path of all others.
  */
 const EVERYTHING = '#';
 
 const ACCESS_REFUSED = 403;
 
-/** Some 30 MB in the broker at worst, when a worker reads nothing and the TTL has not come round yet. */
+/** At worst some 30 MB in the broker, if a worker reads nothing and the messages have not expired yet. */
 const MAX_QUEUE_LENGTH = 100_000;
 
 export async function declareExchange(connection: ChannelModel): Promise<void> {
@@ -43,10 +46,9 @@ async function once(connection: ChannelModel, work: (channel: Channel) => Promis
 }
 
 /**
- * One queue for tasks and ticks, so that they stay in order. It belongs to this connection and dies with it: nothing piles
- * up for a worker that is gone, and a worker that comes back starts empty (and hears of the gap).
- *
- * @param name must be new for each connection: the broker may still hold the last one's queue for a half-open connection
+ * One queue for tasks and ticks, which keeps their order. It belongs to this connection and dies with it: nothing
+ * accumulates for a dead worker, and a reconnected worker starts empty and reports the gap.
+ * @param name must be new for each connection: the broker may still hold the previous queue of a half-open connection
  */
 export async function declareQueue(channel: Channel, name: string, messageTtlMs: number): Promise<void> {
   await channel.assertQueue(name, {

@@ -16,7 +16,7 @@ export interface InProcessBusOptions {
   clock: Clock;
 }
 
-/** The embedded bus: worker and monitor are one process, so a task is handed on as the object that it is. */
+/** The embedded bus: worker and monitor share a process, so a task is passed on as an object. */
 export class InProcessBus implements Bus {
   readonly #meter: DispatchMeter;
   readonly #availability: Availability;
@@ -45,7 +45,7 @@ export class InProcessBus implements Bus {
     this.#availability.set(true);
   }
 
-  /** What has been published is still delivered: the publisher was told that the bus has it. */
+  /** Delivers everything published before: the publisher has its confirmation. */
   async stop(): Promise<void> {
     this.#availability.set(false);
     this.#deliver();
@@ -69,7 +69,7 @@ export class InProcessBus implements Bus {
 
   publish(task: ControlTask): Promise<void> {
     return this.#meter.measure(task.task, async () => {
-      // It is meant for the other processes, and there are none.
+      // It is for other processes, and there are none.
       await this.#send(task.task === 'reconfigure_watcher' ? () => {} : (delivery) => delivery.task(task));
       return this.#delivery ? 'routed' : 'unrouted';
     });

@@ -1,4 +1,4 @@
-/** Control tasks, ticks and notices, to and from message bodies. */
+/** Converts control tasks, ticks and notices to and from message bodies. */
 export {
   type DecodedTask,
   type DecodedTick,

@@ -1,6 +1,6 @@
 /**
- * Message bodies from the bus into control tasks and ticks. Anybody may write to the exchange, so nothing here trusts a
- * type, and nothing throws. Checks are written by hand: every worker decodes every task of the installation.
+ * Decodes message bodies into control tasks and ticks. Any account of the broker may publish, so nothing here trusts a
+ * type, and nothing throws. The checks are hand-written for speed: every worker decodes every task of the installation.
  */
 import type { Task, Tick } from '../../core/events.js';
 import { FieldError, id, isAbsent, isRecord, type JsonObject, shortText, text } from '../../events/fields.js';
@@ -10,19 +10,22 @@ import { hasSignature, MAX_TICK_BYTES } from './tick-signature.js';
 export type DecodeFailure = 'not_json' | 'not_object' | 'unknown_task' | 'malformed' | 'foreign';
 
 export type DecodedTask =
-  /** `noop`: the server name of the process that must not run the task. */
+  /** `noop`: the name of the process that must not run the task. */
   | { ok: true; task: Task; noop?: string }
-  /** `detail` names the field and never quotes the message. `foreign`: one of Galaxy's own tasks, which is no error. */
+  /**
+   * `detail` names the field and never quotes the message. `foreign`: one of Galaxy's other tasks, which is not an
+   * error.
+   */
   | { ok: false; reason: DecodeFailure; detail: string };
 
-/** A history_update for 100,000 users has 2 MiB; anything much larger is not a control task. */
+/** A history_update for 100,000 users has 2 MiB. A much larger message is not a control task. */
 export const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
-/** A task has five levels. V8 takes half a second for 5 MB of `[`; what is small is parsed as it is. */
+/** A task has five levels. V8 needs half a second for 5 MB of `[`; small bodies need no check. */
 const DEEPEST = 32;
 const SMALL_BYTES = 64 * 1024;
 
-/** Galaxy's tasks that share the exchange and are none of ours (contract, section 3.3), and a fork's `chat_event`. */
+/** Galaxy's other tasks on the same exchange (contract, section 3.3), and `chat_event` of a fork. */
 const FOREIGN_TASKS: ReadonlySet<unknown> = new Set([
   'create_panel_section',
   'reload_tool',
@@ -74,7 +77,10 @@ export type DecodedTick =
   | { ok: true; tick: Tick; updates?: number }
   | { ok: false; reason: 'malformed_tick' | 'forged_tick'; detail: string };
 
-/** @param secret of the installation: a tick vouches for what was published before it, so not everybody may send one */
+/**
+ * @param secret of the installation. A tick confirms everything published before it, so only its processes may send
+ * one.
+ */
 export function decodeTick(body: Buffer, secret: string): DecodedTick {
   const malformed = (detail: string): DecodedTick => ({ ok: false, reason: 'malformed_tick', detail });
   if (body.length > MAX_TICK_BYTES) return malformed(`a tick of ${body.length} bytes`);
@@ -101,7 +107,7 @@ export function decodeTick(body: Buffer, secret: string): DecodedTick {
 
 const count = (name: string, value: unknown): number => (value === 0 ? 0 : id(name, value));
 
-/** Whether lists and objects lie in each other deeper than any task has them; looks at brackets outside of strings only. */
+/** Whether lists and objects are nested deeper than in any task. Counts only brackets outside strings. */
 function isDeep(body: Buffer): boolean {
   let depth = 0;
   let inString = false;

@@ -1,13 +1,13 @@
-/** Control tasks and ticks as message bodies (contract, sections 3.2 to 3.4, and Lightcone's additions to them). */
+/** Encodes control tasks and ticks as message bodies (contract, sections 3.2 to 3.4, plus Lightcone's additions). */
 import type { Task, Tick } from '../../core/events.js';
 import { type JsonValue, pythonJson } from '../../events/python-json.js';
 import { EVENTS, type EventRegistry } from '../../events/registry.js';
 import { MAX_TICK_BYTES, signatureOf } from './tick-signature.js';
 
 /**
- * @param noop server name of the process that must not run the task
+ * @param noop the name of the process that must not run the task
  * @returns the body: one JSON object in ASCII
- * @throws Error for a task of no known kind
+ * @throws Error for a task of an unknown kind
  */
 export function encodeTask<T extends Task>(task: T, noop?: string, kinds: EventRegistry = EVENTS): Buffer {
   const kind = kinds.ofTask(task.task);
@@ -34,6 +34,6 @@ export function encodeTick(
   return Buffer.from(JSON.stringify({ ...tick, updates, signature: signatureOf(tick, updates, secret) }));
 }
 
-/** With thousands of open transactions a position is long: then the workers stay with the last one that was not. */
+/** A position with thousands of open transactions is too long for a tick. Workers then keep the previous one. */
 const fits = (position: string | undefined): position is string =>
   position !== undefined && position.length <= MAX_TICK_BYTES / 2;

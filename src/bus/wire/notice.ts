@@ -1,6 +1,6 @@
 /**
- * Notices as message bodies: `{"notice": "<JSON>", "at": <ms of the Unix epoch>, "signature": "<hex>"}`. Signed over the text
- * itself, so that nothing of a stranger's is looked at; with its time, so that one that was heard is not worth keeping.
+ * Notices as message bodies: `{"notice": "<JSON>", "at": <ms of the Unix epoch>, "signature": "<hex>"}`. The signature
+ * covers the text itself, so nothing is parsed before it is verified, and the time, so a replayed notice is useless.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import {
@@ -21,7 +21,9 @@ import { FieldError, isAbsent, isRecord, type JsonObject, shortText, text } from
 import { BUCKETS } from '../../telemetry/histogram.js';
 
 export const MAX_NOTICE_BYTES = 64 * 1024;
-/** Beyond the life of a message and the difference between clocks. `Cluster` remembers who stopped for as long. */
+/**
+ * Longer than the life of a message plus the difference of clocks. `Cluster` remembers stopped processes for this time.
+ */
 export const NOTICE_AGE_MS = 60_000;
 
 export type DecodedNotice =
@@ -35,7 +37,7 @@ export function encodeNotice(notice: Notice, secret: string, at: number): Buffer
 }
 
 /**
- * @param secret of the installation: a notice can end a stream, and an administrator believes what it says
+ * @param secret of the installation. A notice can end a stream, and an administrator relies on it.
  * @param now milliseconds of the Unix epoch
  */
 export function decodeNotice(body: Buffer, secret: string, now: number): DecodedNotice {

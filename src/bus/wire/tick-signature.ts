@@ -3,7 +3,7 @@ import type { Tick } from '../../core/events.js';
 
 export const MAX_TICK_BYTES = 64 * 1024;
 
-/** Of the installation's processes only: whoever else may publish on the broker cannot vouch for anything. */
+/** Proves that a process of the installation sent the tick. Other accounts of the broker cannot sign. */
 export const signatureOf = (
   { leader, sequence, until, position }: Tick,
   updates: number | undefined,

@@ -1,6 +1,6 @@
 /**
- * What callers ask the database, so that none of them stops another: each has at most one read under way and one that
- * waits. Whoever asks meanwhile joins the one that waits, however many tabs it opens and however old their cursors are.
+ * Isolates the database reads of callers from each other: each caller has at most one running read and one waiting
+ * read. Further questions join the waiting read, however many tabs the caller opens and however old their cursors are.
  */
 
 import type { Limiter } from '../../core/limiter.js';
@@ -8,13 +8,13 @@ import { NotWanted } from '../../lib/batcher.js';
 
 interface Waiting<Question> {
   question: Question;
-  /** Whether those who asked still want to know. */
+  /** Whether each questioner still wants the answer. */
   wanted: (() => boolean)[];
   answer: Promise<unknown>;
 }
 
 interface Caller<Question> {
-  /** Settles when what is under way has. */
+  /** Settles when the running read has settled. */
   done: Promise<unknown>;
   next: Waiting<Question> | undefined;
   reads: number;
@@ -25,16 +25,15 @@ export class CallerReads<Question> {
 
   constructor(
     private readonly limiter: Limiter,
-    /** One question, whose answer tells all that is asked for in either. */
+    /** Merges two questions into one whose answer covers both. */
     private readonly join: (one: Question, other: Question) => Question,
   ) {}
 
   /**
-   * Never joins a read that has begun: what is committed and told between its beginning and the opening of a tab is neither
-   * in its answer nor sent to the tab.
-   *
-   * @param caller and `read` belong together
-   * @throws NotWanted when all who asked have gone before the read began
+   * Never joins a running read: its answer lacks what is committed and delivered between its start and the opening of
+   * the tab.
+   * @param caller must always go with the same kind of `read`
+   * @throws NotWanted if all questioners have gone before the read starts
    */
   ask<Answer>(
     caller: string,

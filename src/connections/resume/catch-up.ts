@@ -1,6 +1,6 @@
 /**
- * What a tab missed since its cursor: answered from the recent log where that covers the cursor, else from the database,
- * one question of each caller at a time and few of all.
+ * Finds what a tab missed since its cursor: from the recent log where that covers the cursor, otherwise from the
+ * database, with one question per caller at a time and few in total.
  */
 
 import type { Cursor, HistoryId, Principal, UserId } from '../../core/events.js';
@@ -26,15 +26,15 @@ import { CallerReads } from './caller-reads.js';
 import type { Positions } from './positions.js';
 import type { RecentChanges, RecentLog } from './recent-log.js';
 
-/** As many as the database has connections for it. */
+/** The number of database connections for catch-ups. */
 const CONCURRENT_READS = 2;
 /**
- * The log is asked for no more than the last thirty days. A tab with an older cursor starts over: it is told that any of
- * its histories may have changed.
+ * The log is read for at most the last thirty days. A tab with an older cursor starts over: any of its histories may
+ * have changed.
  */
 const OLDEST_CURSOR = secondsToMicros(30 * 86_400);
 
-/** Asks for notification status objects (JSON text): many at once when a crowd reconnects. */
+/** Reads notification status objects (JSON text), many at once when a crowd reconnects. */
 export type StatusBatcher = Batcher<{ userId: UserId | undefined; since: Cursor }, string>;
 
 export class CatchUp {
@@ -46,10 +46,10 @@ export class CatchUp {
       kinds: EventRegistry;
       changeLog: ChangeLog;
       recent: RecentLog;
-      /** Undefined where the notification system is off. */
+      /** Undefined if the notification system is off. */
       statuses: StatusBatcher | undefined;
       positions: Pick<Positions, 'ofId' | 'mayBeOfAnotherLog' | 'floor'>;
-      /** The database's clock, as far as it is known. */
+      /** The estimated database clock. */
       now: () => Cursor;
       skippedRows: SkippedRows;
       metrics: Metrics;
@@ -72,10 +72,10 @@ export class CatchUp {
   }
 
   /**
-   * @param viewed histories that the tab looks at without owning them
-   * @param isWanted false once the tab is closed: what has not been asked by then is not asked any more
-   * @returns what makes the frames, in the order in which they are sent
-   * @throws LightconeError DATABASE_UNAVAILABLE when the cursor is beyond the memory and the database cannot be asked
+   * @param viewed histories of other owners that the tab views
+   * @param isWanted false once the tab is closed; pending questions are then dropped
+   * @returns makers of the frames, in the order of sending
+   * @throws LightconeError DATABASE_UNAVAILABLE if the cursor is beyond the memory and the database does not answer
    * @throws NotWanted
    */
   async missed(
@@ -131,9 +131,9 @@ const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
 });
 
 /**
- * The frames of a catch-up. All but the last carry the cursor that the tab came with: if the connection breaks between
- * two of them the tab must ask for everything again. The last one carries `reached`; where that is no other cursor, a comment
- * tells the end.
+ * The frames of a catch-up. All but the last carry the old cursor: if the connection breaks between them, the tab must
+ * request everything again. The last one carries `reached`. If `reached` equals the old cursor, a comment marks the
+ * end.
  */
 export function catchUpFrames(
   missed: readonly FrameMaker[],

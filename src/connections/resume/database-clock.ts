@@ -16,18 +16,18 @@ import type { Cursor } from '../../core/events.js';
 import type { Clock } from '../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
 
-/** Ticks carry moments that are up to two seconds old, and are on their way for some time. */
+/** Ticks carry moments that are up to two seconds old, and need some time to arrive. */
 const AGREES_WITHIN = 3 * MICROS_PER_SECOND;
-/** A tick that is further ahead is wrong, or the clock has stepped forward. */
+/** A tick further ahead is wrong, or the clock has stepped forward. */
 const FURTHEST_AHEAD = 5 * MICROS_PER_SECOND;
-/** Smaller steps back are within every overlap. */
+/** Every margin covers smaller backward steps. */
 const SMALLEST_STEP = MICROS_PER_SECOND;
-/** Without a tick that agrees the database is asked so often. */
+/** Interval of asking the database while no tick agrees. */
 const ASK_EACH_MS = 10_000;
 const REMEMBERED_STEPS = 8;
 
 export class DatabaseClock {
-  /** The database's moment minus this process's: the largest that was proved, for nothing is ever heard early. */
+  /** The database's moment minus this process's: the largest proven value, because no message arrives early. */
   private offset: Cursor;
   private agreedAt: number;
   private askedAt: number;
@@ -38,7 +38,7 @@ export class DatabaseClock {
   constructor(
     private readonly clock: Clock,
     private readonly ask: () => Promise<Cursor>,
-    /** The database's clock at the time of the call. */
+    /** The database clock at the time of the call. */
     now: Cursor,
   ) {
     this.agreedAt = clock.monotonic();
@@ -50,12 +50,12 @@ export class DatabaseClock {
     return this.offset + this.micros();
   }
 
-  /** @param listener gets the interval that was lived through twice */
+  /** @param listener receives the interval that the clock repeats */
   onStepBack(listener: (to: Cursor, from: Cursor) => void): void {
     this.listeners.push(listener);
   }
 
-  /** A leader says that the clock has reached this moment. @returns false when that cannot be believed (yet) */
+  /** A leader reports that the clock has reached this moment. @returns false if that is not credible (yet) */
   heard(moment: Cursor): boolean {
     const offset = moment - this.micros();
     if (offset > this.offset + FURTHEST_AHEAD) {
@@ -78,7 +78,7 @@ export class DatabaseClock {
     this.check().catch(() => {}); // asked again
   }
 
-  /** Asks. @throws LightconeError DATABASE_UNAVAILABLE */
+  /** Asks the database. @throws LightconeError DATABASE_UNAVAILABLE */
   check(): Promise<void> {
     this.asking ??= this.question().finally(() => {
       this.asking = undefined;
@@ -90,7 +90,7 @@ export class DatabaseClock {
     this.askedAt = this.clock.monotonic();
     const before = this.micros();
     const moment = await this.ask();
-    // It was read at some time between the question and the answer.
+    // The database read it at some time between question and answer.
     const least = moment - this.micros();
     if (moment - before < this.offset - SMALLEST_STEP) {
       const from = this.now();
@@ -108,7 +108,7 @@ export class DatabaseClock {
     for (const listener of this.listeners) listener(to, from);
   }
 
-  /** @returns a cursor that is true after every step of the clock: the same, or an earlier one */
+  /** @returns a cursor that is correct after all steps of the clock: the same or an earlier one */
   judge(cursor: Cursor): Cursor {
     let judged = cursor;
     for (const { to, from } of this.steps) if (cursor > to && cursor <= from) judged = Math.min(judged, to);

@@ -1,6 +1,6 @@
 /**
- * After a gap (the bus was away, a tick was lost, this process was frozen) the worker reads the changes since its
- * watermark and delivers them to its own tabs as if they had been received. Until that is done the watermark stands still.
+ * Repairs a gap (the bus was disconnected, a tick was lost, this process was frozen): the worker reads the changes
+ * since its watermark and delivers them to its tabs like received tasks. Until then the watermark does not move.
  */
 
 import type { Sources } from '../../events/kind.js';
@@ -15,7 +15,7 @@ import type { DatabaseClock } from './database-clock.js';
 import type { Positions } from './positions.js';
 import type { Watermark } from './watermark.js';
 
-/** Between two repairs: whoever replays old ticks brings about one read a second, and ids go on. */
+/** Pause between two repairs, so that replayed ticks cause at most one read a second, and ids advance meanwhile. */
 const PAUSE_MS = 1_000;
 
 export interface GapRepairOptions {
@@ -24,7 +24,7 @@ export interface GapRepairOptions {
   dispatcher: Dispatcher;
   watermark: Watermark;
   positions: Pick<Positions, 'floor'>;
-  /** Which moments were given out meanwhile. */
+  /** Reads the moments that were sent meanwhile. */
   readPositions: () => Promise<void>;
   databaseClock: DatabaseClock;
   skippedRows: SkippedRows;
@@ -38,14 +38,14 @@ type RepairedKind = EventRegistry['events'][number];
 export class GapRepair {
   private readonly abort = new AbortController();
   private running = false;
-  /** Why a repair is wanted that has not begun. */
+  /** The cause of a requested repair that has not started. */
   private wanted: RepairCause | undefined;
-  /** Lets the watermark go on. */
+  /** Releases the watermark. */
   private release: (() => void) | undefined;
 
   constructor(private readonly options: GapRepairOptions) {}
 
-  /** Starts a repair, or has the running one go round once more. Never rejects. */
+  /** Starts a repair, or makes the running one repeat. Never rejects. */
   request(cause: RepairCause): void {
     this.options.metrics.increment('galaxy.sse.gap.count', 1, { cause });
     this.wanted = cause;
@@ -68,18 +68,18 @@ export class GapRepair {
     let reported = false;
     while ((this.wanted !== undefined || missing.size > 0) && !signal.aborted) {
       if (this.wanted !== undefined) {
-        // What was read before this gap says nothing of it.
+        // Earlier reads prove nothing about this gap.
         cause = this.wanted;
         this.wanted = undefined;
         missing = this.everything();
-        // What is read from now on covers all that was published before this tick.
+        // The reads from now on cover everything published before this tick.
         heldBack = this.options.watermark.heldBack;
       }
       try {
         const tasks = await this.deliver(missing);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
-        // What is kept from a tab because its permission is unchecked is behind no cursor.
+        // Events withheld from a tab with an unchecked permission must stay ahead of every cursor.
         else if (this.options.dispatcher.muted.size === 0) this.options.watermark.reach(heldBack);
         backoff.reset();
         reported = false;
@@ -108,10 +108,10 @@ export class GapRepair {
     return new Set(this.options.kinds.events.filter(({ repair }) => repair !== 'never'));
   }
 
-  /** Each kind for itself: what can be read is delivered at once, and is not `missing` any more. */
+  /** Repairs each kind separately: delivers what can be read at once, and removes that kind from `missing`. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
     const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
-    // Had the clock stepped back in the gap, what was committed since would lie before the watermark.
+    // If the clock had stepped back in the gap, newer commits would lie before the watermark.
     await databaseClock.check();
     await this.options.readPositions();
     const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };

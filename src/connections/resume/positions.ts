@@ -1,6 +1,7 @@
 /**
- * Which position of the log belongs to which moment: from ticks, and for the time before this worker's start from the table
- * where the leader stores them. A `Last-Event-ID` is a moment of a tick; all that was visible in its position had been sent.
+ * Maps moments to positions of the log: from ticks, and for the time before this worker's start from the table in which
+ * the leader stores them. A `Last-Event-ID` is the moment of a tick; the stream had received everything visible in its
+ * position.
  */
 import type { Cursor } from '../../core/events.js';
 import { parseSnapshot, type Snapshot } from '../../database/log/snapshot.js';
@@ -8,47 +9,50 @@ import type { LogEnd, LogPosition } from '../../database/port.js';
 import { MARGIN } from '../../events/kind.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
 
-/** A day of them, thinned as the table is. Half of the oldest go when there are more: an older one costs repeats only. */
+/**
+ * Positions of a day, thinned like the table. If there are more, half of the oldest are dropped; an older position only
+ * causes duplicates.
+ */
 const MOST = 2_048;
 
-/** `null`: older than any that is known. `undefined`: none is known at all. */
+/** `null`: older than any known position. `undefined`: no position is known at all. */
 export type KnownPosition = LogPosition | null | undefined;
 
-/** Smaller steps back of the clock are within every margin. */
+/** All margins cover smaller backward steps of the clock. */
 const SMALLEST_STEP = MICROS_PER_SECOND;
-/** After a step it takes so long at most until a leader says what the clock is. */
+/** Maximum time after a backward step until a leader announces the clock. */
 const LEADERLESS = 30 * MICROS_PER_SECOND;
-/** Ticks run ahead of what is stored by 70 s, and of what is older than 15 minutes the table keeps one a minute. */
+/** Ticks run ahead of the stored positions by 70 s, and beyond 15 minutes the table keeps one position a minute. */
 const FURTHEST_BEHIND = 150 * MICROS_PER_SECOND;
 
-/** Taken apart once: a floor is asked for at each return of a tab. */
+/** Parsed once, because each reconnect of a tab needs a floor. */
 interface Entry extends LogEnd {
   snapshot: Snapshot | undefined;
-  /** The last moment of which is known that it was given out with this position. */
+  /** The last moment that is known to have been sent with this position. */
   until: Cursor;
   /** The clock was set back, perhaps to here, before the next entry. */
   steppedTo: Cursor;
 }
 
 export class Positions {
-  /** `moment` only grows: while the database's clock goes over the same moments again, the position before is kept. */
+  /** `moment` never decreases: while the database's clock repeats moments, the earlier position is kept. */
   private entries: Entry[] = [];
-  /** No later moment was given out as an id. */
+  /** The latest moment that was sent as an id. */
   private latest: Cursor = 0;
-  /** The same in the logs before this one. */
+  /** The same for previous logs. */
   private ofOtherLogs: Cursor = 0;
 
-  /** @param rowClock how far the clocks that stamp rows may differ from that of the database */
+  /** @param rowClock maximum difference between the clocks that stamp rows and the clock of the database */
   constructor(readonly rowClock: Cursor = MARGIN) {}
 
-  /** What is stored, of all logs, in the order in which it was reached; `log` is the one of now. */
+  /** Sets the stored positions of all logs, in the order in which they were reached. `log` is the current one. */
   begin(log: string, stored: readonly LogEnd[]): void {
     this.entries = [];
     for (const { moment, position } of stored) this.add(moment, position);
     if (this.log() !== log) this.forget();
   }
 
-  /** After a gap; not where another log was heard of by now. */
+  /** After a gap. It has no effect if the log has changed meanwhile. */
   beginAgain(log: string, stored: readonly LogEnd[]): void {
     const { latest } = this;
     if (this.log() !== log || !stored.some(({ position }) => logOf(position) === log)) return;
@@ -62,16 +66,19 @@ export class Positions {
     this.latest = 0;
   }
 
-  /** Undefined where no position is known. */
+  /** Undefined if no position is known. */
   log(): string | undefined {
     const newest = this.newest();
     return newest && logOf(newest.position);
   }
 
-  /** @returns whether it is of another log than the one before, or of an earlier state of that log: its files were put back */
+  /**
+   * @returns whether the position belongs to another log than the previous one, or to an earlier state of that log,
+   * whose files were put back
+   */
   add(moment: Cursor, position: LogPosition): boolean {
     const last = this.entries.at(-1);
-    // Another log: of the moments before it nothing can be said.
+    // Another log: nothing is known about moments before it.
     const isAnother =
       last !== undefined &&
       (logOf(last.position) !== logOf(position) ||
@@ -80,7 +87,7 @@ export class Positions {
     else {
       if (moment < this.latest - SMALLEST_STEP)
         last.steppedTo = Math.min(last.steppedTo, moment - LEADERLESS);
-      // Who was given this moment before the clock was set back stands at the older position.
+      // A client with this moment from before the clock was set back is at the older position.
       const isNew = last.position !== position && moment > last.moment && moment >= this.latest;
       this.latest = Math.max(this.latest, moment);
       if (last.position === position) last.until = Math.max(last.until, moment);
@@ -93,26 +100,26 @@ export class Positions {
     return isAnother;
   }
 
-  /** The latest moment that may have been given out; ahead of the clock where that was set back. */
+  /** The latest moment that may have been sent. It is ahead of a clock that was set back. */
   get reached(): Cursor {
     return Math.max(this.latest, this.ofOtherLogs);
   }
 
-  /** An id does not say of which log it is. */
+  /** An id does not name its log. */
   mayBeOfAnotherLog(id: Cursor): boolean {
     return id <= this.ofOtherLogs || this.isOfNoLeader(id);
   }
 
   /**
-   * In this log no leader can have given it out, or told anything at that time: its files were put back to an earlier state, and
-   * what the caller holds may never have happened.
+   * In this log no leader can have sent this moment. Its files were put back to an earlier state, so the data of the
+   * caller may never have existed in it.
    */
   private isOfNoLeader(moment: Cursor): boolean {
     const entry = this.entryAt(moment);
     return entry !== undefined && moment > entry.until + FURTHEST_BEHIND;
   }
 
-  /** Of a moment that was given out with the name of this log. */
+  /** The position of a moment that was sent with the name of this log. */
   ofToken(moment: Cursor): KnownPosition {
     return this.isOfNoLeader(moment) ? null : this.at(moment);
   }
@@ -121,7 +128,7 @@ export class Positions {
     return this.mayBeOfAnotherLog(id) ? null : this.at(id);
   }
 
-  /** The newest that is not newer than the moment. */
+  /** The newest position that is not newer than the moment. */
   at(moment: Cursor): KnownPosition {
     return this.entries.length === 0 ? undefined : (this.entryAt(moment)?.position ?? null);
   }
@@ -137,8 +144,9 @@ export class Positions {
   }
 
   /**
-   * For what has no log but times: no row that becomes visible after the moment has an earlier one, however long its transaction
-   * was open. Numbers tell when: a transaction that a position does not see is younger than a position that ends before its number.
+   * For tables that have times but no log: no row that becomes visible after the moment has an earlier time, however
+   * long its transaction was open. Transaction numbers prove it: a transaction that a position does not see is younger
+   * than a position that ends before its number.
    */
   floor(moment: Cursor): Cursor {
     const entry = this.entries.findLast((it) => it.moment <= moment);
@@ -155,12 +163,12 @@ export class Positions {
     );
   }
 
-  /** Rows that are written after the moment have no earlier times: an earlier one only where the clock was set back since. */
+  /** Rows written after the moment have no earlier times, unless the clock was set back since then. */
   earliestAfter(moment: Cursor): Cursor {
     return Math.min(moment, this.steppedSince(this.entries.findLast((it) => it.moment <= moment)));
   }
 
-  /** What came after a step back of the clock may have earlier times. */
+  /** Rows after a backward step of the clock may have earlier times. */
   private steppedSince(entry: Entry | undefined): Cursor {
     let least = Number.POSITIVE_INFINITY;
     for (let i = this.entries.length - 1; i >= 0; i -= 1) {
@@ -178,7 +186,7 @@ export class Positions {
     return this.entries.at(-1);
   }
 
-  /** Some of those since a moment, the oldest at or before it, fewer the older they are; oldest first. */
+  /** Some positions since a moment, starting at or before it, fewer the older they are; oldest first. */
   steps(since: Cursor, now: Cursor): LogEnd[] {
     const from = Math.max(
       0,
@@ -196,7 +204,7 @@ export class Positions {
   }
 }
 
-/** Half of the older ones go; a step is remembered by the one before. */
+/** Drops half of the older ones. A backward step is recorded in the previous entry. */
 function thinned(entries: readonly Entry[]): Entry[] {
   const kept: Entry[] = [];
   for (const [i, entry] of entries.entries()) {
@@ -212,14 +220,14 @@ function thinned(entries: readonly Entry[]): Entry[] {
 
 const whereOf = (position: LogPosition): string => position.slice(position.indexOf('.') + 1);
 
-/** SQLite: writers follow each other, and none is waited for that is older than the margin. */
+/** SQLite has one writer at a time, and no write takes longer than the margin. */
 const isNumbered = (entry: LogEnd | undefined): boolean => /^\d+$/.test(whereOf(entry?.position ?? '.'));
 
-/** The number that its log gives out next; in one log it only grows. */
+/** The next number of its log; within one log it never decreases. */
 function nextNumber(position: LogPosition): number {
   const where = whereOf(position);
   return Number(parseSnapshot(where)?.xmax ?? where.split(';')[0]);
 }
 
-/** The name of a position's log. */
+/** The name of the log of a position. */
 export const logOf = (position: LogPosition): string => position.slice(0, position.indexOf('.'));

@@ -11,21 +11,21 @@ import type { Subject } from '../../events/kind.js';
 
 export interface RecentChanges {
   subjects: Set<Subject>;
-  /** Newest audit time among them; 0 when none is known. */
+  /** The newest audit time among them; 0 if none is known. */
   updateTime: Micros;
 }
 
 export class RecentLog {
   private readonly at: Float64Array;
-  /** User ids as they are, session ids negative. */
+  /** User ids as they are, session ids negated. */
   private readonly owner: Float64Array;
   private readonly subject: Float64Array;
   private readonly updateTime: Float64Array;
-  /** Sequence number of the owner's previous entry, or -1. */
+  /** The sequence number of the owner's previous entry, or -1. */
   private readonly previous: Float64Array;
   private readonly newestOfOwner = new Map<number, number>();
   private readonly newestOfHistory = new Map<HistoryId, number>();
-  /** Sequence number of the next entry; entry n lies in slot n modulo capacity. */
+  /** The sequence number of the next entry. Entry n is in slot n modulo capacity. */
   private next = 0;
   private oldest = 0;
   private lastAt = 0;
@@ -43,15 +43,15 @@ export class RecentLog {
     this.previous = new Float64Array(capacity);
   }
 
-  /** Everything published at this moment or later is in here. Infinite until `startCovering`. */
+  /** The log contains everything published at this moment or later. Infinite until `startCovering`. */
   get coveredSince(): Cursor {
     return Math.max(this.startedAt, this.droppedUpTo);
   }
 
   /**
-   * Called once what lies between `since` and now was recorded (from the database, at the start).
-   *
-   * @param reached ids that were given out are no later: where the clock was set back, what comes is after them
+   * Called once everything between `since` and now is recorded (from the database, at the start).
+   * @param reached the latest id that was sent; after a backward step of the clock, later entries count as later than
+   * it
    */
   startCovering(since: Cursor, reached: Cursor): void {
     this.startedAt = since;
@@ -72,10 +72,10 @@ export class RecentLog {
   }
 
   private record(owner: number, subject: Subject, at: Cursor, updateTime: Micros): void {
-    // Times in the ring only grow, so that a walk may stop at the first one that is too old. Later than true is safe: it
-    // only makes a catch-up say more.
+    // Times in the ring never decrease, so a walk stops at the first entry that is too old. Rounding up is safe: it
+    // only adds duplicates to a catch-up.
     this.lastAt = Math.max(this.lastAt, at);
-    // Its neighbours of the same moment may stay, but that moment as a whole is no longer covered.
+    // Other entries of the same moment may remain, but that moment as a whole is no longer covered.
     if (this.next - this.oldest === this.capacity) this.dropOldest(this.at[this.oldest % this.capacity]! + 1);
     const slot = this.next % this.capacity;
     this.at[slot] = this.lastAt;
@@ -88,7 +88,7 @@ export class RecentLog {
     this.next += 1;
   }
 
-  /** Forgets what is older than the window. Called once a second. */
+  /** Drops entries older than the window. Called once a second. */
   expire(now: Cursor): void {
     const limit = now - this.windowMicros;
     while (this.oldest < this.next && this.at[this.oldest % this.capacity]! < limit) {
@@ -107,13 +107,13 @@ export class RecentLog {
     this.droppedUpTo = Math.max(this.droppedUpTo, coveredSince);
   }
 
-  /** Adds to `found` what was recorded for the owner at or after `since`. */
+  /** Adds to `found` the entries of the owner at or after `since`. */
   collect(owner: { userId?: UserId; sessionId?: SessionId }, since: Cursor, found: RecentChanges): void {
     if (owner.userId !== undefined) this.walk(owner.userId, since, found);
     if (owner.sessionId !== undefined) this.walk(-owner.sessionId, since, found);
   }
 
-  /** For an administrator: what was recorded for the user, newest first. */
+  /** For an administrator: the entries of the user, newest first. */
   list(userId: UserId, most: number): { at: Cursor; updateTime: Micros; subject: Subject }[] {
     const found = [];
     let sequence = this.newestOfOwner.get(userId) ?? -1;
@@ -140,7 +140,7 @@ export class RecentLog {
     }
   }
 
-  /** When this history was last delivered, whoever owns it; undefined when not within the window. */
+  /** The last delivery of this history to any owner; undefined if outside the window. */
   lastDelivery(historyId: HistoryId): Cursor | undefined {
     const sequence = this.newestOfHistory.get(historyId);
     return sequence === undefined ? undefined : this.at[sequence % this.capacity];

@@ -1,6 +1,6 @@
 /**
- * Catches one tab up from its cursor. From the moment it begins, events for the tab wait in its queue; then what was
- * missed goes out, what waited follows, and the tab is live: nothing falls between.
+ * Catches one tab up from its cursor. During the catch-up, new events for the tab wait in its queue. Then missed events
+ * go out, the waiting ones follow, and the tab is live, so none is lost in between.
  */
 
 import type { Cursor, HistoryId } from '../../core/events.js';
@@ -26,7 +26,7 @@ export interface ResumeOptions {
   positions: Pick<Positions, 'ofId'>;
   databaseClock: DatabaseClock;
   encodeId: (id: HistoryId) => string;
-  /** While the database is away, thousands of tabs wait for it. */
+  /** Throttled, because thousands of tabs may fail at once while the database is unavailable. */
   throttledLogger: ThrottledLogger;
 }
 
@@ -34,9 +34,8 @@ export class Resume {
   constructor(private readonly options: ResumeOptions) {}
 
   /**
-   * Resolves when the tab is live, or closed. While the database cannot answer, it is asked again.
-   *
-   * @param signal aborted when the worker stops: the tab is then left as it is
+   * Resolves when the tab is live or closed. Retries while the database does not answer.
+   * @param signal aborted when the worker stops; the tab then stays as it is
    */
   async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
     const { catchUp, writer, watermark, positions, databaseClock, encodeId, throttledLogger } = this.options;
@@ -49,7 +48,7 @@ export class Resume {
       try {
         const from = databaseClock.judge(since);
         const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
-        // A queue that overflowed meanwhile has turned the tab to `lagging`: once more, from the same cursor.
+        // The queue overflowed meanwhile and the tab became `lagging`: repeat from the same cursor.
         if (tab.state !== 'catching_up') continue;
         const known = positions.ofId(from);
         const token = known ? sinceToken(known, from) : known;
@@ -64,7 +63,7 @@ export class Resume {
     }
   }
 
-  /** Foreign histories that this tab, its user or its session looks at. */
+  /** Histories of other owners that this tab, its user or its session views. */
   private viewedBy(tab: Tab): HistoryId[] {
     const { viewers } = this.options;
     if (viewers.size === 0) return [];
@@ -79,5 +78,5 @@ export class Resume {
   }
 }
 
-// A function, because the compiler believes that a state it saw before an `await` still holds after it.
+// A function, because the compiler assumes that a state does not change during an `await`.
 const isClosed = (tab: Tab): boolean => tab.state === 'closed';

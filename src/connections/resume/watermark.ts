@@ -1,9 +1,8 @@
 /**
- * How far this worker has been told everything: the `until` of the last tick it received. It is the only value that
- * becomes an `id:`, so that no tab ever holds a cursor that is ahead of what it got.
- *
- * While a gap is being repaired the watermark stands still: a tick that comes in between is kept and applied afterwards,
- * since it vouches for tasks that this worker may have missed.
+ * How far this worker has received everything: the `until` of its last tick. Only this value becomes an `id:`, so no
+ * tab ever gets a cursor ahead of its events.
+ * During a gap repair the watermark does not move: a tick that arrives meanwhile is kept and applied afterwards,
+ * because it covers tasks that this worker may have missed.
  */
 
 import type { Cursor } from '../../core/events.js';
@@ -13,28 +12,31 @@ import type { Clock } from '../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
 import type { DatabaseClock } from './database-clock.js';
 
-/** Between two calls of `trail`; longer means that the bus was away or this process stood still. */
+/**
+ * Maximum time between two calls of `trail`. A longer one means that the bus was disconnected or this process stood
+ * still.
+ */
 const LONGEST_PAUSE_MS = 3000;
-/** An audit time that is further ahead of this clock is wrong. */
+/** An audit time further ahead of this clock is wrong. */
 const FURTHEST_AHEAD = 60 * MICROS_PER_SECOND;
 
 export class Watermark {
   private current: Position;
-  /** When a tick was last heard. */
+  /** When the last tick arrived. */
   private tickAt: number;
   private held = 0;
   private heldUntil: Cursor = 0;
   private heldLog: LogPosition | undefined;
   private trailedAt: number;
 
-  /** @param initial a cursor behind which nothing can be missed */
+  /** @param initial a cursor before which nothing can be missing */
   constructor(
     private readonly clock: Clock,
     private readonly database: DatabaseClock,
     initial: Cursor,
     /**
-     * Where only Galaxy's own monitor runs no tick is ever heard: the watermark then trails the clock by so many seconds
-     * (the expiry of SSE tasks on the bus). Undefined where Lightcone's monitor is expected: then it waits for a tick.
+     * Beside Galaxy's own monitor no ticks arrive, so the watermark trails the clock by this time (the expiry of SSE
+     * tasks on the bus). Undefined beside Lightcone's monitor: the watermark then waits for ticks.
      */
     private readonly trailSeconds: number | undefined,
     log?: LogPosition,
@@ -53,23 +55,23 @@ export class Watermark {
     return this.current.cursor;
   }
 
-  /** The database clock, as far as it can be known without asking. */
+  /** The estimated database clock. */
   estimateNow(): Cursor {
     return this.database.now();
   }
 
   /**
-   * The moment under which what arrives now is remembered for tabs that come back: not before any cursor that a tab can
-   * have got from another worker, which is ahead of this one while a gap is being repaired here.
+   * The moment under which the memory records events that arrive now. It is not before any cursor that a tab may have
+   * from another worker, which is ahead of this one during a gap repair.
    */
   get latest(): Cursor {
     return Math.max(this.heldUntil, this.estimateNow());
   }
 
   /**
-   * The same for a change of this audit time, which may be later. After a gap `estimateNow` trails the database clock by as
-   * much as the last tick before the gap did; other workers have had newer ticks since, and whoever got a cursor from one of
-   * them before the change was committed must find it here.
+   * The same for a change of this audit time, which may be later. After a gap `estimateNow` trails the database clock
+   * by as much as the last tick before the gap did. Other workers have had newer ticks since then, and a tab with a
+   * cursor of one of them from before the commit must find the change here.
    */
   latestFor(updateTime: Cursor | undefined): Cursor {
     const { latest } = this;
@@ -77,14 +79,13 @@ export class Watermark {
   }
 
   /**
-   * A tick was received: everything up to `until` was ahead of it on the channel.
-   *
-   * @returns false when `until` is so far ahead of the database's clock that it is not believed
+   * A tick has arrived: everything up to `until` preceded it on the channel.
+   * @returns false if `until` is too far ahead of the database's clock to be credible
    */
   advance(until: Cursor, log?: LogPosition): boolean {
     if (!this.database.heard(until)) return false;
     this.tickAt = this.clock.monotonic();
-    // An old leader that was frozen may send a tick that is behind: it is true, but says nothing new.
+    // A thawed old leader may send an old tick. It is true, but adds nothing.
     if (this.held > 0) {
       if (until >= this.heldUntil) this.heldLog = log;
       this.heldUntil = Math.max(this.heldUntil, until);
@@ -92,16 +93,16 @@ export class Watermark {
     return true;
   }
 
-  /** The database's clock was set back: an id above `to` would count as one from before. */
+  /** The database's clock was set back: an id above `to` would look like one from before the step. */
   private stepBack(to: Cursor): void {
     if (this.current.cursor > to) this.current = new Position(to, this.current.log);
     this.heldUntil = 0;
   }
 
-  /** Called once a second while the bus is connected: lets the watermark trail the clock where no tick is to be expected. */
+  /** Called once a second while the bus is connected. Without ticks, lets the watermark trail the clock. */
   trail(): void {
     const now = this.clock.monotonic();
-    // The first call after an interruption comes too early: whoever noticed it has to be able to tell of the gap first.
+    // The first call after an interruption is too early: the bus must be able to report the gap first.
     const interrupted = now - this.trailedAt > LONGEST_PAUSE_MS;
     this.trailedAt = now;
     if (this.trailSeconds === undefined || this.held > 0 || interrupted) return;
@@ -115,14 +116,14 @@ export class Watermark {
     return this.heldUntil;
   }
 
-  /** All that this tick vouches for is delivered: said while others are still kept. */
+  /** Everything before this kept tick is delivered, while later ticks are still kept. */
   reach(heldBack: Cursor): void {
-    // Less, when the clock was set back meanwhile.
+    // It may be less after a backward step of the clock.
     const until = Math.min(heldBack, this.heldUntil);
     if (until > this.current.cursor) this.current = new Position(until);
   }
 
-  /** Stands still until the returned function is called. */
+  /** Stops the watermark until the returned function is called. */
   hold(): () => void {
     this.held += 1;
     let released = false;

@@ -1,6 +1,6 @@
 /**
- * Write marks that open streams wait for: each tick's position says which of them it includes. Whoever waits asks again now
- * and then, so that nothing is lost when one is forgotten here.
+ * Write marks that open streams wait for. The position of each tick decides which of them it includes. Waiting clients
+ * repeat their request, so a dropped mark does no harm.
  */
 
 import { inclusion, type ParsedMark, parseMark } from '../../database/log/write-mark.js';
@@ -8,7 +8,7 @@ import type { LogPosition, WriteMark } from '../../database/port.js';
 import type { Viewer } from '../../events/kind.js';
 import type { Clock } from '../../lib/clock.js';
 
-/** The oldest goes when one more comes. */
+/** Beyond it the oldest mark is dropped. */
 const MOST = 10_000;
 const FORGET_MS = 60_000;
 
@@ -21,9 +21,9 @@ interface Awaited {
 
 export interface Answer {
   owner: Viewer;
-  /** All that led to these writes, and they themselves, have been sent. */
+  /** The stream has received these writes and everything before them. */
   reached: WriteMark[];
-  /** Of another log: of these nothing can be said. */
+  /** Marks of another log, about which nothing is known. */
   unknown: WriteMark[];
 }
 
@@ -36,7 +36,10 @@ export class AwaitedMarks {
     return this.waiting.size;
   }
 
-  /** @returns what the position of now decides at once; others' marks are looked at by `take` only, whoever asks how often */
+  /**
+   * @returns the caller's marks that the current position decides at once. Only `take` checks those of others, however
+   * often a caller asks
+   */
   add(owner: Viewer, marks: readonly WriteMark[], position: LogPosition | undefined): Iterable<Answer> {
     const askedAt = this.clock.monotonic();
     const keys = marks.flatMap((mark) => {
@@ -51,7 +54,7 @@ export class AwaitedMarks {
     return position === undefined ? [] : this.decide(position, keys);
   }
 
-  /** @returns what a position decides; it is waited for no longer */
+  /** @returns the marks that a position decides, which are then no longer awaited */
   take(position: LogPosition): Iterable<Answer> {
     return this.decide(position, this.waiting.keys());
   }

@@ -1,6 +1,6 @@
 /**
- * From a control task to the tabs concerned. A task for users without a tab here costs a map look-up and a line in the
- * recent log.
+ * Delivers a control task to the tabs concerned. A task for users without a tab here costs a map look-up and an entry
+ * in the recent log.
  */
 import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../../core/events.js';
 import type { WriteMark } from '../../database/port.js';
@@ -41,7 +41,7 @@ export class Dispatcher implements OpenStreams {
   readonly encodeId: (id: HistoryId) => string;
   readonly decodeId: (text: string) => HistoryId | undefined;
   readonly recheck: (concern: PermissionConcern) => void;
-  /** Who has shown such a credential is told broadcasts only; the rest is remembered all the same. */
+  /** Streams with such a credential receive only broadcasts. The memory still records their events. */
   muted: ReadonlySet<PermissionKind> = new Set();
 
   private readonly marks: AwaitedMarks;
@@ -53,7 +53,7 @@ export class Dispatcher implements OpenStreams {
     this.recheck = options.recheck;
   }
 
-  /** @returns the audit time of what somebody here was told, where it is known */
+  /** @returns the audit time of the change if a tab here received it and the time is known */
   run(task: Task): Micros | undefined {
     return this.options.kinds.ofTask(task.task)?.deliver(task, this);
   }
@@ -114,8 +114,8 @@ export class Dispatcher implements OpenStreams {
   }
 
   /**
-   * A browser that comes back sends its subscriptions again only after its stream is open, so what changed in between is
-   * not in the tab's catch-up.
+   * A reconnecting browser sends its subscriptions only after its stream is open, so the catch-up of the tab lacks
+   * changes in between.
    */
   subscribe(viewer: Viewer, historyId: HistoryId): readonly Tab[] {
     const { viewers, recent } = this.options;
@@ -134,7 +134,7 @@ export class Dispatcher implements OpenStreams {
     if (holder !== undefined) this.options.viewers.unsubscribe(holder, historyId);
   }
 
-  /** A signed-in browser names its user and its session: the user covers both. Undefined when neither has a tab here. */
+  /** A signed-in browser sends its user and its session; the user covers both. Undefined if neither has a tab here. */
   private holderOf({ userId, sessionId }: Viewer): Exclude<ViewerHolder, { tab: Tab }> | undefined {
     if (userId !== undefined && this.hasUser(userId)) return { userId };
     if (sessionId !== undefined && this.hasSession(sessionId)) return { sessionId };
@@ -155,7 +155,7 @@ export class Dispatcher implements OpenStreams {
     this.tell(this.marks.add(owner, marks, this.position.log));
   }
 
-  /** At each tick: behind all that the position vouches for. */
+  /** Called at each tick, after all events that the position covers. */
   deliverMarks(): void {
     const { log } = this.position;
     if (log !== undefined && this.marks.size > 0) this.tell(this.marks.take(log));

@@ -1,4 +1,7 @@
-/** Whether there is room for one more stream: on this worker, for this user, and for strangers and their address. */
+/**
+ * Decides whether there is room for one more stream: on this worker, for this user, and for strangers and their
+ * address.
+ */
 import type { SseConfig } from '../../config/config.js';
 import { type ErrorCode, LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
@@ -19,7 +22,7 @@ export class Admission {
     private readonly metrics: Metrics,
   ) {}
 
-  /** Whether `admit` would let the caller in; counts nothing. */
+  /** Whether `admit` would accept the caller. It counts nothing. */
   hasRoomFor(principal: Principal, address?: string): boolean {
     return this.problemOf(principal, address) === undefined;
   }
@@ -30,7 +33,7 @@ export class Admission {
     if (problem !== undefined) throw this.refusal(...problem);
   }
 
-  /** Whether the address of who has no user has to be known. */
+  /** Whether the address of a caller without a user is needed. */
   get countsAddresses(): boolean {
     return this.limits.maxConnectionsPerAddress > 0;
   }

@@ -1,6 +1,6 @@
 /**
- * Streams that were ended from this side and whose last bytes are still on their way. A client that does not take them is
- * cut: it would otherwise keep its descriptor for as long as it likes, in no list and under no limit.
+ * Streams closed from this side whose last bytes are still on their way. A client that does not take them is cut.
+ * Otherwise it would keep its descriptor forever, in no list and under no limit.
  */
 import type { Writable } from 'node:stream';
 import { endBody } from '../writing/body.js';
@@ -9,7 +9,7 @@ import type { Tab } from './tab.js';
 const GRACE_SECONDS = 5;
 
 export class ClosingTabs {
-  /** Second of the manager's wheel at which each was ended; the oldest first. */
+  /** The second of the manager's wheel at which each was closed, oldest first. */
   private readonly endedAt = new Map<Writable, number>();
 
   get size(): number {
@@ -21,12 +21,12 @@ export class ClosingTabs {
     endBody(tab);
   }
 
-  /** Its socket is closed. */
+  /** The socket of the tab has closed. */
   closed(tab: Tab): void {
     this.endedAt.delete(tab.out);
   }
 
-  /** Cuts those that have had their time. */
+  /** Cuts those whose time is over. */
   expire(second: number): void {
     for (const [out, endedAt] of this.endedAt) {
       if (second - endedAt < GRACE_SECONDS) return;

@@ -3,20 +3,23 @@ import { sleep } from '../../lib/lifecycle.js';
 import type { TabRegistry } from './registry.js';
 import type { Tab } from './tab.js';
 
-/** A stop ends at most so many streams per second, so that their browsers do not come back all at once. */
+/** Maximum number of streams that a stop closes per second, so that browsers do not reconnect all at once. */
 const PER_SECOND = 1000;
 const SLICE_MS = 50;
-/** Shares of the time limit: streams end over the first, tabs that do not take their bytes are given until the second. */
+/**
+ * Shares of the time limit: streams are closed over the first share; tabs that do not take their bytes have time until
+ * the second.
+ */
 const SPREAD = 0.7;
 const GIVE_UP = 0.9;
 
 /**
- * Ends all tabs in slices. One that waits for its socket or its catch-up is left until it is live again; what is still
- * there when the promise resolves has not made it within `timeoutMs`.
+ * Closes all tabs in slices. A tab that waits for its socket or its catch-up is closed once it is live. Tabs that
+ * remain when the promise resolves have not made it within `timeoutMs`.
  */
 export async function drainTabs(
   registry: TabRegistry,
-  /** Streams that were ended, until their last bytes are out. */
+  /** Closed streams whose last bytes are not out yet. */
   ended: { readonly size: number },
   clock: Clock,
   timeoutMs: number,

@@ -1,17 +1,17 @@
-/** The streams of one worker as an administrator asks for them, a page at a time; and what was refused. */
+/** The streams of one worker for an administrator, page by page, and refused ones. */
 import type { OpenStream, Refusal, StreamPlace, StreamQuestion } from '../../core/notices.js';
 import type { Tab } from './tab.js';
 
 /**
  * @param process key of this process
- * @returns how many fit, and those of them that come next
+ * @returns the number of matching streams, and the next of them
  */
 export function listStreams(
   tabs: readonly Tab[],
   process: string,
   { limit, userId, address, state, after }: StreamQuestion,
 ): { total: number; streams: OpenStream[] } {
-  // Newest last: one that is younger than the oldest of a full page takes its place.
+  // Newest last. A stream younger than the oldest of a full page replaces it.
   const page: Tab[] = [];
   let total = 0;
   for (const tab of tabs) {
@@ -50,7 +50,7 @@ const describe = ({ id, openedAt, principal, from, state, queue }: Tab): OpenStr
   waiting: queue?.size ?? 0,
 });
 
-/** Events in queues, and tabs that have one. */
+/** Counts events in queues, and tabs with a queue. */
 export function countWaiting(tabs: readonly Tab[]): { waiting: number; blocked: number } {
   let [waiting, blocked] = [0, 0];
   for (const { state, queue } of tabs) {
@@ -60,7 +60,7 @@ export function countWaiting(tabs: readonly Tab[]): { waiting: number; blocked: 
   return { waiting, blocked };
 }
 
-/** The newest refusals, for whoever asks for those after the last ones it has seen. */
+/** The newest refusals. A reader takes those since its last call. */
 export class Refusals {
   /** Since the start. */
   total = 0;

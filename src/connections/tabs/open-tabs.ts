@@ -1,4 +1,4 @@
-/** How tabs begin and end on this worker, and what comes to them by the clock. What they are told is decided elsewhere. */
+/** Opens and closes the tabs of this worker, and does their periodic work. Other classes decide what they receive. */
 import type { Writable } from 'node:stream';
 import type { Cursor, HistoryId, Principal } from '../../core/events.js';
 import type { Position } from '../../events/frame.js';
@@ -20,16 +20,16 @@ export type CloseReason = 'client' | 'error' | 'revoked' | 'stalled' | 'drained'
 export interface OpenRequest {
   out: Writable;
   chunked: boolean;
-  /** Bytes that precede the body: the response head of a socket that was taken off the HTTP server, or ''. */
+  /** Bytes that precede the body: the response head of a socket that was detached from the HTTP server, or ''. */
   head: string;
   principal: Principal;
   /** From `acceptCursor`. */
   since: Cursor | undefined;
-  /** From `Admission`'s point of view: of who has no user, where `countsAddresses`. */
+  /** For `Admission`: the address of a caller without a user, if `countsAddresses`. */
   address?: string | undefined;
-  /** The caller's, for administrators. */
+  /** The caller's address, for administrators. */
   from?: string;
-  /** Foreign histories to watch for the life of the stream; the caller's access has been checked. */
+  /** Histories of other owners to view for the life of the stream. The caller's access has been checked. */
   viewed: readonly HistoryId[];
 }
 
@@ -64,7 +64,7 @@ export class OpenTabs {
     return this.wheel.second;
   }
 
-  /** Its first bytes go out. @param position the resume cursor that they carry */
+  /** Writes its first bytes. @param position the resume cursor that they carry */
   open(
     { out, chunked, head, principal, since, viewed, address, from }: OpenRequest,
     position: Position,
@@ -82,7 +82,7 @@ export class OpenTabs {
     return tab;
   }
 
-  /** The socket is gone. May be called for a tab that is already closed. */
+  /** The socket has closed. May be called for a closed tab. */
   onClosed(tab: Tab, reason: CloseReason): void {
     const { registry, viewers, writer, metrics } = this.options;
     if (!registry.remove(tab)) {
@@ -107,7 +107,7 @@ export class OpenTabs {
     tab.out.destroy();
   }
 
-  /** Ends a tab from this side: properly where its socket takes bytes, else at once. */
+  /** Closes a tab from this side: properly if its socket accepts bytes, otherwise at once. */
   close(tab: Tab, reason: CloseReason): void {
     if (tab.state === 'closed') return;
     const { state } = tab;
@@ -118,7 +118,7 @@ export class OpenTabs {
     else tab.out.destroy();
   }
 
-  /** What waits for the end of this turn goes out now, where the tab takes it. */
+  /** Writes what waits for the end of this turn now, if the tab accepts it. */
   flush(tab: Tab): void {
     const { state, pending } = tab;
     if (state !== 'live' || pending === undefined) return;
@@ -132,7 +132,7 @@ export class OpenTabs {
     this.closingTabs.expire(this.wheel.second);
   }
 
-  /** Streams end in slices; what does not take its bytes until `timeoutMs` is cut. */
+  /** Closes streams in slices. Cuts streams that do not take their bytes within `timeoutMs`. */
   async drain(timeoutMs: number): Promise<void> {
     const { registry, clock } = this.options;
     await drainTabs(registry, this.closingTabs, clock, timeoutMs, (tab) => this.close(tab, 'drained'));

@@ -3,26 +3,26 @@ import type { Logger } from '../../telemetry/logger.js';
 import type { Tab } from './tab.js';
 
 /**
- * What is looked up in different tables: one that is locked keeps no other kind unchecked. `run_as` is an administrator's key
- * that acts for a user, `viewed` are the histories that viewers look at, `application` is whom the application that embeds
- * Lightcone has let in.
+ * Kinds of permissions that are in different tables, so that a locked table leaves no other kind unchecked. `run_as` is
+ * an administrator's key that acts for a user, `viewed` are the histories of viewers, `application` are the callers of
+ * the embedding application.
  */
 export type PermissionKind = 'session' | 'api_key' | 'bootstrap_key' | 'run_as' | 'viewed' | 'application';
 
-/** Undefined for who has shown no credential, which nobody can revoke. */
+/** Undefined for a stream without a credential, which nobody can revoke. */
 export function kindOf({ principal: { credential, userId } }: Tab): PermissionKind | undefined {
   if (credential.kind === 'none') return undefined;
   return credential.kind === 'api_key' && credential.userId !== userId ? 'run_as' : credential.kind;
 }
 
-/** So many items are one question, not one each second: an idle worker sends no more than one statement a second in all. */
+/** Minimum number of items in one question, so that an idle worker sends at most one statement a second in all. */
 const SMALLEST_STEP = 1000;
-/** What was not looked at for longer may have ended: no stream outlives its permission by more than that. */
+/** A permission that was not checked for longer may have ended. No stream outlives its permission by more than that. */
 const LONGEST_UNCHECKED_MS = 60_000;
 
 interface RoundOptions<Item> {
   kind: PermissionKind;
-  /** Of all kinds; it changes while the round goes on. */
+  /** All items of this kind. The list changes during the round. */
   items: readonly Item[];
   isMine: (item: Item) => boolean;
   look: (items: readonly Item[]) => Promise<void>;
@@ -30,16 +30,16 @@ interface RoundOptions<Item> {
   clock: Pick<Clock, 'monotonic'>;
 }
 
-/** Goes over everything of one kind, again and again, some of it each second. */
+/** Checks all items of one kind again and again, a part of them each second. */
 export class PermissionRound<Item> {
   private running = false;
-  /** Items at places below this one are still to be looked at. */
+  /** Items below this index are not checked yet. */
   private next = 0;
   private stepSize = 0;
-  /** Looked at in vain; the longest ago first. */
+  /** Items whose check failed, oldest first. */
   private unchecked: Item[] = [];
   private failing = false;
-  /** When the round under way began, and the last one that was completed (`monotonic`). */
+  /** When the current round started, and when the last completed one had started (`monotonic`). */
   private begunAt: number;
   private completeSince: number;
 
@@ -55,7 +55,7 @@ export class PermissionRound<Item> {
     return this.options.clock.monotonic() - this.completeSince > LONGEST_UNCHECKED_MS;
   }
 
-  /** One that is still under way goes on instead, unless one step is to do all. */
+  /** Starts a round. A running one continues instead, unless one step must check everything. */
   begin(steps: number): void {
     if (this.next > 0 && (steps > 1 || this.running)) return;
     this.next = this.options.items.length;
@@ -64,7 +64,7 @@ export class PermissionRound<Item> {
     this.begunAt = this.options.clock.monotonic();
   }
 
-  /** Never rejects. What could not be looked at is looked at again in the next step. */
+  /** Never rejects. The next step repeats failed checks. */
   async step(): Promise<void> {
     if (this.running) return;
     this.running = true;
@@ -84,7 +84,7 @@ export class PermissionRound<Item> {
     this.running = false;
   }
 
-  /** From the end down: the place of a tab that closes is taken by the last one, which has been looked at. */
+  /** Downwards from the end: the last tab, which has been checked, takes the place of a tab that closes. */
   private takeStep(): Item[] {
     const { items } = this.options;
     const end = Math.min(this.next, items.length);

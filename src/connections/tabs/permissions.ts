@@ -1,7 +1,7 @@
 /**
- * A stream never outlives its permission: every `permission_check_interval` all open streams are looked at again (one
- * question per kind of credential, not per tab), and so are the histories that viewers look at. With many tabs that is a
- * little work each second, so that no event has to wait for all of it.
+ * Ends streams with their permission: every `permission_check_interval` the worker checks all open streams (one
+ * question per kind of credential, not per tab) and the histories of viewers. With many tabs it checks a part of them
+ * each second, so that no event waits long.
  */
 
 import type { HistoryId, Principal, SessionId } from '../../core/events.js';
@@ -16,13 +16,13 @@ import type { Tab } from './tab.js';
 /** A port; the authentication of `src/http` implements it. */
 export interface PermissionSource {
   /**
-   * Of the principals given, those whose credential no longer grants what it did. Several may have the same credential:
-   * asking for it once is the source's business.
+   * Returns those of the principals whose credential no longer grants what it did. Several may share a credential; the
+   * source looks it up once.
    */
   revoked(principals: readonly Principal[]): Promise<Set<Principal>>;
-  /** For each caller, of the ids given those that it may see now. */
+  /** Returns for each caller the ids that it may still see. */
   accessible(questions: readonly ViewQuestion[]): Promise<Set<HistoryId>[]>;
-  /** Nothing that was read of the session before counts any more. */
+  /** Invalidates everything that was read of the session. */
   forgetSession?(sessionId: SessionId): void;
 }
 
@@ -31,12 +31,12 @@ export interface ViewQuestion {
   historyIds: readonly HistoryId[];
 }
 
-/** Callers, or histories that they look at, in one question. */
+/** Maximum number of callers, or of histories that they view, in one question. */
 const VIEWED_AT_ONCE = 1000;
-/** So often at most is something looked at out of turn, whatever the bus brings. */
+/** Minimum interval of checks out of turn, whatever arrives on the bus. */
 const URGENT_PAUSE_MS = 100;
 const CREDENTIALS = ['session', 'api_key', 'bootstrap_key', 'run_as', 'application'] as const;
-/** Those who look at histories are asked about all at once. */
+/** The viewers are one item: all are checked at once. */
 const ALL = [undefined];
 
 export class PermissionCheck {
@@ -79,12 +79,12 @@ export class PermissionCheck {
     ];
   }
 
-  /** What could not be looked at for so long that nothing personal may be told there any more. */
+  /** Kinds that were unchecked for so long that their streams may receive only broadcasts. */
   get overdue(): ReadonlySet<PermissionKind> {
     return new Set(this.rounds.filter(({ isOverdue }) => isOverdue).map(({ kind }) => kind));
   }
 
-  /** Looks at these at once. */
+  /** Checks these at once. */
   look({ sessionId, historyId }: PermissionConcern): void {
     const { registry, viewers, source } = this.options;
     if (sessionId !== undefined) {
@@ -104,7 +104,7 @@ export class PermissionCheck {
     void this.checkUrgent();
   }
 
-  /** Never rejects. What cannot be looked at now is left to the round, which goes on until it can. */
+  /** Never rejects. The round repeats failed checks until they succeed. */
   private async checkUrgent(): Promise<void> {
     const { registry, logger } = this.options;
     const sessions = [...this.urgentSessions];
@@ -125,12 +125,12 @@ export class PermissionCheck {
     }
   }
 
-  /** Begins rounds that so many steps complete. */
+  /** Starts rounds with this many steps. */
   begin(steps: number): void {
     for (const round of this.rounds) round.begin(steps);
   }
 
-  /** Never rejects. What is overdue is asked for as a whole, and does not hold up the others. */
+  /** Never rejects. Overdue kinds are checked as a whole, and do not delay the others. */
   async step(): Promise<void> {
     for (const round of this.rounds) if (round.isOverdue) round.begin(1);
     await Promise.all(this.rounds.map((round) => round.step()));
@@ -155,8 +155,8 @@ export class PermissionCheck {
   }
 
   /**
-   * @param only these histories; else all that are looked at
-   * @throws the first reason why some could not be looked at; the others were
+   * @param only these histories; otherwise all viewed ones
+   * @throws the first reason why some could not be checked; the others were
    */
   private async checkViewers(only?: ReadonlySet<HistoryId>): Promise<void> {
     const { viewers, source } = this.options;
@@ -175,7 +175,7 @@ export class PermissionCheck {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Once per caller, however many tabs it holds: anonymous ones, for example, are all the same caller. */
+  /** One entry per caller, however many tabs it has. All anonymous callers, for example, are one. */
   private viewingCallers(only: ReadonlySet<HistoryId> | undefined): ViewingCaller[] {
     const { registry, viewers } = this.options;
     if (viewers.size === 0 || only?.size === 0) return [];
@@ -208,7 +208,7 @@ interface ViewingCaller extends ViewQuestion {
   holders: ReadonlySet<ViewerHolder>;
 }
 
-/** Of about equal size, so that the number of questions does not grow with that of callers. */
+/** Portions of similar size, so that the number of questions does not grow with the number of callers. */
 function inPortions(callers: readonly ViewingCaller[]): ViewingCaller[][] {
   const portions: ViewingCaller[][] = [];
   let room = 0;

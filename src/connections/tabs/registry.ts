@@ -1,14 +1,14 @@
-/** Which tabs are open here, by user and by session. All operations are O(1); nothing is copied to iterate. */
+/** The open tabs of this worker, by user and by session. All operations are O(1), and iteration copies nothing. */
 import type { SessionId, UserId } from '../../core/events.js';
 import type { Tab } from './tab.js';
 
 export class TabRegistry {
-  /** Dense, in no order. A tab that closes is replaced by the last one. */
+  /** Unordered. The last tab takes the place of a tab that closes. */
   readonly all: Tab[] = [];
   private readonly users = new Map<UserId, { first: Tab; count: number }>();
   private readonly sessions = new Map<SessionId, Tab>();
   private readonly addresses = new Map<string, number>();
-  /** Tabs that belong to a user. */
+  /** The number of tabs that belong to a user. */
   ofUsers = 0;
 
   add(tab: Tab): void {
@@ -36,7 +36,7 @@ export class TabRegistry {
     }
   }
 
-  /** @returns false when the tab is not here (closed twice) */
+  /** @returns false if the tab is not here (closed twice) */
   remove(tab: Tab): boolean {
     if (tab.index < 0) return false;
     const last = this.all.pop()!;
@@ -93,7 +93,7 @@ export class TabRegistry {
     return this.sessions.size;
   }
 
-  /** Tabs of this address that belong to no user, where they are counted. */
+  /** The number of tabs without a user from this address, if they are counted. */
   countOfAddress(address: string): number {
     return this.addresses.get(address) ?? 0;
   }

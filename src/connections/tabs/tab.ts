@@ -19,20 +19,20 @@ export type TabState = 'catching_up' | 'live' | 'blocked' | 'lagging' | 'closed'
 
 export class Tab {
   state: TabState = 'live';
-  /** What arrived in this event-loop turn. */
+  /** The frames that arrived in this event-loop turn. */
   pending: Batch | undefined = undefined;
   queue: PendingQueue | undefined = undefined;
-  /** Of the socket, where it is written to past its stream (`node-internals/direct-writes.ts`). */
+  /** The handle of the socket, if writes bypass its stream (`node-internals/direct-writes.ts`). */
   handle: SocketHandle | undefined = undefined;
-  /** Second (of the manager's wheel) of the last write to a socket that had taken everything before it. */
+  /** The second (of the manager's wheel) of the last write to a socket that had taken everything before it. */
   lastWrite = 0;
 
-  /** Counts up within this process. */
+  /** Increases by one within this process. */
   id = 0;
-  /** Seconds of the Unix epoch; never falls as ids grow. */
+  /** Seconds of the Unix epoch; never decreases while ids grow. */
   openedAt = 0;
 
-  // Places in registry and wheel, so that adding and removing cost the same with one tab and with 20,000.
+  // Indexes in registry and wheel, so that adding and removing cost the same with one tab and with 20,000.
   index = -1;
   wheelSlot = -1;
   wheelIndex = -1;
@@ -42,16 +42,16 @@ export class Tab {
   previousOfSession: Tab | undefined = undefined;
 
   constructor(
-    /** The socket itself once it was taken off the HTTP server, else the response. */
+    /** The socket itself after it was detached from the HTTP server, otherwise the response. */
     readonly out: Writable,
-    /** Whether this tab's bytes must be chunk-encoded here (a socket), or not (HTTP/1.0, or a response that does it). */
+    /** Whether this process must chunk-encode the bytes (a socket), or not (HTTP/1.0, or a response that does it). */
     readonly chunked: boolean,
     readonly principal: Principal,
-    /** Resume cursor of the last frame that was handed to the socket. */
+    /** The resume cursor of the last frame that was written to the socket. */
     public position: Position,
-    /** The cursor that this tab came back with: a viewer's subscription that follows must be caught up from it as well. */
+    /** The cursor of the tab's reconnect. A viewer's subscription that follows must be caught up from it, too. */
     readonly resumedFrom: Cursor | undefined,
-    /** Of who has no user, where streams are counted by address. */
+    /** The address of a caller without a user, if streams are counted by address. */
     readonly address?: string | undefined,
     /** The caller's address, for administrators. */
     readonly from: string = 'unknown',

@@ -1,19 +1,19 @@
 /**
- * One timer for all tabs. Each second it looks at one slot: the tabs that may have been silent for a whole keepalive
- * interval, or have taken nothing for the whole write timeout. A tab that was written to meanwhile is moved on, not touched.
+ * One timer for all tabs. Each second it checks one slot: the tabs that may have been silent for a whole keepalive
+ * interval, or have read nothing for the whole write timeout. A tab with a later write moves on to another slot.
  */
 import type { Tab } from './tab.js';
 
 /**
- * Tabs looked at in one turn of the event loop. Tabs that came together after a restart are due together, each keepalive is
- * a system call, and no event may wait for thousands of them.
+ * Maximum number of tabs checked in one turn of the event loop. Tabs that opened together after a restart are due
+ * together, each keepalive is a system call, and no event may wait for thousands of them.
  */
 const LOOKS_PER_TURN = 100;
 
 export interface TimerWheelActions {
-  /** Silent for a whole interval. */
+  /** The tab was silent for a whole interval. */
   keepalive(tab: Tab): void;
-  /** Took nothing for the whole write timeout. */
+  /** The tab read nothing for the whole write timeout. */
   stalled(tab: Tab): void;
 }
 
@@ -21,7 +21,7 @@ export class TimerWheel {
   /** Seconds since the start of the wheel. */
   second = 0;
   private readonly slots: Tab[][];
-  /** Those whose turn has come. */
+  /** Tabs that are due. */
   private due: Tab[] = [];
 
   constructor(
@@ -37,7 +37,7 @@ export class TimerWheel {
     this.place(tab, this.second + this.keepaliveSeconds);
   }
 
-  /** A tab that has closed; left to its turn, it would keep its socket in memory until then. */
+  /** Removes a closed tab at once. Its slot would keep its socket in memory until its turn. */
   remove(tab: Tab): void {
     if (tab.wheelSlot < 0) return;
     const slot = this.slots[tab.wheelSlot]!;
@@ -56,7 +56,7 @@ export class TimerWheel {
     slot.push(tab);
   }
 
-  /** To be called once a second. */
+  /** Call it once a second. */
   advance(): void {
     this.second += 1;
     const index = this.second % this.slots.length;
@@ -76,7 +76,7 @@ export class TimerWheel {
 
   private look(tab: Tab): void {
     if (tab.state === 'closed') return;
-    // Few bytes can wait without a tab being blocked; what waits keeps the connection alive as well as a comment would.
+    // A tab that is not blocked may have a few waiting bytes, which keep the connection alive as well as a comment.
     const waiting =
       tab.state === 'blocked' ||
       tab.state === 'lagging' ||

@@ -14,7 +14,7 @@ import type { PermissionKind } from './permission-round.js';
 
 export class UncheckedSilence {
   state: 'telling' | 'silent' = 'telling';
-  /** Lets the watermark go on: what was kept back is behind no cursor. */
+  /** Releases the watermark: withheld events must stay ahead of every cursor. */
   private release: (() => void) | undefined;
 
   constructor(

@@ -1,4 +1,4 @@
-/** How a stream's body begins and ends. */
+/** The start and the end of a stream's body. */
 import { Socket } from 'node:net';
 import { frameText, LAST_CHUNK, type Position, retryText } from '../../events/frame.js';
 import type { Tab } from '../tabs/tab.js';
@@ -7,9 +7,8 @@ const RETRY_FROM_MS = 2000;
 const RETRY_TO_MS = 5000;
 
 /**
- * The first bytes: `retry:`, at random, so that a restart is not answered by a stampede; then `ready` with an id, so that
- * a tab that has received nothing yet can resume.
- *
+ * The first bytes: a random `retry:`, so that a restart causes no stampede; then `ready` with an id, so that a tab
+ * without events can resume.
  * @returns text in ASCII
  */
 export function preamble(head: string, chunked: boolean, position: Position, random: () => number): string {
@@ -18,11 +17,11 @@ export function preamble(head: string, chunked: boolean, position: Position, ran
   return chunked ? `${head}${text.length.toString(16)}\r\n${text}\r\n` : head + text;
 }
 
-/** Ends the body as its encoding asks; the socket closes once everything is out. */
+/** Ends the body as its encoding demands. The socket closes once everything is out. */
 export function endBody(tab: Tab): void {
   const { out } = tab;
   if (tab.chunked) out.write(LAST_CHUNK);
-  // HTTP servers' sockets are half-open ones: `end` alone would leave it to the client when the descriptor is free.
+  // Sockets of HTTP servers are half-open: after `end` alone, the client would decide when the descriptor is free.
   if (out instanceof Socket) out.destroySoon();
   else out.end();
 }

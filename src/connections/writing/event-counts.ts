@@ -1,15 +1,15 @@
 /**
- * What becomes of the events for tabs, by kind: queued = written + merged + dropped + waiting. The events of a catch-up were
- * never queued, and keepalives are no events: both are counted apart.
+ * Counts the fate of queued events by kind: queued = written + merged + dropped + waiting. Events of a catch-up bypass
+ * the queue, and keepalives are not events, so both have counters of their own.
  */
 import type { Batch } from '../../events/frame.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 
-/** `caught_up`: a catch-up that began later tells it. */
+/** `caught_up`: a catch-up that started later covers the event. */
 export const DROP_REASONS = ['queue_full', 'closed', 'caught_up'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
-/** Since the last report. */
+/** Counts since the last report. */
 class KindCounts {
   queued = 0;
   merged = 0;
@@ -23,7 +23,7 @@ class KindCounts {
 export class EventCounts {
   keepalives = 0;
   private readonly byKind = new Map<string, KindCounts>();
-  /** A fan-out asks for the same kind thousands of times. */
+  /** A fan-out counts the same kind thousands of times. */
   private recentKind: string | undefined;
   private recent = new KindCounts();
 
@@ -52,7 +52,7 @@ export class EventCounts {
     for (const kind of kinds) this.of(kind)[reason] += 1;
   }
 
-  /** Sends what was counted since the last report. */
+  /** Sends the counts since the last report. */
   report(metrics: Metrics): void {
     for (const [kind, counts] of this.byKind) {
       if (counts.queued > 0) metrics.increment('galaxy.sse.events.queued', counts.queued, { kind });

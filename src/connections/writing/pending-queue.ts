@@ -1,8 +1,7 @@
 /**
- * What waits for a tab that cannot be written to now: its socket is full, or its catch-up is being computed.
- *
- * Events whose kind has a merge rule merge. A merged event keeps the place and the position of the first: a lower cursor is
- * always true, and a higher one in front of frames that are still waiting would skip them.
+ * The queue of a tab that cannot be written to now: its socket is full, or its catch-up is running.
+ * Events whose kind has a merge rule merge. A merged event keeps the place and the position of the first one: a lower
+ * cursor is always correct, and a higher one would skip the frames that still wait behind it.
  */
 import type { Frame, MergeRule, Position } from '../../events/frame.js';
 
@@ -21,7 +20,7 @@ export class PendingQueue {
     return this.entries.length;
   }
 
-  /** @returns `overflow` when the frame does not fit: the caller then throws the queue away and resumes from the cursor */
+  /** @returns `overflow` if the frame does not fit; the caller then discards the queue and resumes from the cursor */
   push(frame: Frame, limit: number): 'queued' | 'merged' | 'overflow' {
     const { kind, merge: rule, content, position } = frame;
     const before = rule && this.merged.find((entry) => entry.rule === rule);

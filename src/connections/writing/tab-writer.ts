@@ -1,9 +1,8 @@
 /**
- * From a frame to the socket: the hot path.
- *
- * Frames for a tab gather during one event-loop turn and leave in one write, the same buffer for every tab with the same
- * frames. No promise, closure, timer or string is made per delivery. Nobody is waited for: a socket that is full turns its
- * tab to `blocked`, what follows goes to the tab's queue, and a queue that overflows turns it to `lagging`.
+ * Writes frames to sockets: the hot path.
+ * Frames of a tab gather during one event-loop turn and leave in one write, with one buffer for all tabs with the same
+ * frames. A delivery creates no promise, closure, timer or string, and waits for no socket: a full socket makes its tab
+ * `blocked`, later frames go to the tab's queue, and a queue that overflows makes it `lagging`.
  */
 import { type Batch, COMMENT, type Frame } from '../../events/frame.js';
 import type { CreateDirectWrites, DirectWrites } from '../../node-internals/direct-writes.js';
@@ -11,21 +10,25 @@ import type { Tab } from '../tabs/tab.js';
 import { type DropReason, EventCounts } from './event-counts.js';
 import { PendingQueue } from './pending-queue.js';
 
-/** Bytes that are handed over in one turn: beyond them what came meanwhile goes first, or a large broadcast would hold it up. */
+/**
+ * Maximum number of bytes written in one turn. Beyond it new events go first, or a large broadcast would delay them.
+ */
 const SLICE_BYTES = { users: 4 * 1024 * 1024, strangers: 1024 * 1024 };
 
-/** What waits in one lane, in the order in which it came. Each of both has its share of the turn, so that neither waits for the other. */
+/**
+ * The waiting tabs of one lane, in order of arrival. Each lane has its share of a turn, so neither waits for the other.
+ */
 interface Lane {
   fresh: Tab[];
-  /** Those that a turn before this one had no room for. */
+  /** Tabs that earlier turns had no room for. */
   delayed: Tab[];
 }
 
 export class TabWriter {
   readonly counts = new EventCounts();
-  /** Second of the manager's wheel; set by the manager. */
+  /** The second of the manager's wheel; the manager sets it. */
   second = 0;
-  /** Of their own, so that users never stand behind strangers, who may be many and take what they are sent without reading it. */
+  /** A separate lane, so that users never wait behind strangers, who may be many and may not read. */
   private readonly users: Lane = { fresh: [], delayed: [] };
   private readonly strangers: Lane = { fresh: [], delayed: [] };
   private handedOver = 0;
@@ -35,16 +38,16 @@ export class TabWriter {
 
   constructor(
     private readonly queueSize: number,
-    /** The tab lost events and its socket takes bytes again: catch it up from its position. */
+    /** The tab lost events and its socket accepts bytes again: catch it up from its position. */
     private readonly onResumable: (tab: Tab) => void,
-    /** Something of ours is wrong with this tab: what happened to it must not happen to the others. */
+    /** An internal error with this tab, which must not affect the others. */
     private readonly onFailed: (tab: Tab, error: unknown) => void,
     createDirectWrites?: CreateDirectWrites | undefined,
   ) {
     this.direct = createDirectWrites?.((tab) => this.onWritable(tab));
   }
 
-  /** Writes a tab's first bytes, ASCII. */
+  /** Writes the first bytes of a tab, in ASCII. */
   begin(tab: Tab, text: string): void {
     try {
       tab.out.write(text, 'latin1');
@@ -99,7 +102,9 @@ export class TabWriter {
     setImmediate(this.onTurnEnd);
   }
 
-  /** Writes what has gathered, as far as one turn allows. Runs by itself at the end of the turn; a drain calls it directly. */
+  /**
+   * Writes the gathered frames, as far as one turn allows. It runs at the end of the turn; a drain calls it directly.
+   */
   flush(): void {
     this.armed = false;
     this.flushLane(this.users, SLICE_BYTES.users);
@@ -115,7 +120,7 @@ export class TabWriter {
     lane.delayed = [...this.flushSlice(delayed, bytes), ...this.flushSlice(fresh, bytes)];
   }
 
-  /** @returns those that there was no room for */
+  /** @returns the tabs for which there was no room */
   private flushSlice(tabs: readonly Tab[], bytes: number): readonly Tab[] {
     this.handedOver = 0;
     for (let i = 0; i < tabs.length; i += 1) {
@@ -125,7 +130,7 @@ export class TabWriter {
     return [];
   }
 
-  /** Only a live tab has something pending: whatever changes its state writes or discards that first. */
+  /** Only a live tab has pending frames: every change of its state first writes or discards them. */
   private flushTab(tab: Tab): void {
     const { pending } = tab;
     if (pending === undefined) return;
@@ -133,7 +138,7 @@ export class TabWriter {
     this.writeQueued(tab, pending);
   }
 
-  /** Hands over what has gathered in this turn. */
+  /** Writes the frames of this turn. */
   writeQueued(tab: Tab, batch: Batch): void {
     this.counts.written(batch);
     this.write(tab, batch);
@@ -144,7 +149,7 @@ export class TabWriter {
     this.write(tab, batch);
   }
 
-  /** Hands a batch to the socket at once; the tab may be `blocked` afterwards. */
+  /** Writes a batch to the socket at once. The tab may be `blocked` afterwards. */
   private write(tab: Tab, batch: Batch): void {
     try {
       this.handOver(tab, batch);
@@ -163,13 +168,13 @@ export class TabWriter {
       if (!this.direct!.write(tab, handle, bytes)) tab.state = 'blocked';
       return;
     }
-    // A write behind bytes that still wait says nothing of a client that takes none.
+    // A write behind bytes that still wait is no sign of progress.
     if (out.writableLength === 0) tab.lastWrite = this.second;
-    // `false` alone says that more than the high-water mark was handed over; only what is still there is a full socket.
+    // `false` alone only means that the high-water mark is exceeded. The socket is full if bytes remain.
     if (!out.write(bytes) && out.writableLength > 0) tab.state = 'blocked';
   }
 
-  /** What a tab missed, and behind it, in the same write, what waited meanwhile. */
+  /** Writes missed frames and then, in the same write, the waiting ones. */
   writeCatchUp(tab: Tab, missed: readonly Frame[]): void {
     for (const { kind } of missed) if (kind !== COMMENT) this.counts.of(kind).resumed += 1;
     this.writeWaiting(tab, missed);
@@ -187,7 +192,7 @@ export class TabWriter {
     if (batch !== undefined) this.write(tab, batch);
   }
 
-  /** The socket took everything: what waited goes out. */
+  /** The socket took everything: write the waiting frames. */
   onWritable(tab: Tab): void {
     if (tab.state === 'blocked') {
       this.writeWaiting(tab, []);
@@ -202,7 +207,7 @@ export class TabWriter {
     tab.state = 'lagging';
   }
 
-  /** Throws away what waits for the tab. */
+  /** Discards the waiting frames of the tab. */
   discard(tab: Tab, reason: DropReason): void {
     const { pending, queue } = tab;
     tab.pending = undefined;

@@ -2,12 +2,12 @@ import { LightconeError } from '../../core/errors.js';
 import type { Sql } from '../port.js';
 
 /**
- * SQL: another one after a promotion, after a recovery to an earlier point, and after a dump was put in the place of the tables
- * that were there (VACUUM FULL leaves a table its number).
+ * SQL for the timeline and the table. It changes after a promotion, a recovery to an earlier point, and the replacement
+ * of the tables by a dump (VACUUM FULL keeps the number of a table).
  */
 export const TIMELINE = `concat(left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), '/', to_regclass('history_audit')::oid)`;
 
-/** Server, database, timeline and table: with another one commits may be lost, and their numbers given out again. */
+/** Server, database, timeline and table. If one of them changes, commits may be lost and their numbers reused. */
 export async function identifyPostgres(db: Sql): Promise<{ id: string; timeline: string }> {
   const server = await systemIdentifier(db);
   const [row] = await db.all<{ id: string; timeline: string }>(
@@ -18,7 +18,7 @@ export async function identifyPostgres(db: Sql): Promise<{ id: string; timeline:
   return row!;
 }
 
-/** Empty where the server does not show it: some providers take the right away. Whoever asks has to do without. */
+/** Empty if the server hides it: some providers revoke the right. The caller must do without. */
 export async function systemIdentifier(db: Sql): Promise<string> {
   try {
     const [row] = await db.all<{ id: string }>(
@@ -26,7 +26,7 @@ export async function systemIdentifier(db: Sql): Promise<string> {
     );
     return row!.id;
   } catch (error) {
-    // No answer is not an empty answer: it would name another server.
+    // A missing answer is not an empty one, which would name another server.
     if (error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE') throw error;
     return '';
   }

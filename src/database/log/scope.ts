@@ -1,6 +1,6 @@
 import type { ChangeScope, Sql, SqlValue } from '../port.js';
 
-/** SQL over the audit table `a`; its values go from `$position` on. */
+/** A condition on the audit table `a`; its values start at `$position`. */
 export function scopeCondition(
   db: Sql,
   scope: ChangeScope,

@@ -1,6 +1,6 @@
 /**
- * The log of a SQLite database: audit rows are numbered, a position is a number. Writers of SQLite follow each other, so the
- * order of the numbers is the order of the commits, and nothing can become visible behind a number that was read.
+ * The log of a SQLite database: audit rows are numbered, and a position is a number. SQLite has one writer at a time,
+ * so the order of the numbers is the order of the commits, and nothing becomes visible below a number that was read.
  */
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
@@ -11,7 +11,7 @@ import type { ChangeScope, Sql } from '../port.js';
 import { scopeCondition } from './scope.js';
 import { type ChangeRow, OWNERS, type Piece, type Visibility } from './visibility.js';
 
-/** Survives the pruning of the rows. */
+/** It survives the pruning of rows. */
 const LAST = `coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'history_audit'), 0)`;
 
 interface Row extends ChangeRow {
@@ -24,7 +24,7 @@ interface Row extends ChangeRow {
 export class SequenceLog implements Visibility {
   constructor(private readonly db: Sql) {}
 
-  /** A copy of the file that was put in its place is another log: numbers that were given out before may come again. */
+  /** A copy that replaces the file is another log, because it may reuse numbers. */
   async identify(): Promise<string> {
     const [database] = await this.db.all<{ file: string }>(
       `SELECT file FROM pragma_database_list WHERE name = 'main'`,

@@ -1,16 +1,16 @@
-/** A snapshot of PostgreSQL as text, `xmin:xmax:xip,xip,…`: which transactions had ended when it was taken. */
+/** A snapshot of PostgreSQL as text, `xmin:xmax:xip,xip,…`: the transactions that had ended when it was taken. */
 export interface Snapshot {
-  /** Every transaction below had ended. */
+  /** Every lower transaction had ended. */
   xmin: bigint;
-  /** None from here on had. */
+  /** No transaction from here on had ended. */
   xmax: bigint;
-  /** Those between that had not; ascending. */
+  /** Open transactions between the two; ascending. */
   xip: readonly bigint[];
 }
 
 const FORM = /^(\d{1,20}):(\d{1,20}):(\d{1,20}(?:,\d{1,20})*)?$/;
 
-/** @returns undefined for what is no snapshot */
+/** @returns undefined for an invalid snapshot */
 export function parseSnapshot(text: string): Snapshot | undefined {
   const [, xmin, xmax, xip] = FORM.exec(text) ?? [];
   if (xmin === undefined || xmax === undefined) return undefined;
@@ -20,8 +20,8 @@ export function parseSnapshot(text: string): Snapshot | undefined {
 export const formatSnapshot = ({ xmin, xmax, xip }: Snapshot): string => `${xmin}:${xmax}:${xip.join(',')}`;
 
 /**
- * Of what a snapshot sees, only the transactions up to `last`: where a reader stands that has read those in the order of
- * their numbers and the rest not yet.
+ * The part of a snapshot up to transaction `last`: the position of a reader that has read transactions in the order of
+ * their numbers up to there.
  */
 export function upTo(snapshot: Snapshot, last: bigint): Snapshot {
   const xmax = last + 1n;

@@ -1,4 +1,4 @@
-/** What the three kinds of log have in common. `where` is the part of a position behind the name of its log. */
+/** The common interface of the three kinds of log. `where` is the part of a position after the name of its log. */
 import type { Micros } from '../../core/events.js';
 import type { ChangeScope, Sql, SqlRow } from '../port.js';
 
@@ -22,17 +22,17 @@ export interface Piece {
 }
 
 export interface Visibility {
-  /** Another one after a restore, a move, or a fail-over that may have lost commits. */
+  /** It changes after a restore, a move, or a fail-over that may have lost commits. */
   identify(): Promise<string>;
-  /** Now: all that is committed is behind it. */
+  /** The current position: everything committed is before it. */
   end(): Promise<{ where: string; moment: Micros }>;
-  /** The number of the transaction that writes; undefined where this log is another one by now, or is not written to by us. */
+  /** The number of the writing transaction; undefined if the log has changed, or we do not write to it. */
   mark(tx: Sql): Promise<bigint | undefined>;
-  /** @returns undefined for a position that this log cannot have given */
+  /** @returns undefined for a position that this log cannot have issued */
   since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined>;
 }
 
-/** Owner, or for an anonymous history its valid sessions, one row each; an anonymous history without one keeps one row. */
+/** The owner of a history. An anonymous history has one row for each valid session, or one row without a session. */
 export const OWNERS = `
   JOIN history h ON h.id = c.history_id
   LEFT JOIN galaxy_session_to_history sh ON h.user_id IS NULL AND sh.history_id = h.id

@@ -1,6 +1,6 @@
 /**
- * Where a write stands in the log: `<log>.<number>`, the number of its transaction (PostgreSQL) or of its last audit row
- * (SQLite), in base 36. A position includes it or not, whatever any clock says.
+ * The place of a write in the log: `<log>.<number>`, the number of its transaction (PostgreSQL) or of its last audit
+ * row (SQLite), in base 36. A position includes it or not, independently of all clocks.
  */
 import type { LogPosition, WriteMark } from '../port.js';
 import { parseSnapshot } from './snapshot.js';
@@ -16,7 +16,7 @@ export interface ParsedMark {
   number: bigint;
 }
 
-/** @returns undefined for what is no mark */
+/** @returns undefined for an invalid mark */
 export function parseMark(text: string): ParsedMark | undefined {
   const [, log, digits] = FORM.exec(text) ?? [];
   if (log === undefined) return undefined;
@@ -24,7 +24,7 @@ export function parseMark(text: string): ParsedMark | undefined {
   return { log, number };
 }
 
-/** @returns whether a mark is included; undefined for a mark of another log. Made once for a position, asked for many marks. */
+/** @returns a function that tells whether the position includes a mark; undefined for a mark of another log */
 export function inclusion(position: LogPosition): (mark: ParsedMark) => boolean | undefined {
   const dot = position.indexOf('.');
   const own = position.slice(0, dot);

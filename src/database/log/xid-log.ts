@@ -1,7 +1,7 @@
 /**
- * The log of a PostgreSQL that Lightcone owns: each audit row holds the number of its transaction, a position is a snapshot.
- * What became visible since is what the snapshot does not see: numbers from its xmax on, and those that were open in it.
- * Written as one OR, or as `NOT pg_visible_in_snapshot`, it would read every row since the oldest open transaction.
+ * The log of a PostgreSQL that Lightcone owns: each audit row has the number of its transaction, and a position is a
+ * snapshot. New rows are those that the snapshot does not see: numbers from its xmax on, and those that were open in
+ * it. One OR, or `NOT pg_visible_in_snapshot`, would read every row since the oldest open transaction.
  */
 import { parseSql } from '../../lib/time.js';
 import { utcNow } from '../dialect.js';
@@ -25,7 +25,7 @@ export class XidLog implements Visibility {
 
   constructor(private readonly db: Sql) {}
 
-  /** Numbers that this server has not given out yet are those of a server from which the rows were copied. */
+  /** Numbers that this server has not issued yet belong to a server from which the rows were copied. */
   async identify(): Promise<string> {
     await this.db.run(
       `UPDATE history_audit SET xid = '0' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())`,
@@ -49,7 +49,7 @@ export class XidLog implements Visibility {
     return row!.timeline === this.timeline ? BigInt(row!.xid) : undefined;
   }
 
-  /** Rows and the next position come from one statement, so from one snapshot. */
+  /** Rows and the next position come from one statement, and so from one snapshot. */
   async since(where: string, scope: ChangeScope, limit: number): Promise<Piece | undefined> {
     const before = parseSnapshot(where);
     if (before === undefined) return undefined;
@@ -79,7 +79,7 @@ export class XidLog implements Visibility {
     const { timeline, snapshot, moment, fresh, ended, last_xid } = rows[0]!;
     if (timeline !== this.timeline) return undefined;
     const seen = parseSnapshot(snapshot)!;
-    // Its files are of an earlier time, or its WAL was thrown away: numbers are given out again.
+    // Its files were put back, or its WAL was discarded, so it reuses numbers.
     if (seen.xmax < before.xmax) return undefined;
     const complete = fresh < limit;
     return {

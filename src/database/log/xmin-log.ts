@@ -14,32 +14,34 @@ import { identifyPostgres, TIMELINE } from './identity.js';
 import { scopeCondition } from './scope.js';
 import { type ChangeRow, OWNERS, type Piece, type Visibility } from './visibility.js';
 
-/** For steps of the clock; more of it costs no repeats. */
+/** Margin for steps of the clock. A larger one costs no duplicates. */
 const SLACK: Micros = MICROS_PER_SECOND;
-/** Of a transaction that was open at the first look, where the server does not tell when it began; further back nothing is read. */
+/**
+ * Assumed age of a transaction that was open at the first look, if the server hides its start. Nothing earlier is read.
+ */
 const UNKNOWN_AGE: Micros = 3600 * MICROS_PER_SECOND;
-/** A number is 32 bits in a row; with the last snapshot's it is whole again. Half of the circle is behind, half before it. */
+/** A row has 32 bits of a number. The last snapshot completes it: half of the circle is before that, half after it. */
 const around = (number: string, whole: string): string =>
   `(${whole} + ((${number} - ${whole} % 4294967296 + 6442450944) % 4294967296 - 2147483648))`;
-/** A snapshot's xmax is the last number that *ended*, plus one: the next one to be given out may be far ahead of it. */
+/** A snapshot's xmax is the last number that *ended*, plus one. The next number may be far ahead of it. */
 const NEXT = `(SELECT ${around("age('3'::xid)::bigint + 3", 'b')} FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS b) z)`;
 
 const ACTIVE = `FROM pg_stat_activity a WHERE a.backend_type = 'client backend' AND a.datname = current_database()`;
-/** When the oldest transaction began. */
+/** The start of the oldest transaction. */
 const BEGUN = `(SELECT least(min(a.xact_start), (SELECT min(prepared) FROM pg_prepared_xacts)) ${ACTIVE}) AT TIME ZONE 'UTC'`;
-/** The same of those that have no number yet: triggers of before June 2025 will write that time. */
+/** The same for transactions without a number: triggers from before June 2025 will write that time. */
 const WAITING = `(SELECT min(a.xact_start) ${ACTIVE} AND a.backend_xid IS NULL AND a.pid <> pg_backend_pid()) AT TIME ZONE 'UTC'`;
 
 interface State {
   timeline?: string;
   next: bigint;
-  /** Before it no row is stamped whose writer had no number yet. */
+  /** No writer without a number at that moment stamps a row with an earlier time. */
   moment: Micros;
   open: ReadonlyMap<bigint, Micros>;
 }
 
 export class XminLog implements Visibility {
-  /** Triggers of before June 2025 write the time when their transaction began. */
+  /** Triggers from before June 2025 write the start of their transaction. */
   private early: boolean | undefined;
   private timeline: string | undefined;
 
@@ -56,10 +58,10 @@ export class XminLog implements Visibility {
     return { where: format(state), moment: state.now };
   }
 
-  /** Galaxy's own API answers its writes. */
+  /** Galaxy's own API answers writes. */
   async mark(): Promise<undefined> {}
 
-  /** Always whole: what it answers grows with the histories, not with the rows. */
+  /** Always complete: its size depends on the number of histories, not of rows. */
   async since(where: string, scope: ChangeScope): Promise<Piece | undefined> {
     const before = parse(where);
     if (!before) return undefined;
@@ -88,7 +90,9 @@ export class XminLog implements Visibility {
     return { where: format(after), moment: after.now, complete: true, rows, auditRows };
   }
 
-  /** The clock first, then the next number, then what is open: each must be true when the next is asked. */
+  /**
+   * First the clock, then the next number, then the open transactions: each must still be true when the next is read.
+   */
   private async look(before: State | undefined): Promise<State & { now: Micros }> {
     this.early ??= await this.hasEarlyTriggers();
     const known = before ? [...before.open.keys()].map(String) : [];
@@ -135,7 +139,7 @@ export class XminLog implements Visibility {
 
 function format({ next, moment, open }: State): string {
   const runs: { first: bigint; last: bigint; born: Micros }[] = [];
-  // A transaction may have thousands of savepoints; their numbers follow each other.
+  // A transaction may have thousands of savepoints with consecutive numbers.
   for (const [xid, born] of [...open].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const run = runs.at(-1);
     if (run && run.last + 1n === xid && run.born === born) run.last = xid;

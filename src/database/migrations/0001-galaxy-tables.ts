@@ -1,14 +1,14 @@
 import type { Dialect } from '../port.js';
 
 /**
- * The tables of Galaxy's schema that Lightcone reads and writes where it owns the database: same names and columns, so
- * that whatever writes to Galaxy's tables can write to these. Datasets, collections and the like are plain numbers.
+ * The tables of Galaxy's schema that a standalone Lightcone reads and writes. Names and columns equal Galaxy's, so that
+ * programs for Galaxy's tables work with these. References to datasets, collections and the like are plain numbers.
  */
 export function galaxyTables(dialect: Dialect): string[] {
   const sqlite = dialect === 'sqlite';
   const id = sqlite ? 'id INTEGER PRIMARY KEY' : 'id serial PRIMARY KEY';
   const json = sqlite ? 'blob' : 'bytea';
-  // SQLAlchemy declares these DATETIME there; the values are text either way.
+  // SQLAlchemy declares these as DATETIME; the values are text in both cases.
   const ts = sqlite ? 'datetime' : 'timestamp without time zone';
 
   return [

@@ -11,7 +11,9 @@ export function auditTriggers(dialect: Dialect): string[] {
   return dialect === 'sqlite' ? sqliteTriggers() : postgresTriggers();
 }
 
-/** Once per statement, over all rows it touched. NOTIFY is sent at commit, equal ones of a transaction only once. */
+/**
+ * Once per statement, for all its rows. PostgreSQL sends NOTIFY at commit, and equal ones of a transaction only once.
+ */
 function postgresTriggers(): string[] {
   const functions = (['history_id', 'id'] as const).map(
     (column) => `

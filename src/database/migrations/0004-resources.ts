@@ -1,8 +1,8 @@
 import type { Dialect } from '../port.js';
 
 /**
- * What the standalone API needs beside Galaxy's core tables: groups and roles as recipients of notifications, with the
- * columns of Galaxy's own tables, and the outbox, which holds what has to be told after a commit.
+ * Tables of the standalone API beside Galaxy's core tables: groups and roles as recipients of notifications, with
+ * Galaxy's columns, and the transactional outbox.
  */
 export function resourceTables(dialect: Dialect): string[] {
   const sqlite = dialect === 'sqlite';
@@ -24,7 +24,8 @@ export function resourceTables(dialect: Dialect): string[] {
       create_time ${ts}, update_time ${ts})`,
     'CREATE INDEX ix_user_role_association_role_id ON user_role_association (role_id)',
 
-    // `subject` lets an entry be replaced while it waits; a claim keeps two processes from telling the same thing.
+    // `subject` allows an entry to be replaced while it waits. A claim prevents two processes from publishing the same
+    // entry.
     `CREATE TABLE lightcone_outbox (
       ${id}, subject varchar(64), entry text NOT NULL, due_time ${ts} NOT NULL,
       claimed_by varchar(64), claimed_until ${ts})`,

@@ -1,7 +1,7 @@
 import type { Dialect } from '../port.js';
 import { auditTriggers } from './0002-audit-triggers.js';
 
-/** Where the monitor's reading stood, and when; the only table that Lightcone has in a database that Galaxy owns. */
+/** The positions that the monitor has reached, and when; in a database of Galaxy, Lightcone's only table. */
 export const positionTable = (dialect: Dialect): string =>
   dialect === 'sqlite'
     ? `CREATE TABLE IF NOT EXISTS lightcone_position (
@@ -10,10 +10,10 @@ export const positionTable = (dialect: Dialect): string =>
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, moment timestamp without time zone NOT NULL,
         position text NOT NULL)`;
 
-/** The audit table tells what became visible after what: by the transaction's number, or by a number of its own. */
+/** The audit table records the order of visibility: by the number of the transaction, or by a number of its own. */
 export const visibility = (dialect: Dialect): string[] => (dialect === 'sqlite' ? onSqlite() : onPostgres());
 
-/** Rows that are there count as visible to everybody: a constant default rewrites no table. */
+/** Existing rows count as visible to everybody: a constant default rewrites no table. */
 const onPostgres = (): string[] => [
   `ALTER TABLE history_audit ADD COLUMN xid xid8 NOT NULL DEFAULT '0'`,
   'ALTER TABLE history_audit ALTER COLUMN xid SET DEFAULT pg_current_xact_id()',
@@ -24,8 +24,8 @@ const onPostgres = (): string[] => [
 ];
 
 /**
- * No number is given twice, whatever is pruned: a second change in one millisecond takes the place of the first, under a new
- * number. Each row names the dataset or collection that it is about.
+ * No number is reused, whatever is pruned: a second change in one millisecond replaces the first, under a new number.
+ * Each row names its dataset or collection.
  */
 const onSqlite = (): string[] => [
   ...auditTriggers('sqlite').map((statement) => `DROP TRIGGER ${/CREATE TRIGGER (\w+)/.exec(statement)![1]}`),

@@ -1,11 +1,15 @@
 import type { Dialect } from '../port.js';
 
-/** "LCNE", 2: whoever gets it shared, NOTIFYs. The leader holds it while it polls. Triggers hold it, so it never changes. */
+/**
+ * "LCNE", 2. A trigger that gets it in shared mode sends NOTIFY; the leader holds it while it polls. The triggers
+ * contain the number, so it never changes.
+ */
 export const TRIGGER_LOCK = '1279479365, 2';
 
 /**
- * One row per history and statement; that of the transaction is numbered by the INSERT, before the lock is tried: see
- * `postgres/quiet-triggers.ts`. The foreign key took a quarter of the writers' commits and told nobody anything.
+ * One row per history and statement. The INSERT gives the transaction its number before the trigger tries the lock: see
+ * `postgres/quiet-triggers.ts`. There is no foreign key, because it cost a quarter of the writers' commits for no
+ * benefit.
  */
 export const quietTriggers = (dialect: Dialect): string[] =>
   dialect === 'sqlite'

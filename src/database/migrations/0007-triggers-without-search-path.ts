@@ -2,8 +2,8 @@ import type { Dialect } from '../port.js';
 import { quietFunction } from './0006-quiet-triggers.js';
 
 /**
- * The triggers run in everybody's sessions, also in those without a `search_path` (pg_restore, psql with a script of a dump):
- * they name the schema of the table. Named in the text, since a setting of the function would cost each writer.
+ * The triggers run in all sessions, even in those without a `search_path` (pg_restore, psql with a script of a dump),
+ * so they name the schema of the table. It is in the text, because a setting of the function would cost each writer.
  */
 export const triggersWithoutSearchPath = (dialect: Dialect): string[] =>
   dialect === 'sqlite' ? [] : (['history_id', 'id'] as const).map(withSchema);

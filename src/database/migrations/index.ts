@@ -13,7 +13,7 @@ export interface Migration {
   statements(dialect: Dialect): string[];
 }
 
-/** In the order of their numbers. A migration that was released is never changed: add another. */
+/** In the order of their numbers. Never change a released migration; add another one. */
 export const MIGRATIONS: readonly Migration[] = [
   { number: 1, name: 'galaxy tables', statements: galaxyTables },
   { number: 2, name: 'audit triggers', statements: auditTriggers },

@@ -8,22 +8,23 @@ import { clientOptions, Sockets } from './options.js';
 import type { TriggerLock } from './quiet-triggers.js';
 import { checkKind, type Servers } from './servers.js';
 
-/** Keeps our keys apart from other users of advisory locks in the same database: "LCNE". */
+/** Separates our keys from other advisory locks in the same database: "LCNE". */
 const CLASS_ID = 0x4c434e45;
 const ANSWER_MS = 2_000;
-/** How long the server bears a holder that says nothing. */
+/** How long the server keeps the lock of a silent holder. */
 export const SILENCE_MS = 7_500;
 /** The holder's application_name, of which the server keeps 63 bytes of ASCII. */
-const LABEL_PREFIX = 'lightcone lock ';
+const OURS = 'lightcone';
+const LABEL_PREFIX = `${OURS} lock `;
 const NAME_BYTES = 63;
-/** For transactions that will NOTIFY; the next try follows at once. */
+/** Wait for transactions that will NOTIFY; the next try follows at once. */
 const LONGEST_WAIT_MS = 500;
 const LOCK_NOT_AVAILABLE = '55P03';
 const LEAVE_SAVEPOINT = 'ROLLBACK TO SAVEPOINT triggers; RELEASE SAVEPOINT triggers';
 
-/** Two-key advisory locks show in pg_locks with objsubid 2; the keys are per database. */
+/** pg_locks shows two-key advisory locks with objsubid 2; the keys are per database. */
 const HOLDER = `
-  SELECT l.pid, a.application_name AS label
+  SELECT l.pid, a.application_name AS label, a.usename AS account
     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -41,18 +42,18 @@ export interface AdvisoryLockOptions {
 interface Session {
   url: string;
   client: pg.Client;
-  /** The server's process; undefined until the lock is taken. */
+  /** The process of the server; undefined until the lock is taken. */
   pid?: number;
-  /** Ends a connection that may not answer any more. */
+  /** Destroys a connection that may not answer any more. */
   destroy(): void;
 }
 
 /**
- * An advisory lock that lives as long as one open transaction, on a connection of its own.
- *
- * A transaction and not a session: a pooler in transaction mode gives a session's lock to whoever comes next, but leaves an
- * open transaction its server connection, and ends both with the client. And the server itself ends a transaction that is
- * silent for `silenceMs`, so that a frozen or vanished holder needs no judge. It has no snapshot: VACUUM does not wait for it.
+ * An advisory lock of one open transaction, on a connection of its own.
+ * It belongs to a transaction and not to a session, because a pooler in transaction mode passes the lock of a session
+ * on to the next client, but keeps the server connection of an open transaction and ends both with the client. The
+ * server itself ends a transaction that is silent for `silenceMs`, so nobody has to judge a frozen or vanished holder.
+ * It has no snapshot, so VACUUM does not wait for it.
  */
 export class AdvisoryLock implements LeaderLock, TriggerLock {
   readonly #options: AdvisoryLockOptions;
@@ -60,9 +61,11 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
   readonly #silenceMs: number;
   #session: Session | undefined;
   #listener: (reason: string) => void = () => {};
-  /** In which a savepoint was set to silence the triggers. */
+  /** The session with a savepoint that silences the triggers. */
   #silencing: Session | undefined;
-  /** One thing at a time: between a failure and its savepoint the transaction takes nothing else. */
+  /**
+   * Serializes the statements: between a failure and the rollback to its savepoint, the transaction accepts no other.
+   */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: AdvisoryLockOptions) {
@@ -86,7 +89,7 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
       await session.client.connect();
       await checkKind(session.client, session.url);
       this.#options.servers.reached(session.url);
-      // In one message, since a pooler may count the pauses; `transaction_timeout` is there from PostgreSQL 17 on.
+      // In one message, because a pooler may count the pauses. `transaction_timeout` exists from PostgreSQL 17 on.
       const results = (await session.client.query(`
         BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
         SET LOCAL idle_in_transaction_session_timeout = ${this.#silenceMs};
@@ -113,14 +116,14 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
 
   async check(): Promise<boolean> {
     const session = this.#session;
-    // On a server that the others of this process have left it keeps nobody from leading.
+    // The other connections of this process have left that server, so the lock there prevents no other leader.
     if (session && this.#options.servers.hasLeft(session.url)) this.#lose(session, 'another server is used');
     return session !== undefined && this.#inTurn(() => this.#run(session, 'SELECT 1'));
   }
 
   /**
-   * Waits for the transactions that will NOTIFY, for a moment: those that begin meanwhile will not. In a savepoint, which
-   * gives the lock back without the leader's own.
+   * Waits briefly for transactions that will NOTIFY; new ones will not. It uses a savepoint, which can release this
+   * lock without the leader's own.
    */
   async silenceTriggers(): Promise<boolean> {
     const session = this.#session;
@@ -168,17 +171,23 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
     const session = this.#session;
     this.#session = undefined;
     if (!session) return;
-    // A pooler that sees its client go in the middle of a transaction closes the server connection as well, and some
-    // complain; a server that does not answer is not waited for.
+    // A pooler closes the server connection of a client that leaves in the middle of a transaction, and some log an
+    // error. A server that does not answer is not waited for.
     const goodbye = session.client.query('ROLLBACK').then(() => session.client.end());
     await withDeadline(goodbye, ANSWER_MS, () => new Error('no answer')).catch(() => session.destroy());
   }
 
   async holder(): Promise<LockHolder> {
-    const [row] = await this.#options.sql.all<{ label: string | null }>(HOLDER, [this.#key]);
+    const [row] = await this.#options.sql.all<{ pid: number; label: string | null; account: string | null }>(
+      HOLDER,
+      [this.#key],
+    );
     if (!row) return { held: false };
-    const named = row.label?.startsWith(LABEL_PREFIX);
-    return { held: true, label: named ? row.label!.slice(LABEL_PREFIX.length) : undefined };
+    const { pid, label, account } = row;
+    if (label?.startsWith(LABEL_PREFIX)) return { held: true, label: label.slice(LABEL_PREFIX.length) };
+    // Every account that may connect can take an advisory lock. A pooler has no name of its own.
+    if (!label || label.startsWith(OURS)) return { held: true, label: undefined };
+    return { held: true, label: undefined, stranger: { pid, account: account ?? 'unknown' } };
   }
 
   #createSession(): Session {
@@ -211,7 +220,7 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
     this.#endGhost(session.pid);
   }
 
-  /** On a half-open connection the server still takes the lost session for a living one: not waiting until it does not. */
+  /** On a half-open connection the server believes that the lost session is alive. Do not wait until it notices. */
   #endGhost(pid: number | undefined): void {
     this.#options.sql
       .all(`SELECT pg_terminate_backend(holder.pid) FROM (${HOLDER}) holder WHERE holder.pid = $2`, [
@@ -222,6 +231,6 @@ export class AdvisoryLock implements LeaderLock, TriggerLock {
   }
 }
 
-/** A positive int4: pg_locks shows the key as an unsigned oid. */
+/** A positive int4, because pg_locks shows the key as an unsigned oid. */
 const lockKey = (name: string): number =>
   createHash('sha256').update(name).digest().readUInt32BE(0) & 0x7fffffff;

@@ -3,10 +3,10 @@ import type { PoolClient } from 'pg';
 
 const CANCEL_REQUEST = 80_877_102;
 const LENGTH = 16;
-/** The server closes the connection once it has passed the request on. */
+/** The server closes the connection after it has forwarded the request. */
 const LONGEST_WAIT_MS = 2_000;
 
-/** What the driver keeps of a session and its types do not show. */
+/** Fields of the driver's session that its types do not declare. */
 interface Backend {
   host: string;
   port: number;
@@ -15,8 +15,9 @@ interface Backend {
 }
 
 /**
- * Asks the server to end what this session is doing: on a connection of its own, as the protocol wants it (section 55.2.8),
- * without TLS and log-in. To be awaited before the session is closed, with which a pooler forgets whose statement it was.
+ * Asks the server to cancel the running statement of this session, on a connection of its own as the protocol demands
+ * (section 55.2.8), without TLS and log-in. Await it before the session is closed: after that, a pooler no longer knows
+ * whose statement it was.
  */
 export function cancelStatement(client: PoolClient): Promise<void> {
   const { host, port, processID, secretKey } = client as unknown as Backend;
@@ -29,7 +30,7 @@ export function cancelStatement(client: PoolClient): Promise<void> {
   const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
   socket.on('error', () => {});
   socket.setTimeout(LONGEST_WAIT_MS, () => socket.destroy());
-  // Written, not ended: a pooler takes the end for a caller that has gone.
+  // Not ended here, because a pooler takes the end for a client that has left.
   socket.write(request);
   return new Promise((resolve) => socket.once('close', () => resolve()));
 }

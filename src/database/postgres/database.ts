@@ -18,27 +18,27 @@ import type { TriggerLock } from './quiet-triggers.js';
 import { Servers } from './servers.js';
 import { PostgresSql, type QueryResult } from './sql.js';
 
-/** One for a transaction, one for a read inside it. */
+/** One connection for a transaction, one for a read inside it. */
 const SMALLEST_POOL = 2;
-/** How often a start that waits for the server says so. */
+/** Log interval of a start that waits for the server. */
 const COMPLAIN_EVERY_MS = 5_000;
 
 export interface PostgresOptions {
-  /** libpq-style, several separated by `;`; holds the password, is never logged. */
+  /** libpq-style; `;` separates several. It contains the password: never log it. */
   url: string;
   poolSize: number;
   logger: Logger;
   clock: Clock;
 }
 
-/** What the lanes of one database have in common. */
+/** Shared by all lanes of a database. */
 class Common {
   readonly servers: Servers;
   running = false;
   readonly outage: Outage;
   statements = 0;
   readonly pools = new Set<ConnectionPool>();
-  /** Whose holder alone may silence the triggers. */
+  /** Only the holder of this lock may silence the triggers. */
   leaderLock: TriggerLock | undefined;
 
   constructor({ url, logger, clock }: PostgresOptions) {
@@ -86,7 +86,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     return new PostgresDatabase(options, this.#common, `lightcone ${name}`) as this;
   }
 
-  /** Waits until the server answers, however long that takes; rejects only when `signal` is aborted or `stop` is called. */
+  /** Waits until the server answers, without a limit. Rejects only if `signal` aborts or `stop` is called. */
   start(signal?: AbortSignal): Promise<void> {
     this.#starting ??= this.#start(signal).catch(async (error) => {
       await this.stop();
@@ -147,7 +147,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     }
   }
 
-  /** Where a statement failed and `work` went on all the same, the server rolls back, and calls that a success. */
+  /** If a statement failed and `work` continued nevertheless, the server rolls back and reports success. */
   async #commit(client: PoolClient): Promise<void> {
     const { command } = await this.#ask(client, 'COMMIT', undefined);
     if (command === 'COMMIT') return;
@@ -157,7 +157,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     );
   }
 
-  /** @returns why the connection cannot be used again, if so */
+  /** @returns why the connection cannot be reused, if so */
   async #rollBack(client: PoolClient, error: unknown): Promise<unknown> {
     if (isDown(error)) return error;
     return this.#ask(client, 'ROLLBACK', undefined).then(
@@ -193,7 +193,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     });
   }
 
-  /** @param label names the holder in `holder()`; at most 48 characters are kept */
+  /** @param label names the holder in `holder()`; 48 characters are kept */
   createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock {
     return new AdvisoryLock({
       servers: this.#common.servers,
@@ -231,7 +231,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     }
   }
 
-  /** Translates errors, and remembers for `problem()` whether the server is there. */
+  /** Translates errors, and records for `problem()` whether the server answers. */
   async #ask(
     client: PoolClient,
     text: string,

@@ -2,8 +2,8 @@ import pg from 'pg';
 import { LightconeError } from '../../core/errors.js';
 
 /**
- * SQLSTATE classes by which a statement itself is at fault, or what it was given: asking again does not help. Every other
- * failure passes, if only because an administrator sees to it: no connection, a lock, a full disk, a standby, a cancel.
+ * SQLSTATE classes of errors in the statement or its parameters, for which a retry is useless. Every other failure is
+ * temporary, even if an administrator must solve it: no connection, a lock, a full disk, a standby, a cancel.
  */
 const AT_FAULT = /^(0A|2[0-47B]|3F|42|44|P0)/;
 const SCHEMA = new Set(['42P01', '42703', '42883', '3F000', '42501']);
@@ -18,11 +18,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'is the server running, and is the port right?',
 };
 
-/** Turns what the driver throws into the catalogue's errors; an SQL error that is neither stays as it is. */
+/** Translates errors of the driver into those of the catalogue. Other SQL errors stay as they are. */
 export function translateError(error: unknown, where: string): Error {
   if (error instanceof LightconeError || !(error instanceof Error)) return error as Error;
   const code = error instanceof pg.DatabaseError ? (error.code ?? '') : undefined;
-  // Ours, in what the driver was given; driver, sockets and TLS throw plain errors.
+  // A mistake of ours in the driver's arguments; driver, sockets and TLS throw plain errors.
   if (code === undefined && (error instanceof TypeError || error instanceof RangeError)) return error;
   if (code === undefined || !AT_FAULT.test(code)) {
     return new LightconeError('DATABASE_UNAVAILABLE', `${where} cannot be used: ${reasonOf(error)}`, {
@@ -49,12 +49,12 @@ export function reasonOf(error: unknown): string {
   return advice === undefined ? message : `${message} (${advice})`;
 }
 
-/** The server has refused a statement, and listens for the next one on the same connection. */
+/** The server has refused a statement, and accepts the next one on the same connection. */
 export function isSessionUsable(error: unknown): boolean {
   const thrown = error instanceof LightconeError ? error.options.cause : error;
   return thrown instanceof pg.DatabaseError && thrown.severity === 'ERROR';
 }
 
-/** There is no connection, or what was asked on it got no answer. */
+/** There is no connection, or a statement got no answer. */
 export const isDown = (error: unknown): error is LightconeError =>
   error instanceof LightconeError && error.code === 'DATABASE_UNAVAILABLE' && !isSessionUsable(error);

@@ -1,6 +1,6 @@
 /**
- * Beside a Galaxy the triggers are Galaxy's. An administrator may have them made quiet: in the body of each function the part
- * that NOTIFYs is put under a condition, nothing else is touched, and taking the condition out gives back the very text.
+ * Beside a Galaxy the triggers are Galaxy's. An administrator may silence them: a condition is put around the NOTIFY in
+ * the body of each function, and nothing else changes. Removing the condition restores the original text.
  */
 import { LightconeError } from '../../core/errors.js';
 import { TRIGGER_LOCK } from '../migrations/0006-quiet-triggers.js';
@@ -11,11 +11,11 @@ const OPEN = `/* lightcone: quiet */ IF pg_try_advisory_xact_lock_shared(${TRIGG
 const CLOSE = ' END IF; /* lightcone */';
 const ID = '[a-z_][a-z0-9_]*';
 const CHANNEL = "'galaxy_history_update'";
-/** A loop over the ids, or one statement; both as they stand in the text. */
+/** A loop over the ids, or one statement, exactly as in the text. */
 const LOOP = String.raw`for ${ID} in select distinct ${ID} from new_table where ${ID} is not null loop perform pg_notify\(${CHANNEL}, ${ID}::text\); end loop;`;
 const STATEMENT = String.raw`perform pg_notify\(${CHANNEL}, [^;]*;`;
 const INSERT = String.raw`insert into history_audit (?:\(history_id, update_time\) )?select distinct ${ID}, clock_timestamp\(\) at time zone 'utc' from new_table where ${ID} is not null on conflict do nothing;`;
-/** White space may stand between any two words. */
+/** Allows white space between any two words. */
 const loosely = (pattern: string): string =>
   pattern.replaceAll(' ', String.raw`\s+`).replaceAll(String.raw`\),`, String.raw`\)\s*,`);
 const KNOWN = new RegExp(
@@ -29,7 +29,7 @@ type Wish = 'quiet' | 'noisy';
 
 /**
  * @returns the functions that were changed, perhaps none
- * @throws LightconeError DATABASE_SCHEMA, and nothing is changed, where a body is not one that is known
+ * @throws LightconeError DATABASE_SCHEMA for an unknown body; it then changes nothing
  */
 export async function changeGalaxyTriggers(db: Database, wish: Wish): Promise<string[]> {
   return db.transaction(async (tx) => {

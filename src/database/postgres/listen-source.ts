@@ -15,9 +15,11 @@ import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
 import type { Servers } from './servers.js';
 
 export const HISTORY_CHANNEL = 'galaxy_history_update';
-/** A barrier that takes longer means a dead connection; the caller asks every two seconds, so it is found within 5 s. */
+/**
+ * A barrier that takes longer means a dead connection. The caller asks every two seconds, so it is detected within 5 s.
+ */
 const BARRIER_TIMEOUT_MS = 2_500;
-/** Commits that sent NOTIFY follow each other through one lock of the whole server. */
+/** Commits with NOTIFY wait for one lock of the whole server. */
 const COMMITS_WAITING = `SELECT count(*) FROM pg_locks
   WHERE locktype = 'object' AND database = 0 AND classid = 'pg_database'::regclass AND objid = 0 AND NOT granted`;
 
@@ -25,30 +27,32 @@ interface ListenOptions {
   servers: Servers;
   sql: Sql;
   listener: HintListener;
-  /** Of the process that leads; without it the triggers are never silenced. */
+  /** The lock of the leading process; without it the triggers are never silenced. */
   lock?: TriggerLock | undefined;
   clock: Clock;
   logger: Logger;
-  /** A barrier was not answered: what else is open to this server may be just as dead. */
+  /** A barrier was not answered: other connections to this server may be dead, too. */
   onSilence?: () => void;
 }
 
 interface Session {
   client: pg.Client;
   destroy(): void;
-  /** Resolves with the reason when this session is over. */
+  /** Resolves with the reason when this session ends. */
   lost: Promise<string>;
   lose(reason: string): void;
 }
 
-/** It says nothing for as long as nothing is written: a limit on idle sessions is not for this one. From PostgreSQL 14 on. */
+/** The session is silent while nothing is written, so limits on idle sessions must not apply. From PostgreSQL 14 on. */
 const STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'";
 
-/** LISTEN. A session that is lost, or gives no answer to its own NOTIFY, is replaced with its socket. */
+/**
+ * The LISTEN session. A session that is lost, or does not answer its own NOTIFY, is replaced together with its socket.
+ */
 export class ListenSource implements HintSource {
   readonly name = 'listen';
   readonly #options: ListenOptions;
-  /** Private to this instance: a barrier must only be answered by its own NOTIFY. */
+  /** Private to this instance: only its own NOTIFY may answer a barrier. */
   readonly #barrierChannel = `lightcone_barrier_${randomBytes(8).toString('hex')}`;
   readonly #barriers = new Map<string, { came(): void; lost(reason: string): void }>();
   #pending = new Set<number>();
@@ -76,7 +80,7 @@ export class ListenSource implements HintSource {
         onReady = resolve;
       });
       const loop = this.#supervise(stop.signal, onReady);
-      // What commits before LISTEN is there is found by the first read, whether it was silent or not.
+      // The first read finds what commits before LISTEN, whether the triggers were silent or not.
       void first.then(() => this.#triggers.run(stop.signal));
       const ready = Promise.race([first, rejectWhen(aborted)]).catch(async (error) => {
         await this.stop();
@@ -104,7 +108,7 @@ export class ListenSource implements HintSource {
       const lost = (reason: string) => fail(unavailable(`the LISTEN connection was lost: ${reason}`));
       this.#barriers.set(token, { came, lost });
     });
-    // It may be lost while the question is on its way, before anybody waits for the answer.
+    // The session may be lost while the question is on its way, before anything awaits the answer.
     cameBack.catch(() => {});
     try {
       return await withDeadline(this.#ask(token, cameBack), BARRIER_TIMEOUT_MS, () => {
@@ -118,8 +122,9 @@ export class ListenSource implements HintSource {
   }
 
   /**
-   * Clock and NOTIFY in one statement, so that the clock is read before the NOTIFY is committed. Through the pool: the
-   * order of notifications is the order of commits, whoever sends them. The lock tells whether triggers NOTIFY at all.
+   * Clock and NOTIFY in one statement, so that the clock is read before the NOTIFY commits. It goes through the pool,
+   * because the order of notifications is the order of commits, whoever sends them. The lock reveals whether triggers
+   * NOTIFY at all.
    */
   async #ask(token: string, cameBack: Promise<void>): Promise<Micros> {
     const [row] = await this.#options.sql.all<{ now: string; loud: boolean; waiting: number }>(
@@ -155,7 +160,7 @@ export class ListenSource implements HintSource {
         onReady();
         if (this.#connects > 1) listener.onGap('listen_reconnected');
         const reason = await session.lost;
-        // Told here, not by a `then` of each barrier on `lost`: a session lives for months and would keep them all.
+        // Called here, not by a `then` of each barrier on `lost`: a session lives for months and would keep them all.
         for (const barrier of this.#barriers.values()) barrier.lost(reason);
         throw new Error(reason);
       } catch (error) {
@@ -221,12 +226,12 @@ export class ListenSource implements HintSource {
     this.#pending.add(id);
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
-    // One read from the socket can hold many notifications: they are handed over together.
+    // One read from the socket may contain many notifications, which are handed over together.
     setImmediate(() => this.#flush());
   }
 
   #onBarrier(token: string): void {
-    // What came before it, perhaps in the same read of the socket, is handed over before the barrier resolves.
+    // Earlier notifications, perhaps from the same read of the socket, are handed over before the barrier resolves.
     this.#flush();
     this.#barriers.get(token)?.came();
   }

@@ -6,15 +6,15 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 const YES = 0x53; // S
 const NO = 0x4e; // N
 const ERROR = 0x45; // E
-/** The SQLSTATE with which a server refuses a connection of this kind (`pg_hba.conf`: hostssl, hostnossl). */
+/** The SQLSTATE with which a server refuses this type of connection (`pg_hba.conf`: hostssl, hostnossl). */
 const NOT_THIS_WAY = 'C28000\0';
 
-/** `allow`: plain, unless the server insists; `prefer`: TLS, unless the server says no; `require`: TLS or nothing. */
+/** `allow`: plain unless the server insists on TLS; `prefer`: TLS unless the server refuses it; `require`: TLS only. */
 export type TlsWish = 'allow' | 'prefer' | 'require';
 
 /**
- * A connection to PostgreSQL that agrees with the server on TLS as libpq does, before the driver says its first word, and
- * again in the other way where the server refuses the first. The driver takes it for a plain socket.
+ * A connection to PostgreSQL that negotiates TLS as libpq does, before the driver sends anything, and retries in the
+ * other mode if the server refuses the first. The driver treats it as a plain socket.
  */
 export class NegotiatingSocket extends Duplex {
   #inner: Duplex | undefined;
@@ -22,7 +22,7 @@ export class NegotiatingSocket extends Duplex {
   #target: [port: number | string, host: string] | undefined;
   #encrypt: boolean;
   #otherWayOpen: boolean;
-  /** What the driver said before the server's first answer: to be said again on a second connection. */
+  /** The driver's data before the server's first answer, for the second connection. */
   #said: Buffer[] | undefined = [];
   #connected = false;
   #keepAlive: [on: boolean, delayMs: number] = [false, 0];

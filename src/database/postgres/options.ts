@@ -12,7 +12,7 @@ const TIMESTAMP = 1114;
 
 /**
  * Timestamps stay text: the driver would read them as local time and lose the microseconds. Counts (int8) become
- * numbers. Passed per connection, so that another user of `pg` in this process keeps its own parsers.
+ * numbers. The parsers are set per connection, so that another user of `pg` in this process keeps its own.
  */
 const types: NonNullable<ClientConfig['types']> = {
   getTypeParser(oid: number, format?: 'text' | 'binary') {
@@ -22,13 +22,13 @@ const types: NonNullable<ClientConfig['types']> = {
   },
 };
 
-/** A neighbour that accepts and then says nothing must not hold us longer than this. */
+/** Limit for a server that accepts and then stays silent. */
 export const CONNECT_TIMEOUT_MS = 5_000;
 const QUERY_TIMEOUT_MS = 10_000;
 
 /**
- * What the server ends by itself, before the driver gives up: a statement that is given up would stay there, and hold its
- * session and its locks for as long as whatever it waits for. Not for LISTEN and the leader's lock, which wait for nothing.
+ * Limits that the server enforces before the driver gives up: an abandoned statement would stay there and hold its
+ * session and its locks as long as it waits. Not for LISTEN and the leader's lock, which do not wait.
  */
 export const SERVER_LIMITS = {
   lock_timeout: 4_000,
@@ -36,7 +36,7 @@ export const SERVER_LIMITS = {
   idle_in_transaction_session_timeout: 10_000,
 } as const;
 
-/** What every connection of Lightcone has in common. @param url of one server, as `config/urls.ts` makes it: nothing is left open */
+/** Options of every connection of Lightcone. @param url complete, of one server, from `config/urls.ts` */
 export function clientOptions(url: string, applicationName = 'lightcone') {
   const { host, port, user, password, database, parameters } = read(url);
   const file = parameters.get('passfile');
@@ -53,7 +53,7 @@ export function clientOptions(url: string, applicationName = 'lightcone') {
       throw new Error('the server asks for a password, and database_connection has none');
     },
     options: parameters.get('options') ?? undefined,
-    // The sockets see to that.
+    // The sockets negotiate TLS.
     ssl: false,
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -65,16 +65,16 @@ export function clientOptions(url: string, applicationName = 'lightcone') {
 }
 
 /**
- * What our statements rely on and an administrator may have set otherwise for the role, the database or the server: how
- * timestamps are written, and that a backslash in a literal is one. PgBouncer keeps track of both.
+ * Sets what our statements rely on and an administrator may have changed for the role, the database or the server: the
+ * format of timestamps, and the meaning of a backslash in a literal. PgBouncer tracks both.
  */
 export async function prepareSession(client: ClientBase): Promise<void> {
   await client.query("SET DateStyle = 'ISO, MDY'; SET standard_conforming_strings = on");
 }
 
 /**
- * Hands out the sockets under a client or a pool, to be destroyed: the driver closes a connection politely, which on a
- * silent one takes for ever.
+ * Gives access to the sockets of a client or a pool, so that they can be destroyed: the driver closes a connection
+ * politely, which never ends on a silent one.
  */
 export class Sockets {
   readonly #open = new Set<Duplex>();
@@ -83,7 +83,7 @@ export class Sockets {
   constructor(url: string) {
     const { host, parameters } = read(url);
     const mode = parameters.get('sslmode') ?? 'prefer';
-    // As with libpq there is no TLS on a unix socket, whatever is asked for.
+    // As in libpq, a unix socket has no TLS, whatever the settings say.
     this.#create =
       mode === 'disable' || host.startsWith('/')
         ? () => new Socket()
@@ -125,7 +125,7 @@ function tlsOptions(mode: string, parameters: URLSearchParams): nodeTls.Connecti
   };
 }
 
-/** Those that come with Node, and those of this system, which an administrator may have added to. */
+/** Those of Node.js, and those of this system, to which an administrator may have added some. */
 function* authorities(): Generator<string> {
   yield* nodeTls.rootCertificates;
   yield* nodeTls.getCACertificates?.('system') ?? [];
@@ -143,7 +143,7 @@ function read(url: string) {
   };
 }
 
-/** The URL as a log may show it: where it goes, without the password. @param urls one, or several separated by `;` */
+/** The URL for logs, without the password. @param urls one or several, separated by `;` */
 export function maskUrl(urls: string): string {
   const servers = urls.split(';').map(read);
   const { user, password, database } = servers[0]!;

@@ -1,13 +1,13 @@
 import type { Clock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 
-/** One line when the server leaves and one when it is back; a server that comes and goes is not told more often than this. */
+/** One log line when the server becomes unavailable and one when it is back, but not more often than this. */
 const TELL_EVERY_MS = 10_000;
 
-/** Whether the server is there, by what statements found. */
+/** Tracks whether the server answers, by the results of statements. */
 export class Outage {
   problem: string | undefined = 'the database has not been connected yet';
-  /** Until a start has succeeded it is the start that tells. */
+  /** Before the first successful start, the start itself logs problems. */
   started = false;
   #told = false;
   #toldAt = Number.NEGATIVE_INFINITY;

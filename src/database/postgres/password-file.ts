@@ -7,16 +7,17 @@ export interface PasswordQuestion {
   user: string;
 }
 
-/** Where a connection by unix socket is looked up: under `localhost`, as long as it is the usual folder. */
+/** A connection by unix socket in the usual folder is looked up as `localhost`. */
 const SOCKET_FOLDER = '/var/run/postgresql';
 
 /**
- * The password for a connection, from a file as libpq reads it: `host:port:database:user:password` lines, the first that
- * fits, `*` for anything, `\` before a colon that is meant. Read when the server asks, so that a new one is found.
+ * The password of a connection, from a file in libpq's format: lines `host:port:database:user:password`, the first
+ * match wins, `*` matches everything, `\` escapes a colon. It is read when the server asks, so that a new password is
+ * found.
  */
 export async function passwordFromFile(file: string, asked: PasswordQuestion): Promise<string | undefined> {
   const found = await stat(file).catch(() => undefined);
-  // libpq leaves a file alone that others may read.
+  // libpq ignores a file that others may read.
   if (!found?.isFile() || (found.mode & 0o077) !== 0) return undefined;
   const host = asked.host.startsWith(SOCKET_FOLDER) ? 'localhost' : asked.host;
   const wanted = [host, asked.port, asked.database, asked.user];
@@ -24,7 +25,7 @@ export async function passwordFromFile(file: string, asked: PasswordQuestion): P
     if (line.startsWith('#')) continue;
     const fields = [...line.matchAll(/((?:\\.|[^:\\])*)(?::|$)/g)].map(([, field]) => field!);
     if (fields.length < 5 || !wanted.every((value, at) => fits(fields[at]!, value))) continue;
-    // The password may hold colons that nobody escaped.
+    // The password may contain unescaped colons.
     return plain(line.slice(fields.slice(0, 4).join(':').length + 1));
   }
   return undefined;

@@ -7,20 +7,20 @@ import { clientOptions, maskUrl, prepareSession, SERVER_LIMITS, Sockets } from '
 import { checkKind, type Servers, takesNoWrites } from './servers.js';
 import type { QueryResult } from './sql.js';
 
-/** The driver's words for a missed `query_timeout`, and for a pool in which no place became free. */
+/** The driver's messages for a missed `query_timeout`, and for an exhausted pool. */
 const QUERY_TIMEOUT = 'Query read timeout';
 const NO_PLACE = 'timeout exceeded when trying to connect';
-/** PgBouncer refuses a connection that asks for a setting which it does not know (`ignore_startup_parameters`). */
+/** PgBouncer refuses a connection with an unknown setting (`ignore_startup_parameters`). */
 const SETTING_REFUSED = /startup parameter|statement_timeout|lock_timeout|idle_in_transaction/i;
-/** After a goodbye to a server that may not answer. */
+/** Deadline of closing a connection to a server that may not answer. */
 const GOODBYE_MS = 1_000;
 
 export interface PoolOptions {
   servers: Servers;
-  /** The URL as a log may show it. */
+  /** The URL for logs. */
   display: string;
   size: number;
-  /** As the server shows it. */
+  /** The name that the server shows. */
   applicationName: string;
   logger: Logger;
 }
@@ -33,8 +33,8 @@ interface Generation {
 }
 
 /**
- * Some connections to one server. The server ends a statement before the driver gives it up, so that nothing stays there;
- * where a pooler keeps it from being told so, and where the answer does not come through, the statement is cancelled.
+ * Connections to one server. The server ends a statement before the driver gives it up, so that nothing stays there. If
+ * a pooler hides the limits, or the answer does not arrive, the statement is cancelled.
  */
 export class ConnectionPool {
   readonly #options: PoolOptions;
@@ -47,7 +47,7 @@ export class ConnectionPool {
     this.#options = options;
   }
 
-  /** @throws LightconeError DATABASE_UNAVAILABLE: whatever the reason is why there is no connection */
+  /** @throws LightconeError DATABASE_UNAVAILABLE if there is no connection, whatever the reason */
   async connect(): Promise<pg.PoolClient> {
     const { servers, display } = this.#options;
     const reasons: string[] = [];
@@ -55,7 +55,7 @@ export class ConnectionPool {
       const generation = this.#generation();
       try {
         const client = await generation.pool.connect();
-        // The pool listens to idle clients only: without a listener a server that goes away now would end the process.
+        // The pool listens only to idle clients: without a listener, a lost server would end the process.
         client.on('error', ignore);
         return client;
       } catch (error) {
@@ -75,7 +75,7 @@ export class ConnectionPool {
   }
 
   #tryNext(failed: Generation, error: Error): boolean {
-    // Who waited for a place in a pool that is given up meanwhile.
+    // Waited for a slot in a pool that was replaced meanwhile.
     if (failed !== this.#current) return true;
     if (error.message === NO_PLACE || !this.#options.servers.leave(failed.url, error)) return false;
     this.#retireCurrent();
@@ -92,20 +92,22 @@ export class ConnectionPool {
       : `${decodeURIComponent(new URL(url).host)}: ${reasonOf(error)}`;
   }
 
-  /** The present one, unless it leads to a server that was left. */
+  /** The current one, unless it belongs to a server that was left. */
   #generation(): Generation {
     if (this.#current && this.#options.servers.hasLeft(this.#current.url)) this.#retireCurrent();
     this.#current ??= this.#open();
     return this.#current;
   }
 
-  /** @param failure what happened on it, if anything: the connection is kept only where the server still listens on it */
+  /**
+   * @param failure the error on it, if any; the connection is kept only if the server still accepts statements on it
+   */
   release(client: pg.PoolClient, failure?: unknown): void {
     client.off('error', ignore);
     client.release(failure !== undefined && !isSessionUsable(failure));
   }
 
-  /** Throws what the driver throws. */
+  /** Throws the driver's errors. */
   async ask(
     client: pg.PoolClient,
     text: string,
@@ -128,15 +130,15 @@ export class ConnectionPool {
   }
 
   /**
-   * A connection that does not answer is seldom alone (a firewall forgot them all). The next statements get new ones,
-   * instead of waiting for one dead connection after the other; what is under way is left to its own deadline, and until
-   * then nothing is renewed again: two pools are the most that a server ever holds of us.
+   * A connection that does not answer is seldom alone (a firewall may have dropped them all). New statements get new
+   * connections, instead of trying one dead connection after the other. Running ones keep their own deadline, and until
+   * then nothing is renewed again, so a server has at most two pools of ours.
    */
   renew(): void {
     if (this.#retiring === 0) this.#retireCurrent();
   }
 
-  /** The same, where silence was noticed elsewhere. Those who wait for a place say that the pool is busy, not dead. */
+  /** The same, if silence was detected elsewhere. Callers that wait for a slot report a busy pool, not a dead one. */
   suspect(): void {
     if (this.#current?.pool.waitingCount === 0) this.renew();
   }
@@ -176,10 +178,11 @@ export class ConnectionPool {
         }
       },
       max: size,
-      // Longer than anything here waits that is done every 30 s: a new connection for each costs more than an idle one.
+      // Longer than the interval of everything that runs every 30 s: reconnecting each time would cost more than an
+      // idle connection.
       idleTimeoutMillis: 45_000,
     });
-    // An idle connection that the server closed; the pool has dropped it and the next statement opens another.
+    // The server closed an idle connection. The pool has dropped it, and the next statement opens another.
     pool.on('error', (error) => logger.debug({ reason: error.message }, 'idle connection lost'));
     return { url, pool, sockets, limited: this.#sendLimits };
   }

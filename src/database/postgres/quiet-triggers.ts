@@ -17,33 +17,36 @@ import { hasQuietTriggers } from '../poll-source.js';
 import type { Sql } from '../port.js';
 
 /**
- * So many hints in 200 ms, and polling is cheaper; where commits wait for each other, fewer. Then, below so many audit rows in a
- * second, hints are cheaper again: a hint is read sooner than a poll.
+ * With this many hints in 200 ms, polling is cheaper; fewer suffice if commits wait for each other. Below this many
+ * audit rows in a second, hints are better again: a hint is read sooner than a poll.
  */
 const BUSY = { hints: 100, calmRows: 250 };
 const CONTENDED: typeof BUSY = { hints: 20, calmRows: 50 };
 const BUSY_MS = 200;
 const CALM_MS = 1_000;
-/** The reader gathers for longer where there is more. */
+/** The reader waits longer if there is more. */
 const POLL_MS = 20;
-/** A read that does not come: the bus is away, or the database. */
+/** Timeout for a read that does not come: the bus or the database is unavailable. */
 const NO_READ_MS = 1_000;
-/** The longer a transaction stays open, the less it matters how soon its end is seen. */
+/** The longer a transaction stays open, the less it matters how soon its end is noticed. */
 const DRAIN_MS = { first: 20, last: 250 };
 const RETRY_MS = 500;
 
-/** What holds the leader's lock holds the triggers' lock, too: they are lost together, so nobody else can have either. */
+/**
+ * The holder of the leader's lock also holds the triggers' lock. Both are lost together, so no other process can have
+ * either.
+ */
 export interface TriggerLock {
-  /** Resolves false while a transaction that will NOTIFY is open, or when the leader's lock is lost. */
+  /** Resolves to false while a transaction that will NOTIFY is open, or if the leader's lock is lost. */
   silenceTriggers(): Promise<boolean>;
-  /** Resolves true once the lock is given back; false when it was lost. */
+  /** Resolves to true once the lock is released; to false if it was lost. */
   unsilenceTriggers(): Promise<boolean>;
 }
 
 export interface QuietTriggersOptions {
   sql: Sql;
   lock: TriggerLock | undefined;
-  /** Something may be there to be read. */
+  /** A read is due. */
   look: (cause: 'poll' | 'drain') => void;
   clock: Clock;
   logger: Logger;
@@ -58,7 +61,7 @@ export class QuietTriggers {
 
   constructor(private readonly options: QuietTriggersOptions) {}
 
-  /** A hint came; it says nothing new while the log is polled. */
+  /** A hint arrived. It adds nothing while the log is polled. */
   heard(): void {
     if (this.state === 'polling') return;
     this.hints.push(this.options.clock.monotonic());
@@ -66,16 +69,15 @@ export class QuietTriggers {
     if (this.busy()) this.wake();
   }
 
-  /** The log was read: so many audit rows were new. */
+  /** The log was read, with this many new audit rows. */
   read(rows: number): void {
     this.rows += rows;
     if (this.state === 'polling') this.wake();
   }
 
   /**
-   * What a barrier found.
-   *
-   * @param loud false where the triggers' lock is taken, and not by this leader: writers are silent, and nobody polls
+   * The result of a barrier.
+   * @param loud false if another holder has the triggers' lock: writers are then silent, but nobody polls
    * @param waiting sessions that wait to commit because others send NOTIFY
    */
   found(loud: boolean, waiting: number): void {
@@ -110,11 +112,11 @@ export class QuietTriggers {
       }
       this.state = 'draining';
     }
-    // The leader's lock is lost with that of the triggers: until this term has ended, no hint is relied on.
+    // The leader's lock is lost together with that of the triggers: until this term ends, hints are unreliable.
     for (; !over.aborted; await this.until(over, RETRY_MS)) look('drain');
   }
 
-  /** Hints wake meanwhile, and each end of a transaction that may have been silent. */
+  /** Hints and each end of a possibly silent transaction wake it. */
   private async drain(over: AbortSignal): Promise<void> {
     const { clock, look } = this.options;
     this.state = 'draining';
@@ -135,7 +137,7 @@ export class QuietTriggers {
     }
   }
 
-  /** A number that is given out after the triggers' lock was seen free, of a transaction that has ended. */
+  /** A number issued after the triggers' lock was free, of a transaction that has ended. */
   private async fence(over: AbortSignal): Promise<string> {
     const { sql, look, logger } = this.options;
     for (let complained = false; !over.aborted; complained = true) {
@@ -156,7 +158,7 @@ export class QuietTriggers {
     return row!.xid;
   }
 
-  /** The transactions below the fence that are open, prepared ones too; null where there is none. */
+  /** The open transactions below the fence, including prepared ones; null if there is none. */
   private async openBelow(fence: string): Promise<string | null> {
     const [row] = await this.options.sql.all<{ open: string | null }>(
       `SELECT string_agg(x::text, ',') AS open FROM pg_snapshot_xip(pg_current_snapshot()) x WHERE x < $1::xid8`,
@@ -172,9 +174,8 @@ export class QuietTriggers {
   }
 
   /**
-   * Polls first, then silences: writers are silent from the moment at which the lock is waited for.
-   *
-   * @returns false when the lock was lost
+   * Polls first, then silences, because writers are silent as soon as the leader waits for the lock.
+   * @returns false if the lock was lost
    */
   private async poll(lock: TriggerLock, over: AbortSignal): Promise<boolean> {
     const { clock, look } = this.options;
@@ -183,7 +184,7 @@ export class QuietTriggers {
     const { calmRows } = this.limits;
     let silent = false;
     let asking: Promise<void> | undefined;
-    // Whoever waits for the lock has silenced the triggers already.
+    // Waiting for the lock already silences the triggers.
     for (let calm = false; (!calm || asking) && !over.aborted; ) {
       const begun = clock.monotonic();
       this.rows = 0;
@@ -205,7 +206,7 @@ export class QuietTriggers {
     return lock.unsilenceTriggers();
   }
 
-  /** Until something happens, or so long. */
+  /** Waits for an event, or for this time. */
   private until(over: AbortSignal, ms?: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = ms === undefined ? undefined : setTimeout(() => this.wake(), ms);

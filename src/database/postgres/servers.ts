@@ -1,16 +1,16 @@
 import pg, { type ClientBase } from 'pg';
 
-/** The server starts or stops, or is a standby that takes no sessions yet; it takes no writes. */
+/** The server starts, stops, or is a standby without sessions; it accepts no writes. */
 const CANNOT_CONNECT_NOW = '57P03';
 const TAKES_NO_WRITES = '25006';
 
-/** A server that can be connected to, and is not of the kind that `target_session_attrs` wants. */
+/** The server accepts connections, but is not of the kind that `target_session_attrs` demands. */
 class OtherKind extends Error {}
 
 /**
- * The servers that a database URL names. As in libpq the next one is tried where there is no connection to be had, and where
- * the server is not of the wanted kind, but not where it answers with a refusal, such as a wrong password. All connections
- * of a process lead to one server: the pools choose it, and it is kept for as long as they get connections there.
+ * The servers of a database URL. As in libpq, the next one is tried after a failed connect or a server of the wrong
+ * kind, but not after a refusal such as a wrong password. All connections of a process use one server: the pools choose
+ * it, and keep it while they get connections there.
  */
 export class Servers {
   readonly #urls: readonly string[];
@@ -18,7 +18,7 @@ export class Servers {
   #reached = false;
   #before: string | undefined;
 
-  /** @param urls as `config/urls.ts` makes it: separated by `;` */
+  /** @param urls from `config/urls.ts`, separated by `;` */
   constructor(urls: string) {
     this.#urls = urls.split(';');
   }
@@ -27,17 +27,17 @@ export class Servers {
     return this.#urls.length;
   }
 
-  /** Of the server to connect to. */
+  /** The URL of the server to connect to. */
   get url(): string {
     return this.#urls[this.#at]!;
   }
 
-  /** Whether the pools have found another server than this one. */
+  /** Whether the pools use another server now. */
   hasLeft(url: string): boolean {
     return this.#reached && url !== this.url;
   }
 
-  /** After a connection there that is of use. @returns whether it is another server than before */
+  /** Call it after a usable connection. @returns whether it is another server than before */
   reached(url: string): boolean {
     if (this.#reached) return false;
     this.#at = this.#urls.indexOf(url);
@@ -47,7 +47,7 @@ export class Servers {
     return isOther;
   }
 
-  /** After a connection there that could not be had, or is of no use any more. @returns whether the next server is worth a try */
+  /** Call it after a failed or useless connection. @returns whether to try the next server */
   leave(url: string, failure: unknown): boolean {
     if (this.count === 1) return false;
     const refusal = failure instanceof pg.DatabaseError && failure.code !== CANNOT_CONNECT_NOW;
@@ -59,11 +59,11 @@ export class Servers {
   }
 }
 
-/** A server that became a standby, or read-only, under a session that a pooler or a proxy kept. */
+/** The server became a standby or read-only during a session that a pooler or proxy kept. */
 export const takesNoWrites = (failure: unknown): boolean =>
   failure instanceof pg.DatabaseError && failure.code === TAKES_NO_WRITES;
 
-/** @throws what `leave` takes for a reason to go on */
+/** @throws an error for which `leave` moves on */
 export async function checkKind(client: ClientBase, url: string): Promise<void> {
   const wish = new URL(url).searchParams.get('target_session_attrs') ?? 'any';
   if (wish === 'any') return;

@@ -6,7 +6,7 @@ export interface QueryResult {
   command: string;
 }
 
-/** The dialect; where a statement goes (pool or transaction) is the subclass's. */
+/** The SQL dialect. A subclass decides where a statement runs (pool or transaction). */
 export abstract class PostgresSql implements Sql {
   readonly dialect = 'postgresql';
 
@@ -24,7 +24,7 @@ export abstract class PostgresSql implements Sql {
     return `${column} = ANY($${position})`;
   }
 
-  /** An array literal as text: the server takes the element type from the column it is compared with. */
+  /** An array literal as text: the server takes the element type from the compared column. */
   list(values: readonly number[] | readonly string[]): SqlValue {
     const elements = values.map((value) =>
       typeof value === 'number' ? String(value) : `"${value.replace(/["\\]/g, '\\$&')}"`,

@@ -4,14 +4,14 @@ import { LightconeError } from '../../core/errors.js';
 import { sleep } from '../../lib/lifecycle.js';
 import type { SqlRow, SqlValue } from '../port.js';
 
-/** How long another process may hold the file before an error is given. */
+/** Maximum wait for another process that holds the file. */
 const LOCK_DEADLINE_MS = 10_000;
-/** SQLite's own waiting blocks the event loop, so it is kept below what a stream could notice. */
+/** SQLite's own wait blocks the event loop, so it is shorter than what a stream could notice. */
 const BUSY_TIMEOUT_MS = 2;
 
 type Statement = BetterSqlite.Statement<unknown[], SqlRow>;
 
-/** One connection. Never blocks the event loop on a lock: it waits and asks again. */
+/** One connection. It never blocks the event loop on a lock: it waits and retries. */
 export class SqliteConnection {
   readonly #db: BetterSqlite.Database;
   readonly #statements = new LRUCache<string, Statement>({ max: 200 });
@@ -23,7 +23,7 @@ export class SqliteConnection {
     this.#db = new BetterSqlite(file, { readonly: options.readonly, timeout: BUSY_TIMEOUT_MS });
   }
 
-  /** True when the statement changes nothing, so that a connection that only reads may run it. */
+  /** Whether the statement changes nothing, so that a read-only connection may run it. */
   isReadOnly(text: string): boolean {
     return this.#prepare(text).readonly;
   }
@@ -117,7 +117,7 @@ export class SqliteConnection {
 export const isBusy = (error: unknown): boolean =>
   /^SQLITE_(BUSY|LOCKED)/.test(String((error as { code?: unknown } | null)?.code ?? ''));
 
-/** `$1` is a parameter *named* 1 for SQLite. */
+/** SQLite takes `$1` for a parameter *named* 1. */
 function bind(params: readonly SqlValue[]): Record<string, string | number | null | Buffer> {
   return Object.fromEntries(
     params.map((value, index) => [index + 1, typeof value === 'boolean' ? Number(value) : value]),

@@ -8,15 +8,15 @@ import type { HintListener, HintSource } from '../port.js';
 import { isBusy, SqliteConnection } from './connection.js';
 import { FileChangeNotifier } from './write-watch.js';
 
-/** Between two looks where writes are not announced. */
+/** Interval of checks without write notifications. */
 const LOOK_EVERY_MS = 50;
-/** Where they are, in case that one was not. */
+/** Interval of checks with write notifications, in case one is lost. */
 const LOOK_ANYWAY_MS = 1_000;
-/** Two looks are at least so far apart, however many writes there are. */
+/** Minimum interval of checks, however many writes there are. */
 const LOOK_AGAIN_MS = 5;
-/** A commit follows its announcement within this time, however slow the disk, */
+/** A commit follows its write notification within this time, however slow the disk. */
 const COMMITTED_WITHIN_MS = 5_000;
-/** and an announcement that was made before a commit was seen has been read by then. */
+/** After this time, every notification from before a commit has been read. */
 const READ_WITHIN_MS = 100;
 
 interface AuditRow {
@@ -26,7 +26,7 @@ interface AuditRow {
 
 interface Look {
   connection: SqliteConnection;
-  /** Changes when another connection, of this process or another, has committed; costs no read of the file's pages. */
+  /** It changes when another connection, of this process or another, has committed. It reads no page of the file. */
   dataVersion: () => number;
   rowsAfter: (id: number) => AuditRow[];
   newest: () => number;
@@ -37,7 +37,7 @@ export interface DataVersionOptions {
   file: string;
   listener: HintListener;
   logger: Logger;
-  /** Before each look. @throws when the file must not be read any more */
+  /** Called before each check. @throws if the file must not be read any more */
   check?: () => void;
   watch?: Watch;
 }
@@ -46,7 +46,7 @@ interface Closable {
   close(): void;
 }
 
-/** Calls back when somebody writes to the file. @throws where it cannot tell */
+/** Calls back on each write to the file. @throws if it cannot watch */
 export type Watch = (file: string, onWrite: () => void, onError: (error: Error) => void) => Closable;
 
 /**
@@ -60,12 +60,12 @@ export type Watch = (file: string, onWrite: () => void, onError: (error: Error) 
 export class DataVersionSource implements HintSource {
   readonly name = 'data_version';
   #look: Look | undefined;
-  /** Undefined while writes are not announced. */
+  /** Undefined without write notifications. */
   #watch: Closable | undefined;
   #timer: NodeJS.Timeout | undefined;
   #nextLookAt = 0;
   #lookedAt = 0;
-  /** When a write was last announced. */
+  /** The time of the last write notification. */
   #writtenAt = Number.NEGATIVE_INFINITY;
   #seenVersion = -1;
   #last = 0;
@@ -106,7 +106,7 @@ export class DataVersionSource implements HintSource {
     return look.connection.patiently(() => {
       const now = parseSql(look.clock());
       this.#lookNow(look);
-      // The clock has milliseconds: a change committed after this look may still carry the same one.
+      // The clock has milliseconds: a change committed after this check may have the same time.
       return now - 1_000;
     });
   }
@@ -170,7 +170,7 @@ export class DataVersionSource implements HintSource {
       this.#lookNow(look);
       this.#failing = false;
     } catch (error) {
-      // Busy is over by one of the next looks; the version was not noted, so nothing is missed.
+      // One of the next checks succeeds. The version was not recorded, so nothing is lost.
       if (isBusy(error) || this.#failing) return;
       this.#failing = true;
       this.options.logger.warn(

@@ -10,13 +10,14 @@ import { DataVersionSource } from './data-version-source.js';
 import { FileLock } from './file-lock.js';
 import { Mutex } from './mutex.js';
 import { OpenFile } from './open-file.js';
+import { openProblem } from './open-problem.js';
 import { makePrivate } from './private-file.js';
 
 export interface SqliteOptions {
-  /** A path on a local disk; network file systems do not keep SQLite's locks. */
+  /** A path on a local disk; network file systems do not support SQLite's locks. */
   file: string;
   logger: Logger;
-  /** `DELETE` for a file that another program watches: with `WAL` it does not see the changes. */
+  /** `DELETE` for a file that another program watches, because with `WAL` it does not see the changes. */
   journalMode?: 'WAL' | 'DELETE';
 }
 
@@ -25,7 +26,7 @@ interface Connections {
   write: SqliteConnection;
 }
 
-/** WAL, unless asked otherwise: one writer, and readers that never wait for it. */
+/** Uses WAL by default: one writer, and readers that never wait for it. */
 export class SqliteDatabase implements Database {
   readonly dialect = 'sqlite';
   readonly #file: string;
@@ -34,7 +35,7 @@ export class SqliteDatabase implements Database {
   readonly #writing = new Mutex();
   #connections: Connections | undefined;
   #openFile: OpenFile | undefined;
-  /** Why nothing is read or written any more until the process is started again. */
+  /** Why nothing is read or written any more until the process restarts. */
   #replaced: string | undefined;
   #starting: Promise<void> | undefined;
   #problem: string | undefined = 'the database has not been opened yet';
@@ -55,8 +56,8 @@ export class SqliteDatabase implements Database {
   }
 
   /**
-   * What was read of the old file (ids, how far the log was told) is not true of the new one, so that one is not opened by
-   * the way: who starts anew reads all of it.
+   * What was read from the old file (ids, positions) is not true of the new one, so only a restarted process opens
+   * that.
    */
   mustRestart(): string | undefined {
     if (this.#replaced === undefined && this.#openFile?.isInPlace === false) {
@@ -66,7 +67,9 @@ export class SqliteDatabase implements Database {
     return this.#replaced;
   }
 
-  /** @throws LightconeError DATABASE_UNAVAILABLE when the file cannot be opened or is no database: waiting would not help */
+  /**
+   * @throws LightconeError DATABASE_UNAVAILABLE if the file cannot be opened or is no database; waiting would not help
+   */
   start(): Promise<void> {
     this.#starting ??= this.#open().catch((error) => {
       this.#starting = undefined;
@@ -118,7 +121,8 @@ export class SqliteDatabase implements Database {
         await this.#watched(() => write.run('COMMIT'));
         return result;
       } catch (error) {
-        // On a full disk, for example, SQLite itself has rolled back: a second time would fail, and hide why.
+        // SQLite itself may have rolled back, for example on a full disk. A second rollback would fail and hide the
+        // cause.
         if (write.inTransaction) write.exec('ROLLBACK');
         throw error;
       }
@@ -152,7 +156,7 @@ export class SqliteDatabase implements Database {
     return new FileLock(`${this.#file}.${name}.lock`, label);
   }
 
-  /** Nothing is acknowledged that went into a file which was replaced meanwhile. */
+  /** A write to a file that was replaced meanwhile is never acknowledged. */
   #write<T>(work: () => Promise<T>): Promise<T> {
     return this.#writing.run(async () => {
       this.#refuseReplaced();
@@ -193,7 +197,7 @@ export class SqliteDatabase implements Database {
       this.#logger.info({ database: this.#file }, 'database opened');
     } catch (error) {
       write?.close();
-      this.#problem = `database file ${this.#file} cannot be opened: ${(error as Error).message}; let this user write to the file and its folder, or name another one in database_connection`;
+      this.#problem = openProblem(this.#file, error);
       throw new LightconeError('DATABASE_UNAVAILABLE', this.#problem, { cause: error });
     }
   }

@@ -4,13 +4,13 @@ import type { LeaderLock, LockHolder } from '../port.js';
 import { isBusy } from './connection.js';
 import { makePrivate } from './private-file.js';
 
-/** Another process's `holder()` has the file for a moment; longer than that, and somebody really holds it. */
+/** Another process's `holder()` locks the file for a moment. A longer lock is a real one. */
 const BUSY_TIMEOUT_MS = 5;
 
 /**
- * An open `BEGIN IMMEDIATE` on a small database beside the database: others can read in it whose lock it is. The operating
- * system drops the file lock when the process ends, however it ends. A frozen holder on the same machine cannot be evicted,
- * and thaws with its lock.
+ * An open `BEGIN IMMEDIATE` on a small database beside the database, in which others read the name of the holder. The
+ * operating system releases the file lock when the process ends, in any way. A frozen holder on the same machine cannot
+ * be evicted, and thaws with its lock.
  */
 export class FileLock implements LeaderLock {
   #db: BetterSqlite.Database | undefined;
@@ -39,7 +39,7 @@ export class FileLock implements LeaderLock {
     return true;
   }
 
-  /** The lock is on the file, not on its name: whoever deletes the file opens the door for a second leader. */
+  /** The lock is on the file, not on its name: deleting the file allows a second leader. */
   async check(): Promise<boolean> {
     if (!this.#db) return false;
     if (statSync(this.file, { throwIfNoEntry: false })?.ino === this.#inode) return true;
@@ -55,7 +55,7 @@ export class FileLock implements LeaderLock {
 
   async holder(): Promise<LockHolder> {
     if (this.#db) return { held: true, label: this.label };
-    // To ask is not to leave a file behind.
+    // A question must not create the file.
     if (!existsSync(this.file)) return { held: false };
     const db = this.#open();
     try {
@@ -74,7 +74,10 @@ export class FileLock implements LeaderLock {
     return new BetterSqlite(this.file, { timeout: BUSY_TIMEOUT_MS });
   }
 
-  /** What is not committed nobody else reads, so the label is, and the lock is taken again: in between another may be first. */
+  /**
+   * Other processes read only committed data, so the label is committed and the lock taken again. Another process may
+   * win in between.
+   */
   #lock(db: BetterSqlite.Database): boolean {
     try {
       db.exec('BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS holder (label text); DELETE FROM holder');
@@ -89,7 +92,7 @@ export class FileLock implements LeaderLock {
   }
 }
 
-/** Undefined in the moment in which the file is made or written. */
+/** Undefined while the file is being created or written. */
 function labelIn(db: BetterSqlite.Database): string | undefined {
   try {
     return db.prepare('SELECT label FROM holder').pluck().get() as string | undefined;

@@ -1,4 +1,4 @@
-/** Runs one piece of work after the other, in the order they came. */
+/** Runs pieces of work one after the other, in the order of arrival. */
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 

@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
 
-/** SQLite removes none of them while somebody has the database open; the latter two are there with `WAL` only. */
+/** SQLite removes none of them while the database is open; the latter two exist with `WAL` only. */
 const PARTS = ['', '-wal', '-shm'];
 
 /**
- * The files that were opened. A restore puts others in their place: whoever has the old ones open goes on reading and
- * writing what nobody will ever open again.
+ * The files that were opened. A restore replaces them; a process with the old ones would go on reading and writing
+ * files that nobody will ever open again.
  */
 export class OpenFile {
   readonly #inodes: (string | undefined)[];
@@ -18,7 +18,7 @@ export class OpenFile {
   get isInPlace(): boolean {
     return PARTS.every((part, i) => {
       const inode = inodeOf(this.file + part);
-      // Another program may have asked for a write-ahead log since.
+      // Another program may have switched to a write-ahead log since.
       this.#inodes[i] ??= inode;
       return inode === this.#inodes[i];
     });

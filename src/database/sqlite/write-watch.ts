@@ -1,15 +1,14 @@
 import { type FSWatcher, watch } from 'node:fs';
 
 /**
- * Hears from the kernel (inotify) when any process writes to a SQLite database, that is to its file or to its write-ahead
- * log. A write comes before its commit can be seen, and may be rolled back.
- *
- * On Linux only: elsewhere watching a file opens it, and to close it again would drop the locks of this process on it.
+ * Receives from the kernel (inotify) a notification of each write to a SQLite database, that is to its file or its
+ * write-ahead log, by any process. A write precedes the visibility of its commit, and may be rolled back.
+ * Linux only: elsewhere watching a file opens it, and closing it would drop the locks of this process on it.
  */
 export class FileChangeNotifier {
   readonly #watchers: FSWatcher[] = [];
 
-  /** @param onError from then on nothing is heard any more */
+  /** @param onError called at the end of notifications */
   constructor(file: string, onWrite: () => void, onError: (error: Error) => void) {
     if (process.platform !== 'linux') throw new Error('only Linux tells of writes');
     for (const path of [file, `${file}-wal`]) {
@@ -18,7 +17,7 @@ export class FileChangeNotifier {
         watcher.on('error', onError);
         this.#watchers.push(watcher);
       } catch (error) {
-        // Without a write-ahead log commits are written to the file itself.
+        // Without a write-ahead log, commits go to the file itself.
         if (path !== file && (error as NodeJS.ErrnoException).code === 'ENOENT') continue;
         this.close();
         throw error;

@@ -1,37 +1,40 @@
 /**
- * From which address a request comes. `X-Forwarded-For` and `X-Real-IP` are read where `trust_proxy` names the peer and
- * nowhere else: anybody can write them.
+ * The address of a caller. `X-Forwarded-For` and `X-Real-IP` count only if `trust_proxy` lists the peer, because any
+ * client can write them.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { parseSubnet, UNIX_PEER } from '../../config/proxies.js';
 
-/** The part of a request that tells where it comes from; Fastify's request fits. */
+/** The part of a request that reveals its origin; Fastify's request has it. */
 export interface Arrival {
   headers: IncomingHttpHeaders;
   socket?: { remoteAddress?: string | undefined };
+  /** A field of Node's own request, which Fastify's has in `raw`. */
+  httpVersion?: string;
+  raw?: { httpVersion: string };
 }
 
-/** Whom limits count: the caller by its address. */
+/** The unit of limits: a caller by its address. */
 export interface CallerAddress {
   /** One address of IPv4, a /64 of IPv6, `unix` for a peer of a unix socket. */
   network: string;
   /**
-   * What a proxy on this machine says that is not trusted. It divides the allowance of its address, so that one noisy caller
-   * cannot use it up, and gives nobody more.
+   * The header of an untrusted proxy on this machine. It divides the allowance of its address, so that one noisy caller
+   * cannot use it up, and increases no allowance.
    */
   claimed: string | undefined;
 }
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128'];
-/** A claim is a map's key: nobody fills the memory with long ones. */
+/** A claim becomes a key of a map, so long ones must not fill the memory. */
 const LONGEST_CLAIM = 64;
 
 export class Addresses {
   readonly #trusted = new BlockList();
   readonly #trustsUnix: boolean;
 
-  /** @param trusted as in `trust_proxy`, already checked by `isProxy` */
+  /** @param trusted the items of `trust_proxy`, checked by `isProxy` */
   constructor(trusted: readonly string[] = []) {
     this.#trustsUnix = trusted.includes(UNIX_PEER);
     for (const entry of trusted.flatMap((item) => (item === 'loopback' ? LOOPBACK : [item]))) {
@@ -46,7 +49,7 @@ export class Addresses {
     if (!this.#isTrusted(address)) return address;
     const hops = listed(headers['x-forwarded-for']);
     if (hops.length === 0) hops.push(...listed(headers['x-real-ip']));
-    // The last one was written by the peer, the one before it by whom that one names, as long as we trust who writes.
+    // The peer wrote the last hop, and the host of each trusted hop wrote the one before it.
     for (const hop of hops.reverse()) {
       const next = plain(hop);
       if (isIP(next) === 0) break;
@@ -73,38 +76,44 @@ export class Addresses {
 }
 
 /**
- * Whether the caller itself is on this machine, also behind a proxy on it that says so. A browser here can be led here by a
- * foreign name (DNS rebinding), so the name counts as well.
+ * Whether the caller itself is on this machine, even behind a proxy on it that says so. A foreign name can lead a local
+ * browser here (DNS rebinding), so the host name counts, too.
  */
-export function isOnThisMachine({ headers, socket }: Arrival): boolean {
+export function isOnThisMachine(arrival: Arrival): boolean {
+  const { headers, socket } = arrival;
   const hops = [...listed(headers['x-forwarded-for']), ...listed(headers['x-real-ip'])].map(plain);
   return (
     [plain(socket?.remoteAddress), ...hops].every(isLocalPeer) &&
     headers.forwarded === undefined &&
+    !isUnconfiguredProxy(arrival) &&
     isLocalName(headers.host)
   );
 }
 
-/** The same without anything in between: a scraper, or an administrator at the console. */
+/** nginx with only `proxy_pass` speaks HTTP/1.0, sends its own address as the host, and hides the caller. */
+const isUnconfiguredProxy = ({ httpVersion, raw }: Arrival): boolean =>
+  (raw?.httpVersion ?? httpVersion) === '1.0';
+
+/** The same without a proxy: a scraper, or an administrator at the console. */
 export const isDirectlyLocal = (arrival: Arrival): boolean =>
   arrival.socket?.remoteAddress !== undefined && !isForwarded(arrival.headers) && isOnThisMachine(arrival);
 
-/** Names without a dot are given by this network, not by the world's name servers. Every browser sends one. */
+/** Names without a dot are resolved by this network, not by public name servers. Every browser sends a host name. */
 function isLocalName(host: string | undefined): boolean {
   if (host === undefined) return true;
   const name = host.toLowerCase().replace(/:\d+$/, '');
   return !name.includes('.') || /^127\.\d+\.\d+\.\d+$|\.localhost\.?$|^localhost\.$/.test(name);
 }
 
-/** Whom limits count at the other end of a connection. */
+/** The unit of limits at the other end of a connection. */
 export const peerOf = ({ remoteAddress }: { remoteAddress?: string | undefined }): string =>
   networkOf(plain(remoteAddress));
 
-/** A connection that this machine itself has made. */
+/** A connection from this machine itself. */
 export const isLocalPeer = (address: string): boolean =>
   address === UNIX_PEER || address === '::1' || address.startsWith('127.');
 
-/** Whether anything stands between the caller and the peer of the socket, as far as the peer admits it. */
+/** Whether the headers admit a proxy between the caller and the peer of the socket. */
 export const isForwarded = (headers: IncomingHttpHeaders): boolean =>
   ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'].some(
     (name) => headers[name] !== undefined,
@@ -118,7 +127,7 @@ const listed = (header: string | string[] | undefined): string[] =>
     .map((part) => part.trim())
     .filter((part) => part !== '');
 
-/** Without port, brackets, zone, and without the IPv6 dress of an IPv4 address. */
+/** Without port, brackets and zone; IPv4 addresses without their IPv6 prefix. */
 function plain(text: string | undefined): string {
   if (text === undefined) return UNIX_PEER;
   const bare =
@@ -129,7 +138,7 @@ function plain(text: string | undefined): string {
     .replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '');
 }
 
-/** Whoever has one address of IPv6 usually has 2^64 of them. */
+/** A caller with one address of IPv6 usually has 2^64 of them. */
 function networkOf(address: string): string {
   if (isIP(address) !== 6) return address;
   const [head = '', tail] = address.split('::');

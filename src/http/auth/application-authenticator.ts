@@ -1,4 +1,4 @@
-/** Who is the caller, where the application that embeds Lightcone says so. */
+/** Authenticates callers through the application that embeds Lightcone. */
 import type { IncomingMessage } from 'node:http';
 import { LightconeError } from '../../core/errors.js';
 import { MAX_ID, type Principal } from '../../core/events.js';
@@ -10,32 +10,37 @@ import { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { Authentication } from './authentication.js';
 import type { CallerRequest } from './credentials.js';
 
-/** Who is asking, as the application knows it. */
+/** A caller, as the application knows it. */
 export interface Caller {
-  /** A row id of `galaxy_user`; left out: somebody who gets broadcasts only. */
+  /** The id of a row of `galaxy_user`. Without it the caller receives broadcasts only. */
   userId?: number | undefined;
-  /** May use the routes of administrators. Default: false. */
+  /** Whether the caller may use administrator routes. Default: false. */
   isAdmin?: boolean | undefined;
-  /** Called about every 25 s while streams of this caller are open; false ends them. Left out: they last until they are closed. */
+  /**
+   * Called about every 25 s while streams of this caller are open; false ends them. Without it they stay open until the
+   * client closes them.
+   */
   isValid?: (() => boolean | Promise<boolean>) | undefined;
 }
 
 /**
- * Called once for each request, so it should be quick. Undefined or null is an anonymous caller. To refuse a caller, throw
- * a `LightconeError` such as CREDENTIALS_INVALID; anything else that is thrown is logged, and the caller is told to try again.
+ * Called once for each request, so it should be fast. Undefined or null means an anonymous caller. To refuse a caller,
+ * throw a `LightconeError` such as CREDENTIALS_INVALID. Any other error is logged, and the caller is asked to retry.
  */
 export type Authenticate = (
   request: IncomingMessage,
 ) => Caller | undefined | null | Promise<Caller | undefined | null>;
 
-/** The application has so long to say who calls. */
+/** Deadline of the application's answer. */
 const ANSWER_MS = 10_000;
-/** Answers of `isValid` are waited for so long; later ones count in the next round. */
+/** Time to wait for answers of `isValid`; later ones count in the next round. */
 const PATIENCE_MS = 500;
-/** A stream whose caller was not confirmed for so long ends: the browser comes back and is asked anew. */
+/**
+ * A stream ends if its caller was not confirmed for this long. The browser then reconnects and is authenticated again.
+ */
 const LONGEST_UNCONFIRMED_MS = 60_000;
 
-/** What `isValid` of one caller has said. */
+/** The answers of `isValid` for one caller. */
 interface Standing {
   isValid: () => boolean | Promise<boolean>;
   confirmedAt: number;
@@ -46,7 +51,7 @@ interface Standing {
 export class ApplicationAuthenticator implements Authentication {
   readonly #throttledLogger: ThrottledLogger;
   readonly #clock: Pick<Clock, 'monotonic'>;
-  /** A request that passes several hooks is one question. */
+  /** Several hooks of one request share one call. */
   readonly #asked = new WeakMap<IncomingMessage, Promise<Principal>>();
   readonly #standings = new WeakMap<Principal, Standing>();
   #waiting = 0;
@@ -59,7 +64,7 @@ export class ApplicationAuthenticator implements Authentication {
     this.#clock = clock;
   }
 
-  /** The application is asked each time: what it remembers is its own business. */
+  /** The application is called each time; it may have a cache of its own. */
   tryCached(): undefined {}
 
   isSurelyStranger(): boolean {
@@ -68,7 +73,7 @@ export class ApplicationAuthenticator implements Authentication {
 
   forgetSession(): void {}
 
-  /** @throws LightconeError AUTHENTICATION_UNAVAILABLE, RATE_LIMITED, or what the application threw */
+  /** @throws LightconeError AUTHENTICATION_UNAVAILABLE, RATE_LIMITED, or the error of the application */
   authenticate({ raw }: CallerRequest): Promise<Principal> {
     let answer = this.#asked.get(raw!);
     if (!answer) {
@@ -125,7 +130,7 @@ export class ApplicationAuthenticator implements Authentication {
     return principal;
   }
 
-  /** Never waits long, and never rejects: a function of the application that is slow or throws concerns its caller alone. */
+  /** Never waits long and never rejects: a slow or failing function of the application affects only its caller. */
   async recheck(principals: Iterable<Principal>): Promise<Set<Principal>> {
     const all = [...principals];
     const answers = Promise.all(all.map((principal) => this.#confirm(principal)));

@@ -1,8 +1,8 @@
-/** Who calls, once it is known: what a caller is, and what it may be asked to be. */
+/** Requirements for an authenticated caller. */
 import { LightconeError } from '../../core/errors.js';
 import type { Principal, SessionId, UserId } from '../../core/events.js';
 
-/** Whoever shows nothing, or nothing that proves anything. */
+/** A caller without credentials, or with credentials that prove nothing. */
 export const ANONYMOUS: Principal = Object.freeze<Principal>({
   userId: undefined,
   sessionId: undefined,
@@ -27,7 +27,7 @@ export function requireAdmin({ isAdmin }: Principal): void {
   if (!isAdmin) throw new LightconeError('ADMIN_REQUIRED', 'only administrators may do this (admin_users)');
 }
 
-/** Whoever can own something: a user, or a browser session that nobody signed in to. */
+/** An owner of items: a user, or an anonymous session of a browser. */
 export type Owner = { userId: UserId } | { sessionId: SessionId };
 
 export function ownerOf({ userId, sessionId }: Pick<Principal, 'userId' | 'sessionId'>): Owner | undefined {
@@ -35,6 +35,6 @@ export function ownerOf({ userId, sessionId }: Pick<Principal, 'userId' | 'sessi
   return sessionId === undefined ? undefined : { sessionId };
 }
 
-/** @throws LightconeError as `requireUser`, where the caller has no session either */
+/** @throws LightconeError as `requireUser`, if the caller has no session either */
 export const requireOwner = (principal: Principal): Owner =>
   ownerOf(principal) ?? { userId: requireUser(principal) };

@@ -1,4 +1,7 @@
-/** What credentials prove, and whether it still holds: the rules of the contract, section 5.1, in its order, on Galaxy's tables. */
+/**
+ * Verifies credentials, and checks whether they are still valid: the rules of the contract, section 5.1, in its order,
+ * on Galaxy's tables.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { AuthConfig } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
@@ -14,19 +17,19 @@ const RECHECK_BATCH = 1000;
 
 export type LookUpPace = Omit<BatcherOptions<unknown, unknown>, 'ask' | 'clock'>;
 
-/** `api_keys.key` holds 32 characters; what cannot be a key is not worth a statement. */
+/** `api_keys.key` holds 32 characters. Text that cannot be a key needs no statement. */
 const KEY_FORM = /^[\x21-\x7e]{1,64}$/;
 
-/** What a key proves, before session and run-as are looked at. */
+/** What a key proves, before session and run-as are checked. */
 interface KeyHolder {
   userId: UserId | undefined;
   email: string | undefined;
-  /** By `admin_users`, or by the flag of the account, or because it is the bootstrap key. */
+  /** By `admin_users`, by the flag of the account, or because it is the bootstrap key. */
   isAdmin: boolean;
   isBootstrap: boolean;
 }
 
-/** Look-ups that share statements, at a pace of their own. */
+/** Look-ups that share statements, at their own rate. */
 export interface LookUps {
   sessions: Batcher<string, SessionAccount | undefined>;
   users: Batcher<string, UserAccount | undefined>;
@@ -61,7 +64,7 @@ export class CredentialCheck {
   }
 
   async resolve({ key, cookie, runAs }: Credentials, lookUps: LookUps): Promise<Principal> {
-    // The key comes first: a wrong one is an error even beside a good cookie.
+    // The key comes first: a wrong one is an error even beside a valid cookie.
     const holder = key === undefined ? undefined : await this.#holderOf(key, lookUps);
     const session = cookie === undefined ? undefined : await this.#sessionOf(cookie, lookUps);
     if (session) {
@@ -97,7 +100,7 @@ export class CredentialCheck {
     return { userId, email, isAdmin: isAdmin || this.#isAdminEmail(email), isBootstrap: false };
   }
 
-  /** @returns undefined when the cookie is well-formed but its session is unknown or over: the caller is then anonymous */
+  /** @returns undefined for a well-formed cookie of an unknown or ended session; the caller is then anonymous */
   #sessionOf(cookie: string, { sessions }: LookUps): Promise<SessionAccount | undefined> {
     const sessionKey = this.#idCodec.decodeSessionKey(cookie);
     if (sessionKey === undefined) {
@@ -109,7 +112,7 @@ export class CredentialCheck {
     return sessions.get(sessionKey);
   }
 
-  /** The other user's rights count, not those of the key's owner. */
+  /** The rights of the other user count, not those of the key's owner. */
   async #runAs(holder: KeyHolder, runAs: string): Promise<{ userId: UserId; isAdmin: boolean }> {
     if (!holder.isBootstrap && !this.#mayRunAs.has(holder.email?.toLowerCase() ?? '')) {
       throw new LightconeError(
@@ -126,11 +129,10 @@ export class CredentialCheck {
   }
 
   /**
-   * Which of these still hold: session valid and still of the same user, key still accepted, the user acted for not
-   * deleted, an administrator's right still there. Anonymous callers and the bootstrap key itself always do. Four
-   * statements per 1,000 principals at most.
-   *
-   * @throws LightconeError DATABASE_UNAVAILABLE: nothing can be said; ask again later
+   * Returns those that are still valid: the session is valid and belongs to the same user, the key is accepted, the
+   * user acted for is not deleted, an administrator still is one. Anonymous callers and the bootstrap key itself are
+   * always valid. At most four statements per 1,000 principals.
+   * @throws LightconeError DATABASE_UNAVAILABLE: unknown; try again later
    */
   async stillValid(asked: readonly Principal[]): Promise<Set<Principal>> {
     const valid = new Set<Principal>();
@@ -165,7 +167,7 @@ export class CredentialCheck {
       const users = await this.#accounts.adminFlags(distinct(batch));
       for (const [principal, userId] of batch) {
         const user = users.get(userId);
-        // Whoever acts for an administrator has what the settings give, not the account's flag.
+        // A caller who acts for an administrator has the rights of the settings, not of the account's flag.
         const isFlagged = user?.isAdmin === true && !actsForAnother(principal);
         if (!isFlagged && !this.#isAdminEmail(user?.email)) valid.delete(principal);
       }

@@ -3,7 +3,7 @@ import { LightconeError } from '../../core/errors.js';
 import { DEMO_KEYS } from '../../database/demo-keys.js';
 import { type Arrival, isOnThisMachine } from './addresses.js';
 
-/** What a caller shows, as text and unverified. An empty value counts as absent. */
+/** The credentials of a request, as unverified text. An empty value counts as missing. */
 export interface Credentials {
   key: string | undefined;
   /** Value of the `galaxysession` cookie. */
@@ -12,17 +12,17 @@ export interface Credentials {
   runAs: string | undefined;
 }
 
-/** The part of a request that tells who calls; Fastify's request fits. */
+/** The part of a request that identifies its caller; Fastify's request has it. */
 export interface CallerRequest extends Arrival {
   headers: IncomingHttpHeaders;
   query: unknown;
-  /** Absent in tests only. */
+  /** Missing in tests only. */
   raw?: IncomingMessage;
 }
 
 export const SESSION_COOKIE = 'galaxysession';
 
-/** The query goes before the header, as in Galaxy: EventSource cannot set headers. */
+/** The query precedes the header, as in Galaxy, because EventSource cannot set headers. */
 export function readCredentials(request: CallerRequest): Credentials {
   const query = request.query as Record<string, unknown> | null | undefined;
   return {
@@ -33,8 +33,8 @@ export function readCredentials(request: CallerRequest): Credentials {
 }
 
 /**
- * One cookie of a `Cookie` header. The first of several with the name wins, because browsers send the one with the most
- * specific path first; quotes around the value are removed.
+ * One cookie of a `Cookie` header. The first of several with the name counts, because browsers send the one with the
+ * most specific path first. Quotes around the value are removed.
  */
 export function readCookie(cookies: string | undefined, name: string): string | undefined {
   if (!cookies) return undefined;
@@ -49,14 +49,14 @@ export function readCookie(cookies: string | undefined, name: string): string | 
   return undefined;
 }
 
-/** A secret that everybody knows, shown by somebody who may be anybody. */
+/** A public secret, sent by a caller that may be anybody. */
 export const isPublicAbroad = (secret: string | undefined, arrival: Arrival): boolean =>
   secret !== undefined && DEMO_KEYS.has(secret) && !isOnThisMachine(arrival);
 
 function parameter(query: Record<string, unknown> | null | undefined, name: string): string | undefined {
   const value = query?.[name];
   if (Array.isArray(value)) {
-    // Two answers to "who are you" are a mistake, and guessing could pick the wrong person.
+    // Two credentials of a kind are a mistake, and guessing could pick the wrong user.
     throw new LightconeError('PARAMETER_INVALID', `the query parameter ${name} is given more than once`);
   }
   return typeof value === 'string' && value !== '' ? value : undefined;

@@ -1,6 +1,6 @@
 /**
- * Requests from other web sites. Two separate questions: may a page of that origin *read* our answers (CORS), and may it
- * *act* with the visitor's cookie, which the browser attaches by itself (request forgery).
+ * Requests from other web sites. There are two separate questions: may a page of that origin *read* our answers (CORS),
+ * and may it *act* with the visitor's cookie, which the browser attaches (request forgery).
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -11,7 +11,8 @@ const NONE: Record<string, string> = Object.freeze({});
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-// `*` as Galaxy has it (contract, section 4); the names beside it because `*` is taken literally where credentials are allowed.
+// `*` as in Galaxy (contract, section 4). The other names are needed because `*` is literal for requests with
+// credentials.
 const ALLOW_HEADERS = '*, authorization, content-type, last-event-id, run-as, session-csrf-token, x-api-key';
 
 export class CrossOrigin {
@@ -23,12 +24,12 @@ export class CrossOrigin {
     this.#own = originOf(http.infrastructureUrl);
   }
 
-  /** With no allowed origin there is nothing to add to any answer. */
+  /** Without allowed origins no answer needs a header. */
   get allowsOthers(): boolean {
     return this.#allowed.size > 0;
   }
 
-  /** Lets pages of the allowed origins, and no others, read the answer to a request with these headers. */
+  /** Lets only pages of allowed origins read the answer to a request with these headers. */
   headersFor({ origin }: IncomingHttpHeaders): Record<string, string> {
     if (!this.allowsOthers) return NONE;
     if (origin === undefined || !this.#allowed.has(origin)) return { vary: 'Origin' };
@@ -46,7 +47,7 @@ export class CrossOrigin {
     done();
   };
 
-  /** Answers `OPTIONS` on any path; `addHeaders` has told whether the origin may. */
+  /** Answers `OPTIONS` on any path; `addHeaders` has told the browser whether the origin is allowed. */
   readonly preflight = (_request: FastifyRequest, reply: FastifyReply): void => {
     reply
       .headers({
@@ -59,8 +60,8 @@ export class CrossOrigin {
   };
 
   /**
-   * onRequest hook: refuses a change that a foreign page makes with the visitor's cookie. A request without a cookie
-   * proves who it is by a key, which a foreign page does not have.
+   * onRequest hook. Refuses a change that a foreign page makes with the visitor's cookie, or that would replace that
+   * cookie. A request without a cookie authenticates with a key, which a foreign page does not have.
    */
   readonly refuseForgery = (
     request: FastifyRequest,
@@ -68,7 +69,8 @@ export class CrossOrigin {
     done: (error?: Error) => void,
   ): void => {
     const { headers, method } = request;
-    if (SAFE_METHODS.has(method) || headers.cookie === undefined || this.#isOurs(headers)) done();
+    const isByKey = headers.cookie === undefined && showsKey(request);
+    if (SAFE_METHODS.has(method) || isByKey || this.#isOurs(headers)) done();
     else {
       const from = headers.origin ?? 'another site';
       done(
@@ -83,7 +85,7 @@ export class CrossOrigin {
   #isOurs({ origin, host, ...headers }: FastifyRequest['headers']): boolean {
     if (origin !== undefined && this.#allowed.has(origin)) return true;
     const site = headers['sec-fetch-site'];
-    // Browsers tell this truthfully and pages cannot forge it; it also holds behind a proxy that changes `Host`.
+    // Browsers set it truthfully and pages cannot forge it. It also works behind a proxy that changes `Host`.
     if (site !== undefined) return site === 'same-origin' || site === 'none';
     if (origin === undefined) return true;
     return (
@@ -92,6 +94,10 @@ export class CrossOrigin {
     );
   }
 }
+
+/** Authentication decides whether the key is valid, or given twice. */
+const showsKey = ({ headers, query }: FastifyRequest): boolean =>
+  Boolean(headers['x-api-key'] || (query as { key?: unknown }).key);
 
 function originOf(url: string): string | undefined {
   try {

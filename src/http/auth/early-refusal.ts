@@ -1,6 +1,6 @@
 /**
- * What an address that is over its limit asks for costs as little as can be: it is answered before Fastify sees it, with bytes
- * that are made once. Whatever is not surely a stranger's request to the API goes the ordinary way, where the limits are.
+ * Refuses requests of an address over its limit as cheaply as possible: before Fastify, with prepared bytes. Other
+ * requests than those of strangers to the API take the ordinary way, which has the limits.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse } from 'node:querystring';
@@ -34,7 +34,7 @@ export function earlyRefusal(
   const stream = `${prefix}/api/events/stream`;
   return (request, response) => {
     const { url = '', method, headers, socket } = request;
-    // The stream has limits of its own; a page of another origin may only read an answer with the headers for that.
+    // The stream has its own limits, and a page of another origin needs CORS headers to read an answer.
     if (!url.startsWith(api) || url.startsWith(stream) || method === 'OPTIONS' || headers.origin)
       return false;
     if (!limits.isExhausted(request)) return false;
@@ -53,7 +53,7 @@ function isSurelyStranger(
   try {
     return authenticator.isSurelyStranger(request);
   } catch {
-    // A credential that is given twice: the ordinary way tells what is wrong.
+    // A credential given twice: the ordinary way reports the mistake.
     return false;
   }
 }

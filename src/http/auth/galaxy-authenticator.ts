@@ -1,6 +1,6 @@
 /**
- * Who calls, by Galaxy's tables: a short memory in front of `CredentialCheck`, so that a storm of reconnecting tabs, or of
- * wrong keys, costs few statements.
+ * Authenticates callers with Galaxy's tables. A short cache in front of `CredentialCheck` keeps a storm of reconnecting
+ * tabs, or of wrong keys, from costing many statements.
  */
 import { LRUCache } from 'lru-cache';
 import { LightconeError } from '../../core/errors.js';
@@ -18,19 +18,24 @@ import {
 import { type CallerRequest, type Credentials, isPublicAbroad, readCredentials } from './credentials.js';
 import type { RequestLimits } from './rate-limit.js';
 
-/** A revoked key or session opens no new stream after this time; an open one is ended by `recheck`. */
+/** A revoked key or session opens no new stream after this time; `recheck` ends open ones. */
 const FRESH_MS = 5_000;
-/** While the database is away, callers it knew this recently are let in: never longer than a stream may outlive its permission. */
+/**
+ * While the database is unavailable, callers authenticated this recently are accepted: never longer than a stream may
+ * outlive its permission.
+ */
 const STALE_MS = 60_000;
-/** Long enough that a client in a loop with a wrong key costs nothing, short enough that a new key works at once. */
+/** Long enough that a loop with a wrong key costs nothing, short enough that a new key works at once. */
 const REFUSED_MS = 2_000;
 const REMEMBERED = 20_000;
 const UNPROVED_REMEMBERED = 5_000;
-/** Valid credentials are shorter. Longer ones are not kept, or strangers could fill the memory with 16 KiB at a time. */
+/**
+ * Valid credentials are shorter. Longer ones are not cached, or strangers could fill the memory with 16 KiB at a time.
+ */
 const LONGEST_NAME = 1_000;
-/** Lone look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
+/** Single look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
 const BATCHES: LookUpPace = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 128, untilPause: true };
-/** Those of addresses that guess: few statements, however many guesses. */
+/** Look-ups for guessing addresses: few statements, however many guesses. */
 const GUESSES: LookUpPace = {
   burst: 1,
   perSecond: 4,
@@ -45,7 +50,9 @@ interface Remembered {
   at: number;
 }
 
-/** Credentials that prove nothing: wrong ones, and well-formed cookies of no session, whose callers are anonymous. */
+/**
+ * Credentials that prove nothing: wrong ones, and well-formed cookies without a session, whose callers are anonymous.
+ */
 interface Unproved {
   outcome: LightconeError | Principal;
   at: number;
@@ -53,7 +60,7 @@ interface Unproved {
 
 export interface GalaxyAuthenticatorOptions extends CredentialCheckOptions {
   clock: Clock;
-  /** Where wrong credentials are counted. */
+  /** Counts wrong credentials. */
   limits?: Pick<RequestLimits, 'isGuessing' | 'noteWrongCredential'>;
 }
 
@@ -61,13 +68,13 @@ export class GalaxyAuthenticator implements Authentication {
   readonly #check: CredentialCheck;
   readonly #clock: Clock;
   readonly #known = new LRUCache<string, Remembered>({ max: REMEMBERED });
-  // Apart from the known callers, so that a flood of wrong keys cannot push those out.
+  // Separate from known callers, so that a flood of wrong keys cannot evict them.
   readonly #unproved = new LRUCache<string, Unproved>({ max: UNPROVED_REMEMBERED });
   readonly #limits: GalaxyAuthenticatorOptions['limits'];
-  /** Look-ups under way for addresses that have shown many wrong credentials. */
+  /** Running look-ups for addresses with many wrong credentials. */
   #guesses = 0;
   readonly #underway = new Map<string, Promise<Principal>>();
-  /** Counts `forgetSession`: a lookup that was under way then may have read what is no longer true. */
+  /** Counts `forgetSession`. A look-up that was running then may have read outdated data. */
   #forgotten = 0;
   readonly #lookUps: LookUps;
   readonly #lookUpsOfGuesses: LookUps;
@@ -81,10 +88,9 @@ export class GalaxyAuthenticator implements Authentication {
   }
 
   /**
-   * The same frozen object for equal credentials while it is remembered.
-   *
-   * @throws LightconeError CREDENTIALS_INVALID (bad key), MALFORMED_ID (cookie, run-as), RUN_AS_FORBIDDEN, RUN_AS_UNKNOWN,
-   * PARAMETER_INVALID (a credential given twice), RATE_LIMITED, DATABASE_UNAVAILABLE
+   * Returns the same frozen object for equal credentials while it is cached.
+   * @throws LightconeError CREDENTIALS_INVALID (bad key), MALFORMED_ID (cookie, run-as), RUN_AS_FORBIDDEN,
+   * RUN_AS_UNKNOWN, PARAMETER_INVALID (a credential given twice), RATE_LIMITED, DATABASE_UNAVAILABLE
    */
   async authenticate(request: CallerRequest): Promise<Principal> {
     const credentials = readCredentials(request);
@@ -139,7 +145,7 @@ export class GalaxyAuthenticator implements Authentication {
     const asked = [...principals];
     const valid = await this.#check.stillValid(asked);
     const revoked = new Set(asked.filter((principal) => !valid.has(principal)).map(proofOf));
-    // A browser whose stream ends comes back at once.
+    // A browser whose stream ends reconnects at once.
     if (revoked.size > 0) this.#forget((principal) => revoked.has(proofOf(principal)));
     return valid;
   }
@@ -156,7 +162,7 @@ export class GalaxyAuthenticator implements Authentication {
     }
   }
 
-  /** Strangers who guess get few of the look-ups, so that those of users go on. */
+  /** Strangers who guess get few of the look-ups, so that users are not delayed. */
   async #admitted(request: CallerRequest, name: string, credentials: Credentials): Promise<Principal> {
     const isGuessing = !this.#known.has(name) && this.#limits?.isGuessing(request) === true;
     if (
@@ -204,7 +210,7 @@ export class GalaxyAuthenticator implements Authentication {
   #rememberUnproved(name: string, outcome: Unproved['outcome']): void {
     if (name.length > LONGEST_NAME) return;
     this.#known.delete(name);
-    // Thousands of stacks, with all that hangs on them, are megabytes.
+    // Thousands of stack traces would use megabytes.
     if (outcome instanceof Error) outcome.stack = '';
     this.#unproved.set(name, { outcome, at: this.#clock.monotonic() });
   }
@@ -215,12 +221,12 @@ export class GalaxyAuthenticator implements Authentication {
 }
 
 /**
- * JSON, because a query parameter can hold any character: no two sets of credentials may share a name. A browser's, which
- * is a cookie only, needs no more than a letter that JSON does not begin with.
+ * JSON, because a query parameter may contain any character, and different credentials need different names. A cookie
+ * alone, as browsers send it, is prefixed by a letter with which no JSON text starts.
  */
 const nameOf = ({ key, cookie, runAs }: Credentials): string =>
   key === undefined && runAs === undefined ? `c${cookie}` : JSON.stringify([key, runAs, cookie]);
 
-/** Equal where the same credential acts for the same user. */
+/** Equal for the same credential that acts for the same user. */
 const proofOf = ({ userId, credential }: Principal): string =>
   `${userId} ${credential.kind === 'api_key' ? credential.key : credential.kind === 'session' ? credential.sessionId : ''}`;

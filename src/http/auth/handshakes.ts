@@ -1,4 +1,4 @@
-/** Connections that ask for nothing are few for each peer: a flood of them must not take the file descriptors of everybody. */
+/** Limits connections without a request per peer: a flood of them must not use up the file descriptors. */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { peerOf } from './addresses.js';
@@ -9,7 +9,7 @@ type WaitingSocket = Socket & { [PEER]?: string | undefined };
 export class Handshakes {
   readonly #ofPeers = new Map<string, Set<Socket>>();
 
-  /** @param most of one peer at a time; those that come when there are as many are closed */
+  /** @param most per peer; further connections are closed at once */
   limit(server: Server, most: number): Server {
     const leave = (socket: WaitingSocket): void => this.#leave(socket);
     const onClose = function (this: WaitingSocket): void {
@@ -30,7 +30,10 @@ export class Handshakes {
     return server;
   }
 
-  /** Browsers open connections that they may never use; Node.js waits for them when a server closes (nodejs/node#63452). */
+  /**
+   * Browsers open connections that they may never use, and Node.js waits for them when a server closes
+   * (nodejs/node#63452).
+   */
   end(): void {
     for (const waiting of this.#ofPeers.values()) for (const socket of waiting) socket.destroy();
   }

@@ -26,7 +26,7 @@ export class IdCodec {
   readonly #csrfCipher: Blowfish;
   readonly #encoded = new LRUCache<number, string>({ max: REMEMBERED_IDS });
 
-  /** @throws LightconeError CONFIG_INVALID when the secret is not 5 to 56 bytes long, as the cipher needs it */
+  /** @throws LightconeError CONFIG_INVALID if the secret has not 5 to 56 bytes, which the cipher needs */
   constructor(idSecret: string) {
     const key = Buffer.from(idSecret, 'utf8');
     if (key.length < MIN_KEY_BYTES || key.length > MAX_KEY_BYTES) {
@@ -39,7 +39,10 @@ export class IdCodec {
     this.#csrfCipher = cipherOf(Buffer.from(`${idSecret}__csrf`, 'utf8').subarray(-MAX_KEY_BYTES));
   }
 
-  /** A row id as 16 or 32 hex digits. Remembered, because the delivery path asks for the same histories again and again. */
+  /**
+   * Encodes a row id as 16 or 32 hex digits. Cached, because the delivery path encodes the same histories again and
+   * again.
+   */
   encodeId(id: number): string {
     let text = this.#encoded.get(id);
     if (text === undefined) {
@@ -49,7 +52,7 @@ export class IdCodec {
     return text;
   }
 
-  /** @returns undefined for anything that `encodeId` would not have written (upper-case digits are forgiven) */
+  /** @returns undefined for text that `encodeId` does not produce (except upper-case digits) */
   decodeId(text: string): number | undefined {
     if (text.length !== 2 * BLOCK && text.length !== 4 * BLOCK) return undefined;
     const plain = decrypt(this.#cipher, text);
@@ -74,7 +77,7 @@ export class IdCodec {
     return encrypt(this.#csrfCipher, String(sessionId));
   }
 
-  /** Entry points alone are written in base 36: the hex id read as one number. */
+  /** Only ids of entry points have base 36: the hex id read as one number. */
   encodeEntryPointId(id: number): string {
     return BigInt(`0x${this.encodeId(id)}`).toString(36);
   }
@@ -83,7 +86,7 @@ export class IdCodec {
     if (!BASE_36.test(text)) return undefined;
     let number = 0n;
     for (const digit of text) number = number * 36n + BigInt(Number.parseInt(digit, 36));
-    // A number has no leading zeros, an encoded id may: without the padding one id in sixteen could not be read back.
+    // A number has no leading zeros, but an encoded id may: without the padding one id in sixteen would be unreadable.
     const hex = number.toString(16);
     const id = this.decodeId(hex.padStart(hex.length <= 2 * BLOCK ? 2 * BLOCK : 4 * BLOCK, '0'));
     return id !== undefined && this.encodeEntryPointId(id) === text.toLowerCase() ? id : undefined;
@@ -93,14 +96,14 @@ export class IdCodec {
 /** `PADDING.NULL` adds nothing to whole blocks, and ours are always whole. */
 const cipherOf = (key: Buffer): Blowfish => new Blowfish(key, Blowfish.MODE.ECB, Blowfish.PADDING.NULL);
 
-/** One to eight `!` in front: a length that is a multiple of eight already gets eight more. */
+/** Adds one to eight `!` in front; a length that is a multiple of eight gets eight more. */
 const pad = (text: string): string => '!'.repeat(BLOCK - (text.length % BLOCK)) + text;
 
 function encrypt(cipher: Blowfish, text: string): string {
   return Buffer.from(cipher.encode(pad(text))).toString('hex');
 }
 
-/** @returns the text without its padding, or undefined when it is not hex or was not padded as `pad` does it */
+/** @returns the text without its padding, or undefined if it is not hex or has another padding than `pad` makes */
 function decrypt(cipher: Blowfish, hex: string): string | undefined {
   if (!HEX.test(hex)) return undefined;
   const bytes = cipher.decode(Buffer.from(hex, 'hex'), Blowfish.TYPE.UINT8_ARRAY);

@@ -7,17 +7,17 @@ import type { RequestLimits } from './rate-limit.js';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Tokens that a request takes; 1 where nothing is said. */
+    /** Tokens that a request costs; 1 by default. */
     cost?: number;
   }
 }
 
-/** Not what machines that watch over this one ask for, nor what a browser asks for by itself. */
+/** Excludes the paths of monitoring systems, and those that a browser requests on its own. */
 const LIMITED = /^\/(api|history)\//;
 
 /**
- * onRequest hook for the API, not for the stream: by the route that was found, not by the URL as it was written. What the
- * caller shows is looked up first, so that a user is not refused for what strangers at the same address do.
+ * onRequest hook for the API, not for the stream. It counts by the matched route, not by the URL. It looks up the
+ * credentials first, so that no user is refused because of strangers at the same address.
  */
 export function limitRequests(
   limits: RequestLimits,
@@ -31,7 +31,7 @@ export function limitRequests(
   };
 }
 
-/** preValidation hook: a long body has been read by then, and what it costs to look at it is not spent yet. */
+/** preValidation hook: the body has been read, but its validation has not cost anything yet. */
 export function limitBodies(
   limits: RequestLimits,
   authenticator: Authentication,
@@ -42,7 +42,7 @@ export function limitBodies(
   };
 }
 
-/** Whoever cannot be told who it is counts as nobody; the route itself says what was wrong. */
+/** A caller that cannot be authenticated counts as anonymous; the route itself reports the error. */
 async function callerOf(authenticator: Authentication, request: FastifyRequest): Promise<Principal> {
   try {
     return authenticator.tryCached(request) ?? (await authenticator.authenticate(request));

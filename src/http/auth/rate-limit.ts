@@ -1,6 +1,6 @@
 /**
- * How much one caller may ask for: a bucket of tokens that fills again at a steady pace. A request costs a token, what is
- * dear costs more (`LIMITS.costs`). A user is counted as that user; everybody else, whatever they show, by their address.
+ * Limits the requests of a caller by a token bucket. A request costs a token, an expensive one costs more
+ * (`LIMITS.costs`). All keys and sessions of a user share a bucket; every other caller counts by address.
  */
 import { LRUCache } from 'lru-cache';
 import { LightconeError } from '../../core/errors.js';
@@ -10,7 +10,7 @@ import type { Clock } from '../../lib/clock.js';
 import type { Addresses, Arrival } from './addresses.js';
 
 const REMEMBERED_CALLERS = 20_000;
-/** An address whose callers are told apart by a proxy that is not trusted gets as much as two callers. */
+/** An address whose callers an untrusted proxy distinguishes gets as much as two callers. */
 const OF_SEVERAL = 2;
 /** The buckets of wrong credentials. */
 const WRONG = 'wrong';
@@ -29,10 +29,10 @@ export class TokenBuckets {
   ) {}
 
   /**
-   * Takes from the caller's own bucket; from that of the whole address too where a proxy tells several callers of it apart.
-   *
-   * @param suffix makes a bucket of its own for something else that the same address asks for
-   * @throws LightconeError RATE_LIMITED, with the time until there is enough again; then nothing was taken
+   * Takes tokens from the caller's own bucket, and from that of the whole address if a proxy distinguishes several
+   * callers of it.
+   * @param suffix selects a separate bucket of the same address
+   * @throws LightconeError RATE_LIMITED with the time until there are enough tokens; it then takes none
    */
   takeOf(addresses: Addresses, arrival: Arrival, cost: number, message: string, suffix = ''): void {
     const { network, claimed } = addresses.forLimits(arrival);
@@ -46,19 +46,19 @@ export class TokenBuckets {
     this.#spend(whole, cost, OF_SEVERAL);
   }
 
-  /** @throws LightconeError RATE_LIMITED, with the time until there is enough again */
+  /** @throws LightconeError RATE_LIMITED with the time until there are enough tokens */
   take(name: string, cost: number, message: string): void {
     this.#refuse(name, cost, message, 1);
     this.#spend(name, cost);
   }
 
-  /** What costs more than a bucket holds needs a full one, and leaves a debt: that of one bucket at most. */
+  /** A cost above the size of a bucket needs a full one and leaves a debt, of at most one bucket. */
   #spend(name: string, cost: number, scale = 1): void {
     const left = Math.max(this.#tokens(name, scale) - cost, -Math.max(cost, this.burst * scale));
     this.#buckets.set(name, { tokens: left, at: this.clock.monotonic() });
   }
 
-  /** Whether `takeOf` would refuse whatever costs a token. */
+  /** Whether `takeOf` would refuse every request. */
   isExhausted(addresses: Addresses, arrival: Arrival, suffix = ''): boolean {
     const { network, claimed } = addresses.forLimits(arrival);
     const whole = `a${network} ${suffix}`;
@@ -66,7 +66,7 @@ export class TokenBuckets {
     return this.#isEmpty(`${whole} ${claimed}`) || this.#isEmpty(whole, OF_SEVERAL);
   }
 
-  /** As `takeOf` where there is enough; where there is not, what is left is taken, and one that claims is all that pays. */
+  /** As `takeOf` if there are enough tokens. Otherwise it takes the rest; a caller with a claim pays alone. */
   spendOf(addresses: Addresses, arrival: Arrival, cost: number, suffix: string): void {
     const { network, claimed } = addresses.forLimits(arrival);
     const whole = `a${network} ${suffix}`;
@@ -122,17 +122,17 @@ export class RequestLimits {
     else this.#buckets?.takeOf(this.addresses, arrival, cost, this.#message);
   }
 
-  /** Whether a stranger from there would be refused now, whatever was asked for. */
+  /** Whether every request of a stranger from this address would be refused now. */
   isExhausted(arrival: Arrival): boolean {
     return this.#buckets?.isExhausted(this.addresses, arrival) ?? false;
   }
 
-  /** Whether this address has lately shown many credentials that were wrong. */
+  /** Whether this address has recently sent many wrong credentials. */
   isGuessing(arrival: Arrival): boolean {
     return this.#buckets?.isExhausted(this.addresses, arrival, WRONG) ?? false;
   }
 
-  /** To be called for each look-up that found nothing. */
+  /** Call it for each look-up that found nothing. */
   noteWrongCredential(arrival: Arrival): void {
     this.#buckets?.spendOf(this.addresses, arrival, LIMITS.wrongCredentialCost.value, WRONG);
   }

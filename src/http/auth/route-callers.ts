@@ -1,4 +1,4 @@
-/** Each route declares in `config.caller` who may call it; one hook holds all of them to it. */
+/** Each route declares in `config.caller` who may call it, and one hook enforces it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal, UserId } from '../../core/events.js';
 import { isDirectlyLocal } from './addresses.js';
@@ -6,15 +6,15 @@ import type { Authentication } from './authentication.js';
 import { requireAdmin, requireOwner, requireUser } from './callers.js';
 
 export type CallerRule =
-  /** Everybody: nobody looks at what a caller shows. */
+  /** Everybody; credentials are ignored. */
   | 'public'
-  /** Visitors without credentials too; wrong ones are refused. What is asked for may have rules of its own. */
+  /** Everybody, but wrong credentials are refused. The item itself may have rules of its own. */
   | 'anyone'
   /** A user, or the anonymous session of a browser. */
   | 'owner'
   | 'user'
   | 'admin'
-  /** An administrator, or whoever is on this machine itself. */
+  /** An administrator, or any caller on this machine. */
   | 'admin_or_local';
 
 declare module 'fastify' {
@@ -22,9 +22,9 @@ declare module 'fastify' {
     caller?: CallerRule;
   }
   interface FastifyRequest {
-    /** Not for routes that are `public`. */
+    /** Not for `public` routes. */
     caller: Principal;
-    /** For routes of a `user`. */
+    /** For `user` routes. */
     readonly userId: UserId;
   }
 }
@@ -36,7 +36,7 @@ const REQUIRE: Readonly<Partial<Record<CallerRule, (principal: Principal) => unk
   admin_or_local: requireAdmin,
 };
 
-/** What is used of an application or of a part of one, whatever its type provider. */
+/** The used methods of an application or a part of one, with any type provider. */
 type Scope = Pick<FastifyInstance, 'addHook' | 'decorateRequest'>;
 
 export function decorateRequests(app: Scope): void {
@@ -48,7 +48,7 @@ export function decorateRequests(app: Scope): void {
   });
 }
 
-/** A route that does not declare who may call it is a mistake of ours: it stops the start. */
+/** A route without a declaration is a mistake of ours and prevents the start. */
 export function requireDeclarations(scope: Scope): void {
   scope.addHook('onRoute', ({ method, url, config }) => {
     if (config?.caller === undefined)
@@ -57,8 +57,8 @@ export function requireDeclarations(scope: Scope): void {
 }
 
 /**
- * The last thing before each handler, behind the validation and the checks of the route itself. Whatever depends on who
- * calls is kept in no cache.
+ * Runs directly before each handler, after the validation and the hooks of the route. Answers that depend on the caller
+ * are not cacheable.
  */
 export function identifyCallers(scope: Scope, authenticator: Authentication): void {
   const identify = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {

@@ -1,19 +1,19 @@
-/** What the status page is told of the whole installation; `app/` passes the implementation. */
+/** The data of the status page about the whole installation; `app/` passes the implementation. */
 import type { Counters, OpenStream, ProcessNotice, Refusal, StreamQuestion } from '../../core/notices.js';
 
 export interface ClusterProcess
   extends Omit<ProcessNotice, 'notice' | 'refusals' | 'deliveries' | 'sequence'> {
   key: string;
-  /** `silent`: nothing was heard for some seconds; `stopped`: it said that it stops. */
+  /** `silent`: no notice for some seconds; `stopped`: it announced its stop. */
   state: 'heard' | 'silent' | 'stopped';
   heard_ms: number;
 }
 
 export interface ClusterNow {
-  /** Key of the process that tells this. */
+  /** Key of this process. */
   self: string;
   processes: ClusterProcess[];
-  /** The newest, oldest first. */
+  /** The newest ones, oldest first. */
   refusals: readonly (Refusal & { process: string })[];
 }
 
@@ -25,7 +25,7 @@ export interface HistoryBucket {
   waiting: number;
   /** Per second. */
   rates: Counters;
-  /** From commit to socket, in milliseconds; null where nothing was delivered. */
+  /** From commit to socket, in milliseconds; null if nothing was delivered. */
   p50: number | null;
   p99: number | null;
   watermarks: Record<string, number>;
@@ -43,22 +43,22 @@ export interface StreamPage {
   silent: string[];
 }
 
-/** One thing of which a user was told, as this worker remembers it. */
+/** An event of a user in this worker's memory. */
 export interface Told {
-  /** Microseconds of the Unix epoch, database clock; 0 when unknown. */
+  /** Microseconds of the Unix epoch, database clock; 0 if unknown. */
   at: number;
   updateTime: number;
-  /** A history, or zero or less for a state of the user. */
+  /** The id of a history, or zero or less for a state of the user. */
   subject: number;
 }
 
 export interface ClusterSource {
   now(): ClusterNow;
   history(): History;
-  /** Called once a second with the bucket that ended, where one did. @returns removes the listener */
+  /** Called once a second, with the bucket that ended, if any. @returns a function that removes the listener */
   onSecond(listener: (bucket: HistoryBucket | undefined) => void): () => void;
   streams(question: StreamQuestion): Promise<StreamPage>;
-  /** @returns false where there is no such process or stream. @throws LightconeError BUS_UNAVAILABLE */
+  /** @returns false if there is no such process or stream. @throws LightconeError BUS_UNAVAILABLE */
   closeStream(process: string, id: number): Promise<boolean>;
   /** Newest first. */
   toldTo(userId: number): Told[];

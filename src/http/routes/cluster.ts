@@ -1,4 +1,6 @@
-/** What the status page asks for: the whole installation once a second as a stream, and its open streams a page at a time. */
+/**
+ * The routes of the status page: the whole installation as a stream, once a second, and its open streams, page by page.
+ */
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import { MOST_STREAMS_A_PAGE, type StreamPlace, TAB_STATES } from '../../core/notices.js';
@@ -29,7 +31,7 @@ export function registerCluster(
   const watchers = new StatusWatchers(source, authenticator);
   app.addHook('preClose', async () => watchers.endAll());
 
-  // Of the page itself, and nobody else's interface: hidden from the API document.
+  // For the page only, so hidden from the API document.
   const ofAdmins = { caller: 'admin' } as const;
   const hidden = { hide: true };
 
@@ -119,7 +121,7 @@ export function registerCluster(
     return userId;
   }
 
-  /** While the database is away, users are their ids. */
+  /** While the database is unavailable, users are shown by their ids. */
   const emailsOf = (ids: readonly number[]): Promise<Map<number, string>> =>
     accounts.emailsOf([...new Set(ids)]).catch(() => new Map());
 }

@@ -1,15 +1,15 @@
-/** What the demo's picture asks for: when one change reached each hop of its way. */
+/** The route of the demo's picture: when one change reached each hop. */
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import { type Micros, parseIso } from '../../lib/time.js';
 import type { App } from '../app.js';
 
-/** In milliseconds of the Unix epoch. A hop in another process is not seen. */
+/** Milliseconds of the Unix epoch. Hops in other processes are unknown. */
 export interface ReachedHops {
-  /** It has found the change, and publishes it. */
+  /** The monitor found the change and publishes it. */
   monitor?: number;
   bus?: number;
-  /** It has written the event to the streams. */
+  /** The worker wrote the event to the streams. */
   worker?: number;
 }
 

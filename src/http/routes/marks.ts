@@ -1,6 +1,6 @@
 /**
- * "Tell my streams when this write is out." The streams may be on any worker, so the question goes to all of them; the
- * worker that holds one answers on it, in the rhythm of the ticks.
+ * "Notify my streams when this write is out." The streams may be on any worker, so the request goes to all of them. The
+ * worker that holds one answers on it, at the rate of the ticks.
  */
 import { Type } from 'typebox';
 import type { Publisher } from '../../bus/port.js';

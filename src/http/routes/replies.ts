@@ -1,4 +1,4 @@
-/** What the routes about the server itself answer, as the OpenAPI document describes it. */
+/** Schemas of the replies about the server itself, for the OpenAPI document. */
 import { Type } from 'typebox';
 import { ID, orNull, TIME } from '../describe-route.js';
 
@@ -47,7 +47,7 @@ export const configuration = Type.Partial(
     examples: [{ version_major: '26.1', enable_sse_updates: true }],
   },
 );
-/** Goes out as text. */
+/** Sent as text. */
 export const whoami = Type.Unsafe<string>(
   orNull(
     Type.Object(

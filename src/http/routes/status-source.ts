@@ -1,27 +1,26 @@
 import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 
-/**
- * What the parts tell of themselves. `app/` passes the implementation; the routes only ask.
- */
+/** The status of the components. `app/` passes the implementation; the routes only call it. */
 export interface StatusSource {
-  /** What will not mend itself, so that this process should be replaced; usually empty. */
+  /** Problems that only a restart of this process solves; usually empty. */
   liveProblems(): string[];
   /**
-   * One line each for what keeps this worker from taking new streams: a start that is not finished, a stop that has begun.
-   * A neighbour that is away is none: a stream that is taken tells everything as soon as it is back, one that is refused is
-   * given up by the browser.
+   * One line for each reason why this worker accepts no new streams: an unfinished start, a stop. An unavailable
+   * database or broker is not a reason: an accepted stream is caught up later, but a browser gives up a refused one.
    */
   readyProblems(): string[];
-  /** All that is wrong, those included: neighbours that are away, nobody who publishes, a stream that is switched off. */
+  /** All problems, including those: unavailable database or broker, no publishing monitor, a disabled stream. */
   problems(): string[];
-  /** The same in all processes of one installation, that is on one database; null before the database was reached. */
+  /** Equal in all processes of an installation, that is on one database; null before the database was reached. */
   installation(): string | null;
   status(): WorkerStatus;
   /** Prometheus text format 0.0.4. */
   prometheus(): string;
 }
 
-/** `GET /api/status`. Moments are naive UTC ISO texts, durations have their unit in the name; null = not known (yet). */
+/**
+ * `GET /api/status`. Moments are naive UTC ISO texts, durations have their unit in the name; null = not known (yet).
+ */
 export interface WorkerStatus {
   server: {
     name: string;
@@ -33,25 +32,25 @@ export interface WorkerStatus {
     uptime_seconds: number;
     draining: boolean;
   };
-  /** All that is wrong, as `/wellz` says it. */
+  /** All problems, as in `/wellz`. */
   problems: string[];
-  /** `display` never holds a password. */
+  /** `display` never contains a password. */
   database: { kind: string; display: string; problem: string | null; statements: number };
   bus: { kind: string; display: string; problem: string | null };
   monitor: {
-    /** This process is the elected monitor. */
+    /** Whether this process is the elected monitor. */
     leads: boolean;
-    /** Server name of the leader, as the last tick or heartbeat told it. */
+    /** Server name of the leader, from the last tick or heartbeat. */
     leader: string | null;
-    /** How this process learns of changes while it leads: `listen`, `data_version`, `poll`. */
+    /** The source of hints while this process leads: `listen`, `data_version`, `poll`. */
     source: string | null;
     cursor: string | null;
     cursor_age_ms: number | null;
   };
-  /** The last tick this worker received. */
+  /** The last tick that this worker received. */
   watermark: { until: string | null; age_ms: number | null };
   connections: { open: number; users: number; sessions: number; viewed_histories: number; limit: number };
-  /** The way of an update, hop by hop, counted since the start of this process. */
+  /** Counts of each hop since the start of this process. */
   flow: {
     changes_seen: number;
     tasks_published: number;
@@ -68,7 +67,7 @@ export interface WorkerStatus {
   };
 }
 
-/** The `flow` of a worker, from the totals that its metrics keep. */
+/** The `flow` of a worker, from the totals of its metrics. */
 export function countFlow(metrics: CountingMetrics): WorkerStatus['flow'] {
   const dropped: Record<string, number> = {};
   for (const { name, tags, value } of metrics.totals()) {

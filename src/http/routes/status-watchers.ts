@@ -1,4 +1,7 @@
-/** The open status pages: each is sent the installation as it is, once a second, as long as its reader is an administrator. */
+/**
+ * The open status pages. Each receives the state of the installation once a second, while its reader is an
+ * administrator.
+ */
 import type { ServerResponse } from 'node:http';
 import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
@@ -6,10 +9,10 @@ import type { Authentication } from '../auth/authentication.js';
 import type { ClusterSource, HistoryBucket } from './cluster-source.js';
 
 const MOST_WATCHERS = 20;
-/** A page never outlives its permission by more than a minute. */
+/** A page outlives its permission by at most a minute. */
 const RECHECK_SECONDS = 25;
 const LONGEST_UNCONFIRMED_SECONDS = 50;
-/** Whoever takes nothing for so long gives its place up: a laptop that sleeps never says so. */
+/** A page that reads nothing for this long is dropped: a sleeping laptop does not disconnect. */
 const STALLED_SECONDS = 30;
 
 const HEADERS = {
@@ -23,7 +26,7 @@ interface Watcher {
   principal: Principal;
   seconds: number;
   confirmedAt: number;
-  /** Seconds in which it did not read: it is sent the whole history again. */
+  /** Seconds without a read. The page then receives the whole history again. */
   missed: number;
 }
 
@@ -65,7 +68,7 @@ export class StatusWatchers {
     this.endListening = undefined;
   }
 
-  /** While nothing can be said, the page stays for a while. */
+  /** While the permission cannot be checked, the page stays for some time. */
   private async confirm(watcher: Watcher): Promise<void> {
     const { principal, seconds, response } = watcher;
     try {

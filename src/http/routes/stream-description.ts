@@ -1,4 +1,7 @@
-/** The stream in the OpenAPI document. The stream's own route has no schema: nothing stands between router and handler. */
+/**
+ * The stream in the OpenAPI document. The stream's own route has no schema, so that nothing is between router and
+ * handler.
+ */
 import { LIMITS } from '../../core/limits.js';
 import { refusal } from '../openapi-refusals.js';
 

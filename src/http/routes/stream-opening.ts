@@ -1,4 +1,4 @@
-/** A request for the stream that is granted becomes a tab: its socket goes to the connection manager. */
+/** Turns an accepted request for the stream into a tab and passes its socket to the connection manager. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ConnectionManager } from '../../connections/manager.js';
@@ -21,13 +21,13 @@ const HEAD = `HTTP/1.1 200 OK\r\n${Object.entries(STREAM_HEADERS)
   .map(([name, value]) => `${name}: ${value}\r\n`)
   .join('')}Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n`;
 
-/** Where a socket or response keeps its tab, so that its listeners need no closure. */
+/** A property of a socket or response for its tab, so that its listeners need no closure. */
 const TAB = Symbol('tab');
 const ASKED = Symbol('bytes that had been read of the connection when it became a stream');
 type Output = (Socket | ServerResponse) & { [TAB]?: Tab };
 type StreamSocket = Socket & { [ASKED]?: number };
 
-/** Whether the connection carries a stream that stayed with the HTTP server: what else is asked on it has no answer. */
+/** Whether the connection carries a stream that stayed with the HTTP server; other requests on it get no answer. */
 export function isStream(socket: Socket): boolean {
   const isOne = (socket as StreamSocket)[ASKED] !== undefined;
   if (isOne) onSaid.call(socket);
@@ -53,7 +53,7 @@ export class StreamOpener {
       if (this[TAB] !== undefined) manager.onWritable(this[TAB]);
     };
     this.onClose = function () {
-      // A response is not told of an error of its connection.
+      // A response does not emit errors of its connection.
       const { errored } = 'req' in this ? this.req.socket : this;
       gone(this, errored ? 'error' : 'client');
     };
@@ -64,10 +64,9 @@ export class StreamOpener {
   }
 
   /**
-   * Writes head and first bytes. The response must be first in line on its connection, and nobody else's business any more;
-   * to be called with nothing of Node's HTTP on the stack (`TakeOver`).
-   *
-   * @param headers of this answer, beside those that every stream has
+   * Writes head and first bytes. The response must be first in line on its connection, and nothing else may use it.
+   * Call it with nothing of Node's HTTP on the stack (`TakeOver`).
+   * @param headers of this answer, beside those of every stream
    */
   open(request: IncomingMessage, response: ServerResponse, caller: Caller, headers: AnswerHeaders): void {
     const socket = this.takeOver?.(request, response);
@@ -85,7 +84,7 @@ export class StreamOpener {
     }
   }
 
-  /** The head as bytes on a socket of our own. */
+  /** The head as bytes, for a detached socket. */
   private headText(headers: AnswerHeaders): string {
     const second = Math.floor(Date.now() / 1000);
     if (second !== this.dateSecond) {
@@ -102,24 +101,24 @@ export class StreamOpener {
   private attach(output: Output, tab: Tab): void {
     output[TAB] = tab;
     output.on('drain', this.onDrain).on('close', this.onClose).on('error', this.onError).on('end', onEnd);
-    // It may have closed while its first bytes were written, before anybody listened.
+    // It may have closed during the first write, before the listeners existed.
     if (output.destroyed) this.manager.onClosed(tab, 'client');
   }
 }
 
-/** What a client says on an open stream is read and forgotten, so that its end is seen. */
+/** Data from a client on an open stream is read and discarded, so that its end is noticed. */
 function onSaid(this: StreamSocket): void {
   if (this.bytesRead - this[ASKED]! > LIMITS.saidBytes.value) this.destroy();
 }
 
-/** The connection may be asked again, unless something on it waits for an answer that will not come. */
+/** The connection accepts requests again, unless one on it waits for an answer that will not come. */
 function onOver(this: ServerResponse): void {
   const socket = this.req.socket as StreamSocket;
   if (socket.bytesRead > socket[ASKED]!) socket.destroy();
   else delete socket[ASKED];
 }
 
-/** A client that ends its side of an event stream has nothing more to say and nothing more to hear. */
+/** A client that ends its side of the connection needs nothing more. */
 function onEnd(this: Output): void {
   this.destroy();
 }

@@ -1,6 +1,6 @@
 /**
- * `GET /api/events/stream`: who asks, whether there is room, from which cursor; then the socket goes to the connection
- * manager and HTTP has nothing more to do with it.
+ * `GET /api/events/stream`: authenticates, checks the limits and the cursor, then passes the socket to the connection
+ * manager. HTTP plays no further part.
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
@@ -20,7 +20,7 @@ import { toErrorReply } from '../errors.js';
 import { STREAM_HEADERS, type StreamOpener } from './stream-opening.js';
 
 const STREAM_PATH = '/api/events/stream';
-/** A caller that cannot be served now asks again after so long. */
+/** The retry time of a caller that cannot be served now. */
 const RETRY_MS = 3000;
 
 export interface StreamDeps {
@@ -69,12 +69,12 @@ export function registerStream(app: App, deps: StreamDeps): void {
         }
         throw error;
       }
-      // The connection leaves the HTTP server: never from within its parser, whose callbacks run what was awaited.
+      // The connection must leave the HTTP server outside its parser, whose callbacks run the awaited code.
       await nextTurn();
-      // Much may have happened while the caller was looked up: it left, or this worker was told to stop.
+      // During the look-up the caller may have left, or this worker may have begun to stop.
       if (request.raw.socket.destroyed) return reply.hijack();
       if (!manager.ready) return comeBack(reply, notReady(manager));
-      // Behind another answer on the same connection, which may itself be a stream: its turn need never come.
+      // The response waits for another one on the same connection, perhaps a stream that never ends.
       if (reply.raw.socket === null) {
         throw new LightconeError(
           'PARAMETER_INVALID',
@@ -91,7 +91,7 @@ export function registerStream(app: App, deps: StreamDeps): void {
   );
 }
 
-/** What mends itself: the caller is not at fault and should ask again. */
+/** Temporary problems, after which the caller should retry. */
 const PASSES: ReadonlySet<string> = new Set<ErrorCode>([
   'DATABASE_UNAVAILABLE',
   'AUTHENTICATION_UNAVAILABLE',
@@ -104,8 +104,8 @@ const notReady = (manager: ConnectionManager): string =>
     : 'this worker is starting: it waits for its database or its broker';
 
 /**
- * A stream that says why in a comment and ends. Any 5xx makes an EventSource give up for good; after this it comes back,
- * to another worker or to this one when it is well again.
+ * Answers a stream with a comment about the reason, and ends it. A 5xx would make an EventSource give up; after this it
+ * reconnects, to another worker or to this one.
  */
 function comeBack(reply: FastifyReply, why: string, afterMs = 0): FastifyReply {
   const retry = retryText(Math.max(RETRY_MS, Math.ceil(afterMs)));
@@ -119,7 +119,7 @@ function requestedCursor(
   query: Query,
   manager: ConnectionManager,
 ): Cursor | undefined {
-  // On its own reconnects a browser sends the header, which is newer than what stands in the URL.
+  // A reconnecting browser sends the header, which is newer than the parameter of the URL.
   const given = headers['last-event-id'] ?? query.last_event_id;
   const text = Array.isArray(given) ? given[0] : given;
   if (text === undefined || text === '') return undefined;

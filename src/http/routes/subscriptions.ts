@@ -44,7 +44,7 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
   const url = '/api/events/history-subscriptions';
   const route = { config: { caller: 'anyone' }, preHandler: refuseIfOff(enabled) } as const;
 
-  // What one caller has to say here takes its turn, so that the changes of others are told in between.
+  // One caller's messages take turns with those of others, so that changes go out in between.
   const lane = new Limiter(LIMITS.subscriptionsAtOnce.value, MAX_WAITING);
 
   const publishAll = async (
@@ -69,7 +69,7 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
   ): { principal: Principal; historyIds: number[] } => {
     const principal = request.caller;
     const historyIds = decodeAll(idCodec, request.body.history_ids);
-    // Each becomes a message to all workers.
+    // Each id becomes a message to all workers.
     if (isSomebody(principal))
       limits?.take(request, principal, historyIds.length * LIMITS.subscriptionCost.value);
     return { principal, historyIds };
@@ -86,7 +86,7 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
       if (isSomebody(principal) && historyIds.length > 0) {
         const visible = await accounts.accessibleHistories(principal, historyIds);
         const hidden = historyIds.filter((id) => !visible.has(id));
-        // All or nothing: a client that is told "no" must not have to find out which half was taken.
+        // All or nothing, so that a refused client need not find out which ids were accepted.
         if (hidden.length > 0) {
           const named = hidden.slice(0, 3).map((id) => idCodec.encodeId(id));
           throw new LightconeError(
@@ -100,7 +100,7 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
     },
   );
 
-  // No question of access here: who has lost it must still be able to let go.
+  // No access check: a caller that has lost access must still be able to unsubscribe.
   app.delete(
     url,
     { ...route, schema: { body, ...describeRoute(TAG, 'Watch them no longer', DONE) } },
@@ -112,7 +112,7 @@ export function registerSubscriptions(app: App, deps: SubscriptionRouteDeps): vo
   );
 }
 
-/** Without user and session there is no stream that could be told. */
+/** A caller without user and session has no stream that could receive events. */
 const isSomebody = ({ userId, sessionId }: Principal): boolean =>
   userId !== undefined || sessionId !== undefined;
 

@@ -1,6 +1,6 @@
 import { LightconeError } from '../../core/errors.js';
 
-/** preHandler of what `enable_sse_updates` switches: it comes before the question who calls. */
+/** preHandler of the routes that `enable_sse_updates` disables; it runs before the authentication. */
 export const refuseIfOff = (enabled: boolean) => async (): Promise<void> => {
   if (enabled) return;
   throw new LightconeError('SWITCHED_OFF', 'live updates are switched off (enable_sse_updates)');

@@ -1,4 +1,6 @@
-/** What is asked about the server itself: health, version, configuration, status, metrics, and who the caller is. */
+/**
+ * The routes about the server itself: health, version, configuration, status, metrics, and the identity of the caller.
+ */
 
 import type { FastifyRequest } from 'fastify';
 import { type TSchema, Type } from 'typebox';
@@ -12,12 +14,12 @@ import { describeRoute } from '../describe-route.js';
 import * as replies from './replies.js';
 import type { StatusSource } from './status-source.js';
 
-/** The Galaxy release whose API is spoken (contract, section 4.5); clients compare it. */
+/** The Galaxy release whose API Lightcone implements (contract, section 4.5); clients compare it. */
 const VERSION_MAJOR = '26.1';
 const VERSION_MINOR = '0';
 
 const TAG = 'server';
-/** A probe that says no says why. */
+/** A failing probe gives its reasons. */
 const probe = <T extends TSchema>(summary: string, reply: T) => ({
   config: { caller: 'public' as const },
   schema: describeRoute(TAG, summary, { 200: reply, 503: reply }),
@@ -36,7 +38,7 @@ export interface SystemRouteDeps {
 export function registerSystem(app: App, deps: SystemRouteDeps): void {
   const { authenticator, accounts, idCodec, source, version, settings } = deps;
 
-  /** Hosts, accounts and files are named in problems: others learn that there are some. */
+  /** Problems name hosts, accounts and files, so other callers learn only that there are problems. */
   const shownTo = async (request: FastifyRequest, problems: string[]): Promise<string[]> => {
     if (problems.length === 0 || isDirectlyLocal(request)) return problems;
     const caller = await authenticator.authenticate(request).catch(() => undefined);
@@ -55,7 +57,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     },
   );
 
-  /** For a proxy: whether new streams may be sent here. */
+  /** For a proxy: whether this worker accepts new streams. */
   app.get(
     '/readyz',
     probe('May new streams be sent here? For a proxy', replies.ready),
@@ -72,7 +74,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     },
   );
 
-  /** For an alarm: whether everything is as it should be. */
+  /** For an alarm: whether everything works. */
   app.get(
     '/wellz',
     probe('Is everything as it should be? For an alarm', replies.well),
@@ -111,7 +113,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     enable_notification_system: settings.notifications,
     interactivetools_enable: settings.interactiveTools,
   };
-  // `view` is Galaxy's; here every view shows the same few fields.
+  // `view` is a parameter of Galaxy; here every view has the same few fields.
   const query = Type.Object({
     keys: Type.Optional(Type.String({ maxLength: 1000, description: 'Only these, with commas between' })),
     view: Type.Optional(Type.String({ description: 'Every view is answered alike' })),
@@ -148,7 +150,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
         userId === undefined || email === undefined
           ? null
           : { model_class: 'User', id: idCodec.encodeId(userId), email, is_admin: isAdmin };
-      // Said outright: `null` alone would go out as an empty body.
+      // Explicit, because `null` alone would become an empty body.
       reply.type('application/json; charset=utf-8');
       return JSON.stringify(user);
     },

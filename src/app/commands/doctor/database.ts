@@ -1,6 +1,12 @@
 /** What `lightcone doctor` asks of the database itself. */
 import type { Config } from '../../../config/config.js';
-import { checkSchema, hasTable, hiddenRows, pendingMigrations } from '../../../database/schema.js';
+import {
+  checkSchema,
+  hasTable,
+  hiddenRows,
+  openSchemas,
+  pendingMigrations,
+} from '../../../database/schema.js';
 import type { Clock } from '../../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../../lib/time.js';
 import type { WatchedDatabase } from '../../wiring/infrastructure.js';
@@ -19,7 +25,8 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
       );
     }
     const hidden = await hiddenRows(db);
-    return hidden === undefined ? ok('every migration is applied') : problem(hidden);
+    if (hidden !== undefined) return problem(hidden);
+    return unlessOpen(db, 'every migration is applied');
   }
   await checkSchema(db);
   const hidden = await hiddenRows(db);
@@ -35,7 +42,12 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
         'without it, what is changed while no monitor runs is not told (docs/beside-a-galaxy.md has the statement)',
     );
   }
-  return ok("Galaxy's tables and columns are there");
+  return unlessOpen(db, "Galaxy's tables and columns are there");
+}
+
+async function unlessOpen(db: WatchedDatabase, text: string): Promise<Finding> {
+  const open = await openSchemas(db);
+  return open === undefined ? ok(text) : note(`${text}; ${open}`);
 }
 
 /** The triggers are what sees a change; without NOTIFY in them PostgreSQL must be polled. */

@@ -26,6 +26,12 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
       : `heartbeats: ${candidates.map(describe).join(', ')}`;
 
   const lock = await db.createLeaderLock('monitor', '').holder();
+  if (lock.held && lock.stranger !== undefined) {
+    const { pid, account } = lock.stranger;
+    return problem(
+      `nobody can be the monitor, so no change is told: the database session ${pid} of the account ${account} holds its lock and is not Lightcone; end it (SELECT pg_terminate_backend(${pid})), and let only Galaxy and Lightcone connect to this database (docs/security.md, In the database); ${seen}`,
+    );
+  }
   if (lock.held && attachToGalaxy) {
     const others = await otherMonitors(db);
     if (others.length > 0) {
