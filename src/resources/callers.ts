@@ -1,14 +1,14 @@
-/** Ids and moments on their way in: the same words for every resource. */
+/** Parses ids and moments of requests, with the same error texts for every resource. */
 import { LightconeError } from '../core/errors.js';
 import type { IdCodec } from '../http/auth/id-codec.js';
 import { type Micros, parseIso } from '../lib/time.js';
 
-/** What the routes of every resource need. */
+/** The dependencies of the routes of every resource. */
 export interface RouteContext {
   idCodec: IdCodec;
 }
 
-/** @param what named in the error. @throws LightconeError MALFORMED_ID */
+/** @param what the noun for the error. @throws LightconeError MALFORMED_ID */
 export function decodeId(idCodec: IdCodec, text: string, what: string): number {
   const id = idCodec.decodeId(text);
   if (id === undefined) {
@@ -17,7 +17,7 @@ export function decodeId(idCodec: IdCodec, text: string, what: string): number {
   return id;
 }
 
-/** Each id once, in the order given. @throws LightconeError MALFORMED_ID */
+/** Each id once, in the given order. @throws LightconeError MALFORMED_ID */
 export const decodeIds = (idCodec: IdCodec, texts: readonly string[], what: string): number[] => [
   ...new Set(texts.map((text) => decodeId(idCodec, text, what))),
 ];

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 
-/** Behind a proxy that ends TLS the outer scheme is what the proxy says. */
+/** Behind a proxy that terminates TLS, the scheme of the proxy's header. */
 export function schemeOf(request: FastifyRequest): string {
   const said = String(request.headers['x-forwarded-proto'] ?? '')
     .split(',', 1)[0]!

@@ -1,13 +1,13 @@
-/** Pieces of request schemas. They validate, and the OpenAPI document is made of them. */
+/** Parts of request schemas. They validate requests, and the OpenAPI document is made from them. */
 import { Type } from 'typebox';
 import { LightconeError } from '../core/errors.js';
 import type { App } from '../http/app.js';
 import { NO_NUL, NOT_BLANK } from '../http/validation.js';
 
-/** PostgreSQL takes no NUL in a text. */
+/** PostgreSQL accepts no NUL in text. */
 export const text = (maxLength: number, minLength = 0, words: { description?: string } = {}) =>
   Type.String({ minLength, maxLength, pattern: NO_NUL, ...words });
-/** Text that a caller may leave out, and what it is for. */
+/** Optional text with a description. */
 export const chosenText = (maxLength: number, description: string) =>
   Type.Optional(text(maxLength, 0, { description }));
 export const chosenFlag = (description: string) => Type.Optional(Type.Boolean({ description }));
@@ -21,10 +21,10 @@ export const moment = Type.String({
 });
 export const idParams = Type.Object({ id: encodedId });
 
-/** What people call something. */
+/** A name for people. */
 export const nameText = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: NOT_BLANK });
 
-/** A window onto a list. */
+/** The window of a list. */
 export const paging = (limit: number, most: number) => ({
   limit: Type.Optional(
     Type.Integer({ minimum: 1, maximum: most, default: limit, description: 'How many at most' }),
@@ -34,7 +34,7 @@ export const paging = (limit: number, most: number) => ({
   ),
 });
 
-/** A resource that is switched off is not a route that is missing: 403/403004, whatever is asked. */
+/** Answers 403/403004 for all routes of a disabled resource, which differs from a missing route. */
 export function switchedOff(app: App, url: string, setting: string): void {
   app.route({
     method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],

@@ -1,10 +1,10 @@
-/** Writes that say where they stand in the log, so that a client can wait until its screen includes them. */
+/** Writes that return their mark in the log, so that a client can wait until its screen includes them. */
 import type { FastifyReply } from 'fastify';
 import type { Database, Sql, WriteMark, WriteMarks } from '../database/port.js';
 
 export interface Written<Value> {
   value: Value;
-  /** Undefined where the log is just becoming another one. */
+  /** Undefined while the log changes. */
   mark: WriteMark | undefined;
 }
 
@@ -18,7 +18,7 @@ export async function write<Value>(
   return db.transaction(async (tx) => ({ value: await work(tx), mark: await mark(tx) }));
 }
 
-/** Tells the client. @returns what was written */
+/** Sets the header. @returns the written value */
 export function marked<Value>(reply: FastifyReply, { value, mark }: Written<Value>): Value {
   if (mark !== undefined) reply.header('x-write-mark', mark);
   return value;

@@ -191,12 +191,15 @@ function mark(element) {
   element.classList.add('fresh');
 }
 
+/** What a shell or SQL would read in it is any character to LIKE: others give names, and the line is to be pasted. */
+const plain = (name) => name.replace(/[^\p{L}\p{N} .,:()-]/gu, '_');
+
 function showLines({ id, name }) {
   const { key } = DEVICES[0];
   const lines = {
     'curl-stream': `curl -N '${BASE}api/events/stream?key=${key}'`,
     'curl-rename': `curl -X PUT '${BASE}api/histories/${id}?key=${key}' -H 'Content-Type: application/json' -d '{"name":"from a shell"}'`,
-    'sql-rename': `sqlite3 data/lightcone.sqlite "UPDATE history SET name = 'from SQL' WHERE name = '${name.replaceAll("'", "''")}'"`,
+    'sql-rename': `sqlite3 data/lightcone.sqlite "UPDATE history SET name = 'from SQL' WHERE name LIKE '${plain(name)}'"`,
   };
   for (const [place, line] of Object.entries(lines)) {
     document.getElementById(place).replaceChildren(...unbroken(line));

@@ -49,6 +49,20 @@ export const killLeader = (kind: Member['kind']): Fault => ({
   },
 });
 
+/** Whether it leads or not. */
+export const killMember = (kind: Member['kind']): Fault => ({
+  name: `kill -9 of a ${kind}`,
+  allowed: 3_000,
+  run: async (cluster) => {
+    const member = cluster.members.find((it) => it.kind === kind && it.alive)!;
+    await cluster.kill(member);
+    const at = performance.now();
+    await after(EMPTY_PLACE_MS);
+    await replace(cluster, member);
+    return at;
+  },
+});
+
 export const stopLeader = (kind: Member['kind']): Fault => ({
   name: `clean stop of the leading ${kind}`,
   allowed: 1_000,

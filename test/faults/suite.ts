@@ -14,7 +14,7 @@ import type { Fault } from './scenarios.js';
 export const LONG = process.env.LIGHTCONE_FAULTS === 'long';
 export const ROUNDS = LONG ? Number(process.env.LIGHTCONE_FAULT_ROUNDS ?? 3) : 1;
 const SEED = Number(process.env.LIGHTCONE_FAULTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const random = seeded(SEED);
+export const random = seeded(SEED);
 /** A commit is judged once this has passed: what comes later is missing. */
 const GIVE_UP_MS = 15_000;
 /** Writers hold transactions open for up to so long. */

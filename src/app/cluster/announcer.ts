@@ -1,4 +1,4 @@
-/** Tells the other processes once a second what this one is doing. */
+/** Publishes the state of this process once a second. */
 import type { NoticePublisher } from '../../bus/port.js';
 import {
   COUNTERS,
@@ -23,9 +23,9 @@ export interface AnnouncerOptions {
   metrics: CountingMetrics;
   clock: Clock;
   state: () => Pick<ProcessNotice, 'ready' | 'problems' | 'leader'> & { leads: boolean; gauges: Gauges };
-  /** Of streams: `take` gives those since its last call. */
+  /** Refused streams; `take` returns those since its last call. */
   refusals?: { readonly total: number; take(): Refusal[] };
-  /** In a worker, which shows the cluster: it knows of itself while the bus is away, too. */
+  /** For a worker, which shows the cluster: it learns of itself even without the bus. */
   onNotice?: (notice: ProcessNotice) => void;
 }
 
@@ -45,7 +45,7 @@ export class Announcer implements Lifecycle {
     this.end ??= setAlignedInterval(1000, this.options.clock, () => void this.announce(false));
   }
 
-  /** Before the bus: the others are told that this is no death. */
+  /** Before the bus stops, so that the others know that this is no crash. */
   async stop(): Promise<void> {
     if (this.end === undefined) return;
     this.end();
@@ -56,7 +56,7 @@ export class Announcer implements Lifecycle {
   private async announce(leaving: boolean): Promise<void> {
     const notice = this.notice(leaving);
     this.options.onNotice?.(notice);
-    // What is lost is told again in a second.
+    // The next notice, a second later, makes up for a lost one.
     await this.options.bus.publishNotice(notice).catch(() => {});
   }
 
@@ -85,7 +85,7 @@ export class Announcer implements Lifecycle {
   }
 }
 
-/** Which counter of a notice a series belongs to. */
+/** The counter of a notice for each series. */
 const NAMES: Partial<Record<MetricName, keyof Counters>> = {
   'galaxy.sse.changes.seen': 'changes_seen',
   'galaxy.sse.dispatch.count': 'tasks_published',

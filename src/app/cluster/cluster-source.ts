@@ -1,4 +1,4 @@
-/** The installation as a worker sees it: what it hears, and what it asks the others. */
+/** The installation as a worker knows it: the notices it received, and the answers of the others. */
 import { randomUUID } from 'node:crypto';
 import type { NoticePublisher } from '../../bus/port.js';
 import type { ConnectionManager } from '../../connections/manager.js';
@@ -21,7 +21,7 @@ import type {
 import type { Clock } from '../../lib/clock.js';
 import { Cluster } from './cluster.js';
 
-/** A worker answers in a few milliseconds, or is too busy. */
+/** A worker answers within a few milliseconds, or is too busy. */
 const PATIENCE_MS = 1_500;
 const MOST_TOLD = 200;
 /** Older questions are refused by their age. */
@@ -36,7 +36,7 @@ export class WorkerClusterSource implements ClusterSource {
   private readonly cluster: Cluster;
   private readonly listeners = new Set<(bucket: HistoryBucket | undefined) => void>();
   private readonly waiting = new Map<string, Waiting>();
-  /** Whoever heard a question can send it again, and all streams are looked at for an answer. */
+  /** Rejects replayed questions, because an answer reads all streams. */
   private readonly answered = new Set<string>();
 
   constructor(
@@ -44,7 +44,7 @@ export class WorkerClusterSource implements ClusterSource {
       clock: Clock;
       bus: NoticePublisher;
       manager: ConnectionManager;
-      /** Of this process. */
+      /** Key of this process. */
       key: () => string;
     },
   ) {
@@ -53,14 +53,14 @@ export class WorkerClusterSource implements ClusterSource {
 
   // --- what comes ------------------------------------------------------------------------------------------------------
 
-  /** Of this process itself, once a second. */
+  /** The notice of this process itself, once a second. */
   onOwnNotice(notice: ProcessNotice): void {
     this.cluster.accept(notice);
     const bucket = this.cluster.everySecond();
     for (const listener of this.listeners) listener(bucket);
   }
 
-  /** From the bus; its own come back as well, and were taken before. */
+  /** A notice from the bus. The process's own come back as well, and were handled before. */
   onNotice(notice: Notice): void {
     switch (notice.notice) {
       case 'process':
@@ -84,7 +84,7 @@ export class WorkerClusterSource implements ClusterSource {
     if (this.answered.has(question)) return;
     this.answered.add(question);
     if (this.answered.size > MOST_ANSWERED) this.answered.delete(this.answered.keys().next().value!);
-    // Its own, which came back. An answer that is lost shows as a worker that is silent.
+    // Its own question, which came back. A lost answer shows as a silent worker.
     if (!this.waiting.has(question)) {
       void this.options.bus.publishNotice(this.answer(question, streams)).catch(() => {});
     }
@@ -145,7 +145,7 @@ export class WorkerClusterSource implements ClusterSource {
       await this.options.bus.publishNotice({ notice: 'ask_streams', question, streams });
       await answered;
     } catch {
-      // The bus is away: the others are as good as silent.
+      // The bus is unavailable, so all others are silent.
     } finally {
       clearTimeout(timer);
       this.waiting.delete(question);

@@ -1,6 +1,6 @@
 /**
- * What this worker has heard of the processes of the installation: who there is, and the last 15 minutes. Kept in memory,
- * of fixed size; begins with the start of this worker.
+ * The known processes of the installation, and the last 15 minutes. In memory, of fixed size; empty at the start of
+ * this worker.
  */
 import { COUNTERS, type ProcessNotice, processKey, type Refusal } from '../../core/notices.js';
 import type { ClusterNow, ClusterProcess, History, HistoryBucket } from '../../http/routes/cluster-source.js';
@@ -9,9 +9,9 @@ import { BUCKETS, quantile } from '../../telemetry/histogram.js';
 
 export const BUCKET_SECONDS = 5;
 const HISTORY_BUCKETS = (15 * 60) / BUCKET_SECONDS;
-/** Notices come once a second. */
+/** Longer than the interval of notices, one second. */
 const SILENT_MS = 5_000;
-/** Who has stopped, or has not been heard for so long, is forgotten. */
+/** Processes that stopped, or were silent for this long, are removed. */
 const STOPPED_MS = 60_000;
 const FORGOTTEN_MS = 15 * 60_000;
 const MOST_PROCESSES = 128;
@@ -49,7 +49,9 @@ export class Cluster {
     this.refusals = this.refusals.slice(-MOST_REFUSALS);
   }
 
-  /** A successor of the same name takes the line of the one before it; beyond the most, who was silent for longest goes. */
+  /**
+   * A successor of the same name replaces its predecessor. Beyond the maximum, the longest silent process is removed.
+   */
   private makeRoom(key: string, { name, host, startedAt }: ProcessNotice): void {
     for (const [other, { notice }] of this.known) {
       const isBefore = notice.name === name && notice.host === host && notice.startedAt < startedAt;
@@ -61,7 +63,7 @@ export class Cluster {
     this.known.delete(longest);
   }
 
-  /** To be called once a second. @returns the bucket that ended, where one did */
+  /** Call it once a second. @returns the bucket that ended, if any */
   everySecond(): HistoryBucket | undefined {
     const now = this.clock.monotonic();
     for (const [key, { notice, heardAt }] of this.known) {
@@ -109,7 +111,7 @@ export class Cluster {
     return this.clock.monotonic() - this.known.get(key)!.heardAt > SILENT_MS;
   }
 
-  /** The keys of workers that are heard. */
+  /** The keys of workers with recent notices. */
   workers(): string[] {
     return [...this.known]
       .filter(([key, { notice }]) => notice.role === 'worker' && !notice.leaving && !this.isSilent(key))

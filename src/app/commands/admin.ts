@@ -1,4 +1,4 @@
-/** Composition of the commands that do one thing and end. */
+/** Composition of the one-shot commands. */
 import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
 import { addUser } from '../../database/demo.js';
@@ -13,11 +13,11 @@ import { createDatabase, type RuntimeContext } from '../wiring/infrastructure.js
 
 export interface AdminOptions {
   logger: Logger;
-  /** One line on standard output. */
+  /** Prints one line to standard output. */
   print: (line: string) => void;
 }
 
-/** @throws LightconeError CONFIG_INVALID beside a Galaxy, whose tables are its own */
+/** @throws LightconeError CONFIG_INVALID beside a Galaxy, which owns its tables */
 export async function migrateDatabase(config: Config, { logger, print }: AdminOptions): Promise<void> {
   refuseAttached(config, 'migrate', "Galaxy makes its own tables; run Galaxy's manage_db.sh upgrade");
   await withDatabase(config, logger, async (db) => {
@@ -34,9 +34,8 @@ export async function migrateDatabase(config: Config, { logger, print }: AdminOp
 }
 
 /**
- * Beside a Galaxy: its triggers NOTIFY only while our monitor does not poll, or always again.
- *
- * @throws LightconeError DATABASE_SCHEMA where they are not known; then nothing is changed
+ * Beside a Galaxy: makes its triggers NOTIFY only while our monitor does not poll, or always again.
+ * @throws LightconeError DATABASE_SCHEMA for unknown triggers; it then changes nothing
  */
 export async function changeTriggers(
   config: Config,
@@ -79,7 +78,7 @@ export async function addAccount(
   });
 }
 
-/** A line per user; keys are not told. */
+/** Prints a line per user, without keys. */
 export async function listAccounts(config: Config, { logger, print }: AdminOptions): Promise<void> {
   refuseAttached(config, 'user list', 'users are seen in Galaxy');
   await withDatabase(config, logger, async (db) => {
@@ -96,7 +95,7 @@ export async function listAccounts(config: Config, { logger, print }: AdminOptio
   });
 }
 
-/** What is done to one user, and the sentence that says so. */
+/** Actions on one user, with their messages. */
 const ACTIONS = {
   key: async (db: Database, email: string) =>
     `new API key of ${email}, the one before is not valid any more: ${await renewKey(db, email)}`,
@@ -111,7 +110,7 @@ const ACTIONS = {
 };
 export type UserAction = keyof typeof ACTIONS;
 
-/** @throws LightconeError NOT_FOUND; then nothing is changed */
+/** @throws LightconeError NOT_FOUND; it then changes nothing */
 export async function changeAccount(
   config: Config,
   action: UserAction,

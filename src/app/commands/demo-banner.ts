@@ -1,4 +1,4 @@
-/** What `serve --demo` prints: where to look, and two lines to paste. */
+/** The output of `serve --demo`: the address, and two lines to paste. */
 import type { Config } from '../../config/config.js';
 
 export function demoBanner(config: Config, address: string): string {

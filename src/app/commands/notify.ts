@@ -69,7 +69,7 @@ export async function notify(
   });
 }
 
-/** Where there is a broker, this process carries its own messages there. */
+/** With a broker, this process publishes its own messages. */
 async function announce(
   config: Config,
   parts: Pick<OutboxPublisherOptions, 'outbox' | 'notifications' | 'encodeId' | 'logger'>,

@@ -10,7 +10,7 @@ import { demoBanner } from './demo-banner.js';
 export interface ServeOptions {
   demo: boolean;
   logger: Logger;
-  /** Set by the supervisor: number of this worker. */
+  /** The number of this worker, from the supervisor. */
   workerNumber?: number;
 }
 
@@ -40,7 +40,9 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
   });
 }
 
-/** Processes that share a database must have different names: the supervisor numbers its workers, others carry their pid. */
+/**
+ * Processes that share a database need different names: the supervisor numbers its workers, others append their pid.
+ */
 function serverNameOf(config: Config, workerNumber: number | undefined): string {
   if (workerNumber !== undefined) return `${config.serverName}.${workerNumber}`;
   return config.bus.kind === 'amqp' ? `${config.serverName}.${process.pid}` : config.serverName;

@@ -1,4 +1,7 @@
-/** `lightcone tail`: what one user is sent, as it is sent. It opens a stream as the user, with what the user shows: it writes nothing. */
+/**
+ * `lightcone tail`: prints the events of one user as they are sent. It opens a stream with the user's credentials and
+ * writes nothing.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';
@@ -12,14 +15,14 @@ import { type Credential, openStream, type StreamBlock } from './worker-client/s
 
 export interface TailOptions extends AdminOptions {
   json: boolean;
-  /** What is not an event. */
+  /** Prints a line that is not an event. */
   say: (line: string) => void;
   signal: AbortSignal;
 }
 
 const RETRY_SECONDS = [1, 2, 5, 10];
 
-/** Resolves when `signal` is aborted. @throws LightconeError what keeps it from following */
+/** Resolves when `signal` aborts. @throws LightconeError the reason why it cannot follow */
 export async function tail(config: Config, email: string, options: TailOptions): Promise<void> {
   const { json, print, say, signal } = options;
   if (!config.sse.enabled) {
@@ -47,7 +50,7 @@ export async function tail(config: Config, email: string, options: TailOptions):
       say(`the stream has ended: ${why}`);
     } catch (error) {
       if (signal.aborted) return;
-      // A first attempt that fails is the answer; later ones are waited out.
+      // If the first attempt fails, report it; retry later ones.
       if (lastEventId === undefined || !(error instanceof LightconeError) || error.code !== 'NOT_NOW')
         throw error;
       say(error.message);
@@ -58,7 +61,7 @@ export async function tail(config: Config, email: string, options: TailOptions):
   }
 }
 
-/** What the user could show: a session where there is one that is used, else the key. Nothing is made for it. */
+/** Credentials of the user: an active session if there is one, otherwise the key. It creates none. */
 async function credentialFor(
   config: Config,
   email: string,
@@ -75,7 +78,7 @@ async function credentialFor(
   return found!;
 }
 
-/** @throws LightconeError NOT_FOUND without such a user, or without anything that the user could show */
+/** @throws LightconeError NOT_FOUND without such a user, or without credentials of the user */
 async function credentialOf(
   db: Database,
   email: string,

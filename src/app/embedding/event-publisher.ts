@@ -1,4 +1,4 @@
-/** Events of an application that embeds Lightcone. Each is committed to the database before anybody is told. */
+/** Events of an embedding application. Each is committed to the database before anybody receives it. */
 import { LightconeError } from '../../core/errors.js';
 import { MAX_ID } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
@@ -30,7 +30,7 @@ export interface EventPublisherOptions {
   notifications: boolean;
 }
 
-/** The source that the notifications have. */
+/** The source of its notifications. */
 const SOURCE = 'application';
 const VARIANTS: ReadonlySet<unknown> = new Set(['info', 'warning', 'urgent']);
 
@@ -47,7 +47,10 @@ export class EventPublisher {
     );
   }
 
-  /** @throws LightconeError PARAMETER_INVALID, NOT_FOUND (nothing is published then), CONFIG_INVALID, DATABASE_UNAVAILABLE */
+  /**
+   * @throws LightconeError PARAMETER_INVALID, NOT_FOUND (nothing is published then), CONFIG_INVALID,
+   * DATABASE_UNAVAILABLE
+   */
   async publish(event: PublishedEvent): Promise<void> {
     switch (event?.event) {
       case 'history_update':
@@ -100,7 +103,7 @@ export class EventPublisher {
   }
 }
 
-/** Each once. */
+/** Without duplicates. */
 function idsIn(value: unknown, name: string): number[] {
   const isId = (id: unknown): boolean =>
     Number.isInteger(id) && (id as number) > 0 && (id as number) <= MAX_ID;

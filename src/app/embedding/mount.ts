@@ -1,15 +1,15 @@
-/** Lightcone on the HTTP server of another program. */
+/** Mounts Lightcone on the HTTP server of another program. */
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import { LightconeError } from '../../core/errors.js';
 
 type NodeServer = Server | HttpsServer;
 
-/** A server of Node.js, or whatever holds one as `server`, such as a Fastify instance. */
+/** A server of Node.js, or an object with one as `server`, such as a Fastify instance. */
 export type MountTarget = NodeServer | { readonly server: unknown };
 
 export interface Mount {
-  /** From then on the requests are the program's again. */
+  /** Gives the requests back to the program. */
   remove(): void;
 }
 
@@ -19,7 +19,7 @@ interface MountOptions {
   onClose: () => void;
 }
 
-/** Which prefixes of a server are mounted, by whatever copy of this module. */
+/** The mounted prefixes of a server, shared by all copies of this module. */
 const MOUNTED = Symbol.for('lightcone.mounted');
 type Mounted = NodeServer & { [MOUNTED]?: Set<string> };
 
@@ -34,8 +34,7 @@ const isServer = (value: unknown): value is NodeServer =>
   value instanceof Server || value instanceof HttpsServer;
 
 /**
- * Looks at requests before any listener does, so that it does not matter which of them were added before and which come later.
- *
+ * Sees requests before any listener does, so the order in which listeners are added does not matter.
  * @throws LightconeError CONFIG_INVALID
  */
 export function mountOn(server: NodeServer, prefix: string, { handle, onClose }: MountOptions): Mount {
@@ -70,7 +69,7 @@ export function mountOn(server: NodeServer, prefix: string, { handle, onClose }:
 
 type Method = (...args: never[]) => unknown;
 
-/** @returns takes it off again, unless others have wrapped it since: what they keep then only passes on */
+/** @returns a function that unwraps it. If others have wrapped it since, it only stops intercepting */
 function wrap(
   server: NodeServer,
   name: 'emit' | 'close',

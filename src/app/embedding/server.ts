@@ -1,4 +1,6 @@
-/** Lightcone as a part of another program (docs/embedding.md). Nothing here touches the process: no signal, no exit. */
+/**
+ * Lightcone inside another program (docs/embedding.md). It does not affect the process: no signal handlers, no exit.
+ */
 import type { Logger } from 'pino';
 import type { Config } from '../../config/config.js';
 import { refuseKnownSecret } from '../../config/known-secret.js';
@@ -14,35 +16,35 @@ import type { PublishedEvent } from './event-publisher.js';
 import { type Mount, type MountTarget, mountOn, serverOf } from './mount.js';
 
 export interface ServerOptions {
-  /** Sections of galaxy.yml as an object; neither a file nor the environment is read. docs/configuration.md lists them. */
+  /**
+   * Sections of galaxy.yml as an object; no file and no environment variable is read. docs/configuration.md lists them.
+   */
   settings?: EmbeddedSettings;
-  /** Says who calls. Left out: session cookies and API keys in the tables of the database. */
+  /** Authenticates callers. Default: session cookies and API keys in the tables of the database. */
   authenticate?: Authenticate;
-  /** Left out: JSON lines on standard error, at `sse.log_level`. */
+  /** Default: JSON lines on standard error, at `sse.log_level`. */
   logger?: Logger;
 }
 
 export interface LightconeServer {
-  /** Where it listens, as a URL or `unix:/path`; undefined before the start, and where it is mounted. */
+  /** The listen address, as a URL or `unix:/path`; undefined before the start, and for a mounted server. */
   readonly address: string | undefined;
   /**
-   * Resolves when streams are served. A database or broker that is away is waited for.
-   *
-   * @throws LightconeError for what waiting does not mend: an address in use, tables of another schema
+   * Resolves when the server serves streams. Waits for an unavailable database or broker.
+   * @throws LightconeError if waiting does not help: an address in use, tables of another schema
    */
   start(): Promise<void>;
-  /** Ends all streams and frees everything, within `sse.drain_timeout`. May be called at any time, and twice. */
+  /** Ends all streams and frees all resources, within `sse.drain_timeout`. May be called at any time, and twice. */
   stop(): Promise<void>;
   /**
-   * Resolves when the event is committed to the database; from then on it is delivered, whatever fails.
-   *
-   * @throws LightconeError PARAMETER_INVALID, NOT_FOUND, CONFIG_INVALID, NOT_NOW, DATABASE_UNAVAILABLE; nothing is published then
+   * Resolves when the event is committed to the database; it is then delivered, whatever fails.
+   * @throws LightconeError PARAMETER_INVALID, NOT_FOUND, CONFIG_INVALID, NOT_NOW, DATABASE_UNAVAILABLE; nothing is
+   * published then
    */
   publish(event: PublishedEvent): Promise<void>;
   /**
-   * Before `start`: requests to paths under `galaxy.galaxy_url_prefix` that `target` receives are answered here, all others by
-   * whoever else listens; `start` then does not listen. When the target is closed, this server stops.
-   *
+   * Call it before `start`. This server answers requests of `target` to paths under `galaxy.galaxy_url_prefix`; other
+   * listeners answer all others. `start` then opens no socket. When the target closes, this server stops.
    * @throws LightconeError CONFIG_INVALID
    */
   mount(target: MountTarget): void;
@@ -50,7 +52,7 @@ export interface LightconeServer {
 
 const OPTIONS = ['settings', 'authenticate', 'logger'];
 
-/** @throws LightconeError CONFIG_INVALID with every mistake, one a line */
+/** @throws LightconeError CONFIG_INVALID; its message lists every invalid setting on a line of its own */
 export async function createServer(options: ServerOptions = {}): Promise<LightconeServer> {
   checkOptions(options);
   const { settings, authenticate } = options;

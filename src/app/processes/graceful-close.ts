@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { Server } from 'node:net';
 import type { App } from '../../http/app.js';
 
-/** Ends the HTTP server of a worker. A request that is on its way or being answered does not fail. */
+/** Closes the HTTP server of a worker. A request that is on its way or being answered does not fail. */
 export class GracefulClose {
   #ended: Promise<unknown> | undefined;
 
   constructor(private readonly app: App) {}
 
-  /** New connections go to the others that listen on this socket; those that are open end with their next answer. */
+  /** New connections go to the other listeners on this socket; open ones end with their next answer. */
   handOver(): void {
     const { server } = this.app;
     this.#ended = once(server, 'close');
@@ -17,12 +17,12 @@ export class GracefulClose {
     Server.prototype.close.call(server);
   }
 
-  /** @param momentMs a connection that stands still does not hold up the stop for longer */
+  /** @param momentMs maximum delay of the stop by a stalled connection */
   async close(momentMs: number): Promise<void> {
     const end = setTimeout(() => this.app.server.closeAllConnections(), momentMs);
     try {
       await this.app.close();
-      // Fastify does not wait for the requests of a server that listens no longer.
+      // Fastify does not wait for requests after the server has stopped listening.
       await this.#ended;
     } finally {
       clearTimeout(end);

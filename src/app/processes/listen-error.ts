@@ -3,10 +3,10 @@ import { dirname } from 'node:path';
 import type { ListenAddress } from '../../config/listen.js';
 import { LightconeError } from '../../core/errors.js';
 
-/** An address that is not there while the host boots: no interface has it, or no name server answers. */
+/** An address that is missing while the host boots: no interface has it, or no name server answers. */
 const MAY_COME = new Set(['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN']);
 
-/** What an administrator is told of a listen() that failed. @param flag where another address is chosen */
+/** The message for an administrator after a failed listen(). @param flag the flag that sets another address */
 export function listenError(listen: ListenAddress, flag: string, error: unknown): LightconeError {
   if (error instanceof LightconeError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
@@ -16,7 +16,7 @@ export function listenError(listen: ListenAddress, flag: string, error: unknown)
   if (code === 'EADDRINUSE') {
     return failure('NOT_NOW', `another process does; stop it, or choose another address with ${flag}`);
   }
-  // For a missing folder libuv says EACCES.
+  // libuv reports EACCES for a missing folder.
   const folder = listen.kind === 'unix' ? dirname(listen.path) : undefined;
   if (folder !== undefined && !existsSync(folder)) {
     return failure(

@@ -1,6 +1,6 @@
 /**
- * `metrics_listen` and `monitor_metrics_listen`: metrics and health of the processes of one program, on an address for the
- * administrator's own machines. Everything is told here, so it is never the public address.
+ * `metrics_listen` and `monitor_metrics_listen`: metrics and health of the processes of one program, on an address for
+ * the administrator's own machines. It hides nothing, so it is never the public address.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { isLoopback, type TcpAddress } from '../../config/listen.js';
@@ -10,14 +10,14 @@ import type { Total } from '../../telemetry/counting-metrics.js';
 import { formatPrometheus, labelled, PROMETHEUS_CONTENT_TYPE } from '../../telemetry/prometheus.js';
 import { listenError } from './listen-error.js';
 
-/** What one process tells of itself. */
+/** The report of one process. */
 export interface ProcessReport {
   /** Its server name. */
   process: string;
   totals: readonly Total[];
-  /** A worker takes new streams, a monitor could lead. */
+  /** Whether a worker accepts streams, or a monitor could lead. */
   ready: boolean;
-  /** Empty when all is well. */
+  /** Empty if everything works. */
   problems: readonly string[];
 }
 
@@ -61,7 +61,7 @@ export class MetricsServer implements Lifecycle {
       });
       response.end(isText ? body : `${JSON.stringify(body)}\n`);
     };
-    // A browser on this machine may be led here by a foreign name.
+    // A foreign host name may lead a browser on this machine here.
     if (isLoopback(this.listen) && !isDirectlyLocal(request)) {
       send(403, { err_msg: 'this address is for this machine only' });
       return;

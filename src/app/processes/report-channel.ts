@@ -1,8 +1,8 @@
-/** How the supervisor learns what its workers tell of themselves: a question and an answer over node:cluster's channel. */
+/** Collects the reports of workers for the supervisor: a question and an answer over node:cluster's channel. */
 import type { Worker as Child } from 'node:cluster';
 import type { ProcessReport } from './metrics-server.js';
 
-/** A worker that is frozen, or very busy. */
+/** Deadline for a frozen or very busy worker. */
 const PATIENCE_MS = 2_000;
 const QUESTION = { lightcone: 'report?' };
 
@@ -11,16 +11,16 @@ interface Message {
   report?: ProcessReport;
 }
 
-/** In a worker. */
+/** Runs in a worker. */
 export function answerSupervisor(report: () => ProcessReport): void {
   process.on('message', (message: Message) => {
     if (message?.lightcone === QUESTION.lightcone) process.send?.({ lightcone: 'report', report: report() });
   });
-  // A listener holds the channel, and the channel the process.
+  // A listener keeps the channel alive, and the channel the process.
   process.channel?.unref();
 }
 
-/** In the supervisor: one report for each, also of those that do not answer. */
+/** Runs in the supervisor. One report for each worker, even for one that does not answer. */
 export const askWorkers = (children: readonly Child[]): Promise<ProcessReport[]> =>
   Promise.all(children.map(ask));
 

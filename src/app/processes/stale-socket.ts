@@ -9,7 +9,7 @@ import { LightconeError } from '../../core/errors.js';
  * @throws LightconeError CONFIG_INVALID when the path names something that is not a socket: that is somebody's file
  */
 export async function removeStaleSocket(path: string): Promise<void> {
-  // Asked first, because connecting to a file is refused just as connecting to an abandoned socket is.
+  // Checked first, because connecting to a file fails in the same way as to an abandoned socket.
   const there = await stat(path).catch(() => undefined);
   if (there === undefined) return;
   if (!there.isSocket()) {

@@ -1,4 +1,4 @@
-/** The standalone monitor: watches, publishes, serves nobody. It goes before every worker in the election. */
+/** The standalone monitor: monitors and publishes, but serves no streams. It precedes every worker in the election. */
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { LightconeError } from '../../core/errors.js';

@@ -19,7 +19,7 @@ export async function startSoon(
   const giveUp = (): void => abort.abort(new LightconeError(code, part.problem() ?? 'no answer'));
   const patience = setTimeout(giveUp, patienceMs);
   const started = part.start(abort.signal);
-  // It begins with words of its own; what comes after them is the answer to a first attempt.
+  // The problem before the first attempt starts with words of its own; afterwards it is the result of an attempt.
   const before = part.problem();
   const looks = setInterval(() => {
     if (part.problem() !== undefined && part.problem() !== before) giveUp();

@@ -15,15 +15,15 @@ import { MetricsServer } from './metrics-server.js';
 import { askWorkers } from './report-channel.js';
 import { removeStaleSocket } from './stale-socket.js';
 
-/** A worker that lived so long may be replaced at once; one that dies sooner is replaced with back-off. */
+/** A worker that lived this long is replaced at once; otherwise with back-off. */
 const SETTLED_MS = 10_000;
 
 export async function supervise(config: Config, options: { demo: boolean; logger: Logger }): Promise<void> {
   if (cluster.isWorker) {
     const { serve } = await import('../commands/serve.js');
     const number = cluster.worker!.id;
-    // The channel to the supervisor must not keep the process alive. It stays open: a worker that disconnects is ended
-    // by node:cluster with 0, whatever it had to say.
+    // The channel to the supervisor must not keep the process alive. It stays open: node:cluster ends a worker that
+    // disconnects with 0, whatever its result.
     process.channel?.unref();
     await serve(config, { ...options, demo: options.demo && number === 1, workerNumber: number });
     return;
@@ -67,15 +67,15 @@ class Supervisor {
       process.on('SIGINT', onSignal);
       cluster.on('exit', (child, code, signal) => {
         this.children.delete(child);
-        // A successor that cannot start ends the rolling restart, and nothing else.
+        // A successor that cannot start ends only the rolling restart.
         if (child === this.successor && !this.stopping) {
           this.topUp();
           return;
         }
         const cause = GIVEN_UP[code];
-        // Once one has served it is not the supervisor's start that fails: a worker that ends is replaced.
+        // After a worker has served, a failing worker is no failed start: it is replaced.
         if (cause !== undefined && !this.stopping && !this.served) {
-          // The worker has said what is wrong: trying again would say it again.
+          // The worker has reported the reason, and a restart would fail in the same way.
           process.exitCode = code;
           this.stopAll(cause);
         }
@@ -101,7 +101,7 @@ class Supervisor {
     this.logger.info('all workers stopped');
   }
 
-  /** Of those that serve: not of one that leaves, nor of one that has yet to take its place. */
+  /** Reports of the serving workers, not of one that leaves or one that is not ready yet. */
   private createMetricsServer(): MetricsServer | undefined {
     const { metricsListen } = this.config;
     if (!metricsListen) return undefined;
@@ -140,19 +140,19 @@ class Supervisor {
     this.topUp();
   }
 
-  /** Counted and not remembered: in a rolling restart the successor of one worker may stand in for another that died. */
+  /** By number, not by identity: in a rolling restart the successor of one worker may replace another that died. */
   private topUp(): void {
     if (this.stopping) return;
     while (this.children.size - this.leaving.size < this.config.sse.workers) this.fork();
   }
 
-  /** Rolling restart: the settings file is read again by each new worker. */
+  /** Rolling restart: each new worker reads the settings file again. */
   private async roll(): Promise<void> {
     const old = [...this.children];
     this.logger.info({ workers: old.length }, 'rolling restart begins');
     for (const child of old) {
       if (this.stopping) return;
-      // It died, and was replaced.
+      // It died and was replaced.
       if (!this.children.has(child)) continue;
       const successor = this.fork();
       this.successor = successor;

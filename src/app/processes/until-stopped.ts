@@ -29,7 +29,8 @@ export async function runUntilStopped(
     process.on('SIGINT', onSignal);
     process.on('SIGHUP', (name) => {
       if (supervised) return;
-      // A terminal that is closed ends what runs in it; a service manager means "reload", which takes a supervisor.
+      // A terminal that closes ends its programs. From a service manager the signal means "reload", which needs a
+      // supervisor.
       if (process.stdout.isTTY) onSignal(name);
       else
         logger.warn(

@@ -1,4 +1,4 @@
-/** The address of a worker: how it is taken, named, handed over and given up. */
+/** The listen address of a worker: opens, names, hands over and closes it. */
 import { chmod } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../../config/config.js';
@@ -15,7 +15,7 @@ export class WorkerListener {
   constructor(
     private readonly app: App,
     private readonly config: Config,
-    /** Others listen on the same socket, which is their parent's. */
+    /** Other processes listen on the same socket, which belongs to their parent. */
     private readonly supervised: boolean,
   ) {
     this.graceful = new GracefulClose(app);
@@ -29,7 +29,7 @@ export class WorkerListener {
     return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`;
   }
 
-  /** @throws LightconeError for an address that cannot be had */
+  /** @throws LightconeError for an unavailable address */
   listen(): Promise<void> {
     this.opening = this.open();
     return this.opening;
@@ -51,7 +51,7 @@ export class WorkerListener {
     }
   }
 
-  /** New connections go to the others that listen on this socket. */
+  /** New connections go to the other listeners on this socket. */
   handOver(): void {
     this.graceful.handOver();
   }

@@ -46,7 +46,7 @@ import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
 import { WorkerListener } from './worker-listener.js';
 
-/** While it is being replaced, each connection may ask once more. */
+/** Time for one more request on each connection during a replacement. */
 const LAST_REQUEST_MS = 500;
 
 export interface WorkerOptions {
@@ -54,9 +54,9 @@ export interface WorkerOptions {
   /** Unique among the processes on the database. */
   serverName: string;
   demo: boolean;
-  /** Others listen on the same socket: it is opened only when this worker is ready, and closed before it drains. */
+  /** Others listen on the same socket: it opens only when this worker is ready, and closes before it drains. */
   supervised: boolean;
-  /** Asked at the start. True: it does not listen, the server of another program hands requests to `handle`. */
+  /** Called at the start. If true, it does not listen: the server of another program passes requests to `handle`. */
   isMounted?: () => boolean;
   /** Identifies callers instead of Galaxy's tables. */
   authenticate?: Authenticate | undefined;
@@ -69,7 +69,7 @@ interface WorkerComponents {
   closeMetrics: () => Promise<void>;
   database: WatchedDatabase;
   bus: Bus;
-  /** Of the demo only. */
+  /** Only for the demo. */
   path: DemoPath | undefined;
   idCodec: IdCodec;
   /** Undefined beside a Galaxy, which serves its own API. */
@@ -86,7 +86,7 @@ export class Worker implements Lifecycle {
   private readonly listener: WorkerListener;
   private readonly backgroundJobs: BackgroundJobs | undefined;
   private readonly status: WorkerStatusSource;
-  /** Undefined beside a Galaxy, whose own tables and API bring events. */
+  /** Undefined beside a Galaxy, whose own tables and API are the source of events. */
   readonly events: EventPublisher | undefined;
   private readonly cluster: WorkerCluster;
   private candidate: Candidate | undefined;
@@ -187,12 +187,12 @@ export class Worker implements Lifecycle {
     this.listener = new WorkerListener(this.app, config, options.supervised);
   }
 
-  /** Where it listens, as a URL or a socket path. */
+  /** The listen address, as a URL or a socket path. */
   get address(): string {
     return this.listener.address;
   }
 
-  /** For a request that another program's server has received. */
+  /** Handles a request of another program's server. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.app.server.emit('request', request, response);
   }
@@ -201,12 +201,12 @@ export class Worker implements Lifecycle {
     return this.candidate?.leadership.leading ?? false;
   }
 
-  /** Why publishing is delayed while this worker leads; undefined when it is not. */
+  /** Why publishing is delayed while this worker leads; otherwise undefined. */
   get monitorProblem(): string | undefined {
     return this.candidate?.monitor.problem();
   }
 
-  /** Resolves when the worker is ready. @throws LightconeError for what waiting does not mend (address in use, schema) */
+  /** Resolves when the worker is ready. @throws LightconeError if waiting does not help (address in use, schema) */
   async start(signal?: AbortSignal): Promise<void> {
     const { config, demo, supervised, isMounted, runtime } = this.options;
     const mounted = isMounted?.() ?? false;
@@ -330,7 +330,7 @@ export class Worker implements Lifecycle {
     });
   }
 
-  /** Graceful, within `drain_timeout`. */
+  /** Stops gracefully, within `drain_timeout`. */
   stop(): Promise<void> {
     this.stopping ??= this.end();
     return this.stopping;
@@ -339,7 +339,7 @@ export class Worker implements Lifecycle {
   private async end(): Promise<void> {
     const { config, supervised, runtime } = this.options;
     const { logger } = runtime;
-    // From here on `/readyz` says 503 and new streams end at once.
+    // From now on `/readyz` answers 503 and new streams end at once.
     const drained = this.manager.drain(config.sse.drainTimeoutSeconds * 1000 * 0.8);
     const handedOver = supervised && this.listener.listening;
     if (handedOver) this.listener.handOver();

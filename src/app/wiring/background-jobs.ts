@@ -44,7 +44,7 @@ export interface LeaderJobs extends Role {
 
 export class BackgroundJobs implements Lifecycle {
   readonly outboxWriter: OutboxWriter;
-  /** To be held by the leader, beside the monitor. */
+  /** The leader holds it beside the monitor. */
   readonly role: LeaderJobs;
   private readonly outboxPublisher: OutboxPublisher | undefined;
   private readonly maintenanceScheduler: MaintenanceScheduler;
@@ -81,7 +81,7 @@ export class BackgroundJobs implements Lifecycle {
     };
   }
 
-  /** After the database and the bus. */
+  /** Call it after the start of database and bus. */
   async start(signal?: AbortSignal): Promise<void> {
     await this.sessionMap.map.start(signal);
     if (this.stopped) return;
@@ -90,7 +90,7 @@ export class BackgroundJobs implements Lifecycle {
     if (!this.options.config.sse.enabled) await this.maintenanceScheduler.gain();
   }
 
-  /** Before the bus and the database. */
+  /** Call it before the stop of bus and database. */
   async stop(): Promise<void> {
     this.stopped = true;
     await this.maintenanceScheduler.stop();

@@ -1,4 +1,4 @@
-/** The monitor and its election, put together: the same in a worker and in a standalone monitor. */
+/** Composes the monitor and its election, for a worker and for a standalone monitor. */
 import type { Bus } from '../../bus/port.js';
 import type { SseConfig } from '../../config/config.js';
 import { SqlChangeLog } from '../../database/change-log.js';
@@ -27,7 +27,7 @@ export function createCandidate(
     appType: AppType;
     config: SseConfig;
     database: WatchedDatabase;
-    /** The stored one, when left out. */
+    /** Default: the stored ones. */
     positions?: PositionStore;
     createHintSource: (listener: HintListener) => HintSource;
     bus: Bus;
@@ -46,7 +46,7 @@ export function createCandidate(
     positions: parts.positions ?? new SqlPositionStore(database),
     bus,
     createHintSource: (listener) => parts.createHintSource(alsoTelling(parts.backgroundJobs, listener)),
-    // A successor, or another process, of the same name counts its ticks from one again.
+    // Unique, because a successor or another process of the same name counts its ticks from one again.
     leaderName: `${serverName}@${self.hostname}/${self.pid}.${clock.now()}`,
     debounceMs: config.debounceMs,
     clock,
@@ -71,7 +71,7 @@ export function createCandidate(
   return { leadership, monitor, electionProblem: () => leadership.problem() };
 }
 
-/** The monitor receives changed histories; the leader's background jobs hear of every commit. */
+/** The monitor receives changed histories; the leader's background jobs receive every commit. */
 function alsoTelling(backgroundJobs: LeaderJobs | undefined, monitor: HintListener): HintListener {
   if (!backgroundJobs) return monitor;
   return {

@@ -2,7 +2,7 @@ import type { Config } from '../../config/config.js';
 import type { TabRegistry } from '../../connections/tabs/registry.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 
-/** Sends how many streams are open, where the settings ask for it. @returns what ends that */
+/** Sends the gauge of open streams, if the settings enable it. @returns a function that stops it */
 export function startConnectionGauges(
   { queueMetricsIntervalSeconds, enableSseConnectionMetrics }: Config,
   server_name: string,

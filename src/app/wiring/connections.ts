@@ -1,4 +1,4 @@
-/** The connection manager of a worker, with the database behind it. */
+/** The connection manager of a worker, with its database access. */
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import { ConnectionManager } from '../../connections/manager.js';
@@ -15,7 +15,7 @@ import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { SkippedRows } from '../../telemetry/skipped-rows.js';
 import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
 
-/** Beside those of `database_engine_option_pool_size`, which serve requests: catch-ups hold up nothing else. */
+/** Additional to `database_engine_option_pool_size`, which serves requests, so that catch-ups delay nothing else. */
 const CATCH_UP_CONNECTIONS = 2;
 
 export interface ConnectionsOptions {

@@ -1,4 +1,4 @@
-/** For the picture of the demo: when the last changes reached each hop of their way. Nothing on that way knows of it. */
+/** For the demo's picture: when the last changes reached each hop. The hops themselves do not know of it. */
 import type { Bus, BusHandler } from '../../bus/port.js';
 import type { ControlTask, HistoryUpdateTask, Task, Tick } from '../../core/events.js';
 import type { Notice } from '../../core/notices.js';
@@ -34,7 +34,7 @@ export class DemoPath implements DemoPathSource {
   }
 }
 
-/** A bus that notes what goes in and what comes out. */
+/** A bus that records what is published and received. */
 export class FollowedBus implements Bus {
   constructor(
     private readonly bus: Bus,
@@ -60,7 +60,7 @@ export class FollowedBus implements Bus {
       onTask: (task) => {
         this.path.reached('bus', task);
         handler.onTask(task);
-        // What the worker writes is on the sockets by then.
+        // By then the worker has written to the sockets.
         setImmediate(() => this.path.reached('worker', task));
       },
     });

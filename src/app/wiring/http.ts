@@ -1,4 +1,4 @@
-/** The HTTP side of a worker: which routes it has, and what they are given. */
+/** The HTTP side of a worker: its routes and their dependencies. */
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import type { ConnectionManager } from '../../connections/manager.js';
@@ -29,7 +29,7 @@ import type { RuntimeContext, WatchedDatabase } from './infrastructure.js';
 import { resourceRoutes } from './rest-api.js';
 import type { WorkerCluster } from './worker-cluster.js';
 
-/** Access checks of streams with `history_id`: a lone one is answered at once, many share statements. */
+/** Access checks of streams with `history_id`: a single one is answered at once, many share statements. */
 const ACCESS_BATCHES = { burst: 8, perSecond: 4, maxBatch: 200, worthwhile: 100 };
 interface HistoryQuestion {
   caller: HistoryCaller;
@@ -40,7 +40,7 @@ export interface WorkerHttpOptions {
   config: Config;
   /** Undefined: no demo. */
   demoPath: DemoPathSource | undefined;
-  /** False where the embedding application identifies callers. */
+  /** False if the embedding application identifies callers. */
   signIn: boolean;
   database: WatchedDatabase;
   bus: Bus;

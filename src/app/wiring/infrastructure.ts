@@ -1,6 +1,6 @@
 /**
- * Which classes stand behind the ports: the only place that knows, together with its neighbours in this folder. Drivers are
- * loaded when they are chosen: PostgreSQL's, RabbitMQ's and statsd's take 35 MB and a sixth of a second of the start.
+ * Chooses the classes behind the ports; only this folder knows them. Drivers are loaded when they are chosen: those of
+ * PostgreSQL, RabbitMQ and statsd take 35 MB and a sixth of a second of the start.
  */
 import { hostname } from 'node:os';
 import { InProcessBus } from '../../bus/in-process/bus.js';
@@ -16,18 +16,18 @@ import type { Logger } from '../../telemetry/logger.js';
 import { noMetrics } from '../../telemetry/metrics.js';
 import { VERSION } from '../version.js';
 
-/** What every process brings: passed in, so that two whole apps fit in one test process. */
+/** The context of a process, passed in so that two whole apps fit in one test process. */
 export interface RuntimeContext {
   logger: Logger;
   clock: Clock;
-  /** 0 to 1. */
+  /** A random number from 0 to 1. */
   random: () => number;
 }
 
-/** Heartbeats and barriers do not wait for a read of many changes, nor for what callers ask. */
+/** Heartbeats and barriers wait neither for a long read nor for callers. */
 export const MONITOR_CONNECTIONS = 2;
 
-/** A database with the two things that only it can make. */
+/** A database with the two objects that only it can create. */
 export type WatchedDatabase = Database & {
   createHintSource(listener: HintListener): HintSource;
   createLeaderLock(name: string, label: string, silenceMs?: number): LeaderLock;
@@ -59,7 +59,7 @@ export async function createBus(
   return new AmqpBus({ url: config.bus.url, serverName, secret, logger: child, metrics, clock, random });
 }
 
-/** Totals are kept in every process; they go on to statsd where one is configured. */
+/** Every process keeps totals, and forwards them to statsd if that is configured. */
 export async function createMetrics(
   config: Config,
   { logger, clock, random }: RuntimeContext,
@@ -70,7 +70,7 @@ export async function createMetrics(
   return { metrics: new CountingMetrics(statsd), close: () => statsd.close() };
 }
 
-/** Brings the tables up where they are ours, and checks them where they are Galaxy's. */
+/** Migrates our own tables, or checks Galaxy's. */
 export async function prepareSchema(
   database: Database,
   attachToGalaxy: boolean,
@@ -82,7 +82,7 @@ export async function prepareSchema(
   if (hidden !== undefined) logger.warn({}, hidden);
 }
 
-/** Where the triggers of a PostgreSQL do not NOTIFY (a Galaxy before 26.1), the audit table is polled. */
+/** If the triggers of a PostgreSQL do not NOTIFY (a Galaxy before 26.1), the audit table is polled. */
 export async function chooseHintSource(
   database: WatchedDatabase,
   pollIntervalSeconds: number,
@@ -100,7 +100,7 @@ export async function chooseHintSource(
 
 export const thisHost = (): string => hostname();
 
-/** What a process says of itself once and for all in its notices. */
+/** The constant part of a process's notices. */
 export const identityOf = (config: Config, name: string, role: ProcessNotice['role']) => ({
   name,
   host: thisHost(),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../../database/port.js';
 
-/** Tells installations apart, without saying anything of theirs. */
+/** Identifies an installation without revealing anything about it. */
 export async function installationOf(db: Database): Promise<string> {
   return createHash('sha256')
     .update(await db.identity())

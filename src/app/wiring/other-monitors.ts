@@ -1,15 +1,15 @@
-/** Beside a Galaxy: its own monitor, which publishes the same changes as ours. */
+/** Beside a Galaxy: detects Galaxy's own monitor, which publishes the same changes. */
 import type { Sql } from '../../database/port.js';
 import { setAlignedInterval } from '../../lib/aligned-interval.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 
-/** Galaxy's web processes step back within a minute. */
+/** Galaxy's web processes yield within a minute. */
 const LOOK_MS = 60_000;
 
 /**
- * Sessions that listen as a monitor does and are no Lightcone's, in words. What other roles do is visible to members of
- * pg_read_all_stats only.
+ * Descriptions of foreign sessions that listen as a monitor does. Only members of pg_read_all_stats see sessions of
+ * other roles.
  */
 export async function otherMonitors(database: Sql): Promise<string[]> {
   if (database.dialect !== 'postgresql') return [];
@@ -24,7 +24,10 @@ export async function otherMonitors(database: Sql): Promise<string[]> {
   );
 }
 
-/** Looks each minute while this process leads, and says so in the log, once until it is over. @returns to be called at the end */
+/**
+ * Checks each minute while this process leads, and logs a finding once until it is over. @returns a function that stops
+ * it
+ */
 export function watchForOtherMonitors(
   database: Sql,
   leads: () => boolean,
@@ -33,7 +36,7 @@ export function watchForOtherMonitors(
   let told = false;
   const look = async (): Promise<void> => {
     if (!leads()) return;
-    // Whatever is wrong with the database is told by those who need it.
+    // Components that need the database report its problems.
     const others = await otherMonitors(database).catch(() => []);
     if (others.length > 0 && !told) {
       logger.warn(

@@ -1,4 +1,4 @@
-/** The routes of the standalone API, put together. */
+/** Composes the routes of the standalone API. */
 
 import type { Config } from '../../config/config.js';
 import { LIMITS } from '../../core/limits.js';
@@ -25,7 +25,7 @@ import { registerSessions } from '../../resources/sessions/routes.js';
 import type { BackgroundJobs } from './background-jobs.js';
 import type { WatchedDatabase } from './infrastructure.js';
 
-/** Per address and account, and as many at once as `LIMITS` says: enough for a forgetful person. */
+/** Per address and account, with the burst of `LIMITS`: enough for a forgetful person. */
 const LOGIN_ATTEMPTS_PER_SECOND = 0.1;
 
 export interface ResourceOptions {
@@ -33,7 +33,7 @@ export interface ResourceOptions {
   database: WatchedDatabase;
   accounts: Accounts;
   authenticator: Authentication;
-  /** False where the application that embeds Lightcone says who calls: nobody signs in here. */
+  /** False if the embedding application authenticates callers: there is no sign-in then. */
   signIn: boolean;
   idCodec: IdCodec;
   limits: RequestLimits;

@@ -1,4 +1,4 @@
-/** Where the session map of the interactive-tools proxy is kept, and so which of its two forms is used. */
+/** Chooses the place of the session map of the interactive-tools proxy, and so its implementation. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../../config/config.js';
@@ -11,12 +11,12 @@ import { noSessionMap, type SessionMap } from '../../resources/entry-points/sess
 import type { Logger } from '../../telemetry/logger.js';
 import { createDatabase, type RuntimeContext } from './infrastructure.js';
 
-/** A connection for the map, and one for the lock of the row. */
+/** One connection for the map, one for the lock of the row. */
 const POOL_SIZE = 2;
 
 export interface SessionMapSetup {
   map: SessionMap;
-  /** To be used for everything that changes entry points. */
+  /** Use it for all changes of entry points. */
   database: Database;
 }
 
@@ -53,8 +53,8 @@ async function openPostgres(url: string, logger: Logger, { clock }: RuntimeConte
 }
 
 /**
- * Two files, one transaction. On connections of their own: a file that is attached is locked by every write, and whoever
- * reads the map must not hold up anything but entry points.
+ * Two files, one transaction, on separate connections: every write locks an attached file, and a reader of the map must
+ * delay only entry points.
  */
 async function attached(
   config: Config,

@@ -1,4 +1,4 @@
-/** A worker's part in the cluster: it tells of itself, and shows administrators what it hears. */
+/** A worker's part in the cluster: publishes its own state, and shows administrators that of the others. */
 import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import type { ConnectionManager } from '../../connections/manager.js';
@@ -12,7 +12,7 @@ import type { WorkerStatusSource } from '../status.js';
 import type { Candidate } from './candidate.js';
 import { identityOf } from './infrastructure.js';
 
-/** All tabs are looked at for it. */
+/** Interval of counting, which reads all tabs. */
 const COUNT_EACH_SECONDS = 5;
 
 export interface WorkerCluster {

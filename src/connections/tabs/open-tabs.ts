@@ -114,8 +114,14 @@ export class OpenTabs {
     this.flush(tab);
     this.onClosed(tab, reason);
     const takesBytes = (state === 'live' && reason !== 'stalled') || state === 'catching_up';
-    if (takesBytes) this.closingTabs.end(tab, this.wheel.second);
-    else tab.out.destroy();
+    if (!takesBytes) tab.out.destroy();
+    else {
+      try {
+        this.closingTabs.end(tab, this.wheel.second);
+      } catch (error) {
+        this.onFailed(tab, error);
+      }
+    }
   }
 
   /** Writes what waits for the end of this turn now, if the tab accepts it. */

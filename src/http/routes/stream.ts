@@ -86,7 +86,13 @@ export function registerStream(app: App, deps: StreamDeps): void {
       manager.admission.admit(principal, address);
       const since = requestedCursor(request.headers, request.query as Query, manager);
       reply.hijack();
-      opening.open(request.raw, reply.raw, { principal, since, viewed, address, from }, reply.getHeaders());
+      try {
+        opening.open(request.raw, reply.raw, { principal, since, viewed, address, from }, reply.getHeaders());
+      } catch (error) {
+        // Nobody else knows of this connection any more.
+        request.log.error({ err: error }, 'stream failed inside Lightcone: its connection is closed');
+        request.raw.socket.destroy();
+      }
     },
   );
 }

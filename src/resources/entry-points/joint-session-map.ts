@@ -3,9 +3,9 @@ import { active } from './repository.js';
 import { differences, MapTable, type SessionMap, toMapRow } from './session-map.js';
 
 export interface SameDatabaseSessionMapOptions {
-  /** The database of the entry points, in which the map can be reached too. */
+  /** The database of the entry points, which also reaches the map. */
   database: Database;
-  /** Its name there. */
+  /** The name of the map there. */
   table: string;
   /** Makes the map reachable; called once, before anything else. */
   prepare?: () => Promise<void>;
@@ -14,7 +14,7 @@ export interface SameDatabaseSessionMapOptions {
   decodeId: (key: string) => number | undefined;
 }
 
-/** The map in the same database as the table, or in a file attached to it: one transaction changes both. */
+/** A map in the database of the entry points, or in a file attached to it: one transaction changes both. */
 export class SameDatabaseSessionMap implements SessionMap {
   readonly #map: MapTable;
 
@@ -50,7 +50,7 @@ export class SameDatabaseSessionMap implements SessionMap {
     return database.transaction(async (tx) => {
       const wanted = (await active(tx)).map((row) => toMapRow(row, encodeId));
       const { ids, foreign } = differences(await this.#map.all(tx), wanted, decodeId);
-      // Read again under a lock: what looked different may have been changed in between.
+      // Read again under a lock: it may have changed after the comparison.
       if (ids.length > 0) await this.write(tx, ids);
       if (foreign.length > 0) await this.#map.remove(tx, foreign);
       return ids.length + foreign.length;

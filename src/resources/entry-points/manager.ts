@@ -1,4 +1,4 @@
-/** The rules of entry points: who may change one, and that browser and proxy learn of it. */
+/** The rules of entry points: who may change one, and how proxy and browsers are notified. */
 import { randomBytes } from 'node:crypto';
 import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
@@ -11,7 +11,7 @@ import * as repository from './repository.js';
 import type { SessionMap } from './session-map.js';
 import type { TargetRules } from './target-rules.js';
 
-/** Column values as they were sent; what is undefined stays as it is. */
+/** Column values of a request; undefined ones stay unchanged. */
 export interface EntryPointFields {
   name?: string | undefined;
   label?: string | null | undefined;
@@ -26,7 +26,7 @@ export interface EntryPointFields {
   info?: object | null | undefined;
 }
 
-/** The job that the entry point belongs to: one that exists, or a new one of this owner. */
+/** The job of the entry point: an existing one, or a new one of this owner. */
 export type JobChoice = { jobId: number } | { owner: Owner; toolId: string };
 
 type Caller = Pick<Principal, 'userId' | 'sessionId' | 'isAdmin'>;
@@ -63,7 +63,7 @@ export class EntryPointManager {
       refuseOthers(caller, await repository.findJob(tx, jobId), 'job');
       this.rules.check(caller, { ...fields });
       return repository.insert(tx, jobId, [
-        // 32 hex digits, as the proxy's host names take them.
+        // 32 hex digits, for the host names of the proxy.
         ['token', randomBytes(16).toString('hex')],
         ...valuesOf({ requires_domain: true, requires_path_in_url: false, ...fields }),
         ['configured', isConfigured(fields)],
@@ -85,14 +85,14 @@ export class EntryPointManager {
     });
   }
 
-  /** Stops the job as well; its other entry points lead nowhere then. @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
+  /** Stops the job as well, which disables its other entry points. @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
   async remove(caller: Caller, id: number): Promise<void> {
     const touched = await this.db.transaction(async (tx) => {
       const before = present(await repository.find(tx, id));
       refuseOthers(caller, before, 'entry point');
       const siblings = await repository.idsOfJob(tx, before.job_id);
       await repository.lock(tx, siblings);
-      // Another request may have been faster.
+      // Another request may have removed it first.
       present(await repository.find(tx, id));
       await repository.update(tx, id, [['deleted', true]]);
       await repository.stopJob(tx, before.job_id);
@@ -103,7 +103,7 @@ export class EntryPointManager {
     await this.#afterCommit(touched);
   }
 
-  /** One transaction: the row, the map where it stands in the same database, and what has to be told. */
+  /** One transaction: the row, the map if it is in the same database, and the outbox entry. */
   async #change(work: (tx: Sql) => Promise<number>): Promise<EntryPointRow> {
     const row = await this.db.transaction(async (tx) => {
       const id = await work(tx);
@@ -122,7 +122,7 @@ export class EntryPointManager {
     return Promise.resolve();
   }
 
-  /** First the proxy, then the browsers: who is told of a tool can reach it. */
+  /** First the proxy, then the browsers: a notified browser must be able to reach the tool. */
   async #afterCommit(ids: readonly number[]): Promise<void> {
     try {
       await this.map.settle(ids);

@@ -1,4 +1,4 @@
-/** What the routes of entry points answer, as the OpenAPI document describes it. */
+/** Schemas of the replies about entry points, for the OpenAPI document. */
 import { Type } from 'typebox';
 import { ID, orNull, TIME } from '../../http/describe-route.js';
 
@@ -17,7 +17,7 @@ export const entryPoint = Type.Object(
     created_time: orNull(TIME),
     modified_time: orNull(TIME),
     output_datasets_ids: Type.Array(ID),
-    // Once it is configured and its job runs.
+    // Present once it is configured and its job runs.
     target: Type.Optional(target),
   },
   {

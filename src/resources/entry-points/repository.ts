@@ -1,14 +1,14 @@
-/** Statements over interactive-tool entry points and the jobs they belong to. */
+/** Statements on interactive-tool entry points and their jobs. */
 import type { SessionId, UserId } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
 import type { Sql, SqlRow, SqlValue } from '../../database/port.js';
 import type { Owner } from '../../http/auth/callers.js';
 
-/** The states of a job that is not over. */
+/** The states of an unfinished job. */
 const RUNNING_STATES = ['new', 'resubmitted', 'upload', 'waiting', 'queued', 'running'];
 const RUNS = `j.state IN (${RUNNING_STATES.map((state) => `'${state}'`).join(', ')})`;
 const THERE = '(e.deleted IS NULL OR e.deleted = false)';
-/** Configured, not deleted, and its job runs. */
+/** Configured, not deleted, with a running job. */
 const ACTIVE = `(e.configured = true AND ${THERE} AND ${RUNS})`;
 
 export interface EntryPointRow extends SqlRow {
@@ -42,7 +42,7 @@ export interface JobRow extends SqlRow {
   session_id: SessionId | null;
 }
 
-/** Those of the owner's jobs that are not over. */
+/** Those of the owner's unfinished jobs. */
 export function listRunning(sql: Sql, owner: Owner): Promise<EntryPointRow[]> {
   const [condition, id] =
     'userId' in owner
@@ -64,14 +64,20 @@ export async function findJob(sql: Sql, id: number): Promise<JobRow | undefined>
   return row;
 }
 
-/** All active ones, or those of the ids given that are. Inside a transaction none of those given changes until its end. */
+/**
+ * All active ones, or the active ones of the given ids. Inside a transaction, the given ones do not change until its
+ * end.
+ */
 export async function active(sql: Sql, ids?: readonly number[]): Promise<EntryPointRow[]> {
   if (ids === undefined) return sql.all(`${SELECT} WHERE ${ACTIVE} ORDER BY e.id`);
   await lock(sql, ids);
   return sql.all(`${SELECT} WHERE ${ACTIVE} AND ${sql.isOneOf('e.id', 1)} ORDER BY e.id`, [sql.list(ids)]);
 }
 
-/** On SQLite the transaction holds the one write lock already. In the order of the ids: two that lock several never wait for each other. */
+/**
+ * On SQLite the transaction already holds the only write lock. In the order of the ids, so that two that lock several
+ * never wait for each other.
+ */
 export async function lock(tx: Sql, ids: readonly number[]): Promise<void> {
   if (tx.dialect === 'sqlite') return;
   await tx.all(
@@ -104,7 +110,7 @@ export async function insertJob(tx: Sql, owner: Owner, toolId: string): Promise<
   return row!.id;
 }
 
-/** Column names and values; both `insert` and `update` take them as they are. */
+/** Column names and values for `insert` and `update`. */
 export type EntryPointValues = readonly (readonly [column: string, value: SqlValue])[];
 
 export async function insert(tx: Sql, jobId: number, values: EntryPointValues): Promise<number> {
@@ -127,7 +133,7 @@ export async function update(tx: Sql, id: number, values: EntryPointValues): Pro
   );
 }
 
-/** Without a trace when it is over already. */
+/** Does nothing if the job has ended. */
 export async function stopJob(tx: Sql, id: number): Promise<void> {
   await tx.run(
     `UPDATE job SET state = 'stopped', update_time = ${utcNow(tx.dialect)}

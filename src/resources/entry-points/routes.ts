@@ -1,4 +1,4 @@
-/** `/api/entry_points`: interactive tools that run for the caller (contract, section 4.4). */
+/** `/api/entry_points`: running interactive tools of the caller (contract, section 4.4). */
 
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
@@ -19,7 +19,7 @@ import { type TargetSettings, targetOf } from './target.js';
 
 const TAG = 'entry points';
 const host = Type.String({ minLength: 1, maxLength: 255, pattern: '^[A-Za-z0-9._:\\[\\]-]+$' });
-/** Nothing that could end a line of a header, or a header's name. */
+/** Excludes characters that would end a header line or a header name. */
 const headerName = Type.String({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$" });
 const protocol = Type.String({ pattern: '^[A-Za-z][A-Za-z0-9+.-]{0,31}$' });
 const urlPart = Type.String({ maxLength: 2_000, pattern: '^[^\\u0000-\\u0020\\u007f]*$' });
@@ -101,7 +101,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
     };
   };
 
-  /** A wrong id is a wrong parameter here, not a malformed id (contract, section 4.4). */
+  /** A wrong id is an invalid parameter here, not a malformed id (contract, section 4.4). */
   const decode = (id: string): number => {
     const decoded = idCodec.decodeEntryPointId(id);
     if (decoded === undefined) {
@@ -162,7 +162,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
     },
   );
 
-  /** The caller, unless an administrator says who. */
+  /** The caller, unless an administrator names another owner. */
   const newOwner = (principal: Principal, userId?: string, sessionId?: string): Owner => {
     if (userId === undefined && sessionId === undefined) return requireOwner(principal);
     requireAdmin(principal);

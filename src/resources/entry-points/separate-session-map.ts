@@ -3,9 +3,9 @@ import { active } from './repository.js';
 import { differences, MapTable, type SessionMap, toMapRow } from './session-map.js';
 
 export interface OtherDatabaseSessionMapOptions {
-  /** Of the entry points. */
+  /** The database of the entry points. */
   database: Database;
-  /** Of the map. */
+  /** The database of the map. */
   mapDatabase: Database;
   encodeId: (id: number) => string;
   decodeId: (key: string) => number | undefined;

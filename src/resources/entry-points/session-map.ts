@@ -1,6 +1,6 @@
 /**
- * The session map: the table from which the proxy for interactive tools learns where to route. It must never show what the
- * table of entry points does not: a visitor would be led to a port that has become somebody else's.
+ * The session map: the routing table of the proxy for interactive tools. It must never contain an entry that the table
+ * of entry points lacks, because the proxy would lead a visitor to a port that belongs to somebody else now.
  */
 
 import type { Sql, SqlRow } from '../../database/port.js';
@@ -8,21 +8,21 @@ import { toBoolean } from '../../database/port.js';
 import type { Lifecycle } from '../../lib/lifecycle.js';
 import type { EntryPointRow } from './repository.js';
 
-/** As the proxy knows them. */
+/** The proxy's name for this type of key. */
 export const KEY_TYPE = 'interactivetoolentrypoint';
 export const MAP_COLUMNS =
   'key text, key_type text, token text, host text, port integer, info text, PRIMARY KEY (key, key_type)';
 
 export interface SessionMap extends Lifecycle {
-  /** Inside the transaction that has just changed them: from its commit on the map shows nothing of these that is not true. */
+  /** Call it inside the transaction that changes them. After its commit the map contains no outdated entry of them. */
   write(tx: Sql, ids: readonly number[]): Promise<void>;
-  /** After the commit: from here on the map shows of these all that is true. */
+  /** Call it after the commit. Then the map contains all current entries of them. */
   settle(ids: readonly number[]): Promise<void>;
-  /** Puts right what a crash between two writes left behind. @returns how many entries were not as they should be */
+  /** Repairs what a crash between two writes left behind. @returns the number of wrong entries */
   reconcile(): Promise<number>;
 }
 
-/** Where interactive tools are off. */
+/** For disabled interactive tools. */
 export const noSessionMap: SessionMap = {
   async start() {},
   async stop() {},
@@ -39,7 +39,7 @@ export interface MapRow extends SqlRow {
   info: string;
 }
 
-/** @param encodeId row id to the base-36 id that stands in the target's URL */
+/** @param encodeId row id to the base-36 id in the URL of the target */
 export function toMapRow(row: EntryPointRow, encodeId: (id: number) => string): MapRow {
   return {
     key: encodeId(row.id),
@@ -53,7 +53,7 @@ export function toMapRow(row: EntryPointRow, encodeId: (id: number) => string): 
   };
 }
 
-/** Statements over the map; `table` says in which schema it stands. */
+/** Statements on the map; `table` includes its schema. */
 export class MapTable {
   constructor(private readonly table: string) {}
 
@@ -83,13 +83,13 @@ export class MapTable {
     }
   }
 
-  /** On PostgreSQL the proxy listens; a SQLite file it watches. */
+  /** On PostgreSQL the proxy listens; it watches a SQLite file. */
   async #tellProxy(sql: Sql): Promise<void> {
     if (sql.dialect === 'postgresql') await sql.all("SELECT pg_notify('gxitproxy', '')");
   }
 }
 
-/** Ids whose entry in the map differs from what it should be, and keys that are no id of ours. */
+/** Ids whose entry in the map is wrong, and keys that are no ids of ours. */
 export function differences(
   shown: readonly MapRow[],
   wanted: readonly MapRow[],

@@ -1,16 +1,16 @@
 /**
- * Who may say where the proxy for interactive tools forwards to, and where to. The proxy reaches what no visitor reaches, so
- * that an address from a visitor would be a way into the network behind it.
+ * Decides who may set the target of an entry point, and which targets are allowed. The proxy reaches hosts that no
+ * visitor reaches, so a target from a visitor would open the network behind it.
  */
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { parseSubnet } from '../../config/proxies.js';
 import { LightconeError } from '../../core/errors.js';
 import type { Principal } from '../../core/events.js';
 
-/** What decides where a request goes and what is put into it. */
+/** Fields that decide where a request goes and what it contains. */
 const TARGET_FIELDS = ['host', 'port', 'protocol', 'requires_path_in_header_named', 'info'] as const;
 
-/** Link-local (where clouds keep their metadata), unspecified, multicast, broadcast. */
+/** Link-local (metadata services of clouds), unspecified, multicast, broadcast. */
 const NEVER_A_TOOL = [
   '0.0.0.0/8',
   '100.100.100.200',
@@ -29,7 +29,7 @@ export class TargetRules {
   readonly #allowed: BlockList;
   readonly #allowedNames: ReadonlySet<string>;
 
-  /** @param allowed names, addresses and networks that are targets although the rules speak against it */
+  /** @param allowed names, addresses and networks that are exempt from the rules */
   constructor(allowed: readonly string[] = []) {
     this.#allowed = listOf(allowed.filter((entry) => parseSubnet(entry) !== undefined));
     this.#allowedNames = new Set(allowed.map((entry) => entry.toLowerCase()));
@@ -75,7 +75,7 @@ function listOf(entries: readonly string[]): BlockList {
 const contains = (list: BlockList, address: string): boolean =>
   list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
 
-/** In the one form of an address, whatever form it is written in (`0xa9fea9fe`, `169.16689662`); undefined for a name. */
+/** The canonical form of an address in any notation (`0xa9fea9fe`, `169.16689662`); undefined for a name. */
 function addressOf(host: string): string | undefined {
   const bare = host.replace(/^\[|\]$/g, '').replace(/%.*$/, '');
   const text = isIP(bare) === 6 ? `[${bare}]` : bare;

@@ -4,17 +4,17 @@ import type { EntryPointRow } from './repository.js';
 export interface TargetSettings {
   prefix: string;
   basePath: string;
-  /** `host[:port]` of the proxy; undefined: the host that the caller sees. */
+  /** `host[:port]` of the proxy; undefined: the host of the request. */
   proxyHost: string | undefined;
 }
 
-/** How the caller reached us. */
+/** The scheme and host of the request. */
 export interface RequestOrigin {
   scheme: string;
   host: string;
 }
 
-/** Where a browser finds the tool: a host name of its own, or a path. @param id in base 36 */
+/** The URL of the tool for a browser: a host name of its own, or a path. @param id in base 36 */
 export function targetOf(
   row: EntryPointRow,
   id: string,

@@ -4,7 +4,7 @@ import type { Accounts, Sql } from '../../database/port.js';
 import { ownerOf, requireUser } from '../../http/auth/callers.js';
 import { find, type HistoryRow, isOwned } from './repository.js';
 
-/** Who may look at a history, and who may change it. */
+/** Access rules of histories: who may read one, and who may change it. */
 export class HistoryAccess {
   constructor(private readonly accounts: Pick<Accounts, 'accessibleHistories'>) {}
 
@@ -20,7 +20,10 @@ export class HistoryAccess {
     );
   }
 
-  /** @throws LightconeError LOGIN_REQUIRED, REAL_USER_REQUIRED, NOT_FOUND, or NOT_OWNER for everybody else, administrators too */
+  /**
+   * @throws LightconeError LOGIN_REQUIRED, REAL_USER_REQUIRED, NOT_FOUND; NOT_OWNER for all other callers, including
+   * administrators
+   */
   async writable(sql: Sql, caller: Principal, id: HistoryId): Promise<HistoryRow> {
     const owner = ownerOf(caller) ?? { userId: requireUser(caller) };
     const row = await existing(sql, id);

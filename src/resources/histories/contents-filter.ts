@@ -1,4 +1,7 @@
-/** The filters, order and window of `contents`, as the polling client sends them: pairs of `q=<field>-<op>` and `qv=<value>`. */
+/**
+ * Parses the filters, order and window of `contents` in the polling client's syntax: pairs of `q=<field>-<op>` and
+ * `qv=<value>`.
+ */
 import { LightconeError } from '../../core/errors.js';
 import { sinceInclusive } from '../../database/dialect.js';
 import type { SqlValue } from '../../database/port.js';
@@ -8,7 +11,7 @@ export type ContentType = 'dataset' | 'dataset_collection';
 
 type Kind = 'time' | 'number' | 'boolean' | 'text';
 
-/** By name: what it is, and the SQL for it over the columns of `contents.ts`. */
+/** By name: its type, and its SQL over the columns of `contents.ts`. */
 const FIELDS: Readonly<Record<string, { kind: Kind; sql: string }>> = {
   update_time: { kind: 'time', sql: 'c.update_time' },
   create_time: { kind: 'time', sql: 'c.create_time' },
@@ -38,10 +41,10 @@ const OPERATORS: Readonly<Record<Kind, readonly string[]>> = {
 };
 
 export interface Condition {
-  /** SQL with `?` where its values go. */
+  /** SQL with `?` for its values. */
   sql: string;
   values: SqlValue[];
-  /** The filter asks for what changed since then. */
+  /** The time since which the filter selects changes. */
   changedSince?: Micros;
 }
 
@@ -80,7 +83,7 @@ function readFilter(name: string, value: string): Condition {
   return asksForNew ? { ...condition, changedSince: parseIso(value)! } : condition;
 }
 
-/** A backslash that escapes nothing stands for itself: PostgreSQL refuses it, and SQLite finds nothing. */
+/** Doubles a backslash that escapes nothing: PostgreSQL refuses it, and SQLite finds nothing. */
 const whole = (pattern: string): string =>
   /(?:^|[^\\])(?:\\\\)*\\$/.test(pattern) ? `${pattern}\\` : pattern;
 
@@ -91,7 +94,7 @@ function readValue(kind: Kind, operator: string, value: string, name: string): S
     case 'time': {
       const moment = parseIso(value);
       if (moment === undefined) throw wrong('an ISO date-time');
-      // SQLite compares as text, where a shorter fraction is the smaller one.
+      // SQLite compares text, and a shorter fraction is smaller.
       return operator === 'ge' || operator === 'lt' ? sinceInclusive(moment) : formatSql(moment);
     }
     case 'number': {
@@ -108,7 +111,7 @@ function readValue(kind: Kind, operator: string, value: string, name: string): S
   }
 }
 
-/** `<field>-asc` or `<field>-dsc`, with commas between. @throws LightconeError PARAMETER_INVALID */
+/** `<field>-asc` or `<field>-dsc`, separated by commas. @throws LightconeError PARAMETER_INVALID */
 export function readOrder(order: string | undefined): string {
   const parts = (order ?? 'hid-asc').split(',').map((part) => {
     const [, name = '', direction] = /^([a-z_]+?)(?:-(asc|dsc))?$/.exec(part.trim()) ?? [];
@@ -121,7 +124,7 @@ export function readOrder(order: string | undefined): string {
     }
     return `${field.sql} ${direction === 'dsc' ? 'DESC' : 'ASC'}`;
   });
-  // What is equal keeps its place from page to page.
+  // A stable order of equal rows, for paging.
   return [...parts, 'c.type ASC', 'c.id ASC'].join(', ');
 }
 

@@ -1,4 +1,4 @@
-/** `/api/histories/{id}/contents`: what the panel shows, and what has changed since a moment (contract, section 4.5). */
+/** `/api/histories/{id}/contents`: the contents of the panel, and changes since a moment (contract, section 4.5). */
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import { isoOrNull } from '../../database/notification-forms.js';

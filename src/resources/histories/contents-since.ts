@@ -1,6 +1,6 @@
 /**
- * `contents?since=`: the rows of a history that became visible after a position, whatever their times say. The token is
- * `<log>.<moment>`; while a delta takes several pages, `<log>.<moment>.<moment of the first page>.<last row>`.
+ * `contents?since=`: the rows of a history that became visible after a position, whatever their times. The token is
+ * `<log>.<moment>`; in a delta of several pages it is `<log>.<moment>.<moment of the first page>.<last row>`.
  */
 import { LightconeError } from '../../core/errors.js';
 import { type Cursor, MAX_ID } from '../../core/events.js';
@@ -8,29 +8,29 @@ import type { Dialect, LogEnd, LogPosition } from '../../database/port.js';
 import type { Micros } from '../../lib/time.js';
 import type { Condition, ContentType } from './contents-filter.js';
 
-/** The positions of the log, as this worker knows them. */
+/** The positions of the log that this worker knows. */
 export interface KnownPositions {
   at(moment: Cursor): LogPosition | null | undefined;
-  /** Null as well for what this log cannot have given out. */
+  /** Also null for a moment that this log cannot have issued. */
   ofToken(moment: Cursor): LogPosition | null | undefined;
-  /** How far the clocks that stamp rows may differ from that of the database. */
+  /** Maximum difference between the clocks that stamp rows and the clock of the database. */
   readonly rowClock: Micros;
   newest(): LogEnd | undefined;
   oldest(): LogEnd | undefined;
   /** No row that becomes visible after the moment has an earlier time. */
   floor(moment: Cursor): Cursor;
-  /** Whether every audit row that became visible since the moment is still there. */
+  /** Whether every audit row that became visible since the moment still exists. */
   isWhole(since: Cursor): boolean;
 }
 
 export interface Asked {
-  /** Undefined: everything, as if for the first time. */
+  /** Undefined: everything, as in the first request. */
   from: LogPosition | undefined;
   moment: Cursor;
   startOver: boolean;
-  /** Since when to ask next time. */
+  /** The token of the next request. */
   next: string | null;
-  /** The same delta, behind this row. */
+  /** Continues the same delta after this row. */
   after: { type: ContentType; id: number } | undefined;
   pageAfter(row: { type: ContentType; id: number }): string;
 }
@@ -38,7 +38,7 @@ export interface Asked {
 const TOKEN = /^([0-9a-z]{1,16})\.([0-9a-z]{1,11})(?:\.([0-9a-z]{1,11})\.([dc])(\d{1,15}))?$/;
 const EVERYTHING = 0;
 
-/** @param token empty for the first time. @throws LightconeError PARAMETER_INVALID */
+/** @param token empty in the first request. @throws LightconeError PARAMETER_INVALID */
 export function readSince(token: string, positions: KnownPositions): Asked {
   const newest = positions.newest();
   const log = newest?.position.slice(0, newest.position.indexOf('.')) ?? 'none';

@@ -1,4 +1,4 @@
-/** Datasets and collections of a history: what the panel shows. */
+/** The datasets and collections of a history, which the panel shows. */
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal } from '../../core/events.js';
 import { columnValues, utcNow } from '../../database/dialect.js';
@@ -36,7 +36,7 @@ const TABLES: Readonly<Record<ContentType, string>> = {
   dataset_collection: 'history_dataset_collection_association',
 };
 
-/** Both kinds in one list. `row_age`: of the transaction that wrote the row, where the database keeps it. */
+/** Both kinds in one list. `row_age`: the age of the transaction that wrote the row, if the database stores it. */
 const allOf = (dialect: Dialect): string => {
   const age = dialect === 'postgresql' ? 'age(xmin)' : 'NULL';
   return `(
@@ -51,7 +51,7 @@ const allOf = (dialect: Dialect): string => {
 
 export interface ContentsQuery {
   filters: readonly Condition[];
-  /** SQL, made by `readOrder`. */
+  /** SQL from `readOrder`. */
   order: string;
   limit: number;
   offset: number;
@@ -82,7 +82,7 @@ export interface ContentChange {
 }
 
 const CHANGEABLE = ['name', 'state', 'extension', 'info', 'deleted', 'visible', 'purged'];
-/** Columns that collections do not have. */
+/** Columns that collections lack. */
 const OF_DATASETS_ONLY = ['state', 'extension', 'info', 'purged'];
 
 export class HistoryContents {
@@ -105,14 +105,13 @@ export class HistoryContents {
   }
 
   /**
-   * What became visible since, and since when to ask next time: that is read before the rows, so a row of just now may come
-   * twice, and none is left out.
-   *
+   * Returns what became visible since the token, and the next token. That is read before the rows, so a very recent row
+   * may be repeated, but none is lost.
    * @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE, PARAMETER_INVALID
    */
   async since(caller: Principal, historyId: HistoryId, token: string, limit: number): Promise<Delta> {
     let asked = readSince(token, this.positions);
-    // What was pruned cannot be told from what did not change.
+    // Pruned rows look like unchanged ones.
     const isWhole = this.positions.isWhole(asked.moment);
     if (asked.from && !isWhole && this.db.dialect === 'sqlite') asked = readSince('', this.positions);
     const { from, startOver, next, after, pageAfter } = asked;
@@ -129,7 +128,10 @@ export class HistoryContents {
     return { rows: page, since: upToDate ? next : pageAfter(page.at(-1)!), upToDate, startOver };
   }
 
-  /** Who asks for what changed since a time gets what became visible since as well: its own time may be long before. */
+  /**
+   * A request for changes since a time also gets rows that became visible since then, whose own times may be long
+   * before.
+   */
   private withLate(filters: readonly Condition[]): readonly Condition[] {
     return filters.map((filter) => {
       if (filter.changedSince === undefined) return filter;
@@ -141,7 +143,9 @@ export class HistoryContents {
     });
   }
 
-  /** Whether the history has changed since a time that a client has from an answer, be it that the change was stamped before. */
+  /**
+   * Whether the history has changed since a time from an earlier answer, even if the change has an older time stamp.
+   */
   async hasChanged(historyId: HistoryId, newest: Micros, known: Micros): Promise<boolean> {
     if (newest > known) return true;
     const position = this.positions.at(known) ?? this.positions.oldest()?.position;
@@ -154,14 +158,14 @@ export class HistoryContents {
     );
   }
 
-  /** Since when a client that was given the history now should ask: later than the newest change, where that came late. */
+  /** The time for the next request of a client: later than the newest change if that became visible late. */
   currentTime(newest: Micros, known: Micros | undefined): Micros {
     return known !== undefined && newest <= known
       ? Math.max(known + 1, this.positions.newest()?.moment ?? 0)
       : newest;
   }
 
-  /** How many the filters leave, regardless of the window. */
+  /** The number of matching rows, regardless of the window. */
   async count(historyId: HistoryId, filters: readonly Condition[]): Promise<number> {
     const { where, params } = conditions(historyId, this.withLate(filters));
     const [row] = await this.db.all<{ total: number }>(
@@ -258,7 +262,7 @@ async function find(
 function conditions(
   historyId: HistoryId,
   filters: readonly Condition[],
-  /** `$2` and so on. */
+  /** Values for `$2` and following. */
   more: readonly SqlValue[] = [],
 ): { where: string; params: SqlValue[] } {
   const params: SqlValue[] = [historyId, ...more];

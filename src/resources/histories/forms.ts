@@ -1,4 +1,4 @@
-/** Histories as clients see them. */
+/** The JSON of histories. */
 import type { HistoryId } from '../../core/events.js';
 import { isoOrNull } from '../../database/notification-forms.js';
 import { toBoolean } from '../../database/port.js';
@@ -16,7 +16,7 @@ export class HistorySerializer {
   constructor(
     private readonly histories: HistoryManager,
     private readonly encodeId: (id: number) => string,
-    /** URL prefix without a slash at its end. */
+    /** URL prefix without a trailing slash. */
     private readonly prefix: string,
   ) {}
 
@@ -51,7 +51,7 @@ export class HistorySerializer {
       slug: row.slug,
       genome_build: row.genome_build,
       hid_counter: row.hid_counter ?? 1,
-      // No data is stored here, only its names.
+      // Lightcone stores no data, only names.
       size: 0 as const,
       contents_active: counters,
       count: counters.active + counters.deleted + counters.hidden,
@@ -59,12 +59,15 @@ export class HistorySerializer {
     };
   }
 
-  /** @param keys names with commas between; the others are left out. @param view `summary`, or anything else for all */
+  /**
+   * @param keys names separated by commas; other fields are omitted. @param view `summary`, or any other text for all
+   * fields
+   */
   async chosen(row: HistoryRow, choice: FormChoice) {
     return (await this.allChosen([row], choice))[0]!;
   }
 
-  /** The same number of statements, however many rows. */
+  /** The number of statements does not depend on the number of rows. */
   async allChosen(rows: readonly HistoryRow[], { keys, view }: FormChoice) {
     if (!keys && view === 'summary') return rows.map((row) => this.summary(row));
     const counted = await this.histories.counters(rows.map(({ id }) => id));

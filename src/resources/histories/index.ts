@@ -4,7 +4,7 @@ import { HistorySerializer } from './forms.js';
 import { type HistoryRouteDeps, registerHistories } from './routes.js';
 import { registerSharing } from './sharing-routes.js';
 
-/** Histories, who may see them, and what is in them. */
+/** Routes of histories, their sharing and their contents. */
 export function registerHistoryRoutes(
   app: App,
   deps: Omit<HistoryRouteDeps, 'forms'> & Omit<ContentsRouteDeps, 'forms'>,

@@ -1,4 +1,4 @@
-/** The rules of histories. Changes are told by the audit triggers; nothing here publishes. */
+/** The rules of histories. The audit triggers record changes; nothing here publishes. */
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, UserId } from '../../core/events.js';
 import { columnValues } from '../../database/dialect.js';
@@ -36,7 +36,7 @@ export class HistoryManager {
     private readonly access: HistoryAccess,
     private readonly outboxWriter: OutboxWriter,
     private readonly marks: WriteMarks,
-    /** Tells users of what is shared with them from now on; undefined where notifications are off. */
+    /** Notifies users of newly shared items; undefined if notifications are off. */
     private readonly notifications?: Pick<NotificationManager, 'tellShared'>,
   ) {}
 
@@ -88,7 +88,7 @@ export class HistoryManager {
     return written;
   }
 
-  /** The caller's current history; one is made for who has none. @throws LightconeError LOGIN_REQUIRED */
+  /** The caller's current history; created if there is none. @throws LightconeError LOGIN_REQUIRED */
   async current(caller: Principal): Promise<HistoryRow> {
     const owner = requireOwner(caller);
     const { sessionId } = caller;
@@ -106,10 +106,9 @@ export class HistoryManager {
   }
 
   /**
-   * Shares with these users and with nobody else.
-   *
-   * @param whom ids, and e-mail addresses
-   * @throws LightconeError PARAMETER_INVALID for somebody who does not exist; then nothing is changed
+   * Shares it with exactly these users.
+   * @param whom ids and e-mail addresses
+   * @throws LightconeError PARAMETER_INVALID for an unknown user; it then changes nothing
    */
   async share(
     caller: Principal,
@@ -135,10 +134,10 @@ export class HistoryManager {
           'user_ids names users that do not exist; nothing was shared',
         );
       }
-      // A link to it needs a slug. The audit row tells the owner's other tabs.
+      // A link needs a slug. The audit row notifies the owner's other tabs.
       const slug = before.slug || users.length === 0 ? [] : [['slug', slugOf(before.name ?? '')] as const];
       await repository.update(tx, id, slug);
-      // Somebody it was shared with may look at it.
+      // A user with whom it was shared may be viewing it.
       await this.outboxWriter.add(tx, { kind: 'permissions', historyId: id });
       const row = (await repository.find(tx, id))!;
       await this.#tellShared(
@@ -173,7 +172,7 @@ async function insertFor(tx: Sql, owner: Owner, { sessionId }: Principal, name: 
   return id;
 }
 
-/** What goes with a change: a published history can be reached by its link, and has one. */
+/** Adds implied changes: a published history is accessible by its link, so it has one. */
 function completed(change: HistoryChange, before: HistoryRow): HistoryChange & { slug?: string } {
   const result: HistoryChange & { slug?: string } = { ...change };
   if (change.published) result.importable = true;
@@ -183,7 +182,7 @@ function completed(change: HistoryChange, before: HistoryRow): HistoryChange & {
   return result;
 }
 
-/** Never the e-mail address: others see this. */
+/** Never the e-mail address, because others see it. */
 export const usernameAndSlug = ({ username, slug }: HistoryRow): string | null =>
   slug === null || username === null ? null : `u/${username}/h/${slug}`;
 
@@ -194,5 +193,5 @@ const slugOf = (name: string): string =>
     .replace(/^-+|-+$/g, '')
     .slice(0, 60) || 'history';
 
-/** Newest audit time; 0 when nothing was ever audited. */
+/** The newest audit time; 0 without any. */
 export const updateTimeOf = ({ newest }: HistoryRow): Micros => (newest === null ? 0 : parseSql(newest));

@@ -1,4 +1,4 @@
-/** What the routes of histories answer, as the OpenAPI document describes it. */
+/** Schemas of the replies about histories, for the OpenAPI document. */
 import { Type } from 'typebox';
 import { ID, orNull, TIME } from '../../http/describe-route.js';
 
@@ -69,7 +69,7 @@ export const history = Type.Object(
     ],
   },
 );
-/** By `view` and `keys` of the request. */
+/** Depends on `view` and `keys` of the request. */
 export const chosenHistory = Type.Union([
   history,
   historySummary,
@@ -136,7 +136,7 @@ const dataset = Type.Object(
     state: textOrNull,
     extension: textOrNull,
     purged: flag,
-    // Only where the item is shown in full.
+    // Only in the detailed form of an item.
     misc_info: Type.Optional(textOrNull),
     misc_blurb: Type.Optional(textOrNull),
     peek: Type.Optional(textOrNull),
@@ -182,7 +182,7 @@ const collection = Type.Object(
     ],
   },
 );
-/** Which of both is told by a value, which types of rows cannot say. */
+/** A value distinguishes the two, which types of rows cannot express. */
 export const item = Type.Unsafe<object>(Type.Union([dataset, collection]));
 
 const delta = Type.Object(

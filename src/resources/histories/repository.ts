@@ -1,4 +1,4 @@
-/** Statements over histories; rules stand in the manager. */
+/** Statements on histories; the manager has the rules. */
 import type { HistoryId, UserId } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
 import type { Sql, SqlRow, SqlValue } from '../../database/port.js';
@@ -18,7 +18,7 @@ export interface HistoryRow extends SqlRow {
   published: unknown;
   archived: unknown;
   username: string | null;
-  /** Newest audit time: the `update_time` that clients see. */
+  /** The newest audit time, which clients see as `update_time`. */
   newest: string | null;
 }
 
@@ -27,7 +27,7 @@ const SELECT = `SELECT h.id, h.user_id, h.name, h.create_time, h.hid_counter, h.
     (SELECT max(a.update_time) FROM history_audit a WHERE a.history_id = h.id) AS newest
   FROM history h LEFT JOIN galaxy_user u ON u.id = h.user_id`;
 
-/** A user owns by `user_id`; a session that nobody signed in to owns the anonymous histories tied to it. */
+/** A user owns by `user_id`; an anonymous session owns the anonymous histories tied to it. */
 export function ownedBy(owner: Owner, position: number): { condition: string; id: number } {
   return 'userId' in owner
     ? { condition: `h.user_id = $${position}`, id: owner.userId }
@@ -98,7 +98,7 @@ export async function insert(tx: Sql, userId: UserId | null, name: string): Prom
   return row!.id;
 }
 
-/** The audit trigger notes the change. */
+/** The audit trigger records the change. */
 export async function update(
   tx: Sql,
   id: HistoryId,
@@ -111,7 +111,7 @@ export async function update(
   );
 }
 
-/** @returns the number that the next item of the history gets; it is taken */
+/** @returns the number for the next item of the history, and allocates it */
 export async function takeHid(tx: Sql, id: HistoryId): Promise<number> {
   const [row] = await tx.all<{ hid: number }>(
     `UPDATE history SET hid_counter = coalesce(hid_counter, 1) + 1, update_time = ${utcNow(tx.dialect)}
@@ -121,7 +121,7 @@ export async function takeHid(tx: Sql, id: HistoryId): Promise<number> {
   return row!.hid;
 }
 
-/** The owner's newest that is not deleted. */
+/** The owner's newest undeleted one. */
 export async function newestOf(sql: Sql, owner: Owner): Promise<HistoryId | undefined> {
   const { condition, id } = ownedBy(owner, 1);
   const [row] = await sql.all<{ id: number }>(
@@ -194,7 +194,7 @@ export interface Counters {
   hidden: number;
 }
 
-/** One statement, however many histories; those that hold nothing have no entry. */
+/** One statement for any number of histories; empty ones have no entry. */
 export async function countContents(sql: Sql, ids: readonly HistoryId[]): Promise<Map<HistoryId, Counters>> {
   if (ids.length === 0) return new Map();
   const deleted = 'coalesce(c.deleted, false)';

@@ -1,4 +1,4 @@
-/** `/api/histories`: list, look, make, rename, delete, publish (contract, section 4.5). */
+/** `/api/histories`: list, read, create, rename, delete, publish (contract, section 4.5). */
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';
@@ -18,7 +18,7 @@ export interface HistoryRouteDeps extends RouteContext {
 const TAG = 'histories';
 const name = nameText(255);
 const createBody = Type.Object({ name: Type.Optional(name) }, { examples: [{ name: 'RNA-seq' }] });
-/** At least one of them. */
+/** At least one of these fields. */
 const changeBody = Type.Object(
   {
     name: Type.Optional(name),

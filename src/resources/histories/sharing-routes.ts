@@ -1,4 +1,4 @@
-/** Who else may see a history. */
+/** Routes that decide who else may see a history. */
 import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';

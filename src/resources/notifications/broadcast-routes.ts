@@ -1,4 +1,4 @@
-/** `/api/notifications/broadcast`: what everybody is told, visitors too. */
+/** `/api/notifications/broadcast`: messages to everybody, including visitors. */
 import { Type } from 'typebox';
 import type { App } from '../../http/app.js';
 import { DONE, describeRoute } from '../../http/describe-route.js';

@@ -1,4 +1,4 @@
-/** The rules of notifications: who gets them, when they are told, and when they are over. */
+/** The rules of notifications: recipients, time of publication, expiration. */
 import { LightconeError } from '../../core/errors.js';
 import type { UserId } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
@@ -21,15 +21,15 @@ import * as repository from './repository.js';
 import { USER_CATEGORIES } from './schemas.js';
 
 const DEFAULT_LIFETIME = secondsToMicros(180 * 86_400);
-/** The source that Galaxy's own notifications of sharing have. */
+/** The source of Galaxy's own notifications of sharing. */
 const SHARING = 'galaxy_sharing_system';
 
-/** What a `new_shared_item` says, as Galaxy lists it (contract, section 3.4). */
+/** The content of a `new_shared_item`, as Galaxy lists it (contract, section 3.4). */
 export interface SharedItem {
   item_type: 'history';
   item_name: string;
   owner_name: string;
-  /** The path under which the owner's item is found. */
+  /** The path of the owner's item. */
   slug: string;
 }
 
@@ -38,9 +38,9 @@ export interface Draft {
   category: string;
   variant: string;
   content: object;
-  /** Now, when left out. */
+  /** Default: now. */
   publicationTime?: Micros | undefined;
-  /** 180 days after the creation, when left out. */
+  /** Default: 180 days after the creation. */
   expirationTime?: Micros | undefined;
 }
 
@@ -61,15 +61,14 @@ export class NotificationManager {
     private readonly log: Pick<NotificationLog, 'statuses'>,
     private readonly outboxWriter: OutboxWriter,
     private readonly encodeId: (id: number) => string,
-    /** No row that becomes visible after a moment has an earlier time than this one. */
+    /** No row that becomes visible after a moment has an earlier time than the result. */
     private readonly floor: (moment: Micros) => Micros = (moment) => moment,
   ) {}
 
   /**
-   * All of them to all recipients, in one transaction.
-   *
-   * @returns how many user notifications were made, and the notifications
-   * @throws LightconeError PARAMETER_INVALID for unknown recipients and for times that make no sense
+   * Sends all notifications to all recipients, in one transaction.
+   * @returns the number of user notifications, and the notifications
+   * @throws LightconeError PARAMETER_INVALID for unknown recipients and inconsistent times
    */
   async send(
     recipients: Recipients,
@@ -93,7 +92,7 @@ export class NotificationManager {
     return result;
   }
 
-  /** Inside the transaction that shares it; the caller wakes the announcer after the commit. */
+  /** Call it inside the transaction that shares the item, and wake the publisher after the commit. */
   async tellShared(tx: Sql, item: SharedItem, userIds: readonly UserId[]): Promise<void> {
     const [row] = await tx.all<{ now: string }>(`SELECT ${utcNow(tx.dialect)} AS now`);
     const now = parseSql(row!.now);
@@ -116,7 +115,10 @@ export class NotificationManager {
     return serializeNotification(made, this.encodeId);
   }
 
-  /** What has changed is told again, at the (perhaps new) time of its publication. @throws LightconeError NOT_FOUND, PARAMETER_INVALID */
+  /**
+   * The edited broadcast is sent again, at its (perhaps new) publication time. @throws LightconeError NOT_FOUND,
+   * PARAMETER_INVALID
+   */
   async editBroadcast(id: number, change: Partial<Omit<Draft, 'category'>>): Promise<void> {
     const now = await this.db.now();
     await this.db.transaction(async (tx) => {
@@ -167,9 +169,8 @@ export class NotificationManager {
 
   /**
    * Wakes the user's other tabs.
-   *
-   * @returns how many were there to be marked
-   * @throws LightconeError PARAMETER_INVALID when there is nothing to change
+   * @returns the number of marked notifications
+   * @throws LightconeError PARAMETER_INVALID if there is nothing to change
    */
   async mark(userId: UserId, ids: readonly number[], marks: Marks): Promise<number> {
     if (marks.seen === undefined && marks.deleted === undefined) {
@@ -186,19 +187,19 @@ export class NotificationManager {
     return marked.length;
   }
 
-  /** @throws LightconeError NOT_FOUND when the user has no such notification */
+  /** @throws LightconeError NOT_FOUND if the user has no such notification */
   async markOne(userId: UserId, id: number, marks: Marks): Promise<void> {
     if ((await this.mark(userId, [id], marks)) === 0) throw notFound('notification');
   }
 
-  /** Every category, what the user has not chosen being enabled. */
+  /** Every category; those without a choice are enabled. */
   async preferences(userId: UserId): Promise<NotificationPreferences> {
     const stored = (await loadPreferences(this.db, [userId])).get(userId) ?? {};
     const everything = { enabled: true, channels: { push: true, email: true } };
     return { ...Object.fromEntries(USER_CATEGORIES.map((category) => [category, everything])), ...stored };
   }
 
-  /** Categories that are not named stay as they are. */
+  /** Categories that the choice omits stay unchanged. */
   async choose(userId: UserId, choice: NotificationPreferences): Promise<NotificationPreferences> {
     await this.db.transaction(async (tx) => {
       const stored = (await loadPreferences(tx, [userId])).get(userId) ?? {};
@@ -208,7 +209,7 @@ export class NotificationManager {
     return this.preferences(userId);
   }
 
-  /** @returns the notification, and to how many it was given */
+  /** @returns the notification and the number of its recipients */
   async #give(
     tx: Sql,
     row: repository.NewNotification,
@@ -221,7 +222,7 @@ export class NotificationManager {
     return { made, given };
   }
 
-  /** One entry per notification: an edit that comes before its publication takes the place of what waits. */
+  /** One entry per notification: an edit before the publication replaces the waiting entry. */
   #announce(tx: Sql, row: NotificationRow, now: Micros): Promise<void> {
     const publication = momentOf(row.publication_time) ?? now;
     return this.outboxWriter.add(
@@ -262,7 +263,7 @@ function timed(draft: Draft, now: Micros): repository.NewNotification {
   return { ...draft, publicationTime, expirationTime };
 }
 
-/** Nobody would see what is over before it begins, or is over now. */
+/** Nobody would see a notification that expires before its publication, or has expired. */
 function refuseOver(publication: Micros, expiration: Micros, now: Micros): void {
   if (expiration > publication && expiration > now) return;
   throw new LightconeError(

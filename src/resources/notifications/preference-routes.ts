@@ -1,4 +1,4 @@
-/** `/api/notifications/preferences`: which categories a user wants, and through which channels. */
+/** `/api/notifications/preferences`: the categories and channels of a user. */
 import type { FastifyReply } from 'fastify';
 import type { App } from '../../http/app.js';
 import { describeRoute } from '../../http/describe-route.js';
@@ -10,7 +10,7 @@ const TAG = 'notification preferences';
 
 export function registerPreferences(app: App, { notifications }: NotificationRouteDeps): void {
   const url = '/api/notifications/preferences';
-  // E-mail can be chosen, so that the choice survives a move to Galaxy, but nothing here sends any.
+  // E-mail is selectable, so that the choice survives a move to Galaxy, but Lightcone sends none.
   const sayChannels = (reply: FastifyReply) => reply.headers({ 'supported-channels': 'push' });
 
   app.get(

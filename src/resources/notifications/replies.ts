@@ -1,4 +1,4 @@
-/** What the routes of notifications answer, as the OpenAPI document describes it. */
+/** Schemas of the replies about notifications, for the OpenAPI document. */
 import { Type } from 'typebox';
 import { ID, orNull, TIME } from '../../http/describe-route.js';
 
@@ -30,9 +30,9 @@ const EXAMPLE = {
   content: { subject: 'Maintenance', message: 'at noon', category: 'broadcast' },
 };
 
-/** A broadcast, or a notification as its sender sees it. */
+/** A broadcast, or a notification for its sender. */
 export const notification = Type.Object(fields, { title: 'Notification', examples: [EXAMPLE] });
-/** As its recipient sees it. */
+/** A notification for its recipient. */
 export const userNotification = Type.Object(
   { ...fields, seen_time: orNull(TIME), deleted: Type.Boolean() },
   {
@@ -69,7 +69,7 @@ export const updated = Type.Object(
   { title: 'UpdatedCount', examples: [{ updated_count: 1 }] },
 );
 
-/** Comes as text, ready made. */
+/** Already serialized. */
 export const status = Type.Unsafe<string>(
   Type.Object(
     {

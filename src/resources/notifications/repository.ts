@@ -1,4 +1,4 @@
-/** Statements over notifications; rules stand in the manager. */
+/** Statements on notifications; the manager has the rules. */
 import type { UserId } from '../../core/events.js';
 import { utcNow } from '../../database/dialect.js';
 import {
@@ -43,7 +43,7 @@ export async function insertNotification(sql: Sql, row: NewNotification): Promis
   return made!;
 }
 
-/** @returns to how many it was given: everybody who did not opt out of the category */
+/** @returns the number of recipients: all who did not opt out of the category */
 export async function giveTo(sql: Sql, row: NotificationRow, userIds: readonly UserId[]): Promise<number> {
   let given = 0;
   for (let start = 0; start < userIds.length; start += RECIPIENTS_PER_INSERT) {
@@ -60,7 +60,7 @@ export async function giveTo(sql: Sql, row: NotificationRow, userIds: readonly U
   return given;
 }
 
-/** Those of the ids given that are no user, group or role. */
+/** The given ids that are no user, group or role. */
 export async function unknownOf(
   sql: Sql,
   table: 'galaxy_user' | 'galaxy_group' | 'role',
@@ -74,7 +74,7 @@ export async function unknownOf(
   return ids.filter((id) => !known.has(id));
 }
 
-/** Everybody meant, once, without deleted users, groups and roles. */
+/** All recipients, once each, without deleted users, groups and roles. */
 export async function resolveRecipients(
   sql: Sql,
   to: { userIds: readonly number[]; groupIds: readonly number[]; roleIds: readonly number[] },
@@ -120,7 +120,7 @@ export async function findOwn(
   return row;
 }
 
-/** @returns the ids that were there to be marked */
+/** @returns the ids of the marked notifications */
 export async function markOwn(
   sql: Sql,
   userId: UserId,
@@ -130,7 +130,7 @@ export async function markOwn(
   const now = utcNow(sql.dialect);
   const assignments = [`update_time = ${now}`];
   const params: SqlValue[] = [userId, sql.list(ids)];
-  // The moment of the first look stays.
+  // The time of the first look is kept.
   if (seen !== undefined) assignments.push(`seen_time = ${seen ? `coalesce(seen_time, ${now})` : 'NULL'}`);
   if (deleted !== undefined) {
     params.push(deleted);
@@ -146,7 +146,7 @@ export async function markOwn(
   return rows.map((row) => row.notification_id);
 }
 
-/** Newest first. @param everything also those that are not published yet, or expired */
+/** Newest first. @param everything also unpublished and expired ones */
 export const listBroadcasts = (sql: Sql, everything: boolean): Promise<NotificationRow[]> =>
   sql.all(
     `SELECT ${NOTIFICATION_FIELDS} FROM notification n

@@ -1,4 +1,4 @@
-/** `/api/notifications`: what a user has been told, and what an administrator tells (contract, section 4.3). */
+/** `/api/notifications`: a user's notifications, and sending by an administrator (contract, section 4.3). */
 import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import type { App } from '../../http/app.js';

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { orNull } from '../../http/describe-route.js';
 import { encodedIds, moment, text } from '../schemas.js';
 
-/** Recipients named by id in one call; groups and roles may lead to more. */
+/** Maximum number of recipient ids in one request; groups and roles may add more. */
 const MAX_RECIPIENTS = 10_000;
 const MAX_NOTIFICATIONS = 1_000;
 const MAX_MARKED = 1_000;
@@ -20,7 +20,7 @@ export const broadcastContent = Type.Object({
 
 const count = Type.Integer({ minimum: 0 });
 
-/** By category, as Galaxy lists them (contract, section 3.4); further keys are kept. */
+/** By category, as in Galaxy (contract, section 3.4); further keys are kept. */
 export const CONTENTS = {
   message: Type.Object({ ...subjectAndMessage, category: Type.Optional(Type.Literal('message')) }),
   new_shared_item: Type.Object({

@@ -9,7 +9,7 @@ export interface CookieSettings {
   cookieDomain: string | undefined;
 }
 
-/** @param value undefined takes the cookie away */
+/** @param value undefined removes the cookie */
 export function setSessionCookie(
   request: FastifyRequest,
   reply: FastifyReply,

@@ -1,4 +1,4 @@
-/** Browser sessions that Lightcone itself makes: for the demo and for development, where no Galaxy does it. */
+/** Browser sessions of Lightcone itself, for the demo and for development without a Galaxy. */
 import { randomBytes } from 'node:crypto';
 import { LightconeError } from '../../core/errors.js';
 import type { HistoryId, Principal, SessionId, UserId } from '../../core/events.js';
@@ -13,7 +13,7 @@ import { insert as insertHistory, makeCurrent, newestOf } from '../histories/rep
 
 export interface NewSession {
   sessionId: SessionId;
-  /** What the cookie holds in encrypted form. */
+  /** The decrypted content of the cookie. */
   sessionKey: string;
   historyId: HistoryId;
 }
@@ -22,7 +22,7 @@ export interface Visitor {
   address: string;
 }
 
-/** Tells the caller's own process that a session is over, so that nothing remembered of it counts. */
+/** Invalidates a session in the cache of the caller's process. */
 export type ForgetSession = (sessionId: SessionId) => void;
 
 export interface Account {
@@ -34,7 +34,7 @@ const SIGN_INS_WAITING = 100;
 const NEW_SESSIONS_WAITING = 200;
 
 export class SessionManager {
-  // Scrypt takes a thread of the pool, and a new session the write lock: others want them too.
+  // Scrypt uses a thread of the pool, and a new session the write lock, which others need, too.
   readonly #signIns = new Limiter(LIMITS.signInsAtOnce.value, SIGN_INS_WAITING);
   readonly #newSessions = new Limiter(LIMITS.newSessionsAtOnce.value, NEW_SESSIONS_WAITING);
 
@@ -44,7 +44,7 @@ export class SessionManager {
     private readonly forget: ForgetSession,
   ) {}
 
-  /** With a new history as its current one. */
+  /** Creates a new history as its current one. */
   anonymous(visitor: Visitor): Promise<NewSession> {
     return this.#newSessions.run(
       () =>
@@ -56,7 +56,7 @@ export class SessionManager {
     );
   }
 
-  /** @param login e-mail or name, in any spelling that `normalLogin` makes one */
+  /** @param login e-mail or name, in any spelling that `normalLogin` accepts */
   async account(login: string): Promise<Account | undefined> {
     const [row] = await this.db.all<{ id: number; password: string }>(
       `SELECT id, password FROM galaxy_user
@@ -68,8 +68,7 @@ export class SessionManager {
   }
 
   /**
-   * A new session for the user. What the visitor did before, anonymously, becomes the user's.
-   *
+   * Creates a session of the user. Histories and tools of the visitor's anonymous session become the user's.
    * @throws LightconeError CREDENTIALS_INVALID
    */
   async login(
@@ -99,7 +98,7 @@ export class SessionManager {
     return { ...session, userId };
   }
 
-  /** Ends the session; without one there is nothing to end. */
+  /** Ends the session, if there is one. */
   async logout(caller: Principal): Promise<void> {
     if (caller.credential.kind !== 'session') return;
     const { sessionId } = caller.credential;
@@ -108,7 +107,7 @@ export class SessionManager {
     this.outboxWriter.wake();
   }
 
-  /** Its streams end with it, on whatever worker they are. */
+  /** Its streams end with it, on all workers. */
   async #end(tx: Sql, sessionId: SessionId): Promise<void> {
     await tx.run(
       `UPDATE galaxy_session SET is_valid = false, update_time = ${utcNow(tx.dialect)} WHERE id = $1`,
@@ -117,7 +116,9 @@ export class SessionManager {
     await this.outboxWriter.add(tx, { kind: 'permissions', sessionId });
   }
 
-  /** Histories and interactive tools of the anonymous session. @returns its current history, if that was among them */
+  /**
+   * Moves histories and interactive tools of the anonymous session. @returns its current history, if it was among them
+   */
   async #takeOver(tx: Sql, sessionId: SessionId, userId: UserId): Promise<HistoryId | undefined> {
     const now = utcNow(tx.dialect);
     const taken = await tx.all<{ id: number }>(
@@ -140,7 +141,7 @@ export class SessionManager {
   }
 }
 
-/** One spelling of a name: it is what is looked up and what is counted. */
+/** The canonical spelling of a name, for look-ups and limits. */
 export const normalLogin = (login: string): string => login.normalize('NFKC').trim().toLowerCase();
 
 async function insertSession(

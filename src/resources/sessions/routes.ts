@@ -1,4 +1,6 @@
-/** A small login, logout and anonymous session, for the demo and for development; and the poll that needs a session. */
+/**
+ * A minimal login, logout and anonymous session, for the demo and for development, and the poll that needs a session.
+ */
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
@@ -29,7 +31,7 @@ export interface SessionRouteDeps extends RouteContext {
   cookie: CookieSettings;
   addresses: Addresses;
   limits: Pick<RequestLimits, 'take'>;
-  /** Limits how often a password may be guessed. */
+  /** Limits guesses of a password. */
   attempts: Pick<TokenBuckets, 'takeOf'>;
 }
 
@@ -49,7 +51,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
   const giveCookie = (request: FastifyRequest, reply: FastifyReply, sessionKey: string): void =>
     setSessionCookie(request, reply, cookie, idCodec.encodeSessionKey(sessionKey));
 
-  /** Gives a visitor without any credentials a session and its history. */
+  /** Gives a visitor without credentials a session and its history. */
   const introduce = async (request: FastifyRequest, reply: FastifyReply): Promise<Principal> => {
     const { sessionId, sessionKey } = await sessions.anonymous(visitorOf(request));
     giveCookie(request, reply, sessionKey);
@@ -88,7 +90,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
         );
       }
       const account = await sessions.account(login);
-      // By account, where there is one: it has two names.
+      // By account, if it exists, because an account has two names.
       const name = account ? `#${account.id}` : normalLogin(login);
       attempts.takeOf(addresses, request, 1, 'too many attempts to sign in; wait a moment', name);
       const caller = request.caller;

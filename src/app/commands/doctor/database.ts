@@ -1,4 +1,4 @@
-/** What `lightcone doctor` asks of the database itself. */
+/** The checks of `lightcone doctor` in the database itself. */
 import type { Config } from '../../../config/config.js';
 import {
   checkSchema,
@@ -50,7 +50,7 @@ async function unlessOpen(db: WatchedDatabase, text: string): Promise<Finding> {
   return open === undefined ? ok(text) : note(`${text}; ${open}`);
 }
 
-/** The triggers are what sees a change; without NOTIFY in them PostgreSQL must be polled. */
+/** The triggers record changes. Without NOTIFY in them, PostgreSQL must be polled. */
 export async function triggerFinding(
   db: WatchedDatabase,
   { attached }: { attached: boolean },
@@ -91,7 +91,7 @@ export async function triggerFinding(
   return ok('all six are there');
 }
 
-/** A NOTIFY to itself: behind a pooler in transaction mode LISTEN is accepted, but nothing ever arrives. */
+/** Sends a NOTIFY to itself: behind a pooler in transaction mode LISTEN is accepted, but nothing ever arrives. */
 export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
   const source = db.createHintSource({ onHistories() {}, onGap() {} });
   try {
@@ -101,7 +101,7 @@ export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
     return fault === undefined ? ok('a NOTIFY comes back') : note(`a NOTIFY comes back; ${fault}`);
   } catch (error) {
     const seen = (error as Error).message;
-    // Accepted, connected, and silent: what a pooler in transaction mode does.
+    // Accepted, connected, and silent: a pooler in transaction mode.
     return problem(
       /has been silent/.test(seen)
         ? 'LISTEN is accepted, and a NOTIFY does not come back; if a pooler such as PgBouncer stands between, give database_connection the direct address'

@@ -1,4 +1,4 @@
-/** `lightcone doctor`: looks at every neighbour and says, one line each, whether it is as it must be and what to do. */
+/** `lightcone doctor`: checks settings, database, broker and workers, and prints one line for each, with advice. */
 import { existsSync } from 'node:fs';
 import type { Config } from '../../../config/config.js';
 import { systemClock } from '../../../lib/clock.js';
@@ -17,9 +17,9 @@ import { rowClockFinding } from './row-clock.js';
 import { workerFinding } from './worker.js';
 
 /**
- * @param settingsFile undefined for the embedded default
- * @param options.probe also makes a change, and follows it; `interruptible` is called before its first row is written
- * @returns true when there is no problem
+ * @param settingsFile undefined for the embedded defaults
+ * @param options.probe also makes a change and follows it; `interruptible` is called before its first row is written
+ * @returns true if there is no problem
  */
 export async function doctor(
   config: Config,
@@ -31,7 +31,7 @@ export async function doctor(
   const quiet = logger.child({}, { level: 'silent' });
   const check = async (name: string, look: () => Promise<Finding>): Promise<boolean> => {
     const { state, text } = await look().catch((error: Error) => problem(error.message));
-    // Messages of the database and the broker begin with what they are about.
+    // Messages of the database and the broker start with their name.
     const said = text.startsWith(`${name} `) ? text.slice(name.length + 1) : text;
     print(`${state.padEnd(8)} ${name.padEnd(9)} ${said}`);
     if (state === 'problem') healthy = false;

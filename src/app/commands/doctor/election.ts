@@ -1,4 +1,4 @@
-/** Who is the monitor: whoever holds the lock. The heartbeat rows tell who else could be. */
+/** Finds the monitor: the holder of the lock. The heartbeat rows show the other candidates. */
 import type { Config } from '../../../config/config.js';
 import type { WorkerProcessRow } from '../../../database/port.js';
 import { SqlWorkerProcesses } from '../../../database/worker-processes.js';
@@ -9,7 +9,7 @@ import { type Finding, note, ok, problem } from './finding.js';
 
 /** A heartbeat older than this counts as dead (contract, section 2). */
 const ACTIVE_MS = 61_000;
-/** So many late heartbeats, and the process is dead, frozen or cut off. */
+/** After this many missed heartbeats the process is dead, frozen or disconnected. */
 const MISSED = 3;
 
 export async function electionFinding(config: Config, db: WatchedDatabase): Promise<Finding> {

@@ -1,4 +1,4 @@
-/** What is wrong with NOTIFY on this server: faults of its version, and writers that wait for each other because of it. */
+/** Problems with NOTIFY on this server: bugs of its version, and writers that wait for each other because of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../../database/port.js';
 import { type Finding, note, ok } from './finding.js';
@@ -10,7 +10,7 @@ const OLDEST_FIXED = 14;
 const SAMPLES = 10;
 const SAMPLE_MS = 50;
 
-/** @param versionNumber `server_version_num`, such as 150016 for 15.16 @returns undefined where NOTIFY has no known fault */
+/** @param versionNumber `server_version_num`, such as 150016 for 15.16 @returns undefined if NOTIFY has no known bug */
 export function notifyFault(versionNumber: number): string | undefined {
   const major = Math.floor(versionNumber / 10_000);
   const minor = versionNumber % 10_000;
@@ -31,7 +31,7 @@ export async function versionOf(db: Sql): Promise<number> {
 }
 
 /**
- * A transaction that sent NOTIFY commits alone on the whole server: the others wait for a lock on "database 0", which
+ * A transaction with NOTIFY commits alone on the whole server: others wait for a lock on "database 0", which
  * pg_stat_activity shows as `wait_event_type=Lock, wait_event=object` on COMMIT.
  */
 export async function commitFinding(db: Sql): Promise<Finding> {

@@ -1,4 +1,4 @@
-/** The rows of the visitor that the probe makes: those of an anonymous browser, which nobody else sees. */
+/** The rows of the probe's visitor, an anonymous browser that no other user sees. */
 import type { HistoryId, SessionId } from '../../../core/events.js';
 import { utcNow } from '../../../database/dialect.js';
 import type { Database } from '../../../database/port.js';
@@ -18,7 +18,7 @@ export const makeVisitor = (db: Database): Promise<Visitor> =>
 export const touch = (db: Database, { historyId }: Visitor): Promise<unknown> =>
   db.run(`UPDATE history SET update_time = ${utcNow(db.dialect)} WHERE id = $1`, [historyId]);
 
-/** Undefined where nothing was recorded. */
+/** Undefined if nothing was recorded. */
 export async function auditTime(db: Database, { historyId }: Visitor): Promise<Micros | undefined> {
   const [row] = await db.all<{ newest: string | null }>(
     'SELECT max(update_time) AS newest FROM history_audit WHERE history_id = $1',
@@ -28,7 +28,7 @@ export async function auditTime(db: Database, { historyId }: Visitor): Promise<M
   return newest ? parseSql(newest) : undefined;
 }
 
-/** Everything of the visitor. A monitor that reads of the change later finds nobody whom it concerns. */
+/** Removes all rows of the visitor. A monitor that reads the change later finds no audience. */
 export const removeVisitor = (db: Database, { sessionId, historyId }: Visitor): Promise<void> =>
   db.transaction(async (tx) => {
     await tx.run('DELETE FROM galaxy_session_to_history WHERE session_id = $1', [sessionId]);

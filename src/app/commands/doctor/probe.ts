@@ -1,6 +1,6 @@
 /**
- * `lightcone doctor --probe`: makes a change and follows it, from outside, on every hop of its way to a stream. The change is
- * that of an anonymous visitor of its own, whose rows are taken away again: nobody sees anything of it.
+ * `lightcone doctor --probe`: makes a change and follows it from outside, on every hop of its way to a stream. The
+ * change belongs to an anonymous visitor, whose rows are removed afterwards, so no user sees it.
  */
 import { once } from 'node:events';
 import type { Bus } from '../../../bus/port.js';
@@ -21,15 +21,15 @@ import { auditTime, makeVisitor, removeVisitor, touch, type Visitor } from './pr
 
 const ARRIVAL_MS = 5_000;
 const SLOW_MS = 1_000;
-/** What the visitor's own rows told is told by then; a change within the debounce window would wait. */
+/** After this time the events of the visitor's own rows are out; a change within the debounce window would wait. */
 const SETTLE_MS = 300;
 
-/** What was seen of the change, in milliseconds since its commit. */
+/** When each hop saw the change, in milliseconds since its commit. */
 interface Seen {
   notified?: number;
   published?: number;
   arrived?: number;
-  /** Any word of a monitor since the commit. */
+  /** Any tick of a monitor since the commit. */
   ticked?: Tick;
 }
 
@@ -45,7 +45,7 @@ export async function probeFinding(
     );
   }
   if (!config.sse.enabled) return note('not made: enable_sse_updates is off');
-  // Whoever gives up waiting does not leave the visitor's rows behind.
+  // An interrupted probe must not leave the visitor's rows behind.
   const signal = interruptible();
   const visitor = await makeVisitor(db);
   const probe = new Probe(config, db, runtime, visitor);
@@ -59,7 +59,7 @@ export async function probeFinding(
   }
 }
 
-/** Rejects when `signal` is aborted, or was before. */
+/** Rejects when `signal` aborts, or if it has aborted. */
 async function interruption(signal: AbortSignal): Promise<never> {
   if (!signal.aborted) await once(signal, 'abort');
   throw new Error('interrupted');
@@ -71,7 +71,7 @@ class Probe {
   private source: HintSource | undefined;
   private bus: Bus | undefined;
   private busProblem: string | undefined;
-  /** Of the change that is followed; what was told before it does not count. */
+  /** The audit time of the followed change; earlier events do not count. */
   private audited: Micros | undefined;
   private committedAt = 0;
   private arrive: () => void = () => {};
@@ -93,7 +93,7 @@ class Probe {
     await sleep(SETTLE_MS + this.config.sse.debounceMs);
     const before = await auditTime(this.db, this.visitor);
     const begun = performance.now();
-    // What comes back before the answer to the commit was seen after it all the same.
+    // An event may arrive before the answer to the commit, but never before the commit.
     this.committedAt = begun;
     await touch(this.db, this.visitor);
     const committed = performance.now() - begun;
@@ -117,7 +117,7 @@ class Probe {
 
   private now = (): number => Math.max(0, performance.now() - this.committedAt);
 
-  /** PostgreSQL: what the monitor hears. */
+  /** PostgreSQL: what the monitor receives. */
   private async listen(): Promise<void> {
     if (this.db.dialect !== 'postgresql') return;
     this.source = this.db.createHintSource({
@@ -129,7 +129,7 @@ class Probe {
     await this.source.start(AbortSignal.timeout(PATIENCE_MS)).catch(() => {});
   }
 
-  /** RabbitMQ: what every worker is told. */
+  /** RabbitMQ: what every worker receives. */
   private async subscribe(): Promise<void> {
     if (this.config.bus.kind === 'in-process') return;
     const name = `${this.config.serverName}.probe.${process.pid}`;
@@ -181,7 +181,7 @@ class Probe {
     })().catch(() => {});
   }
 
-  /** The time of each hop; what was not seen counts for the next. */
+  /** The time of each hop; that of an unseen hop counts for the next. */
   private way(committed: number): string {
     const { notified, published, arrived } = this.seen;
     const fromMonitor = this.bus === undefined ? 'monitor and worker' : 'monitor, broker and worker';

@@ -1,19 +1,19 @@
 /**
- * How far the clocks that stamp rows are from that of the database. A trigger of the database writes an audit row in the moment in
- * which its writer stamps a dataset, so the two times of one transaction tell.
+ * Measures the difference between the clocks that stamp rows and the clock of the database. A trigger writes an audit
+ * row at the moment at which the writer stamps a dataset, so the two times of one transaction reveal it.
  */
 import { parseSql } from '../../../lib/time.js';
 import type { WatchedDatabase } from '../../wiring/infrastructure.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
-/** More than a trigger takes. */
+/** Longer than a trigger takes. */
 const TOLERANCE_SECONDS = 1;
 const RECENT = 200;
-/** SQLSTATE: what a server says beside it is in its own language. */
+/** The SQLSTATE, because the server's message is in its own language. */
 const NOT_ALLOWED = '42501';
 const DATASETS = 'history_dataset_association';
 
-/** The last of what each of the recent transactions (SQLite: writes) did to the datasets of a history. */
+/** The last change of each recent transaction (SQLite: write) to the datasets of a history. */
 const SQL = {
   postgresql: `
     SELECT max(a.update_time) AS noticed, max(c.update_time) AS stamped

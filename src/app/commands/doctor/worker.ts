@@ -1,11 +1,11 @@
-/** Whether a worker answers where the settings say, and what its `/readyz` says. */
+/** Checks whether a worker answers at the configured address, and its `/readyz`. */
 import { request } from 'node:http';
 import type { HttpConfig } from '../../../config/config.js';
 import { socketOf, whereOf } from '../worker-client/address.js';
 import { PATIENCE_MS } from './database.js';
 import { type Finding, note, ok, problem } from './finding.js';
 
-/** @param installation what our own database is known by; undefined where it was not reached */
+/** @param installation the identity of our own database; undefined if it was not reached */
 export async function workerFinding(
   { listen, prefix }: HttpConfig,
   installation: string | undefined,

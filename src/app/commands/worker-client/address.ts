@@ -11,5 +11,5 @@ export const whereOf = (listen: Listen): string =>
 export const socketOf = (listen: Listen): { socketPath: string } | { host: string; port: number } =>
   listen.kind === 'unix' ? { socketPath: listen.path } : { host: reachable(listen.host), port: listen.port };
 
-/** Addresses that mean "all of this host's" cannot be called everywhere. */
+/** Not every system can connect to an address that means "all addresses". */
 const reachable = (host: string): string => (host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host);

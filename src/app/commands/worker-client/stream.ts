@@ -1,4 +1,4 @@
-/** A client of the stream for commands: opens one on the worker that the settings name, and reads it as it comes. */
+/** A client of the stream for commands: opens one on the configured worker and reads it. */
 import { type IncomingMessage, request } from 'node:http';
 import type { HttpConfig } from '../../../config/config.js';
 import { LightconeError } from '../../../core/errors.js';
@@ -16,12 +16,12 @@ export interface StreamBlock {
 
 /** Longer than two keepalives of any sensible setting. */
 const SILENCE_MS = 150_000;
-/** For the head of the answer. */
+/** Deadline of the response head. */
 const PATIENCE_MS = 5_000;
 
 /**
- * @returns the blocks as they come, until the stream ends or `signal` is aborted
- * @throws LightconeError what the worker, or the system, says of the refusal
+ * @returns the blocks as they arrive, until the stream ends or `signal` aborts
+ * @throws LightconeError the refusal of the worker, or the error of the system
  */
 export async function openStream(
   { listen, prefix }: Pick<HttpConfig, 'listen' | 'prefix'>,
@@ -68,7 +68,7 @@ async function refusalOf(answer: IncomingMessage): Promise<LightconeError> {
   try {
     said = (JSON.parse(text) as { err_msg?: string }).err_msg ?? said;
   } catch {
-    // Not Lightcone's own: shown as it is.
+    // Not an error of Lightcone: shown as it is.
   }
   const sentence = `the stream is refused with ${answer.statusCode}: ${said}`;
   return seconds > 0
