@@ -10,6 +10,7 @@ const SLOWEST = [
   '/resume.test',
   '/amqp',
   '/field/',
+  '/browser/',
 ];
 
 class SlowestFirst extends BaseSequencer {

@@ -7,7 +7,7 @@ import type { Engine, Tab } from '../support/engines.js';
 const HANDOVER_MS = 1_000;
 const STREAM = '/api/events/stream';
 
-export function basicSuite(launch: () => Promise<Engine>): void {
+export function basicSuite(launch: () => Promise<Engine>, { discards = true } = {}): void {
   let engine: Engine;
   let all: ClientTabs;
   beforeAll(async () => {
@@ -23,6 +23,14 @@ export function basicSuite(launch: () => Promise<Engine>): void {
     const openTabs = (count: number): Promise<Tab[]> => all.openTabs(engine, share, count);
     const expectState = async (tabs: readonly Tab[], state: string, timeout = 20_000): Promise<void> => {
       for (const tab of tabs) await expect.poll(() => all.state(tab), { timeout }).toBe(state);
+    };
+
+    /** Each stream began where the one before it ended, and then that one was closed. */
+    const expectResumed = (): void => {
+      const { streams } = all.proxy;
+      for (const [index, { lastEventId }] of streams.entries())
+        expect(lastEventId).toBe(streams.slice(0, index).findLast(({ sentId }) => sentId)?.sentId);
+      expect(all.proxy.longestOverlapMs).toBeLessThan(HANDOVER_MS);
     };
 
     it('are told everything once, over one stream', async () => {
@@ -49,8 +57,42 @@ export function basicSuite(launch: () => Promise<Engine>): void {
       await expectState(others, 'live');
       await all.expectOnce(others, [await all.broadcast()]);
       expect(all.proxy.open).toBe(1);
-      expect(all.proxy.longestOverlapMs).toBeLessThan(HANDOVER_MS);
+      expectResumed();
     }, 90_000);
+
+    it('go on while the tab that leads is frozen, and that one catches up when it is woken', async () => {
+      const first = await all.openTab(engine, share);
+      await all.live(first);
+      const others = await openTabs(2);
+      const wake = await engine.freeze(first);
+      const meanwhile = await all.broadcast();
+      await all.expectOnce(others, [meanwhile], 40_000);
+      await expectState(others, 'live');
+      expect(all.proxy.open).toBe(1);
+      const awake = (await wake()) ? [first, ...others] : others;
+      await expectState(awake, 'live');
+      await all.expectOnce(awake, [meanwhile, await all.broadcast()], 40_000);
+      expect(all.proxy.open).toBe(1);
+      expectResumed();
+    }, 90_000);
+
+    if (discards)
+      it('go on when the browser throws the page that leads out of memory', async () => {
+        const first = await all.openTab(engine, share);
+        await all.live(first);
+        const others = await openTabs(2);
+        const before = await all.broadcast();
+        await all.expectOnce([first, ...others], [before]);
+        await engine.discard!(first);
+        const meanwhile = await all.broadcast();
+        await all.expectOnce(others, [before, meanwhile], 40_000);
+        await expectState(others, 'live');
+        await all.expectOnce(others, [before, meanwhile, await all.broadcast()]);
+        for (const tab of others)
+          expect(await tab.evaluate('noted.states.slice(1)')).not.toContain('stopped');
+        expect(all.proxy.open).toBe(1);
+        expectResumed();
+      }, 90_000);
 
     // web-platform-tests/wpt#61829, WebKit/WebKit#364: the lock of a worker outlived its page's reload.
     it('go on when the tab that opened the stream is reloaded', async () => {

@@ -1,9 +1,8 @@
-/** What becomes of the others when the tab that opened the stream dies, is discarded or stands still. */
+/** What becomes of the others when the tab that opened the stream dies or stands still. */
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ChromiumEngine, type ChromiumTab, chromiumEngine } from '../support/chromium.js';
 import { ClientTabs, type Share } from '../support/client-tabs.js';
-import { discard } from '../support/discard.js';
 
 /** A tab that dies takes its lock along before its socket: the server sees two for that moment. */
 const HANDOVER_MS = 1_000;
@@ -57,15 +56,6 @@ describe.each<Share>(['worker', 'lock', 'page'])('tabs that share by %s', (share
     await crash(leader.page);
     const meanwhile = await all.broadcast();
     await all.expectOnce(others, [before, meanwhile], 40_000);
-    await expectGoOn(others);
-    expectResumed();
-  }, 90_000);
-
-  it('go on when the browser discards the tab that leads', async () => {
-    const { leader, others } = await openTabs(share);
-    await discard(engine.context, leader.page);
-    const meanwhile = await all.broadcast();
-    await all.expectOnce(others, [meanwhile], 40_000);
     await expectGoOn(others);
     expectResumed();
   }, 90_000);

@@ -112,7 +112,7 @@ it('a page that has the client from the server can ask whether a write is out, a
   expect(await tab.evaluate<boolean>(isUpToDate)).toBe(true);
 });
 
-it('a tab that leads and stands still gives way to one in view, and catches up when it goes on', async () => {
+it('a tab whose debugger stops it is told the rest when it goes on, and the others meanwhile', async () => {
   const [leader, other] = [await openTab('lock'), await openTab('lock')];
   await live(leader);
   await live(other);

@@ -1,4 +1,5 @@
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { discard } from './discard.js';
 import type { Engine, Tab } from './engines.js';
 import { locate } from './programs.js';
 
@@ -31,6 +32,17 @@ export async function chromiumEngine(
       await page.goto(url);
       return { page, evaluate: (expression) => page.evaluate(expression), close: () => page.close() };
     },
+    freeze: async ({ page }) => {
+      const session = await context.newCDPSession(page);
+      await session.send('Page.setWebLifecycleState', { state: 'frozen' });
+      return async () => {
+        await session.send('Page.setWebLifecycleState', { state: 'active' });
+        await session.detach();
+        return true;
+      };
+    },
+    discard: ({ page }) => discard(context, page),
+    setOffline: (isOffline) => context.setOffline(isOffline),
     close: () => browser.close(),
   };
 }

@@ -3,13 +3,14 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Engine } from './engines.js';
+import { type Engine, freezeInCache, type Tab } from './engines.js';
 import { eventually } from './eventually.js';
 import { locate } from './programs.js';
 
 export async function firefoxEngine(): Promise<Engine> {
   const profile = mkdtempSync(join(tmpdir(), 'lightcone-firefox-'));
-  const args = ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0'];
+  const debugging = ['--remote-debugging-port', '0', '--remote-allow-system-access'];
+  const args = ['--headless', '--no-remote', '--profile', profile, ...debugging];
   const child = spawn(locate('firefox'), args, {
     env: { PATH: process.env.PATH, HOME: profile },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -27,25 +28,46 @@ export async function firefoxEngine(): Promise<Engine> {
   });
   const call = await connect(`${address}/session`);
   await call('session.new', { capabilities: {} });
+  const evaluate = async <T>(context: string, expression: string): Promise<T> => {
+    const { result, exceptionDetails } = await call<Evaluation>('script.evaluate', {
+      expression: `(async () => JSON.stringify(await (${expression})))()`,
+      awaitPromise: true,
+      target: { context },
+    });
+    if (!result) throw new Error(exceptionDetails!.text);
+    return (result.value === undefined ? undefined : JSON.parse(result.value)) as T;
+  };
+  /** In the browser's own window, which holds the tabs. */
+  const inBrowser = async <T>(expression: string): Promise<T> => {
+    const { contexts } = await call<{ contexts: { context: string }[] }>('browsingContext.getTree', {
+      'moz:scope': 'chrome',
+    });
+    return evaluate<T>(contexts[0]!.context, expression);
+  };
   return {
     openTab: async (url) => {
       const { context } = await call<{ context: string }>('browsingContext.create', { type: 'tab' });
       await call('browsingContext.navigate', { context, url, wait: 'complete' });
       return {
-        evaluate: async <T>(expression: string) => {
-          const { result, exceptionDetails } = await call<Evaluation>('script.evaluate', {
-            expression: `(async () => JSON.stringify(await (${expression})))()`,
-            awaitPromise: true,
-            target: { context },
-          });
-          if (!result) throw new Error(exceptionDetails!.text);
-          return (result.value === undefined ? undefined : JSON.parse(result.value)) as T;
-        },
+        evaluate: (expression) => evaluate(context, expression),
         close: async () => {
           await call('browsingContext.close', { context });
         },
       };
     },
+    // It keeps no page that holds a lock.
+    freeze: (tab) => freezeInCache(tab, true),
+    discard: async (tab: Tab) => {
+      const title = 'to be discarded';
+      await tab.evaluate(`void (document.title = '${title}')`);
+      const isDiscarded = () =>
+        inBrowser<boolean>(`(() => {
+          const tab = [...gBrowser.tabs].find(({ label }) => label === '${title}');
+          return !tab.linkedPanel || gBrowser.discardBrowser(tab, true);
+        })()`);
+      await eventually(isDiscarded, { within: 10_000, what: 'a discarded tab' });
+    },
+    setOffline: (isOffline) => inBrowser(`void (Services.io.offline = ${isOffline})`),
     close: async () => {
       await call('browser.close', {});
       const timer = setTimeout(kill, 5_000);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { Engine } from './engines.js';
+import { type Engine, freezeInCache } from './engines.js';
 import { eventually } from './eventually.js';
 import { freePort } from './free-port.js';
 import { locate } from './programs.js';
@@ -59,6 +59,7 @@ export async function webkitEngine(): Promise<Engine> {
         close: () => inTab(handle, () => call('DELETE', `${session}/window`)),
       };
     },
+    freeze: (tab) => freezeInCache(tab),
     close: async () => {
       await call('DELETE', session);
       await Promise.all([ended(driver), ended(screen)]);

@@ -131,6 +131,22 @@ describe('the next attempt', () => {
   });
 });
 
+it('twelve tabs that say that the network is back are one attempt', async () => {
+  const { hub } = await live();
+  server.refuse = away(502);
+  await server.stream.end();
+  await server.pass(20_000);
+  const before = server.attempts().length;
+  server.refuse = undefined;
+  for (let tab = 0; tab < 12; tab += 1) {
+    hub.wake();
+    await settle();
+  }
+  await server.stream.ready('1');
+  expect([server.attempts().length, server.open, hub.state]).toEqual([before + 1, 1, 'catching_up']);
+  hub.close();
+});
+
 describe('the end', () => {
   it.each([
     [204, 'stopped ended'],

@@ -82,7 +82,10 @@ export class Hub {
     if (this.#state === 'stopped') return;
     const isOpen = this.#state === 'live' || this.#state === 'catching_up';
     // By the clock, which a sleep moves on: a stream that was silent for long is dead, and does not know it.
-    if (isOpen && Math.abs(Date.now() - this.#heardAt) < SILENT_PERIODS * this.settings.keepaliveMs) return;
+    const silentMs = Math.abs(Date.now() - this.#heardAt);
+    // Every tab says so: what the first one began is not begun again.
+    const isBegun = this.#connection && silentMs < FIRST_RETRY_MS;
+    if (isOpen ? silentMs < SILENT_PERIODS * this.settings.keepaliveMs : isBegun) return;
     this.#attempts = 0;
     this.#connect();
   }
