@@ -142,9 +142,6 @@ export class ConnectionManager implements BusHandler, Lifecycle {
         });
         if (!this.isStarting) return;
         this.state = 'open';
-        // Now, and not on arrival, because the recent log is ordered by time.
-        for (const task of this.early) this.onTask(task);
-        this.early = [];
       } catch (error) {
         if (!this.isStarting) return;
         logger.warn({ err: error }, 'recent changes cannot be read from the database yet: retrying');
@@ -153,6 +150,17 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     }
     if (this.state !== 'open') return;
     this.endSeconds = setAlignedInterval(1000, this.parts.clock, () => this.everySecond());
+    // Now, and not on arrival, because the recent log is ordered by time.
+    for (const task of this.early.splice(0)) this.runEarly(task);
+  }
+
+  private runEarly(task: Task): void {
+    try {
+      this.onTask(task);
+    } catch (error) {
+      this.parts.logger.error({ err: error }, 'message of the start not handled: please report this error');
+      this.onGap('handler_failed');
+    }
   }
 
   /** A stop ends it. @throws the signal's reason when that is aborted */

@@ -42,20 +42,6 @@ export interface Task {
   readonly task: string;
 }
 
-/** The SSE control tasks (contract, section 3.4), plus Lightcone's own. */
-export const TASK_NAMES = [
-  'history_update',
-  'notify_users',
-  'notify_broadcast',
-  'entry_point_update',
-  'subscribe_history_viewer',
-  'unsubscribe_history_viewer',
-  'reconfigure_watcher',
-  'permissions_changed',
-  'await_marks',
-] as const;
-export type TaskName = (typeof TASK_NAMES)[number];
-
 /**
  * "These histories changed." From the monitor to every worker.
  * `updateTime` is the newest audit time among them (Lightcone's addition; Galaxy's own monitor sends none).
@@ -136,6 +122,8 @@ export type ControlTask =
   | ReconfigureWatcherTask
   | PermissionsChangedTask
   | AwaitMarksTask;
+
+export type TaskName = ControlTask['task'];
 
 /**
  * The leader's tick. `until`: everything committed before this moment precedes the tick on its channel. `sequence`

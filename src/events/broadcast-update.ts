@@ -34,5 +34,6 @@ export const broadcastUpdate: EventKind<NotifyBroadcastTask> = {
       task: TASK,
       payload: text,
     })),
+  remembers: 'never',
   preload: 'never',
 };

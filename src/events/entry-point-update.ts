@@ -62,6 +62,8 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
     );
   },
 
+  remembers: SUBJECT,
+
   // The times of these changes are unknown. A later time causes duplicates, never losses.
   async preload({ changeLog }, { floor: since, now }) {
     const { userIds, sessionIds } = await changeLog.entryPointOwnersSince(since, { kind: 'all' });

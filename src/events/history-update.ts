@@ -105,6 +105,8 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
   },
 
   repair: async ({ changeLog }, since) => toTasks(await missedSince(changeLog, since)),
+  remembers: 'histories',
+
   preload: ({ changeLog }, before) => memoriesOf(changeLog, before),
 };
 

@@ -46,6 +46,8 @@ export interface EventKind<T extends Task> extends TaskKind<T> {
   readonly catchUp: CatchUpPart | 'never';
   /** Reads from the database the tasks that a worker may have missed since the cursor. */
   readonly repair: ((sources: Sources, since: Since) => Promise<readonly T[]>) | 'never';
+  /** The subjects under which a worker remembers the kind: the ids of histories, or one number that is not positive. */
+  readonly remembers: 'histories' | Subject | 'never';
   /** Reads the memory of the time before the worker's start. */
   readonly preload: ((sources: Sources, before: Before) => Promise<readonly Memory[]>) | 'never';
 }

@@ -40,6 +40,7 @@ export const marksReached: EventKind<AwaitMarksTask> = {
   /** A waiting client requests again after each `ready`. */
   catchUp: 'never',
   repair: 'never',
+  remembers: 'never',
   preload: 'never',
 };
 

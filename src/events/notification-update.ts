@@ -45,5 +45,6 @@ export const notificationUpdate: EventKind<NotifyUsersTask> = {
       userIds,
       payload: text,
     })),
+  remembers: 'never',
   preload: 'never',
 };

@@ -155,7 +155,7 @@ export const METRICS = {
     type: 'counter',
     meaning: 'gaps in the tasks of this worker, which it repairs from the database',
     from: 'worker',
-    tags: { cause: ['reconnected', 'tick_lost', 'frozen', 'clock_set_back', 'unchecked'] },
+    tags: { cause: ['reconnected', 'tick_lost', 'frozen', 'handler_failed', 'clock_set_back', 'unchecked'] },
   },
   'galaxy.sse.database.left_out': {
     type: 'counter',

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { CONTROL_EXCHANGE, CONTROL_KEY, NOTICE_KEY, TICK_KEY } from '../../src/bus/amqp/topology.js';
 import { encodeNotice, encodeTick } from '../../src/bus/wire/codec.js';
 import type { Tab } from '../../src/connections/tabs/tab.js';
@@ -410,6 +410,13 @@ describe('two workers and a monitor', () => {
     const gap = (cause: string) => sent('galaxy.sse.gap.count', { cause });
     broker!.cut();
     await gap('reconnected');
+    // As a fault of this program would.
+    const fault = vi.spyOn(first.worker.manager.registry, 'firstOfUser').mockImplementationOnce(() => {
+      throw new TypeError('a fault');
+    });
+    await here.change(alice);
+    await gap('handler_failed');
+    fault.mockRestore();
     const headers = await here.cookieOf(DEMO.anonymousSession);
     await here.stream(first.url, '', { headers });
     const locker = new pg.Client(here.galaxy.database_connection as string);

@@ -27,6 +27,7 @@ const NAMES: Record<string, string> = {
 function stage(failing: Map<string, Error>) {
   const told: string[] = [];
   let held = 0;
+  let refused: string | undefined;
   const metrics = new CountingMetrics();
   const read = async <T>(part: string, answer: T): Promise<T> => {
     const error = failing.get(part);
@@ -48,7 +49,12 @@ function stage(failing: Map<string, Error>) {
         broadcastsSince: () => read('broadcasts', [{ payload: '{}', publicationTime: 1, userIds: [] }]),
       } as unknown as NotificationLog,
     },
-    dispatcher: { run: ({ task }) => void told.push(NAMES[task]!) } as Dispatcher,
+    dispatcher: {
+      run: ({ task }) => {
+        if (NAMES[task] === refused) throw new TypeError('a bug');
+        told.push(NAMES[task]!);
+      },
+    } as Dispatcher,
     watermark: {
       cursor: 10,
       position: new Position(10),
@@ -64,7 +70,7 @@ function stage(failing: Map<string, Error>) {
     logger: createLogger('silent'),
     metrics,
   });
-  return { repair, told, metrics, isHeld: () => held > 0 };
+  return { repair, told, metrics, isHeld: () => held > 0, refuse: (part: string) => (refused = part) };
 }
 
 describe('a gap', () => {
@@ -97,6 +103,14 @@ describe('a gap', () => {
     await eventually(() => !isHeld());
     expect(told.sort()).toEqual(['entry points', 'histories', 'notifications']);
     expect(metrics.total('galaxy.sse.database.left_out', { what: 'broadcast_update' })).toBe(1);
+  });
+
+  it('of which a change cannot be delivered is repaired without it', async () => {
+    const { repair, told, isHeld, refuse } = stage(new Map());
+    refuse('histories');
+    repair.request('handler_failed');
+    await eventually(() => !isHeld());
+    expect(told.sort()).toEqual(['broadcasts', 'entry points', 'notifications']);
   });
 
   it('that opens again while one is repaired is read from the beginning', async () => {

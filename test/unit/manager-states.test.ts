@@ -36,6 +36,7 @@ describe('a connection manager', () => {
   let held: Map<string, Promise<void>>;
   let waited: string[];
   let warned: number;
+  let metrics: CountingMetrics;
   const slow = async <T>(name: string, value: T): Promise<T> => {
     await held.get(name);
     waited.push(name);
@@ -45,6 +46,7 @@ describe('a connection manager', () => {
   beforeEach(() => {
     asked = 0;
     warned = 0;
+    metrics = new CountingMetrics();
     held = new Map();
     waited = [];
     const logger = createLogger('silent');
@@ -85,7 +87,7 @@ describe('a connection manager', () => {
       clock: systemClock,
       random: Math.random,
       logger,
-      metrics: new CountingMetrics(),
+      metrics,
     });
   });
   const reading = () => vi.waitFor(() => expect(asked).toBe(1));
@@ -111,6 +113,18 @@ describe('a connection manager', () => {
     answer([{ historyId: 1, userId: 1, sessionIds: [], newest: NOW - 1 }]);
     await started;
     expect(remembered()).toEqual([2, 1]);
+    await manager.stop();
+  });
+
+  it('that could not deliver what came meanwhile delivers the rest, and asks for what it missed', async () => {
+    const started = manager.start();
+    await reading();
+    manager.onTask({ task: 'history_update' } as never);
+    manager.onTask(changed(3));
+    answer([]);
+    await started;
+    expect(remembered()).toEqual([3]);
+    expect(metrics.total('galaxy.sse.gap.count', { cause: 'handler_failed' })).toBe(1);
     await manager.stop();
   });
 

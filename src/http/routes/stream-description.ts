@@ -3,6 +3,7 @@
  * handler.
  */
 import { LIMITS } from '../../core/limits.js';
+import { EVENTS } from '../../events/registry.js';
 import { refusal } from '../openapi-refusals.js';
 
 const EXAMPLE = `retry: 3300
@@ -20,11 +21,15 @@ id: 2026-11-21T10:21:46.332000
 
 `;
 
+const quoted = ({ event }: { event: string }): string => `\`${event}\``;
+
 export const STREAM_OPERATION = {
   tags: ['stream'],
   summary: 'Events as they happen (Server-Sent Events)',
-  description: `Events: \`ready\`, \`history_update\`, \`entry_point_update\`, \`notification_update\`, \`broadcast_update\`, and in
-the catch-up \`notification_status\`. An \`id\` is a resume cursor: everything up to it has been sent. Without credentials the
+  description: `Events: ${[{ event: 'ready' }, ...EVENTS.events].map(quoted).join(', ')}; only in a catch-up: ${EVENTS.kinds
+    .filter((kind) => !('task' in kind))
+    .map(quoted)
+    .join(', ')}. An \`id\` is a resume cursor: everything up to it has been sent. Without credentials the
 stream carries broadcasts only.`,
   parameters: [
     {
