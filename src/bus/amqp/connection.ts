@@ -120,6 +120,7 @@ export class BrokerConnection {
     this.#wasUp = false;
     const socket = new AbortController();
     let reason: string | undefined;
+    let closing: Error | undefined;
     const cut = (why: string) => {
       reason ??= why;
       socket.abort();
@@ -136,7 +137,10 @@ export class BrokerConnection {
       const connection = await connect(withHeartbeat(url), socketOptions(url, name, socket.signal));
       ignoreDeepHeaders(connection);
       const lost = new Promise<Error | undefined>((resolve) => connection.once('close', resolve));
-      connection.on('error', () => {}); // 'close' follows and says the same
+      // 'close' follows and says the same; a set-up that is broken off by it does not.
+      connection.on('error', (error: Error) => {
+        closing = error;
+      });
       await setUp(connection);
       clearTimeout(deadline);
       if (stopping.aborted) return await this.#close(connection, lost, cut);
@@ -155,7 +159,7 @@ export class BrokerConnection {
       if (end === 'stopped') return await this.#close(connection, lost, cut);
       throw end ?? new Error('the broker closed the connection');
     } catch (error) {
-      throw reason === undefined ? error : new Error(reason);
+      throw reason === undefined ? (closing ?? error) : new Error(reason);
     } finally {
       clearTimeout(deadline);
       stopping.removeEventListener('abort', onStop);
