@@ -29,6 +29,9 @@ export function explainBrokerError(error: unknown): string {
   if (/ConnectionOpenOk.*ConnectionClose/.test(text)) {
     return 'the broker refuses the virtual host; does it exist, may the user enter it, is its limit of connections reached?';
   }
+  if (text.includes('No channels left')) {
+    return 'the broker allows a connection fewer than the two channels that are needed (channel_max)';
+  }
   if (text.includes('PRECONDITION')) {
     const which = text.includes('inequivalent') ? 'an exchange or queue exists with other properties: ' : '';
     return which + reply(text);
