@@ -64,6 +64,8 @@ export class AmqpBus implements Bus {
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
+  /** `history_update`s on this channel since the last tick. */
+  #updates = 0;
 
   constructor(options: AmqpBusOptions) {
     this.#options = { messageTtlMs: 10_000, ...options };
@@ -129,8 +131,9 @@ export class AmqpBus implements Bus {
     // live.
     const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
     const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
-    return this.#meter.measure(task.task, () =>
-      this.#send(CONTROL_KEY, body, {
+    return this.#meter.measure(task.task, () => {
+      if (task.task === 'history_update' && this.#publisher?.usable) this.#updates += 1;
+      return this.#send(CONTROL_KEY, body, {
         contentType: 'application/json',
         contentEncoding: 'utf-8',
         deliveryMode: 2,
@@ -138,16 +141,19 @@ export class AmqpBus implements Bus {
         // Marked as a double: amqplib would write a whole second as an integer.
         headers: { epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 } },
         ...lifetime,
-      }),
-    );
+      });
+    });
   }
 
   /**
    * A tick lives half as long as a task. So the arrival of a tick proves that no task before it has expired: ticks come
    * every second, and missing ticks show as a gap.
+   * But a policy of the broker may set shorter limits, so a tick also carries the number of updates before it.
    */
   async publishTick(tick: Tick): Promise<void> {
-    await this.#send(TICK_KEY, encodeTick(tick, this.#options.secret), {
+    const updates = this.#updates;
+    this.#updates = 0;
+    await this.#send(TICK_KEY, encodeTick(tick, this.#options.secret, updates), {
       contentType: 'application/json',
       deliveryMode: 1,
       expiration: String(this.#options.messageTtlMs / 2),
@@ -188,9 +194,9 @@ export class AmqpBus implements Bus {
   }
 
   async #setUp(connection: ChannelModel): Promise<void> {
+    await declareExchange(connection);
     const channel = await connection.createConfirmChannel({ highWaterMark: WRITE_BUFFER_FRAMES });
     this.#cutWhenItFails(channel);
-    await declareExchange(channel);
     const publisher = new ConfirmPublisher(channel, {
       onSilence: () => this.#link.cut('it does not confirm what is published'),
       onUsableChange: () => this.#updateAvailability(),
@@ -198,6 +204,7 @@ export class AmqpBus implements Bus {
     connection.on('blocked', () => publisher.setBlocked(true));
     connection.on('unblocked', () => publisher.setBlocked(false));
     this.#publisher = publisher;
+    this.#updates = 0;
     if (this.#delivery) await this.#consume(connection, publisher, this.#delivery);
     this.#connectedBefore = true;
   }

@@ -104,7 +104,7 @@ export class Consumer {
 
   #onTick(body: Buffer): void {
     const tick = decodeTick(body, this.options.secret);
-    if (tick.ok) this.options.delivery.tick(tick.tick);
+    if (tick.ok) this.options.delivery.tick(tick.tick, tick.updates);
     else this.#reject(tick.reason, tick.detail);
   }
 

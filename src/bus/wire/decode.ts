@@ -73,7 +73,8 @@ function decodeEnvelope(envelope: JsonObject, kinds: EventRegistry): DecodedTask
 }
 
 export type DecodedTick =
-  | { ok: true; tick: Tick }
+  /** `updates`: how many `history_update`s its leader published since the tick before. */
+  | { ok: true; tick: Tick; updates?: number }
   | { ok: false; reason: 'malformed_tick' | 'forged_tick'; detail: string };
 
 /**
@@ -86,15 +87,16 @@ export function decodeTick(body: Buffer, secret: string): DecodedTick {
   const value = parse(body);
   if (!isRecord(value)) return malformed('a tick that is not a JSON object');
   try {
-    const sequence = value.sequence;
-    if (sequence !== 0) id('sequence', sequence);
+    const updates = isAbsent(value.updates) ? undefined : count('updates', value.updates);
     const tick: Tick = {
       leader: shortText('leader', value.leader),
-      sequence: sequence as number,
+      sequence: count('sequence', value.sequence),
       until: id('until', value.until),
       ...(!isAbsent(value.position) && { position: text('position', value.position) }),
     };
-    if (hasSignature(tick, value.signature, secret)) return { ok: true, tick };
+    if (hasSignature(tick, updates, value.signature, secret)) {
+      return { ok: true, tick, ...(updates !== undefined && { updates }) };
+    }
     const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all need the same one`;
     return { ok: false, reason: 'forged_tick', detail };
   } catch (error) {
@@ -102,6 +104,8 @@ export function decodeTick(body: Buffer, secret: string): DecodedTick {
     throw error;
   }
 }
+
+const count = (name: string, value: unknown): number => (value === 0 ? 0 : id(name, value));
 
 /** Whether lists and objects are nested deeper than in any task. Counts only brackets outside strings. */
 function isDeep(body: Buffer): boolean {
