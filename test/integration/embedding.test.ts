@@ -276,6 +276,16 @@ describe('a server inside a program', () => {
   });
 });
 
+it('programs that share a broker have different names, without a setting', async () => {
+  const made = await server('one', {
+    settings: { galaxy: { amqp_internal_connection: 'amqp://localhost' } },
+  });
+  const { worker } = made as unknown as { worker: { report(): { process: string } } };
+  expect(worker.report().process).toBe(`main.${process.pid}`);
+  const alone = await server('two');
+  expect((alone as unknown as typeof made & { worker: typeof worker }).worker.report().process).toBe('main');
+});
+
 describe('import', () => {
   const script = async (code: string) => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: ROOT });

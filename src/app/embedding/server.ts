@@ -11,6 +11,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { Authenticate } from '../../http/auth/application-authenticator.js';
 import { systemClock } from '../../lib/clock.js';
 import { createLogger } from '../../telemetry/logger.js';
+import { serverNameOf } from '../processes/server-name.js';
 import { Worker } from '../processes/worker.js';
 import type { PublishedEvent } from './event-publisher.js';
 import { type Mount, type MountTarget, mountOn, serverOf } from './mount.js';
@@ -67,7 +68,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Lightco
   const isMounted = (): boolean => mounts.length > 0;
   const worker = await Worker.create({
     config,
-    serverName: config.serverName,
+    serverName: serverNameOf(config),
     demo: false,
     supervised: false,
     authenticate,

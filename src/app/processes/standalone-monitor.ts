@@ -143,9 +143,7 @@ export class StandaloneMonitor implements Lifecycle {
       state: () => {
         const { ready, problems } = this.report();
         const leads = this.candidate?.leadership.leading === true;
-        const cursor = leads ? this.candidate?.monitor.cursor : undefined;
-        const cursor_age_ms =
-          cursor === undefined ? null : Math.max(0, Math.round((clock.now() - cursor) / 1000));
+        const cursor_age_ms = (leads ? this.candidate?.monitor.cursorAgeMs : undefined) ?? null;
         return { ready, problems, leads, leader: null, gauges: { ...NO_GAUGES, cursor_age_ms } };
       },
     });
