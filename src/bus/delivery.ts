@@ -16,13 +16,15 @@ export class Delivery {
 
   task(task: Task): void {
     this.metrics.increment('galaxy.sse.tasks.received', 1, { task: task.task });
-    this.#guard(() => this.handler.onTask(task));
+    if (task.task === 'history_update') this.ticks.heardUpdate();
+    this.#orGap(() => this.handler.onTask(task));
   }
 
-  tick(tick: Tick): void {
+  /** @param updates published by its leader since the tick before */
+  tick(tick: Tick, updates?: number): void {
     // Before the tick, which moves the watermark past the loss.
-    if (this.ticks.missedBefore(tick)) this.#guard(() => this.handler.onGap('tick_lost'));
-    this.#guard(() => this.handler.onTick(tick));
+    if (this.ticks.missedBefore(tick, updates)) this.gap('tick_lost');
+    this.#orGap(() => this.handler.onTick(tick));
   }
 
   notice(notice: Notice): void {
@@ -38,11 +40,19 @@ export class Delivery {
     this.#guard(() => this.handler.onGap(cause));
   }
 
-  #guard(call: () => void): void {
+  /** A failed handler is a gap: the worker reads the database before the next tick moves the watermark past the message. */
+  #orGap(call: () => void): void {
+    if (!this.#guard(call)) this.gap('handler_failed');
+  }
+
+  /** @returns whether it went well */
+  #guard(call: () => void): boolean {
     try {
       call();
+      return true;
     } catch (error) {
-      this.logger.error({ err: error }, 'bus handler failed: this worker lost the message');
+      this.logger.error({ err: error }, 'message from the bus not handled: please report this error');
+      return false;
     }
   }
 }

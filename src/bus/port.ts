@@ -8,9 +8,9 @@ import type { Notice } from '../core/notices.js';
 import type { Lifecycle } from '../lib/lifecycle.js';
 
 /** Why messages may be missing since the last tick. */
-export type GapCause = 'reconnected' | 'tick_lost' | 'frozen';
+export type GapCause = 'reconnected' | 'tick_lost' | 'frozen' | 'handler_failed';
 
-/** The callbacks of a consumer, called in the order of the channel. A handler must not throw. */
+/** The callbacks of a consumer, called in the order of the channel. If one throws, the bus reports a gap. */
 export interface BusHandler {
   onTask(task: Task): void;
   onTick(tick: Tick): void;

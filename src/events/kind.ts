@@ -13,7 +13,7 @@ import type {
 } from '../database/port.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { JsonObject } from './fields.js';
-import type { Frame, Position } from './frame.js';
+import type { EventId, Frame } from './frame.js';
 import type { JsonValue } from './python-json.js';
 import type { SinceToken } from './since.js';
 
@@ -46,6 +46,8 @@ export interface EventKind<T extends Task> extends TaskKind<T> {
   readonly catchUp: CatchUpPart | 'never';
   /** Reads from the database the tasks that a worker may have missed since the cursor. */
   readonly repair: ((sources: Sources, since: Since) => Promise<readonly T[]>) | 'never';
+  /** The subjects under which a worker remembers the kind: the ids of histories, or one number that is not positive. */
+  readonly remembers: 'histories' | Subject | 'never';
   /** Reads the memory of the time before the worker's start. */
   readonly preload: ((sources: Sources, before: Before) => Promise<readonly Memory[]>) | 'never';
 }
@@ -95,7 +97,7 @@ export interface OpenStream {
 /** The open streams of this worker, as an event kind uses them. */
 export interface OpenStreams {
   /** The resume cursor of events that are delivered now. */
-  readonly position: Position;
+  readonly eventId: EventId;
   readonly encodeId: (id: HistoryId) => string;
   readonly decodeId: (text: string) => HistoryId | undefined;
   hasUser(userId: UserId): boolean;
@@ -201,7 +203,7 @@ export async function readByOwner<T>(
 }
 
 export type FrameMaker = (
-  position: Position,
+  eventId: EventId,
   encodeId: (id: HistoryId) => string,
   /** The position from which the tab should request what it missed. */
   since?: SinceToken,

@@ -9,7 +9,7 @@ import {
 } from './control.js';
 import { entryPointUpdate } from './entry-point-update.js';
 import { historyUpdate } from './history-update.js';
-import type { CatchUpKind, EventKind, TaskKind } from './kind.js';
+import type { CatchUpKind, EventKind, Subject, TaskKind } from './kind.js';
 import { marksReached } from './marks-reached.js';
 import { notificationStatus } from './notification-status.js';
 import { notificationUpdate } from './notification-update.js';
@@ -36,6 +36,12 @@ export class EventRegistry {
   /** @returns the kind of tasks with this name; undefined for an unknown name */
   ofTask(name: string): TaskKind<Task> | undefined {
     return this.#tasks.get(name);
+  }
+
+  /** @returns the event that a worker remembers under this subject; undefined without such a kind */
+  eventOf(subject: Subject): string | undefined {
+    const remembers = subject > 0 ? 'histories' : subject;
+    return this.events.find((kind) => kind.remembers === remembers)?.event;
   }
 }
 

@@ -3,7 +3,7 @@
  * and a crash keeps them. A process claims a row, publishes it and removes it; an abandoned claim expires.
  */
 import type { HistoryId, SessionId, UserId } from '../core/events.js';
-import { isDue, OUTBOX_CHANNEL, utcNow } from '../database/dialect.js';
+import { isDue, OUTBOX_CHANNEL, utcNow, utcNowMinus } from '../database/dialect.js';
 import type { Database, Sql } from '../database/port.js';
 import { formatSql, type Micros, parseSql } from '../lib/time.js';
 
@@ -23,9 +23,28 @@ export interface ClaimedEntry {
   entry: OutboxEntry | { kind: 'unreadable'; text: string };
 }
 
+/** An entry of a kind that only a newer version knows. A process of that version publishes it. */
+export interface ForeignEntry {
+  id: number;
+  kind: string;
+  /** It is older than `FOREIGN_SECONDS`. */
+  isOver: boolean;
+}
+
+const KINDS: Readonly<Record<OutboxEntry['kind'], true>> = {
+  notification: true,
+  own_notifications: true,
+  entry_points: true,
+  permissions: true,
+};
+
 /** Longer than a batch takes with a slow broker. A crash in the middle costs this delay. */
 const CLAIM_SECONDS = 15;
 const BATCH = 20;
+/** The upgrade of an installation takes less. */
+const FOREIGN_SECONDS = 86_400;
+/** Limit of `#foreign`. */
+const MOST_REMEMBERED = 1_000;
 
 export interface AddOptions {
   /** Not before this moment; by default at once. */
@@ -35,6 +54,9 @@ export interface AddOptions {
 }
 
 export class Outbox {
+  /** Entries that this process leaves to processes of a newer version. */
+  readonly #foreign = new Set<number>();
+
   /** @param owner distinguishes this process's claims */
   constructor(
     private readonly db: Database,
@@ -64,25 +86,38 @@ export class Outbox {
   /**
    * Claims due entries that no other process holds, oldest first; at most `BATCH`. Fewer means that there are no more.
    */
-  async claim(): Promise<{ claimed: ClaimedEntry[]; more: boolean }> {
+  async claim(): Promise<{ claimed: ClaimedEntry[]; foreign: ForeignEntry[]; more: boolean }> {
     const { dialect } = this.db;
     const now = utcNow(dialect);
     const until =
       dialect === 'postgresql'
         ? `${now} + interval '${CLAIM_SECONDS} seconds'`
         : `strftime('%Y-%m-%d %H:%M:%f', 'now', '+${CLAIM_SECONDS} seconds')`;
-    const rows = await this.db.all<{ id: number; entry: string }>(
+    const isOver = `due_time < ${utcNowMinus(dialect, 3)}`;
+    const rows = await this.db.all<{ id: number; entry: string; is_over: boolean | number }>(
       `UPDATE lightcone_outbox SET claimed_by = $1, claimed_until = ${until}
         WHERE id IN (SELECT id FROM lightcone_outbox
                       WHERE ${isDue(dialect, 'due_time')} AND (claimed_until IS NULL OR claimed_until < ${now})
+                        AND (NOT ${this.db.isOneOf('id', 2)} OR ${isOver})
                       ORDER BY id LIMIT ${BATCH} ${dialect === 'postgresql' ? 'FOR UPDATE SKIP LOCKED' : ''})
-        RETURNING id, entry`,
-      [this.owner],
+        RETURNING id, entry, ${isOver} AS is_over`,
+      [this.owner, this.db.list([...this.#foreign]), FOREIGN_SECONDS],
     );
-    const claimed = rows
-      .map(({ id, entry }) => ({ id, entry: readEntry(entry) }))
-      .sort((a, b) => a.id - b.id);
-    return { claimed, more: rows.length === BATCH };
+    const claimed: ClaimedEntry[] = [];
+    const foreign: ForeignEntry[] = [];
+    for (const { id, entry: text, is_over } of rows.sort((a, b) => a.id - b.id)) {
+      const entry = readEntry(text);
+      if (typeof entry === 'string') foreign.push({ id, kind: entry, isOver: Boolean(is_over) });
+      else claimed.push({ id, entry });
+    }
+    return { claimed, foreign, more: rows.length === BATCH };
+  }
+
+  /** Releases a foreign entry. This process does not claim it again before it is over. */
+  async leave(id: number): Promise<void> {
+    if (this.#foreign.size >= MOST_REMEMBERED) this.#foreign.clear();
+    this.#foreign.add(id);
+    await this.release([id]);
   }
 
   /** They were published, or are obsolete. */
@@ -100,7 +135,9 @@ export class Outbox {
     const [row] = await this.db.all<{ next: string | null; now: string }>(
       `SELECT min(CASE WHEN claimed_until > due_time THEN claimed_until ELSE due_time END) AS next,
               ${utcNow(this.db.dialect)} AS now
-         FROM lightcone_outbox`,
+         FROM lightcone_outbox
+        WHERE NOT ${this.db.isOneOf('id', 1)} OR due_time < ${utcNowMinus(this.db.dialect, 2)}`,
+      [this.db.list([...this.#foreign]), FOREIGN_SECONDS],
     );
     if (!row || row.next === null) return undefined;
     return Math.max(0, Math.ceil((parseSql(row.next) - parseSql(row.now)) / 1000));
@@ -115,10 +152,11 @@ export class Outbox {
   }
 }
 
-function readEntry(text: string): ClaimedEntry['entry'] {
+/** @returns the kind alone where this version does not know it */
+function readEntry(text: string): ClaimedEntry['entry'] | string {
   try {
-    return JSON.parse(text) as OutboxEntry;
-  } catch {
-    return { kind: 'unreadable', text };
-  }
+    const entry = JSON.parse(text) as OutboxEntry | null;
+    if (typeof entry?.kind === 'string') return Object.hasOwn(KINDS, entry.kind) ? entry : entry.kind;
+  } catch {}
+  return { kind: 'unreadable', text };
 }

@@ -13,7 +13,7 @@ import type { Sql } from '../database/port.js';
 import { Backoff } from '../lib/backoff.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type NotificationSource, tasksOf } from './entry-tasks.js';
-import type { AddOptions, ClaimedEntry, Outbox, OutboxEntry } from './outbox.js';
+import type { AddOptions, ClaimedEntry, ForeignEntry, Outbox, OutboxEntry } from './outbox.js';
 import type { OutboxWriter } from './writer.js';
 
 /** Interval at which the leader checks the outbox without being woken. */
@@ -39,6 +39,8 @@ export class OutboxPublisher implements OutboxWriter {
   private looking = false;
   private stopped = true;
   private failing = false;
+  /** Of which the log has told. */
+  private readonly foreignKinds = new Set<string>();
   private removeBusListener: () => void = () => {};
 
   constructor(private readonly parts: OutboxPublisherOptions) {
@@ -132,6 +134,7 @@ export class OutboxPublisher implements OutboxWriter {
     for (let more = true; more && !this.stopped; ) {
       const batch = await outbox.claim();
       more = batch.more;
+      for (const entry of batch.foreign) await this.leave(entry);
       await this.publish(batch.claimed);
     }
     return outbox.nextInMs();
@@ -160,6 +163,27 @@ export class OutboxPublisher implements OutboxWriter {
       await outbox.release(left).catch(() => {});
       throw error;
     }
+  }
+
+  /** While an installation is upgraded, both versions work together. */
+  private async leave({ id, kind, isOver }: ForeignEntry): Promise<void> {
+    const { outbox, logger } = this.parts;
+    if (isOver) {
+      logger.error(
+        { kind },
+        'outbox entry dropped: within a day no process published it, and this one does not know its kind',
+      );
+      await outbox.remove([id]);
+      return;
+    }
+    if (!this.foreignKinds.has(kind)) {
+      logger.warn(
+        { kind },
+        'outbox entries of a newer version are left to its processes, for a day: upgrade this one',
+      );
+    }
+    this.foreignKinds.add(kind);
+    await outbox.leave(id);
   }
 
   private schedule(nextMs: number | undefined): void {

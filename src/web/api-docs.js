@@ -8,9 +8,16 @@ const linkTo = (id) => `${location.pathname}#${encodeURIComponent(id)}`;
 const pre = (text) => element('pre', {}, element('code', { textContent: text }));
 const written = (example) =>
   typeof example === 'string' ? example.trimEnd() : JSON.stringify(example, undefined, 2);
+/** Pages of docs/ are served, too. */
+const linked = (text) =>
+  text
+    .split(/\b(docs\/[a-z-]+)\.md/)
+    .map((part, index) => (index % 2 === 0 ? part : element('a', { href: part, textContent: `${part}.md` })));
 /** Text with `code` in it. */
 const prose = (text = '') =>
-  text.split('`').map((part, index) => (index % 2 === 0 ? part : element('code', { textContent: part })));
+  text
+    .split('`')
+    .flatMap((part, index) => (index % 2 === 0 ? linked(part) : element('code', { textContent: part })));
 
 /** What is said of a field, else what it looks like. */
 const wordsOf = (schema, { description, example } = {}) => {

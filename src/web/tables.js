@@ -30,8 +30,8 @@ export function rows(id, items, make) {
     const made = make(item);
     made.said = text;
     // For a phone, where the head of the table is not shown.
-    for (const [column, { textContent }] of columns.entries())
-      if (made.cells[column]) made.cells[column].dataset.label = textContent;
+    for (const [column, { textContent, firstElementChild }] of columns.entries())
+      if (made.cells[column] && firstElementChild === null) made.cells[column].dataset.label = textContent;
     if (before === undefined) root.append(made);
     else before.replaceWith(made);
   }

@@ -315,6 +315,7 @@ describe('the API page', () => {
     await page.locator('#getEventsStream[open] dd').last().waitFor();
     await page.locator('#filter input').fill('DELETE contents');
     await until(page.locator('#found'), '1 of');
+    expect(await page.locator('#about a').first().getAttribute('href')).toBe('docs/errors');
     const left = page.locator('#routes details:not([hidden]) code').first();
     expect(await left.textContent()).toBe('/api/histories/{id}/contents/{type}/{content}');
     await page.evaluate("location.hash = 'schema-Dataset'");

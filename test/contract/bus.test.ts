@@ -113,7 +113,7 @@ describe.each(BUSES)('the %s bus', (_name, create) => {
     await vi.waitFor(() => expect(recorder.received).toEqual([broadcast('{}')]));
   });
 
-  it('goes on after a handler that throws', async () => {
+  it('goes on after a handler that throws, and tells of the gap', async () => {
     const recorder = new Recorder();
     const onTask = vi.spyOn(recorder, 'onTask').mockImplementationOnce(() => {
       throw new Error('a bug');
@@ -121,7 +121,10 @@ describe.each(BUSES)('the %s bus', (_name, create) => {
     const bus = await open(recorder);
     await bus.publish(broadcast('1'));
     await bus.publish(broadcast('2'));
-    await vi.waitFor(() => expect(recorder.received).toEqual([broadcast('2')]));
+    await bus.publishTick(tick(1));
+    await vi.waitFor(() => expect(recorder.received).toHaveLength(3));
+    // Before the tick, which says that everything before it was received.
+    expect(recorder.received).toEqual(['handler_failed', broadcast('2'), tick(1)]);
     expect(onTask).toHaveBeenCalledTimes(2);
   });
 

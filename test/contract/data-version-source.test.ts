@@ -1,5 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { seedDemo } from '../../src/database/demo.js';
@@ -8,6 +7,7 @@ import { SqliteConnection } from '../../src/database/sqlite/connection.js';
 import { DataVersionSource } from '../../src/database/sqlite/data-version-source.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import type { Logger } from '../../src/telemetry/logger.js';
+import { dataFolder } from '../support/data-folder.js';
 import { eventually, openMigrated, silent, sqliteFixture } from '../support/databases.js';
 import { HintRecorder } from '../support/hint-recorder.js';
 
@@ -22,7 +22,7 @@ describe('the look at data_version on SQLite', () => {
       looks: ReturnType<typeof vi.fn>;
     }) => Promise<void>,
   ): Promise<void> {
-    const folder = await mkdtemp(join(tmpdir(), 'lightcone-sqlite-'));
+    const folder = dataFolder('lightcone-sqlite-');
     const file = join(folder, 'lightcone.sqlite');
     const db = new SqliteDatabase({ file, logger: silent });
     await db.start();
@@ -89,7 +89,7 @@ describe('the look at data_version on SQLite', () => {
       expect(logged).not.toHaveBeenCalled();
     }));
 
-  it('comes at short intervals where a commit was not announced', () =>
+  it('comes at short intervals where a commit had no write notification', () =>
     withTold(async ({ heard, commit, logged }) => {
       await commit('found by the look that comes anyway');
       await eventually(() => heard.batches.length === 1);
@@ -118,7 +118,7 @@ describe('the look at data_version on SQLite', () => {
       await source.start();
       expect(logged).toHaveBeenCalledExactlyOnceWith(
         expect.objectContaining({ reason: 'no more watches' }),
-        expect.stringContaining('looking every 50 ms'),
+        expect.stringContaining('polling every 50 ms'),
       );
     } finally {
       await source.stop();

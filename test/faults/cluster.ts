@@ -2,10 +2,10 @@
  * An installation to be broken: a private PostgreSQL and RabbitMQ, processes of the built program, a writer, three tabs for
  * each of ten users. Tabs reconnect to any worker, as through a balancer.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
+import { dataFolder } from '../support/data-folder.js';
 import { eventually } from '../support/databases.js';
 import { createTestDatabase, type Postgres, type TestDatabase } from '../support/postgres.js';
 import { ServiceProcess } from '../support/processes.js';
@@ -95,7 +95,7 @@ export class Member {
 }
 
 export class Cluster<Given extends SharedServices = Services> {
-  readonly folder = mkdtempSync(join(tmpdir(), 'lightcone-faults-'));
+  readonly folder = dataFolder('lightcone-faults-');
   readonly ids = new IdCodec(ID_SECRET);
   readonly members: Member[] = [];
   readonly tabs: WatchedTab[] = [];

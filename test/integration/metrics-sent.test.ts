@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectAmqp } from 'amqplib';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { CONTROL_EXCHANGE, CONTROL_KEY, NOTICE_KEY, TICK_KEY } from '../../src/bus/amqp/topology.js';
 import { encodeNotice, encodeTick } from '../../src/bus/wire/codec.js';
 import type { Tab } from '../../src/connections/tabs/tab.js';
@@ -410,8 +410,20 @@ describe('two workers and a monitor', () => {
     const gap = (cause: string) => sent('galaxy.sse.gap.count', { cause });
     broker!.cut();
     await gap('reconnected');
+    // As a fault of this program would.
+    const fault = vi.spyOn(first.worker.manager.registry, 'firstOfUser').mockImplementationOnce(() => {
+      throw new TypeError('a fault');
+    });
+    await here.change(alice);
+    await gap('handler_failed');
+    fault.mockRestore();
+    await sent('galaxy.sse.gap.repaired');
     const headers = await here.cookieOf(DEMO.anonymousSession);
     await here.stream(first.url, '', { headers });
+    // A tick of another log. The next tick of the monitor is again of another one.
+    const { manager } = first.worker;
+    manager.onTick({ leader: 'other', sequence: 1, until: manager.watermark!, position: 'other.5:5:' });
+    await sent('galaxy.sse.resume.count', { cause: 'start_over' });
     const locker = new pg.Client(here.galaxy.database_connection as string);
     locker.on('error', () => {});
     await locker.connect();

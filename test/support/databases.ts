@@ -1,6 +1,5 @@
 /** Both databases behind one form, for the contract suites. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
 import type { Database, HintListener, HintSource, LeaderLock } from '../../src/database/port.js';
@@ -9,6 +8,7 @@ import { migrate } from '../../src/database/schema.js';
 import { SqliteDatabase } from '../../src/database/sqlite/database.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger, type Logger } from '../../src/telemetry/logger.js';
+import { dataFolder } from './data-folder.js';
 import { createTestDatabase } from './postgres.js';
 
 export { eventually } from './eventually.js';
@@ -53,7 +53,7 @@ export async function postgresFixture(): Promise<DatabaseFixture> {
 }
 
 export async function sqliteFixture(): Promise<DatabaseFixture> {
-  const folder = await mkdtemp(join(tmpdir(), 'lightcone-sqlite-'));
+  const folder = dataFolder('lightcone-sqlite-');
   const file = join(folder, 'data', 'lightcone.sqlite');
   return collect({
     kind: 'sqlite',

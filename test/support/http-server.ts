@@ -1,6 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import type { AuthConfig, HttpConfig } from '../../src/config/config.js';
@@ -25,6 +24,7 @@ import { HistoryManager } from '../../src/resources/histories/manager.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { formatPrometheus } from '../../src/telemetry/prometheus.js';
+import { dataFolder } from './data-folder.js';
 
 export const SECRET = 'USING THE DEFAULT IS NOT SECURE!';
 export const ANONYMOUS_SESSION_KEY = '0123456789abcdef0123456789abcdef';
@@ -39,7 +39,7 @@ export const SESSION = { anonymous: 1, alice: 2 } as const;
 
 /** A new SQLite database in a directory of its own. */
 export async function openSeededDatabase(): Promise<{ database: SqliteDatabase; close(): Promise<void> }> {
-  const directory = mkdtempSync(join(tmpdir(), 'lightcone-http-'));
+  const directory = dataFolder('lightcone-http-');
   const logger = createLogger('silent');
   const database = new SqliteDatabase({ file: join(directory, 'test.sqlite'), logger });
   await database.start();

@@ -3,8 +3,7 @@
  * workers and processes that the test starts. `close` stops them all and then looks whether anything was left behind.
  */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from '../../src/app/processes/worker.js';
@@ -12,6 +11,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { IdCodec } from '../../src/http/auth/id-codec.js';
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { recordingLogger } from './bus.js';
+import { dataFolder } from './data-folder.js';
 import { eventually } from './eventually.js';
 import { createTestDatabase } from './postgres.js';
 import { ServiceProcess, WITHOUT_NODE_INTERNALS } from './processes.js';
@@ -42,7 +42,7 @@ export interface RunningWorker {
 }
 
 export class Installation {
-  readonly folder = mkdtempSync(join(tmpdir(), 'lightcone-installation-'));
+  readonly folder = dataFolder('lightcone-installation-');
   readonly ids = new IdCodec(ID_SECRET);
   private readonly running: { stop(): Promise<unknown> }[] = [];
   private readonly clients: SseClient[] = [];

@@ -3,10 +3,10 @@
  * started as whoever runs the tests, root included, and leaves nothing behind: neither files nor an epmd.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { dataFolder } from './data-folder.js';
 import { freePort } from './free-port.js';
 import { locate, runsElsewhere } from './programs.js';
 import { api } from './rabbitmq-vhost.js';
@@ -43,7 +43,7 @@ export async function removeBinding(rabbit: Rabbit, vhost: string, queue: string
 /** A broker of the caller's own, for tests that stop or break it. */
 export async function startRabbit(): Promise<Rabbit> {
   const bin = dirname(locate('rabbitmq-server'));
-  const home = await mkdtemp(join(tmpdir(), 'lightcone-rabbitmq-'));
+  const home = dataFolder('lightcone-rabbitmq-');
   try {
     return await startPrivate(bin, home);
   } catch (error) {

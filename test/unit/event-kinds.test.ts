@@ -1,13 +1,14 @@
-/** A sixth kind of event, defined here and nowhere else, on its way from the bus to a tab. */
+/** A sixth kind of event, defined here and nowhere else, on its way from `publish` to a tab. */
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { InProcessBus } from '../../src/bus/in-process/bus.js';
 import { decodeTask, encodeTask } from '../../src/bus/wire/codec.js';
 import type { SseConfig } from '../../src/config/config.js';
 import { ConnectionManager } from '../../src/connections/manager.js';
-import type { Principal, Task, UserId } from '../../src/core/events.js';
+import type { ControlTask, Principal, Task, UserId } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
 import { id } from '../../src/events/fields.js';
-import { Frame, frameText, type MergeRule, type Position } from '../../src/events/frame.js';
+import { type EventId, Frame, frameText, type MergeRule } from '../../src/events/frame.js';
 import type { EventKind } from '../../src/events/kind.js';
 import { EventRegistry, KINDS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
@@ -32,8 +33,8 @@ const MERGE: MergeRule<number, { jobs: number }> = {
   },
   frame: ({ jobs }, position) => jobFrame(jobs, position),
 };
-const jobFrame = (jobs: number, position: Position): Frame =>
-  new Frame('job_update', frameText('job_update', `{"jobs":${jobs}}`, position), position, MERGE, jobs);
+const jobFrame = (jobs: number, eventId: EventId): Frame =>
+  new Frame('job_update', frameText('job_update', `{"jobs":${jobs}}`, eventId), eventId, MERGE, jobs);
 
 /** What its table says. */
 let table: { userId: UserId; jobs: number }[];
@@ -57,7 +58,7 @@ const jobUpdate: EventKind<JobUpdateTask> = {
   },
   deliver({ userId, jobs }, streams) {
     streams.rememberUser(userId, SUBJECT, streams.recordingTime(), 0);
-    if (streams.hasUser(userId)) streams.toUser(userId, [jobFrame(jobs, streams.position)]);
+    if (streams.hasUser(userId)) streams.toUser(userId, [jobFrame(jobs, streams.eventId)]);
     return undefined;
   },
   catchUp: {
@@ -71,6 +72,7 @@ const jobUpdate: EventKind<JobUpdateTask> = {
               jobFrame(jobs, position),
         ),
   },
+  remembers: SUBJECT,
   repair: async () => table.map((row) => ({ task: 'job_update', ...row })),
   preload: 'never',
 };
@@ -87,6 +89,7 @@ const nothing: Pick<ChangeLog, 'identify' | 'now' | 'changesSince' | 'entryPoint
 
 let manager: ConnectionManager;
 let metrics: CountingMetrics;
+let bus: InProcessBus;
 
 beforeEach(async () => {
   table = [];
@@ -116,16 +119,23 @@ beforeEach(async () => {
     logger: createLogger('silent'),
     metrics,
   });
+  bus = new InProcessBus({ logger: createLogger('silent'), metrics, clock: systemClock });
+  bus.subscribe(manager);
+  await bus.start();
   await manager.start();
 });
-afterEach(() => manager.stop());
+afterEach(async () => {
+  await bus.stop();
+  await manager.stop();
+});
 
-/** Over the bus and back, as a worker receives it. */
-function receive(jobs: number): void {
+/** Through the form on AMQP and the bus of the process, to a worker. */
+async function publish(jobs: number): Promise<void> {
   const task: JobUpdateTask = { task: 'job_update', userId: 1, jobs };
   const decoded = decodeTask(encodeTask(task, undefined, registry), registry);
   if (!decoded.ok) throw new Error(decoded.detail);
-  manager.onTask(decoded.task);
+  // What an author adds to `ControlTask`.
+  await bus.publish(decoded.task as ControlTask);
 }
 
 function openTab(out: PassThrough, since?: number) {
@@ -147,9 +157,14 @@ describe('a kind of event that only this file knows', () => {
   it('comes from the bus to the tabs of its user', async () => {
     const out = new PassThrough();
     openTab(out);
-    receive(3);
+    await publish(3);
     await turn();
     expect(jobsIn(String(out.read()))).toEqual(['{"jobs":3}']);
+  });
+
+  it('is known by what a worker remembers of it', () => {
+    const events = [7, 0, SUBJECT, -2].map((subject) => registry.eventOf(subject));
+    expect(events).toEqual(['history_update', 'entry_point_update', 'job_update', undefined]);
   });
 
   it('is unknown to a registry without it', () => {
@@ -160,9 +175,9 @@ describe('a kind of event that only this file knows', () => {
   it('merges in the queue of a tab that does not read', async () => {
     const out = new PassThrough({ highWaterMark: 1 });
     openTab(out);
-    receive(1);
+    await publish(1);
     await turn();
-    for (const jobs of [2, 3, 4, 5, 6, 7]) receive(jobs);
+    for (const jobs of [2, 3, 4, 5, 6, 7]) await publish(jobs);
     await turn();
     let text = '';
     for (let chunk = out.read(); chunk !== null; chunk = out.read()) {
@@ -179,7 +194,7 @@ describe('a kind of event that only this file knows', () => {
       manager.onTask({ task: 'notify_broadcast', payload: String(n) } as Task);
       await turn();
     }
-    receive(6);
+    await publish(6);
     let text = '';
     await expect
       .poll(() => {
@@ -192,7 +207,7 @@ describe('a kind of event that only this file knows', () => {
   });
 
   it('is told to a tab that comes back: from memory', async () => {
-    receive(3);
+    await publish(3);
     const out = new PassThrough();
     openTab(out, NOW + 1_000_000);
     await expect.poll(() => jobsIn(out.read()?.toString() ?? '')).toEqual(['{"jobs":0}']);

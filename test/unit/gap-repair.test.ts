@@ -5,7 +5,7 @@ import type { Watermark } from '../../src/connections/resume/watermark.js';
 import type { Dispatcher } from '../../src/connections/routing/dispatcher.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
@@ -27,6 +27,7 @@ const NAMES: Record<string, string> = {
 function stage(failing: Map<string, Error>) {
   const told: string[] = [];
   let held = 0;
+  let refused: string | undefined;
   const metrics = new CountingMetrics();
   const read = async <T>(part: string, answer: T): Promise<T> => {
     const error = failing.get(part);
@@ -48,10 +49,15 @@ function stage(failing: Map<string, Error>) {
         broadcastsSince: () => read('broadcasts', [{ payload: '{}', publicationTime: 1, userIds: [] }]),
       } as unknown as NotificationLog,
     },
-    dispatcher: { run: ({ task }) => void told.push(NAMES[task]!) } as Dispatcher,
+    dispatcher: {
+      run: ({ task }) => {
+        if (NAMES[task] === refused) throw new TypeError('a bug');
+        told.push(NAMES[task]!);
+      },
+    } as Dispatcher,
     watermark: {
       cursor: 10,
-      position: new Position(10),
+      eventId: new EventId(10),
       hold: () => {
         held += 1;
         return () => {
@@ -64,7 +70,7 @@ function stage(failing: Map<string, Error>) {
     logger: createLogger('silent'),
     metrics,
   });
-  return { repair, told, metrics, isHeld: () => held > 0 };
+  return { repair, told, metrics, isHeld: () => held > 0, refuse: (part: string) => (refused = part) };
 }
 
 describe('a gap', () => {
@@ -77,15 +83,21 @@ describe('a gap', () => {
     'of which the %s cannot be read now: the rest is told at once and once, the ids wait',
     async (part, rest) => {
       const failing = new Map<string, Error>([[part, away]]);
-      const { repair, told, isHeld } = stage(failing);
+      const { repair, told, metrics, isHeld } = stage(failing);
+      const repaired = () => [
+        metrics.total('galaxy.sse.gap.count'),
+        metrics.total('galaxy.sse.gap.repaired'),
+      ];
       repair.request('reconnected');
       await eventually(() => told.length === rest.length);
       // Some attempts later.
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect(told.sort()).toEqual(rest.sort());
       expect(isHeld()).toBe(true);
+      expect(repaired()).toEqual([1, 0]);
       failing.clear();
       await eventually(() => !isHeld());
+      expect(repaired()).toEqual([1, 1]);
       expect(new Set(told)).toEqual(new Set(['histories', 'entry points', 'notifications', 'broadcasts']));
       expect(told).toHaveLength(4);
     },
@@ -97,6 +109,14 @@ describe('a gap', () => {
     await eventually(() => !isHeld());
     expect(told.sort()).toEqual(['entry points', 'histories', 'notifications']);
     expect(metrics.total('galaxy.sse.database.left_out', { what: 'broadcast_update' })).toBe(1);
+  });
+
+  it('of which a change cannot be delivered is repaired without it', async () => {
+    const { repair, told, isHeld, refuse } = stage(new Map());
+    refuse('histories');
+    repair.request('handler_failed');
+    await eventually(() => !isHeld());
+    expect(told.sort()).toEqual(['broadcasts', 'entry points', 'notifications']);
   });
 
   it('that opens again while one is repaired is read from the beginning', async () => {

@@ -36,6 +36,7 @@ describe('a connection manager', () => {
   let held: Map<string, Promise<void>>;
   let waited: string[];
   let warned: number;
+  let metrics: CountingMetrics;
   const slow = async <T>(name: string, value: T): Promise<T> => {
     await held.get(name);
     waited.push(name);
@@ -45,6 +46,7 @@ describe('a connection manager', () => {
   beforeEach(() => {
     asked = 0;
     warned = 0;
+    metrics = new CountingMetrics();
     held = new Map();
     waited = [];
     const logger = createLogger('silent');
@@ -85,7 +87,7 @@ describe('a connection manager', () => {
       clock: systemClock,
       random: Math.random,
       logger,
-      metrics: new CountingMetrics(),
+      metrics,
     });
   });
   const reading = () => vi.waitFor(() => expect(asked).toBe(1));
@@ -111,6 +113,18 @@ describe('a connection manager', () => {
     answer([{ historyId: 1, userId: 1, sessionIds: [], newest: NOW - 1 }]);
     await started;
     expect(remembered()).toEqual([2, 1]);
+    await manager.stop();
+  });
+
+  it('that could not deliver what came meanwhile delivers the rest, and asks for what it missed', async () => {
+    const started = manager.start();
+    await reading();
+    manager.onTask({ task: 'history_update' } as never);
+    manager.onTask(changed(3));
+    answer([]);
+    await started;
+    expect(remembered()).toEqual([3]);
+    expect(metrics.total('galaxy.sse.gap.count', { cause: 'handler_failed' })).toBe(1);
     await manager.stop();
   });
 
@@ -140,6 +154,23 @@ describe('a connection manager', () => {
     expect(String(out.read())).toContain('"history_ids":["3"]');
     await manager.stop();
     expect(manager.draining).toBe(true);
+  });
+
+  it('that hears of another log catches its tabs up, and does not call that an overflow', async () => {
+    const started = manager.start();
+    await reading();
+    answer([]);
+    await started;
+    const out = new PassThrough();
+    manager.open({ out, chunked: false, head: '', principal: anna, since: undefined, viewed: [] });
+    for (const [sequence, position] of ['log.100:100:', 'other.5:5:'].entries()) {
+      manager.onTick({ leader: 'main', sequence, until: NOW + sequence, position });
+    }
+    const resumed = ['start_over', 'overflow'].map((cause) =>
+      metrics.total('galaxy.sse.resume.count', { cause }),
+    );
+    expect(resumed).toEqual([1, 0]);
+    await manager.stop();
   });
 
   it.each(['identify', 'entries', 'now'] as const)(

@@ -5,6 +5,7 @@ import type { ConnectionManager } from '../../connections/manager.js';
 import type { HistoryId } from '../../core/events.js';
 import type { SqlAccounts } from '../../database/accounts.js';
 import type { HistoryCaller } from '../../database/port.js';
+import { EVENTS } from '../../events/registry.js';
 import { type App, buildHttpApp } from '../../http/app.js';
 import type { Authentication } from '../../http/auth/authentication.js';
 import { earlyRefusal } from '../../http/auth/early-refusal.js';
@@ -114,7 +115,8 @@ export function createWorkerHttp({
             interactiveTools: config.features.interactiveTools,
           },
         }),
-      (app) => registerCluster(app, { authenticator, accounts, idCodec, source: cluster.source }),
+      (app) =>
+        registerCluster(app, { authenticator, accounts, idCodec, source: cluster.source, kinds: EVENTS }),
       (app) =>
         registerSubscriptions(app, {
           accounts,

@@ -3,6 +3,7 @@
  * since its watermark and delivers them to its tabs like received tasks. Until then the watermark does not move.
  */
 
+import type { Task } from '../../core/events.js';
 import type { Sources } from '../../events/kind.js';
 import type { EventRegistry } from '../../events/registry.js';
 import { Backoff } from '../../lib/backoff.js';
@@ -58,7 +59,7 @@ export class GapRepair {
   }
 
   private async run(): Promise<void> {
-    const { logger } = this.options;
+    const { logger, metrics } = this.options;
     const { signal } = this.abort;
     this.running = true;
     const backoff = new Backoff(50, 1000);
@@ -77,6 +78,7 @@ export class GapRepair {
       }
       try {
         const tasks = await this.deliver(missing);
+        metrics.increment('galaxy.sse.gap.repaired', 1);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
         // Events withheld from a tab with an unchecked permission must stay ahead of every cursor.
@@ -110,21 +112,33 @@ export class GapRepair {
 
   /** Repairs each kind separately: delivers what can be read at once, and removes that kind from `missing`. */
   private async deliver(missing: Set<RepairedKind>): Promise<number> {
-    const { sources, dispatcher, watermark, positions, databaseClock, skippedRows } = this.options;
+    const { sources, watermark, positions, databaseClock, skippedRows } = this.options;
     // If the clock had stepped back in the gap, newer commits would lie before the watermark.
     await databaseClock.check();
     await this.options.readPositions();
-    const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
+    const since = { floor: positions.floor(watermark.cursor), position: watermark.eventId.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;
       const tasks = await skippedRows.unlessBroken(kind.event, kind.repair(sources, since), []);
-      for (const task of tasks) dispatcher.run(task);
+      for (const task of tasks) this.dispatch(task);
       delivered += tasks.length;
       missing.delete(kind);
     });
     const failed = (await Promise.allSettled(attempts)).find(({ status }) => status === 'rejected');
     if (failed) throw (failed as PromiseRejectedResult).reason;
     return delivered;
+  }
+
+  /** A task that fails here would fail again. It must not block the others and the ids. */
+  private dispatch(task: Task): void {
+    try {
+      this.options.dispatcher.run(task);
+    } catch (error) {
+      this.options.logger.error(
+        { task: task.task, err: error },
+        'change read for a gap not delivered: please report this error',
+      );
+    }
   }
 }

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { LightconeError } from '../../core/errors.js';
+import { tlsAdvice } from '../../lib/tls-advice.js';
 
 /**
  * SQLSTATE classes of errors in the statement or its parameters, for which a retry is useless. Every other failure is
@@ -16,6 +17,8 @@ const ADVICE: Readonly<Record<string, string>> = {
     'a standby, or default_transaction_read_only: name the primary server in database_connection, or all with target_session_attrs=primary',
   '55P03': 'another session has locked it for long: VACUUM FULL, ALTER TABLE, an open transaction?',
   ECONNREFUSED: 'is the server running, and is the port right?',
+  ENOTFOUND: 'no name server knows this host: correct it in database_connection',
+  EAI_AGAIN: 'the name server of this host does not answer',
 };
 
 /** Translates errors of the driver into those of the catalogue. Other SQL errors stay as they are. */
@@ -32,7 +35,7 @@ export function translateError(error: unknown, where: string): Error {
   if (SCHEMA.has(code)) {
     return new LightconeError(
       'DATABASE_SCHEMA',
-      `${where} lacks something that is needed: ${error.message}; run "lightcone migrate", or check the rights of the database user`,
+      `${where} lacks a required object or right: ${error.message}; run "lightcone migrate", or check the rights of the database user`,
       { cause: error },
     );
   }
@@ -44,7 +47,8 @@ export function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {
     return [...new Set(error.errors.map(reasonOf))].join('; ');
   }
-  const advice = ADVICE[String((error as { code?: unknown } | null)?.code)];
+  const code = String((error as { code?: unknown } | null)?.code);
+  const advice = ADVICE[code] ?? tlsAdvice(code, 'sslrootcert');
   const message = error instanceof Error ? error.message : String(error);
   return advice === undefined ? message : `${message} (${advice})`;
 }

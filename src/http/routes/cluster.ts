@@ -5,6 +5,7 @@ import { Type } from 'typebox';
 import { LightconeError } from '../../core/errors.js';
 import { MOST_STREAMS_A_PAGE, type StreamPlace, TAB_STATES } from '../../core/notices.js';
 import type { Accounts } from '../../database/port.js';
+import type { EventRegistry } from '../../events/registry.js';
 import { formatIso } from '../../lib/time.js';
 import type { App } from '../app.js';
 import type { Authentication } from '../auth/authentication.js';
@@ -17,6 +18,7 @@ export interface ClusterRouteDeps {
   accounts: Pick<Accounts, 'emailsOf'> & { userIdOf(email: string): Promise<number | undefined> };
   idCodec: IdCodec;
   source: ClusterSource;
+  kinds: Pick<EventRegistry, 'eventOf'>;
 }
 
 const ROWS = 50;
@@ -26,7 +28,7 @@ const PLACE = /^(\d{1,15})~(\d{1,15})~(.{1,250})$/;
 
 export function registerCluster(
   app: App,
-  { authenticator, accounts, idCodec, source }: ClusterRouteDeps,
+  { authenticator, accounts, idCodec, source, kinds }: ClusterRouteDeps,
 ): void {
   const watchers = new StatusWatchers(source, authenticator);
   app.addHook('preClose', async () => watchers.endAll());
@@ -92,7 +94,7 @@ export function registerCluster(
       const [, id, process] = STREAM.exec(request.query.stream) ?? [];
       if (process === undefined || !(await source.closeStream(process, Number(id))))
         throw new LightconeError('NOT_FOUND', 'there is no such stream any more');
-      request.log.info({ stream: request.query.stream }, 'an administrator ends a stream');
+      request.log.info({ stream: request.query.stream }, 'stream closed by an administrator');
       return reply.code(204).send();
     },
   );
@@ -108,7 +110,7 @@ export function registerCluster(
         told: source.toldTo(userId).map(({ at, updateTime, subject }) => ({
           at: formatIso(at),
           update_time: updateTime === 0 ? null : formatIso(updateTime),
-          event: subject > 0 ? 'history_update' : 'entry_point_update',
+          event: kinds.eventOf(subject) ?? null,
           history_id: subject > 0 ? idCodec.encodeId(subject) : null,
         })),
       };

@@ -3,6 +3,7 @@
  * handler.
  */
 import { LIMITS } from '../../core/limits.js';
+import { EVENTS } from '../../events/registry.js';
 import { refusal } from '../openapi-refusals.js';
 
 const EXAMPLE = `retry: 3300
@@ -20,17 +21,22 @@ id: 2026-11-21T10:21:46.332000
 
 `;
 
+const quoted = ({ event }: { event: string }): string => `\`${event}\``;
+
 export const STREAM_OPERATION = {
   tags: ['stream'],
   summary: 'Events as they happen (Server-Sent Events)',
-  description: `Events: \`ready\`, \`history_update\`, \`entry_point_update\`, \`notification_update\`, \`broadcast_update\`, and in
-the catch-up \`notification_status\`. An \`id\` is a resume cursor: everything up to it has been sent. Without credentials the
+  description: `Events: ${[{ event: 'ready' }, ...EVENTS.events].map(quoted).join(', ')}; only in a catch-up: ${EVENTS.kinds
+    .filter((kind) => !('task' in kind))
+    .map(quoted)
+    .join(', ')}. An \`id\` is a resume cursor: everything up to it has been sent. Without credentials the
 stream carries broadcasts only.`,
   parameters: [
     {
       name: 'Last-Event-ID',
       in: 'header',
-      description: 'The last id that arrived: what was missed since is sent first. Wins over `last_event_id`',
+      description:
+        'The last id that the client received; missed events come first. Takes precedence over `last_event_id`',
       schema: { type: 'string' },
       example: '2026-11-21T10:21:16.332000',
     },
@@ -44,15 +50,14 @@ stream carries broadcasts only.`,
     {
       name: 'history_id',
       in: 'query',
-      description: 'Also tell of the changes of these histories of others, as long as this stream is open',
+      description: 'Also send changes of these histories of other users while this stream is open',
       schema: { type: 'array', maxItems: LIMITS.subscriptionIds.value, items: { type: 'string' } },
       example: ['f2db41e1fa331b3e'],
     },
     {
       name: 'key',
       in: 'query',
-      description:
-        'An API key, for clients that cannot set a header. URLs stand in the logs of proxies: prefer x-api-key',
+      description: 'An API key, for clients that cannot set a header. Proxies log URLs: prefer x-api-key',
       schema: { type: 'string' },
     },
   ],
@@ -81,18 +86,18 @@ database is away: an EventSource comes back by itself after a 200 only`,
     ),
     401: refusal('The key or the cookie is not valid: sign in again', [401001, 'the API key is not valid']),
     403: refusal(
-      '403004: enable_sse_updates is off, so poll instead; 403002: a history in `history_id` may not be seen, so leave it out',
+      '403004: enable_sse_updates is off, so poll instead; 403002: the caller may not see a history in `history_id`, so remove it',
       [403004, 'Real-time updates are off on this server (enable_sse_updates: false).'],
     ),
     429: refusal(
-      'This user or address holds as many streams as it may',
-      [429001, 'this user holds 50 streams, and no more are allowed'],
+      'This user or address has reached its limit of streams',
+      [429001, 'You have 50 open streams here, the maximum (max_connections_per_user). Close some tabs.'],
       { retry: true },
     ),
     500: { $ref: '#/components/responses/Failed' },
     503: refusal(
-      'This worker holds as many streams as it may (max_connections)',
-      [429001, 'this worker holds 20000 streams, and no more are allowed'],
+      'This worker has reached its limit of streams (max_connections)',
+      [429001, 'This worker has 20000 open streams, the maximum (max_connections).'],
       { retry: true },
     ),
   },
