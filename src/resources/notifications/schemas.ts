@@ -154,8 +154,4 @@ export const preferencesBody = Type.Object(
 );
 
 export type NotificationBody = Static<typeof notification>;
-export type CreateBody = Static<typeof createBody>;
-export type CreateBroadcastBody = Static<typeof createBroadcastBody>;
-export type UpdateBroadcastBody = Static<typeof updateBroadcastBody>;
 export type Changes = Static<typeof changes>;
-export type PreferencesBody = Static<typeof preferencesBody>;
