@@ -16,12 +16,14 @@ export class Delivery {
 
   task(task: Task): void {
     this.metrics.increment('galaxy.sse.tasks.received', 1, { task: task.task });
+    if (task.task === 'history_update') this.ticks.heardUpdate();
     this.#orGap(() => this.handler.onTask(task));
   }
 
-  tick(tick: Tick): void {
+  /** @param updates published by its leader since the tick before */
+  tick(tick: Tick, updates?: number): void {
     // Before the tick, which moves the watermark past the loss.
-    if (this.ticks.missedBefore(tick)) this.gap('tick_lost');
+    if (this.ticks.missedBefore(tick, updates)) this.gap('tick_lost');
     this.#orGap(() => this.handler.onTick(tick));
   }
 

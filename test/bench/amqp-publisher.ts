@@ -12,7 +12,7 @@ export interface AmqpPublisher {
 export async function openPublisher(url: string): Promise<AmqpPublisher> {
   const connection = await connect(url, { noDelay: true });
   const channel = await connection.createChannel();
-  await declareExchange(channel);
+  await declareExchange(connection);
   return {
     publish: (task) => {
       channel.publish(CONTROL_EXCHANGE, CONTROL_KEY, encodeTask(task), {

@@ -43,6 +43,15 @@ export class TcpProxy {
     for (const pair of this.#pairs) pair.silent = true;
   }
 
+  /** What the server sends stays there, as with a client that reads nothing for a while; `unpause` brings it. */
+  pause(): void {
+    for (const { upstream } of this.#pairs) upstream.pause();
+  }
+
+  unpause(): void {
+    for (const { upstream } of this.#pairs) upstream.resume();
+  }
+
   /** Silences one connection for good: the one that the server sees as coming from this port. */
   silence(clientPort: number): void {
     const pair = this.#pairOf(clientPort);

@@ -200,6 +200,7 @@ describe('a tick on the wire', () => {
   it('comes back as it was sent', () => {
     const tick = { leader: 'main.1@2026', sequence: 0, until: MOMENT };
     expect(decodeTick(encodeTick(tick, 'secret'), 'secret')).toEqual({ ok: true, tick });
+    expect(decodeTick(encodeTick(tick, 'secret', 0), 'secret')).toEqual({ ok: true, tick, updates: 0 });
   });
 
   it.each([
@@ -208,6 +209,7 @@ describe('a tick on the wire', () => {
     ['{"leader": "a", "sequence": -1, "until": 5}'],
     ['{"leader": "a\\n", "sequence": 1, "until": 5}'],
     ['{"leader": "a", "sequence": "1", "until": 5}'],
+    ['{"leader": "a", "sequence": 1, "until": 5, "updates": -1}'],
     ['x'],
   ])('%s is none', (body) => {
     expect(decodeTick(Buffer.from(body), 'secret')).toMatchObject({ ok: false, reason: 'malformed_tick' });
@@ -219,6 +221,7 @@ describe('a tick on the wire', () => {
     ['with an empty signature', { signature: '' }],
     ['with a later moment than was signed', { until: MOMENT + 1 }],
     ['with a higher number than was signed', { sequence: 8 }],
+    ['with more updates than were signed', { updates: 4 }],
     ['in the name of another leader', { leader: 'b' }],
   ])('%s is forged', (_what, change) => {
     const signed = JSON.parse(encodeTick({ leader: 'a', sequence: 7, until: MOMENT }, 'secret').toString());

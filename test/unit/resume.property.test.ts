@@ -48,6 +48,7 @@ const leaderFaults: FaultKind[] = [
   'cut leader from bus',
   'broker away',
   'broker slow',
+  'queues limited by a policy',
   'exchange deleted',
 ];
 

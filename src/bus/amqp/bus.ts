@@ -28,8 +28,8 @@ import {
 
 /** A dead subscription is replaced together with its connection, so there is only one way to recover. */
 const NOTHING_COMES_BACK =
-  'what is published does not come back: the exchange, its binding or the queue is gone, or a policy drops messages';
-const UNROUTED = "what is published reaches no queue, not even this worker's own: its binding is gone";
+  'published messages do not come back: the exchange, its binding or the queue was deleted, or a policy drops messages';
+const UNROUTED = "published messages reach no queue, not even this worker's own: its binding was deleted";
 /** Shorter than the 5 s for the whole connect. */
 const PROOF_DEADLINE_MS = 3_000;
 
@@ -60,10 +60,12 @@ export class AmqpBus implements Bus {
   readonly #availability: Availability;
   readonly #freeze: PauseDetector;
   /** One per reason. */
-  readonly #complaints = new Map<string, ThrottledLogger>();
+  readonly #warnings = new Map<string, ThrottledLogger>();
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
+  /** `history_update`s on this channel since the last tick. */
+  #updates = 0;
 
   constructor(options: AmqpBusOptions) {
     this.#options = { messageTtlMs: 10_000, ...options };
@@ -129,8 +131,9 @@ export class AmqpBus implements Bus {
     // live.
     const body = task.task === 'reconfigure_watcher' ? encodeTask(task, serverName) : encodeTask(task);
     const lifetime = task.task === 'reconfigure_watcher' ? {} : { expiration: String(messageTtlMs) };
-    return this.#meter.measure(task.task, () =>
-      this.#send(CONTROL_KEY, body, {
+    return this.#meter.measure(task.task, () => {
+      if (task.task === 'history_update' && this.#publisher?.usable) this.#updates += 1;
+      return this.#send(CONTROL_KEY, body, {
         contentType: 'application/json',
         contentEncoding: 'utf-8',
         deliveryMode: 2,
@@ -138,16 +141,19 @@ export class AmqpBus implements Bus {
         // Marked as a double: amqplib would write a whole second as an integer.
         headers: { epoch: { '!': 'double', value: this.#options.clock.now() / 1e6 } },
         ...lifetime,
-      }),
-    );
+      });
+    });
   }
 
   /**
    * A tick lives half as long as a task. So the arrival of a tick proves that no task before it has expired: ticks come
    * every second, and missing ticks show as a gap.
+   * But a policy of the broker may set shorter limits, so a tick also carries the number of updates before it.
    */
   async publishTick(tick: Tick): Promise<void> {
-    await this.#send(TICK_KEY, encodeTick(tick, this.#options.secret), {
+    const updates = this.#updates;
+    this.#updates = 0;
+    await this.#send(TICK_KEY, encodeTick(tick, this.#options.secret, updates), {
       contentType: 'application/json',
       deliveryMode: 1,
       expiration: String(this.#options.messageTtlMs / 2),
@@ -180,24 +186,25 @@ export class AmqpBus implements Bus {
       throw unavailable(UNROUTED);
     }
     // No worker is subscribed. Each reads what it missed when it starts, so the cursor may advance.
-    this.#complain('unrouted').warn(
+    this.#warningOf('unrouted').warn(
       {},
-      'no queue takes what is published: no worker is connected to this broker and virtual host',
+      'published messages reach no queue: no worker is connected to this broker and virtual host',
     );
     return outcome;
   }
 
   async #setUp(connection: ChannelModel): Promise<void> {
+    await declareExchange(connection);
     const channel = await connection.createConfirmChannel({ highWaterMark: WRITE_BUFFER_FRAMES });
     this.#cutWhenItFails(channel);
-    await declareExchange(channel);
     const publisher = new ConfirmPublisher(channel, {
-      onSilence: () => this.#link.cut('it does not confirm what is published'),
+      onSilence: () => this.#link.cut('it does not confirm published messages'),
       onUsableChange: () => this.#updateAvailability(),
     });
     connection.on('blocked', () => publisher.setBlocked(true));
     connection.on('unblocked', () => publisher.setBlocked(false));
     this.#publisher = publisher;
+    this.#updates = 0;
     if (this.#delivery) await this.#consume(connection, publisher, this.#delivery);
     this.#connectedBefore = true;
   }
@@ -221,7 +228,7 @@ export class AmqpBus implements Bus {
       secret,
       delivery,
       metrics,
-      complain: (reason) => this.#complain(reason),
+      warningOf: (reason) => this.#warningOf(reason),
       clock,
       beforeFirst: reportGap,
       probe: () => {
@@ -229,7 +236,7 @@ export class AmqpBus implements Bus {
         probe(publisher).then((outcome) => outcome === 'unrouted' && this.#link.cut(UNROUTED), ignore);
         return true;
       },
-      onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
+      onCancelled: () => this.#link.cut('it cancelled the consumer (the queue was deleted)'),
       onDead: () => this.#link.cut(NOTHING_COMES_BACK),
     });
     delivery.begin();
@@ -238,11 +245,11 @@ export class AmqpBus implements Bus {
     reportGap();
   }
 
-  #complain(reason: string): ThrottledLogger {
+  #warningOf(reason: string): ThrottledLogger {
     const { logger, clock } = this.#options;
-    const complaint = this.#complaints.get(reason) ?? new ThrottledLogger(logger, clock);
-    this.#complaints.set(reason, complaint);
-    return complaint;
+    const warning = this.#warnings.get(reason) ?? new ThrottledLogger(logger, clock);
+    this.#warnings.set(reason, warning);
+    return warning;
   }
 
   #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {

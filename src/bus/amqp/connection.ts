@@ -3,6 +3,7 @@ import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { explainBrokerError, maskUrl } from './broker-error.js';
+import { ignoreDeepHeaders } from './deep-headers.js';
 import { tlsOptions } from './tls.js';
 
 /** Deadline of connect and set-up together, for a broker that accepts and then stays silent. */
@@ -119,6 +120,7 @@ export class BrokerConnection {
     this.#wasUp = false;
     const socket = new AbortController();
     let reason: string | undefined;
+    let closing: Error | undefined;
     const cut = (why: string) => {
       reason ??= why;
       socket.abort();
@@ -133,8 +135,12 @@ export class BrokerConnection {
     const deadline = setTimeout(() => cut(`no answer within ${ATTEMPT_DEADLINE_MS} ms`), ATTEMPT_DEADLINE_MS);
     try {
       const connection = await connect(withHeartbeat(url), socketOptions(url, name, socket.signal));
+      ignoreDeepHeaders(connection);
       const lost = new Promise<Error | undefined>((resolve) => connection.once('close', resolve));
-      connection.on('error', () => {}); // 'close' follows and says the same
+      // 'close' follows and says the same; a set-up that is broken off by it does not.
+      connection.on('error', (error: Error) => {
+        closing = error;
+      });
       await setUp(connection);
       clearTimeout(deadline);
       if (stopping.aborted) return await this.#close(connection, lost, cut);
@@ -153,7 +159,7 @@ export class BrokerConnection {
       if (end === 'stopped') return await this.#close(connection, lost, cut);
       throw end ?? new Error('the broker closed the connection');
     } catch (error) {
-      throw reason === undefined ? error : new Error(reason);
+      throw reason === undefined ? (closing ?? error) : new Error(reason);
     } finally {
       clearTimeout(deadline);
       stopping.removeEventListener('abort', onStop);

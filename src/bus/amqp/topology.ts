@@ -1,4 +1,4 @@
-import type { Channel } from 'amqplib';
+import type { Channel, ChannelModel } from 'amqplib';
 
 /**
  * Galaxy's exchange, declared exactly as Galaxy declares it (contract, section 3.1); the broker refuses other
@@ -20,11 +20,29 @@ export const PROBE_KEY = 'lightcone.probe';
  */
 const EVERYTHING = '#';
 
+const ACCESS_REFUSED = 403;
+
 /** At worst some 30 MB in the broker, if a worker reads nothing and the messages have not expired yet. */
 const MAX_QUEUE_LENGTH = 100_000;
 
-export async function declareExchange(channel: Channel): Promise<void> {
-  await channel.assertExchange(CONTROL_EXCHANGE, 'topic', { durable: true });
+export async function declareExchange(connection: ChannelModel): Promise<void> {
+  try {
+    await once(connection, (channel) => channel.assertExchange(CONTROL_EXCHANGE, 'topic', { durable: true }));
+  } catch (refused) {
+    if ((refused as { code?: unknown }).code !== ACCESS_REFUSED) throw refused;
+    // What an administrator has declared may be used without the right to declare it.
+    await once(connection, (channel) => channel.checkExchange(CONTROL_EXCHANGE)).catch(() => {
+      throw refused;
+    });
+  }
+}
+
+/** On a channel of its own: one that is refused something is closed. */
+async function once(connection: ChannelModel, work: (channel: Channel) => Promise<unknown>): Promise<void> {
+  const channel = await connection.createChannel();
+  channel.on('error', () => {});
+  await work(channel);
+  await channel.close();
 }
 
 /**

@@ -67,13 +67,14 @@ function decodeEnvelope(envelope: JsonObject, kinds: EventRegistry): DecodedTask
   const kwargs = isAbsent(envelope.kwargs) ? {} : envelope.kwargs;
   if (!isRecord(kwargs)) throw new FieldError('kwargs is not an object');
   const task = kinds.ofTask(name)?.task.read(kwargs);
-  if (!task) return failure('unknown_task', 'the task is none that Galaxy or Lightcone sends');
+  if (!task) return failure('unknown_task', 'unknown task, which neither Galaxy nor Lightcone sends');
   if (isAbsent(envelope.noop)) return { ok: true, task };
   return { ok: true, task, noop: text('noop', envelope.noop) };
 }
 
 export type DecodedTick =
-  | { ok: true; tick: Tick }
+  /** `updates`: how many `history_update`s its leader published since the tick before. */
+  | { ok: true; tick: Tick; updates?: number }
   | { ok: false; reason: 'malformed_tick' | 'forged_tick'; detail: string };
 
 /**
@@ -86,22 +87,25 @@ export function decodeTick(body: Buffer, secret: string): DecodedTick {
   const value = parse(body);
   if (!isRecord(value)) return malformed('a tick that is not a JSON object');
   try {
-    const sequence = value.sequence;
-    if (sequence !== 0) id('sequence', sequence);
+    const updates = isAbsent(value.updates) ? undefined : count('updates', value.updates);
     const tick: Tick = {
       leader: shortText('leader', value.leader),
-      sequence: sequence as number,
+      sequence: count('sequence', value.sequence),
       until: id('until', value.until),
       ...(!isAbsent(value.position) && { position: text('position', value.position) }),
     };
-    if (hasSignature(tick, value.signature, secret)) return { ok: true, tick };
-    const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all need the same one`;
+    if (hasSignature(tick, updates, value.signature, secret)) {
+      return { ok: true, tick, ...(updates !== undefined && { updates }) };
+    }
+    const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all processes need the same one`;
     return { ok: false, reason: 'forged_tick', detail };
   } catch (error) {
     if (error instanceof FieldError) return malformed(error.message);
     throw error;
   }
 }
+
+const count = (name: string, value: unknown): number => (value === 0 ? 0 : id(name, value));
 
 /** Whether lists and objects are nested deeper than in any task. Counts only brackets outside strings. */
 function isDeep(body: Buffer): boolean {

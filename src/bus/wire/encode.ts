@@ -20,10 +20,18 @@ export function encodeTask<T extends Task>(task: T, noop?: string, kinds: EventR
   return Buffer.from(pythonJson(envelope), 'latin1');
 }
 
-/** A tick is Lightcone's own message: plain JSON, `until` in microseconds. */
-export function encodeTick({ leader, sequence, until, position }: Tick, secret: string): Buffer {
+/**
+ * A tick is Lightcone's own message: plain JSON, `until` in microseconds.
+ *
+ * @param updates how many `history_update`s went ahead of it on its channel since the tick before
+ */
+export function encodeTick(
+  { leader, sequence, until, position }: Tick,
+  secret: string,
+  updates?: number,
+): Buffer {
   const tick = { leader, sequence, until, ...(fits(position) && { position }) };
-  return Buffer.from(JSON.stringify({ ...tick, signature: signatureOf(tick, secret) }));
+  return Buffer.from(JSON.stringify({ ...tick, updates, signature: signatureOf(tick, updates, secret) }));
 }
 
 /** A position with thousands of open transactions is too long for a tick. Workers then keep the previous one. */

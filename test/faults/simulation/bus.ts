@@ -19,7 +19,8 @@ const TICK_TTL_MS = 5_000;
 const DEADLINE_MS = 3_000;
 const logger = createLogger('silent');
 
-type Message = { task: ControlTask } | { tick: Tick };
+type Message = { task: ControlTask } | { tick: Tick; updates: number };
+const isUpdate = (message: Message): boolean => 'task' in message && message.task.task === 'history_update';
 type Queue = (message: Message) => void;
 
 export class SimBroker {
@@ -29,6 +30,8 @@ export class SimBroker {
   slowUntil = 0;
   /** Until then there is no exchange: what is published is refused. */
   noExchangeUntil = 0;
+  /** Until then a policy drops updates that wait in a queue, and no ticks. */
+  dropsUntil = 0;
 
   constructor(
     readonly time: SimulatedTime,
@@ -57,6 +60,8 @@ export class SimBus implements Bus {
   private stopped = false;
   /** Messages that come before this moment wait until then in the queue. */
   private readsFrom = 0;
+  /** Since the last tick. */
+  private updates = 0;
 
   constructor(
     private readonly broker: SimBroker,
@@ -106,6 +111,7 @@ export class SimBus implements Bus {
     await time.sleep(time.between(20, 500));
     if (!this.broker.up || this.stopped || this.up) return;
     this.up = true;
+    this.updates = 0;
     this.lastDelivery = time.ms;
     if (this.delivery) this.bind(this.delivery);
     this.availability.set(true);
@@ -122,7 +128,8 @@ export class SimBus implements Bus {
         const ttl = 'tick' in message ? TICK_TTL_MS : TASK_TTL_MS;
         // What waits for a process that stands still grows too old in its queue.
         if (time.ms - enqueuedAt > Math.max(ttl, delayMs)) return;
-        if ('tick' in message) delivery.tick(message.tick);
+        if (this.broker.dropsUntil > enqueuedAt && isUpdate(message) && time.random() < 0.5) return;
+        if ('tick' in message) delivery.tick(message.tick, message.updates);
         else delivery.task(message.task);
       });
     };
@@ -175,11 +182,14 @@ export class SimBus implements Bus {
   }
 
   publish(task: ControlTask): Promise<void> {
+    if (this.up && task.task === 'history_update') this.updates += 1;
     return this.send({ task });
   }
 
   publishTick(tick: Tick): Promise<void> {
-    return this.send({ tick });
+    const { updates } = this;
+    this.updates = 0;
+    return this.send({ tick, updates });
   }
 
   private send(message: Message): Promise<void> {

@@ -33,6 +33,7 @@ export type FaultKind =
   | 'queue deleted'
   | 'exchange deleted'
   | 'broker slow'
+  | 'queues limited by a policy'
   | 'database slow'
   | 'database clock back'
   | 'freeze worker'
@@ -550,6 +551,9 @@ export class World {
       }
       case 'broker slow':
         this.broker.slowUntil = time.ms + durationMs;
+        return;
+      case 'queues limited by a policy':
+        this.broker.dropsUntil = time.ms + durationMs;
         return;
       case 'database slow':
         this.database.slowUntil = time.ms + durationMs;
