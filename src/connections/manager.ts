@@ -196,7 +196,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
     this.throttledLogger.warn(
       { leader, until: formatIso(until), databaseClock: formatIso(this.pipeline.watermark.estimateNow()) },
-      "tick ignored: it is ahead of the database's clock; find out who publishes it",
+      "tick ignored: it is ahead of the database's clock; check the clock of its sender",
     );
   }
 

@@ -97,7 +97,7 @@ export function registerCluster(
       const { userId } = request.caller;
       request.log.info(
         { stream: request.query.stream, by: userId ?? 'bootstrap key' },
-        'an administrator ends a stream',
+        'stream closed by an administrator',
       );
       return reply.code(204).send();
     },

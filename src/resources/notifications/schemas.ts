@@ -12,7 +12,7 @@ const subjectAndMessage = { subject: text(1_000, 1), message: text(100_000, 1) }
 
 const actionLink = Type.Object({ action_name: text(255, 1), link: text(2_000, 1) });
 
-export const broadcastContent = Type.Object({
+const broadcastContent = Type.Object({
   ...subjectAndMessage,
   category: Type.Optional(Type.Literal('broadcast')),
   action_links: Type.Optional(orNull(Type.Array(actionLink, { maxItems: 20 }))),
