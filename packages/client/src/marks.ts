@@ -10,7 +10,7 @@ const MOST_AT_ONCE = 50;
 
 export class Marks {
   readonly #waiting = new Map<string, ((included: boolean) => void)[]>();
-  #state: State = 'stopped';
+  #state: State = 'connecting';
   #again: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly settings: () => StreamSettings) {}
