@@ -19,6 +19,7 @@ import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
 import { CallerMoments } from './resume/caller-moments.js';
+import type { CatchUpCause } from './resume/catch-up.js';
 import { Positions } from './resume/positions.js';
 import { RecentLog } from './resume/recent-log.js';
 import { ViewerRegistry } from './routing/viewers.js';
@@ -195,7 +196,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
     this.throttledLogger.warn(
       { leader, until: formatIso(until), databaseClock: formatIso(this.pipeline.watermark.estimateNow()) },
-      "tick ignored: it is ahead of the database's clock; find out who publishes it",
+      "tick ignored: it is ahead of the database's clock; check the clock of its sender",
     );
   }
 
@@ -259,13 +260,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     for (const tab of this.registry.all) {
       if (tab.state === 'live') {
         this.tabs.flush(tab);
-        this.resume(tab, tab.position.cursor, 'overflow');
+        this.resume(tab, tab.position.cursor, 'start_over');
       } else if (tab.state !== 'closed') tab.state = 'lagging';
     }
   }
 
   /** Never rejects. */
-  private resume(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow'): void {
+  private resume(tab: Tab, since: Cursor, cause: CatchUpCause): void {
     void this.pipeline!.resume.run(tab, since, cause, this.stopping.signal);
   }
 

@@ -113,6 +113,7 @@ export interface AwaitMarksTask {
   sessionId?: SessionId;
 }
 
+/** The SSE control tasks (contract, section 3.4), plus Lightcone's own. */
 export type ControlTask =
   | HistoryUpdateTask
   | NotifyUsersTask
@@ -122,7 +123,6 @@ export type ControlTask =
   | ReconfigureWatcherTask
   | PermissionsChangedTask
   | AwaitMarksTask;
-
 export type TaskName = ControlTask['task'];
 
 /**

@@ -241,7 +241,7 @@ describe('on a SQLite file', () => {
     const { code, stderr } = await lightcone('user', 'remove', 'a@example.org');
     expect([code, stderr]).toEqual([
       1,
-      'lightcone: there is no user a@example.org; "lightcone user list" names them\n',
+      'lightcone: there is no user a@example.org; "lightcone user list" lists all\n',
     ]);
   });
 
@@ -250,7 +250,7 @@ describe('on a SQLite file', () => {
     const { code, stdout, stderr } = await lightcone('user', 'add', 'a@example.org');
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toBe(
-      'lightcone: there is a user a@example.org already; "lightcone user key a@example.org" gives a new API key\n',
+      'lightcone: user a@example.org already exists; "lightcone user key a@example.org" creates a new API key\n',
     );
   });
 
@@ -260,7 +260,7 @@ describe('on a SQLite file', () => {
     const { code, stderr } = await lightcone('notify', '--user', 'nobody@example.org', 'Hi', 'you');
     expect([code, stderr]).toEqual([
       1,
-      'lightcone: there is no user nobody@example.org; "lightcone user list" names them\n',
+      'lightcone: there is no user nobody@example.org; "lightcone user list" lists all\n',
     ]);
   });
 

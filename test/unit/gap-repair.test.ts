@@ -83,15 +83,21 @@ describe('a gap', () => {
     'of which the %s cannot be read now: the rest is told at once and once, the ids wait',
     async (part, rest) => {
       const failing = new Map<string, Error>([[part, away]]);
-      const { repair, told, isHeld } = stage(failing);
+      const { repair, told, metrics, isHeld } = stage(failing);
+      const repaired = () => [
+        metrics.total('galaxy.sse.gap.count'),
+        metrics.total('galaxy.sse.gap.repaired'),
+      ];
       repair.request('reconnected');
       await eventually(() => told.length === rest.length);
       // Some attempts later.
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect(told.sort()).toEqual(rest.sort());
       expect(isHeld()).toBe(true);
+      expect(repaired()).toEqual([1, 0]);
       failing.clear();
       await eventually(() => !isHeld());
+      expect(repaired()).toEqual([1, 1]);
       expect(new Set(told)).toEqual(new Set(['histories', 'entry points', 'notifications', 'broadcasts']));
       expect(told).toHaveLength(4);
     },

@@ -59,7 +59,7 @@ export class GapRepair {
   }
 
   private async run(): Promise<void> {
-    const { logger } = this.options;
+    const { logger, metrics } = this.options;
     const { signal } = this.abort;
     this.running = true;
     const backoff = new Backoff(50, 1000);
@@ -78,6 +78,7 @@ export class GapRepair {
       }
       try {
         const tasks = await this.deliver(missing);
+        metrics.increment('galaxy.sse.gap.repaired', 1);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
         // Events withheld from a tab with an unchecked permission must stay ahead of every cursor.

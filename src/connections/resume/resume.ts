@@ -13,7 +13,7 @@ import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { ViewerRegistry } from '../routing/viewers.js';
 import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
-import { type CatchUp, catchUpFrames } from './catch-up.js';
+import { type CatchUp, type CatchUpCause, catchUpFrames } from './catch-up.js';
 import type { DatabaseClock } from './database-clock.js';
 import type { Positions } from './positions.js';
 import type { Watermark } from './watermark.js';
@@ -37,7 +37,7 @@ export class Resume {
    * Resolves when the tab is live or closed. Retries while the database does not answer.
    * @param signal aborted when the worker stops; the tab then stays as it is
    */
-  async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
+  async run(tab: Tab, since: Cursor, cause: CatchUpCause, signal: AbortSignal): Promise<void> {
     const { catchUp, writer, watermark, positions, databaseClock, encodeId, throttledLogger } = this.options;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);
