@@ -3,7 +3,7 @@ import type { HistoryId, HistoryUpdateTask, Micros, SessionId, UserId } from '..
 import { toTasks } from '../core/history-tasks.js';
 import { formatIso } from '../lib/time.js';
 import { FieldError, idMap, isAbsent, isRecord, moment, optionalEventId } from './fields.js';
-import { Frame, frameText, type MergeRule, type Position } from './frame.js';
+import { type EventId, Frame, frameText, type MergeRule } from './frame.js';
 import { changesFor, memoriesOf, missedSince } from './history-log.js';
 import type { EventKind, FrameMaker, OpenStream, OpenStreams } from './kind.js';
 import type { JsonValue } from './python-json.js';
@@ -138,13 +138,13 @@ function toViewers(task: HistoryUpdateTask, streams: OpenStreams): boolean {
 export function historyFrames(
   historyIds: readonly HistoryId[],
   updateTime: Micros | undefined,
-  { position, encodeId }: Pick<OpenStreams, 'position' | 'encodeId'>,
-  since: SinceToken = position.since,
+  { eventId, encodeId }: Pick<OpenStreams, 'eventId' | 'encodeId'>,
+  since: SinceToken = eventId.since,
 ): Frame[] {
   const frames: Frame[] = [];
   for (let start = 0; start < historyIds.length; start += MAX_IDS_PER_FRAME) {
     const ids = historyIds.slice(start, start + MAX_IDS_PER_FRAME).map(encodeId);
-    frames.push(historyUpdateFrame({ ids, updateTime, since }, position));
+    frames.push(historyUpdateFrame({ ids, updateTime, since }, eventId));
   }
   return frames;
 }
@@ -187,8 +187,8 @@ function earlierTimes(value: unknown): ReadonlyMap<HistoryId, Micros> {
 
 // --- the wire form -----------------------------------------------------------------------------------------------------
 
-export function historyUpdateFrame(update: HistoryUpdate, position: Position): Frame {
-  return new Frame(EVENT, frameText(EVENT, writeHistoryUpdate(update), position), position, MERGE, update);
+export function historyUpdateFrame(update: HistoryUpdate, eventId: EventId): Frame {
+  return new Frame(EVENT, frameText(EVENT, writeHistoryUpdate(update), eventId), eventId, MERGE, update);
 }
 
 export function writeHistoryUpdate({ ids, updateTime, since }: HistoryUpdate): string {

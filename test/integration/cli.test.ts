@@ -116,6 +116,19 @@ describe('asking wrongly', () => {
     expect(code).toBe(2);
   });
 
+  it('a process that may open fewer files than it takes streams says so', async () => {
+    const serve = (most: number) =>
+      new Promise<string>((done) => {
+        const command = [process.execPath, join(DIST, 'cli.js'), 'serve', '--listen', 'unix:/none/sock'];
+        const args = ['-c', 'ulimit -n 300; exec "$0" "$@"', ...command, '--max-connections', String(most)];
+        execFile('bash', args, { cwd, timeout: 20_000 }, (_error, _stdout, stderr) => done(stderr));
+      });
+    expect(await serve(301)).toContain(
+      'this process may open fewer files than max_connections: raise the limit',
+    );
+    expect(await serve(300)).not.toContain('may open fewer files');
+  });
+
   it('demo data is refused on an address that others reach', async () => {
     const { code, stderr } = await lightcone('serve', '--demo', '--listen', '0.0.0.0:0');
     expect(lines(stderr).at(-1)).toContain('--demo: its API keys are public');
@@ -150,6 +163,10 @@ describe('help and version', () => {
     expect(serve).toMatch(/--attach-to-galaxy \[true\|false\][^-]*\(default:\s+false\)/);
     expect(serve).not.toContain('preset');
     expect((await lightcone('monitor', '--help')).stdout).not.toMatch(/--(listen|workers|max-connections)\b/);
+    for (const asking of ['doctor', 'tail'])
+      expect((await lightcone(asking, '--help')).stdout).toMatch(
+        /--listen <text>[\s\S]*\(default:\s+127\.0\.0\.1:8080\)/,
+      );
   });
 
   it('help has a flag for each setting of `sse:`', async () => {

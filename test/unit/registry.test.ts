@@ -3,16 +3,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TabRegistry } from '../../src/connections/tabs/registry.js';
 import { Tab } from '../../src/connections/tabs/tab.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 
 const out = new PassThrough();
-const position = new Position(0);
+const eventId = new EventId(0);
 const tabOf = (userId: number | undefined, sessionId: number | undefined): Tab =>
   new Tab(
     out,
     false,
     { userId, sessionId, isAdmin: false, credential: { kind: 'none' } },
-    position,
+    eventId,
     undefined,
   );
 
