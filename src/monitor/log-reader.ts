@@ -6,7 +6,7 @@
  *      ▲                         │      │                 │ a read worked
  *      │ the database failed     │      └─a read is slow─► behind
  *      └─────────────────────────┘            (the histories that hints name are looked up one by one meanwhile)
- *   any ──the bus is away──► paused ──it is back──► following, from the position that was confirmed
+ *   any ──a publish failed──► starting, or paused while the bus is away; it reads from the confirmed position
  * ```
  */
 
@@ -120,7 +120,7 @@ export class LogReader {
 
   async run(): Promise<void> {
     const backoff = new Backoff(50, 1_000);
-    let complained = false;
+    let isLogged = false;
     while (!this.over.aborted) {
       if (!this.woken || !this.options.canPublish()) {
         await this.pause();
@@ -129,12 +129,12 @@ export class LogReader {
       try {
         const pace = await this.readOnce();
         backoff.reset();
-        complained = false;
+        isLogged = false;
         await sleep(pace, this.over).catch(() => {});
       } catch (error) {
         if (this.over.aborted) return;
-        if (!complained) this.complain(error);
-        complained = true;
+        if (!isLogged) this.logFailure(error);
+        isLogged = true;
         await sleep(backoff.next(), this.over).catch(() => {});
       }
     }
@@ -147,7 +147,7 @@ export class LogReader {
     this.wakeLoop = undefined;
   }
 
-  private complain(error: unknown): void {
+  private logFailure(error: unknown): void {
     this.options.logger.warn(
       { cause: this.cause, err: error },
       'monitor cannot read the log of changes: retrying until it can',

@@ -144,10 +144,7 @@ export class Term implements HintListener {
       this.publisher.addRead([], { position: reader.position, moment });
     } catch (error) {
       this.hints = 'silent';
-      this.options.logger.debug(
-        { err: error },
-        'the source of hints does not answer; the log is read each second',
-      );
+      this.options.logger.debug({ err: error }, 'hint source does not answer: the log is read every second');
     }
   }
 

@@ -333,9 +333,9 @@ describe('a mistake is told', () => {
     ],
     [
       { settings: { sse: { workers: 2 }, galaxy: { amqp_internal_connection: 'amqp://x' } } },
-      /one server is one worker/,
+      /an embedded server is one worker/,
     ],
-    [null, /takes one object/],
+    [null, /takes one options object/],
     [
       { settings: { galaxy: { galaxy_url_prefix: 'live' } } },
       /galaxy_url_prefix: must be a path that begins with \//,
@@ -355,8 +355,8 @@ describe('a mistake is told', () => {
     ];
     const target = createHttpServer();
     first.mount(target);
-    expect(() => first.mount(target)).toThrow(/\/live of this server is mounted already/);
-    expect(() => second.mount(target)).toThrow(/mounted already/);
+    expect(() => first.mount(target)).toThrow(/\/live of this server is already mounted/);
+    expect(() => second.mount(target)).toThrow(/already mounted/);
     await first.stop();
     second.mount(target);
     const known = await server('two', {

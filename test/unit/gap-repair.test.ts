@@ -5,7 +5,7 @@ import type { Watermark } from '../../src/connections/resume/watermark.js';
 import type { Dispatcher } from '../../src/connections/routing/dispatcher.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
@@ -57,7 +57,7 @@ function stage(failing: Map<string, Error>) {
     } as Dispatcher,
     watermark: {
       cursor: 10,
-      position: new Position(10),
+      eventId: new EventId(10),
       hold: () => {
         held += 1;
         return () => {

@@ -36,7 +36,7 @@ export async function runMonitor(config: Config, { logger }: { logger: Logger })
   if (!config.sse.enabled) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      'enable_sse_updates is false: there is nothing for a monitor to do; set it to true, or do not start the monitor',
+      'enable_sse_updates is false, so a monitor has nothing to do; set it to true, or do not start the monitor',
     );
   }
   const serverName = `sse_monitor.${thisHost()}.${process.pid}`;
@@ -126,7 +126,7 @@ export class StandaloneMonitor implements Lifecycle {
       database?.problem(),
       bus?.problem(),
       candidate?.electionProblem(),
-      behind && `it is behind (${behind}): it will read the changes since its cursor`,
+      behind && `it is behind (${behind}): it reads the changes since its cursor as soon as it can`,
     ].filter((problem) => problem !== undefined);
     return { process: this.serverName, totals: this.metrics?.totals() ?? [], ready: started, problems };
   }

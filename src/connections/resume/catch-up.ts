@@ -6,7 +6,7 @@
 import type { Cursor, HistoryId, Principal, UserId } from '../../core/events.js';
 import { Limiter } from '../../core/limiter.js';
 import type { ChangeLog } from '../../database/port.js';
-import { commentFrame, type Frame, type Position } from '../../events/frame.js';
+import { commentFrame, type EventId, type Frame } from '../../events/frame.js';
 import {
   type CatchUpReads,
   type FrameMaker,
@@ -139,8 +139,8 @@ const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
  */
 export function catchUpFrames(
   missed: readonly FrameMaker[],
-  cameWith: Position,
-  reached: Position,
+  cameWith: EventId,
+  reached: EventId,
   encodeId: (id: HistoryId) => string,
   since?: SinceToken,
 ): Frame[] {

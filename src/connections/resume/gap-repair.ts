@@ -116,7 +116,7 @@ export class GapRepair {
     // If the clock had stepped back in the gap, newer commits would lie before the watermark.
     await databaseClock.check();
     await this.options.readPositions();
-    const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
+    const since = { floor: positions.floor(watermark.cursor), position: watermark.eventId.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;

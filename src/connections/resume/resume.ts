@@ -4,7 +4,7 @@
  */
 
 import type { Cursor, HistoryId } from '../../core/events.js';
-import { Position } from '../../events/frame.js';
+import { EventId } from '../../events/frame.js';
 import { sinceToken } from '../../events/since.js';
 import { Backoff } from '../../lib/backoff.js';
 import { NotWanted } from '../../lib/batcher.js';
@@ -44,7 +44,7 @@ export class Resume {
     while (!isClosed(tab) && !signal.aborted) {
       tab.state = 'catching_up';
       writer.discard(tab, 'caught_up');
-      const reached = watermark.position;
+      const reached = watermark.eventId;
       try {
         const from = databaseClock.judge(since);
         const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
@@ -52,7 +52,7 @@ export class Resume {
         if (tab.state !== 'catching_up') continue;
         const known = positions.ofId(from);
         const token = known ? sinceToken(known, from) : known;
-        const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
+        const frames = catchUpFrames(missed, new EventId(since), reached, encodeId, token);
         writer.writeCatchUp(tab, frames);
         return;
       } catch (error) {

@@ -14,7 +14,7 @@ import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
 import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
 import type { Servers } from './servers.js';
 
-export const HISTORY_CHANNEL = 'galaxy_history_update';
+const HISTORY_CHANNEL = 'galaxy_history_update';
 /**
  * A barrier that takes longer means a dead connection. The caller asks every two seconds, so it is detected within 5 s.
  */
@@ -45,6 +45,13 @@ interface Session {
 
 /** The session is silent while nothing is written, so limits on idle sessions must not apply. From PostgreSQL 14 on. */
 const STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'";
+
+/** LISTEN was accepted, and the source's own NOTIFY did not arrive. */
+export class SilentListen extends LightconeError {
+  constructor() {
+    super('DATABASE_UNAVAILABLE', `the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
+  }
+}
 
 /**
  * The LISTEN session. A session that is lost, or does not answer its own NOTIFY, is replaced together with its socket.
@@ -114,7 +121,7 @@ export class ListenSource implements HintSource {
       return await withDeadline(this.#ask(token, cameBack), BARRIER_TIMEOUT_MS, () => {
         session.lose('no answer to a NOTIFY to itself');
         this.#options.onSilence?.();
-        return unavailable(`the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
+        return new SilentListen();
       });
     } finally {
       this.#barriers.delete(token);
@@ -145,7 +152,7 @@ export class ListenSource implements HintSource {
   async #supervise(stopped: AbortSignal, onReady: () => void): Promise<void> {
     const { logger, listener } = this.#options;
     const backoff = new Backoff(50, 1_000);
-    let complained = false;
+    let isLogged = false;
     while (!stopped.aborted) {
       const session = this.#createSession();
       const onStop = () => session.lose('stopped');
@@ -153,7 +160,7 @@ export class ListenSource implements HintSource {
       try {
         await this.#connect(session);
         backoff.reset();
-        complained = false;
+        isLogged = false;
         this.#session = session;
         this.#connects += 1;
         logger.info({ channel: HISTORY_CHANNEL }, 'listening for changes');
@@ -164,8 +171,8 @@ export class ListenSource implements HintSource {
         for (const barrier of this.#barriers.values()) barrier.lost(reason);
         throw new Error(reason);
       } catch (error) {
-        if (!stopped.aborted && !complained) {
-          complained = true;
+        if (!stopped.aborted && !isLogged) {
+          isLogged = true;
           logger.warn({ reason: reasonOf(error) }, 'LISTEN connection lost: reconnecting');
         }
       } finally {

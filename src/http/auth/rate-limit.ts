@@ -1,6 +1,6 @@
 /**
- * Limits the requests of a caller by a token bucket. A request costs a token, an expensive one costs more
- * (`LIMITS.costs`). All keys and sessions of a user share a bucket; every other caller counts by address.
+ * Limits the requests of a caller by a token bucket. A request costs a token, an expensive one as many as its route
+ * says. All keys and sessions of a user share a bucket; every other caller counts by address.
  */
 import { LRUCache } from 'lru-cache';
 import { LightconeError } from '../../core/errors.js';
@@ -112,7 +112,7 @@ export class RequestLimits {
       perSecond > 0
         ? new TokenBuckets(perSecond, Math.max(1, perSecond * LIMITS.burstSeconds.value), clock)
         : undefined;
-    this.#message = `more than ${perSecond} requests a second, or too many dear ones (api_rate_limit); slow down`;
+    this.#message = `rate limit of ${perSecond} requests a second exceeded (api_rate_limit): too many requests, or too many expensive ones`;
   }
 
   /** @throws LightconeError RATE_LIMITED */
