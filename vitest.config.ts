@@ -3,6 +3,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** By path. Whoever begins last decides when the run ends, and on a fresh machine nothing tells how long a file takes. */
 const SLOWEST = [
+  '/soak/',
   '/faults/',
   'property.test',
   '/nginx.test',

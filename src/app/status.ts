@@ -134,7 +134,7 @@ export class WorkerStatusSource implements StatusSource {
         leader: this.options.leaderName() ?? null,
         source: candidate?.monitor.sourceName ?? null,
         cursor: cursor === undefined ? null : formatIso(cursor),
-        cursor_age_ms: age(cursor),
+        cursor_age_ms: candidate?.monitor.cursorAgeMs ?? null,
       },
       watermark: { until: watermark === undefined ? null : formatIso(watermark), age_ms: age(watermark) },
       connections: {

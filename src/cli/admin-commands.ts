@@ -3,11 +3,14 @@ import { Command, InvalidArgumentError } from 'commander';
 import type { UserAction } from '../app/commands/admin.js';
 import { EXIT } from '../core/exit-codes.js';
 import { printable } from '../lib/printable.js';
-import { prepare, settingsFile, withConfigFlag } from './setting-flags.js';
+import { prepare, settingsFile, withConfigFlag, withSettingFlags } from './setting-flags.js';
 
 const print = (line: string): void => {
   process.stdout.write(`${printable(line)}\n`);
 };
+
+/** A command that asks a worker of this host: `serve` may have its address from a flag. */
+const ofWorker = (command: Command): Command => withSettingFlags(command, (key) => key === 'listen');
 
 /** From now on these signals abort the returned signal instead of ending the process. */
 function untilInterrupted(): AbortSignal {
@@ -108,7 +111,7 @@ export function createNotifyCommand(): Command {
 }
 
 export function createTailCommand(): Command {
-  return withConfigFlag(new Command('tail'))
+  return ofWorker(new Command('tail'))
     .description('Follow the events of one user, one per line, until Ctrl-C; run it on the host of a worker')
     .requiredOption('--user <email>', 'the user whose events to follow', notBlank)
     .option('--json', 'print one JSON object per line')
@@ -129,7 +132,7 @@ export function createTailCommand(): Command {
 }
 
 export function createDoctorCommand(): Command {
-  return withConfigFlag(new Command('doctor'))
+  return ofWorker(new Command('doctor'))
     .description('Check settings, database, broker, election and clocks; print one line for each')
     .option('--probe', 'also make a test change and time each hop on its way to a stream; leaves no trace')
     .action(async ({ probe = false }: { probe?: boolean }, command: Command) => {

@@ -17,7 +17,7 @@ export function createConfigCommand(): Command {
       const { warnings } = config;
       for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
       const { check, strict } = command.opts<{ check?: true; strict?: true }>();
-      if (strict && warnings.length > 0) process.exitCode = EXIT.wronglyAsked;
+      if (strict && warnings.length > 0) process.exitCode = EXIT.invalidUsage;
       if (check) {
         const what = warnings.length > 0 ? `, with ${warnings.length === 1 ? 'a warning' : 'warnings'}` : '';
         process.stdout.write(`the settings are valid${what}\n`);

@@ -30,11 +30,11 @@ const ignore = (): void => {};
 function report(error: unknown, name: string): number {
   if (error instanceof CommanderError) {
     // Commander has already printed the help or the error.
-    return error.exitCode === 0 ? 0 : EXIT.wronglyAsked;
+    return error.exitCode === 0 ? 0 : EXIT.invalidUsage;
   }
   if (error instanceof LightconeError) {
     process.stderr.write(printable(`${name}: ${error.message}\n`));
-    if (error.code === 'CONFIG_INVALID' || error.code === 'PARAMETER_INVALID') return EXIT.wronglyAsked;
+    if (error.code === 'CONFIG_INVALID' || error.code === 'PARAMETER_INVALID') return EXIT.invalidUsage;
     return error.code === 'NOT_NOW' ? EXIT.notNow : EXIT.failed;
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));

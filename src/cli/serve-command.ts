@@ -3,6 +3,7 @@ import { refuseKnownSecret } from '../config/known-secret.js';
 import { isLoopback } from '../config/listen.js';
 import { LightconeError } from '../core/errors.js';
 import { boundYoungGeneration } from '../node-internals/young-generation.js';
+import { warnOfFileLimit } from './file-limit.js';
 import { prepare, withSettingFlags } from './setting-flags.js';
 
 export function createServeCommand(): Command {
@@ -19,6 +20,7 @@ export function createServeCommand(): Command {
       if (config.sse.nodeInternals) boundYoungGeneration();
       const demo = command.opts<{ demo?: true }>().demo === true;
       if (demo) checkDemo(config);
+      else warnOfFileLimit(config.sse.maxConnections, logger);
       refuseKnownSecret(config.auth.idSecret, isLoopback(config.http.listen));
       // One worker needs no supervisor, so only one of the two modules is loaded.
       if (config.sse.workers > 1) {

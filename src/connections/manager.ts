@@ -10,7 +10,7 @@
 
 import type { BusHandler, GapCause } from '../bus/port.js';
 import type { Cursor, Micros, Task, Tick } from '../core/events.js';
-import { commentFrame, type Frame, Position } from '../events/frame.js';
+import { commentFrame, EventId, type Frame } from '../events/frame.js';
 import { setAlignedInterval } from '../lib/aligned-interval.js';
 import { Backoff } from '../lib/backoff.js';
 import { type Lifecycle, sleep } from '../lib/lifecycle.js';
@@ -19,6 +19,7 @@ import { ThrottledLogger } from '../telemetry/throttled-logger.js';
 import type { ConnectionManagerOptions } from './manager-options.js';
 import { createPipeline, type DeliveryPipeline, preload } from './pipeline.js';
 import { CallerMoments } from './resume/caller-moments.js';
+import type { CatchUpCause } from './resume/catch-up.js';
 import { Positions } from './resume/positions.js';
 import { RecentLog } from './resume/recent-log.js';
 import { ViewerRegistry } from './routing/viewers.js';
@@ -63,7 +64,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.admission = new Admission(config, this.registry, parts.metrics);
     this.writer = new TabWriter(
       config.queueSize,
-      (tab) => this.resume(tab, tab.position.cursor, 'overflow'),
+      (tab) => this.resume(tab, tab.eventId.cursor, 'overflow'),
       (tab, error) => this.tabs.onFailed(tab, error),
       parts.createDirectWrites,
     );
@@ -195,7 +196,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     this.parts.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason: 'tick_ahead' });
     this.throttledLogger.warn(
       { leader, until: formatIso(until), databaseClock: formatIso(this.pipeline.watermark.estimateNow()) },
-      "tick ignored: it is ahead of the database's clock; find out who publishes it",
+      "tick ignored: it is ahead of the database's clock; check the clock of its sender",
     );
   }
 
@@ -225,8 +226,8 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     const { since } = request;
     // A reconnecting tab keeps its cursor until its catch-up is complete. If `ready` carried the watermark, a
     // connection that breaks right after it would lose the events in between.
-    const position = since === undefined ? this.pipeline!.watermark.position : new Position(since);
-    const tab = this.tabs.open(request, position);
+    const eventId = since === undefined ? this.pipeline!.watermark.eventId : new EventId(since);
+    const tab = this.tabs.open(request, eventId);
     if (since !== undefined) this.resume(tab, since, 'reconnect');
     return tab;
   }
@@ -259,13 +260,13 @@ export class ConnectionManager implements BusHandler, Lifecycle {
     for (const tab of this.registry.all) {
       if (tab.state === 'live') {
         this.tabs.flush(tab);
-        this.resume(tab, tab.position.cursor, 'overflow');
+        this.resume(tab, tab.eventId.cursor, 'start_over');
       } else if (tab.state !== 'closed') tab.state = 'lagging';
     }
   }
 
   /** Never rejects. */
-  private resume(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow'): void {
+  private resume(tab: Tab, since: Cursor, cause: CatchUpCause): void {
     void this.pipeline!.resume.run(tab, since, cause, this.stopping.signal);
   }
 
@@ -293,7 +294,7 @@ export class ConnectionManager implements BusHandler, Lifecycle {
   private keepalive(tab: Tab): void {
     // Its cursor must not overtake an event that waits for the end of this turn.
     if (tab.pending !== undefined) return;
-    this.keepaliveFrame ??= commentFrame('keepalive', this.pipeline!.watermark.position);
+    this.keepaliveFrame ??= commentFrame('keepalive', this.pipeline!.watermark.eventId);
     this.writer.writeKeepalive(tab, this.keepaliveFrame);
   }
 

@@ -8,6 +8,9 @@
  * **cursor**        a moment (database clock) up to which a component has read, published or delivered.
  * **position**      the set of transactions that a reader of the log has seen. A cursor belongs to a position. A time
  *                   alone does not say what was visible, because audit times are taken inside transactions.
+ * **event id**      what a frame carries as `id:`: a cursor as text, with the position that belongs to it.
+ * **since**         a position as clients see it, in `history_update` and `contents?since=`: opaque text.
+ * **floor**         the cursor from which a read must begin so that nothing is missed: earlier than the cursor that asks.
  * **mark**          the place of a write in the log. A position includes it or not.
  * **monitor**       the elected process that turns audit rows into control tasks.
  * **leader**        the process that holds the monitor's role.
@@ -27,7 +30,7 @@ import type { Micros } from '../lib/time.js';
 
 export type { Micros } from '../lib/time.js';
 
-/** A moment in the log, by the database's clock. */
+/** A moment by the database's clock. */
 export type Cursor = Micros;
 
 /** Row ids, never encoded. Encoded ids exist only at the HTTP border and in frames. */
@@ -113,6 +116,7 @@ export interface AwaitMarksTask {
   sessionId?: SessionId;
 }
 
+/** The SSE control tasks (contract, section 3.4), plus Lightcone's own. */
 export type ControlTask =
   | HistoryUpdateTask
   | NotifyUsersTask
@@ -122,7 +126,6 @@ export type ControlTask =
   | ReconfigureWatcherTask
   | PermissionsChangedTask
   | AwaitMarksTask;
-
 export type TaskName = ControlTask['task'];
 
 /**

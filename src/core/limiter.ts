@@ -32,7 +32,7 @@ export class Limiter {
 
   private wait(queue: (() => void)[]): Promise<void> {
     if (queue.length >= this.mostWaiting) {
-      throw new LightconeError('OVERLOADED', 'too many wait for the same; try again soon', {
+      throw new LightconeError('OVERLOADED', 'too many requests of this kind are waiting; try again soon', {
         retryAfterSeconds: 5,
       });
     }

@@ -88,7 +88,7 @@ export function addUser(db: Database, email: string, options: { admin?: boolean 
     if (there && !toBoolean(there.deleted)) {
       throw new LightconeError(
         'CONFLICT',
-        `there is a user ${address} already; "lightcone user key ${address}" gives a new API key`,
+        `user ${address} already exists; "lightcone user key ${address}" creates a new API key`,
       );
     }
     const apiKey = randomBytes(16).toString('hex');

@@ -30,7 +30,7 @@ export async function loadPreferences(
 }
 
 /** @returns undefined for invalid text; everything is then enabled */
-export function parsePreferences(value: string | null): NotificationPreferences | undefined {
+function parsePreferences(value: string | null): NotificationPreferences | undefined {
   if (value === null) return undefined;
   try {
     const { preferences } = JSON.parse(value) as { preferences: unknown };

@@ -54,7 +54,7 @@ async function appliedMigrations(tx: Sql): Promise<Set<number> | undefined> {
     if (await hasTable(tx, 'history')) {
       throw new LightconeError(
         'DATABASE_SCHEMA',
-        'the database already has a table "history" that Lightcone did not make; ' +
+        'the database already has a table "history" of another program;  ' +
           'set attach_to_galaxy: true if it is a Galaxy database, or name an empty database in database_connection',
       );
     }
@@ -140,7 +140,7 @@ export async function hiddenRows(db: Sql): Promise<string | undefined> {
   );
   if (rows.length === 0) return undefined;
   return (
-    `row level security is on for this database user in ${rows.map(({ name }) => name).join(', ')}: what it hides is never told;` +
+    `row level security is on for this database user in ${rows.map(({ name }) => name).join(', ')}: hidden changes are never delivered;` +
     ' give the user BYPASSRLS, or name the owner of the tables in database_connection'
   );
 }

@@ -64,7 +64,7 @@ async function userOf(tx: Sql, email: string): Promise<UserId> {
     [address],
   );
   if (!row)
-    throw new LightconeError('NOT_FOUND', `there is no user ${address}; "lightcone user list" names them`);
+    throw new LightconeError('NOT_FOUND', `there is no user ${address}; "lightcone user list" lists all`);
   return row.id;
 }
 

@@ -92,13 +92,13 @@ export class Leadership implements Lifecycle {
     if (this.leading) {
       const ms = this.#tenure?.unconfirmedMs;
       if (ms === undefined) return undefined;
-      return `this process is the monitor, and nothing that it published was confirmed for ${seconds(ms)} s`;
+      return `this process is the monitor, but the broker has confirmed none of its messages for ${seconds(ms)} s`;
     }
     if (this.#failure !== undefined) return `the election of the monitor fails: ${this.#failure}`;
     const { freeMs } = this.#candidacy;
     if (freeMs < NOBODY_MS) return undefined;
-    const why = this.#o.hindrance() ?? 'what it published was not confirmed, it tries again soon';
-    return `nobody has been the monitor for ${seconds(freeMs)} s; this process is not: ${why}`;
+    const why = this.#o.hindrance() ?? 'the broker did not confirm its messages; it retries soon';
+    return `no process has been the monitor for ${seconds(freeMs)} s; this process is not, because ${why}`;
   }
 
   async start(): Promise<void> {

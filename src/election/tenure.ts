@@ -89,7 +89,7 @@ export class Tenure {
           logger.info({ server_name: self.serverName }, 'leading: this process is the monitor');
         }
       },
-      (error: Error) => this.end('failed', `the monitor cannot begin: ${error.message}`),
+      (error: Error) => this.end('failed', `the monitor cannot start: ${error.message}`),
     );
   }
 
@@ -114,7 +114,10 @@ export class Tenure {
     const { clock, silenceMs } = this.#parts;
     const silentMs = clock.monotonic() - this.#renewedAt;
     if (silentMs > silenceMs) {
-      this.end('lock lost', `this process stood still for ${Math.round(silentMs)} ms: another may lead`);
+      this.end(
+        'lock lost',
+        `this process stood still for ${Math.round(silentMs)} ms: another process may lead`,
+      );
       return;
     }
     if (silentMs >= Math.max(0.4 * silenceMs, silenceMs - 3_000)) void this.#renew();

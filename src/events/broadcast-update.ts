@@ -23,7 +23,7 @@ export const broadcastUpdate: EventKind<NotifyBroadcastTask> = {
   },
 
   deliver({ payload: text }, streams) {
-    streams.toAll(eventFrame('broadcast_update', text, streams.position));
+    streams.toAll(eventFrame('broadcast_update', text, streams.eventId));
     return undefined;
   },
 

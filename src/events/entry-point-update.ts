@@ -1,7 +1,7 @@
 /** "Your interactive tools changed." The event has no data. */
 import type { EntryPointUpdateTask } from '../core/events.js';
 import { optionalEventId, owner } from './fields.js';
-import { Frame, frameText, type MergeRule, type Position } from './frame.js';
+import { type EventId, Frame, frameText, type MergeRule } from './frame.js';
 import { type EventKind, type FrameMaker, readByOwner, START_OVER } from './kind.js';
 import type { JsonValue } from './python-json.js';
 
@@ -30,7 +30,7 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
     const at = streams.recordingTime();
     if (userId !== undefined) streams.rememberUser(userId, SUBJECT, at, 0);
     if (sessionId !== undefined) streams.rememberSession(sessionId, SUBJECT, at, 0);
-    const frames = [entryPointFrame(streams.position)];
+    const frames = [entryPointFrame(streams.eventId)];
     if (userId !== undefined) streams.toUser(userId, frames);
     else if (sessionId !== undefined) streams.toSession(sessionId, frames);
     return undefined;
@@ -75,8 +75,8 @@ export const entryPointUpdate: EventKind<EntryPointUpdateTask> = {
 
 const makers = (changed: boolean): FrameMaker[] => (changed ? [entryPointFrame] : []);
 
-export const entryPointFrame = (position: Position): Frame =>
-  new Frame(EVENT, frameText(EVENT, '{}', position), position, MERGE, undefined);
+export const entryPointFrame = (eventId: EventId): Frame =>
+  new Frame(EVENT, frameText(EVENT, '{}', eventId), eventId, MERGE, undefined);
 
 /** A second event adds nothing. */
 const MERGE: MergeRule<undefined, undefined> = {

@@ -20,11 +20,7 @@ export function id(name: string, value: unknown): number {
   throw new FieldError(`${name} is not a positive integer`);
 }
 
-export function optionalId<Key extends string>(
-  key: Key,
-  name: string,
-  value: unknown,
-): { [K in Key]?: number } {
+function optionalId<Key extends string>(key: Key, name: string, value: unknown): { [K in Key]?: number } {
   return isAbsent(value) ? {} : ({ [key]: id(name, value) } as { [K in Key]?: number });
 }
 

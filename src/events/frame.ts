@@ -1,7 +1,7 @@
 /**
  * Framing: an event becomes bytes once, and all tabs share these bytes.
  * There are three small, immutable, shared values:
- * - `Position`: a cursor with its text, the value of an `id:` line.
+ * - `EventId`: a cursor with its text, the value of an `id:` line.
  * - `Frame`: one event as text.
  * - `Batch`: the frames that arrived for a tab in one event-loop turn, as one buffer for one write. Only written
  *   batches are encoded.
@@ -12,7 +12,7 @@ import { formatIso } from '../lib/time.js';
 import { type SinceToken, sinceToken } from './since.js';
 
 /** A resume cursor and its text on the wire. All frames and tabs of a tick share one object. */
-export class Position {
+export class EventId {
   readonly text: string;
   /** The position from which a client should request the changes of this event. */
   readonly since: SinceToken;
@@ -31,7 +31,7 @@ export interface MergeRule<Content, Waiting> {
   begin(content: Content): Waiting;
   /** @returns false if the waiting event has grown too large; the queue then overflows */
   add(waiting: Waiting, content: Content): boolean;
-  frame(waiting: Waiting, position: Position): Frame;
+  frame(waiting: Waiting, eventId: EventId): Frame;
 }
 
 export class Frame {
@@ -41,7 +41,7 @@ export class Frame {
     /** Name of the event, or `COMMENT`. */
     readonly kind: string,
     readonly text: string,
-    readonly position: Position,
+    readonly eventId: EventId,
     /** Undefined for a kind that never merges. */
     // biome-ignore lint/suspicious/noExplicitAny: a rule is only ever given the content that its own kind made
     readonly merge: MergeRule<any, any> | undefined = undefined,
@@ -120,23 +120,23 @@ export const LAST_CHUNK = Buffer.from('0\r\n\r\n', 'latin1');
  * The text of one event. A line break in the data starts another `data:` line, so a payload passes unchanged (contract,
  * section 3.4) but cannot end its frame or add a field.
  */
-export function frameText(kind: string, data: string, position: Position | undefined): string {
+export function frameText(kind: string, data: string, eventId: EventId | undefined): string {
   const lines = /[\r\n]/.test(data) ? data.split(/\r\n|\r|\n/).join('\ndata: ') : data;
-  return position === undefined
+  return eventId === undefined
     ? `event: ${kind}\ndata: ${lines}\n\n`
-    : `event: ${kind}\ndata: ${lines}\nid: ${position.text}\n\n`;
+    : `event: ${kind}\ndata: ${lines}\nid: ${eventId.text}\n\n`;
 }
 
-export function eventFrame(kind: string, data: string, position: Position): Frame {
-  return new Frame(kind, frameText(kind, data, position), position);
+export function eventFrame(kind: string, data: string, eventId: EventId): Frame {
+  return new Frame(kind, frameText(kind, data, eventId), eventId);
 }
 
 /** The `kind` of a frame that is not an event. */
 export const COMMENT = 'comment';
 
 /** A comment that advances the browser's cursor: in a block without data, `id:` sets the cursor and fires no event. */
-export function commentFrame(text: string, position: Position): Frame {
-  return new Frame(COMMENT, `: ${text}\nid: ${position.text}\n\n`, position);
+export function commentFrame(text: string, eventId: EventId): Frame {
+  return new Frame(COMMENT, `: ${text}\nid: ${eventId.text}\n\n`, eventId);
 }
 
 /** @param milliseconds the delay before the browser reconnects */

@@ -3,7 +3,7 @@ import type { HistoryId, HistoryUpdateTask, Micros, SessionId, UserId } from '..
 import { toTasks } from '../core/history-tasks.js';
 import { formatIso } from '../lib/time.js';
 import { FieldError, idMap, isAbsent, isRecord, moment, optionalEventId } from './fields.js';
-import { Frame, frameText, type MergeRule, type Position } from './frame.js';
+import { type EventId, Frame, frameText, type MergeRule } from './frame.js';
 import { changesFor, memoriesOf, missedSince } from './history-log.js';
 import type { EventKind, FrameMaker, OpenStream, OpenStreams } from './kind.js';
 import type { JsonValue } from './python-json.js';
@@ -11,7 +11,7 @@ import { olderSince, type SinceToken } from './since.js';
 
 const EVENT = 'history_update';
 /** Maximum number of histories in a frame. */
-export const MAX_IDS_PER_FRAME = 500;
+const MAX_IDS_PER_FRAME = 500;
 /** Maximum number of ids in a waiting event; beyond it the database keeps them better. */
 const MAX_MERGED_IDS = 500;
 
@@ -59,22 +59,22 @@ export const historyUpdate: EventKind<HistoryUpdateTask> = {
 
   deliver(task, streams) {
     const { userUpdates, sessionUpdates, updateTime } = task;
-    let told = false;
+    let delivered = false;
     const at = streams.recordingTime(updateTime);
     for (const [userId, historyIds] of userUpdates) {
       for (const id of historyIds) streams.rememberUser(userId, id, at, timeOf(task, id));
       if (!streams.hasUser(userId)) continue;
       streams.toUser(userId, historyFrames(historyIds, newestOf(task, historyIds), streams));
-      told = true;
+      delivered = true;
     }
     for (const [sessionId, historyIds] of sessionUpdates) {
       for (const id of historyIds) streams.rememberSession(sessionId, id, at, timeOf(task, id));
       if (!streams.hasSession(sessionId)) continue;
       streams.toSession(sessionId, historyFrames(historyIds, newestOf(task, historyIds), streams));
-      told = true;
+      delivered = true;
     }
-    if (streams.hasViewers && toViewers(task, streams)) told = true;
-    return told ? updateTime : undefined;
+    if (streams.hasViewers && toViewers(task, streams)) delivered = true;
+    return delivered ? updateTime : undefined;
   },
 
   catchUp: {
@@ -119,32 +119,32 @@ function toViewers(task: HistoryUpdateTask, streams: OpenStreams): boolean {
   const wasTold = (userId: UserId | undefined, sessionId: SessionId | undefined, historyId: HistoryId) =>
     (userId !== undefined && userUpdates.get(userId)?.includes(historyId)) ||
     (sessionId !== undefined && sessionUpdates.get(sessionId)?.includes(historyId));
-  const toTell = new Map<OpenStream, Set<HistoryId>>();
+  const idsByStream = new Map<OpenStream, Set<HistoryId>>();
   for (const historyId of changed) {
     for (const stream of streams.viewersOf(historyId)) {
       if (wasTold(stream.principal.userId, stream.principal.sessionId, historyId)) continue;
-      const ids = toTell.get(stream);
+      const ids = idsByStream.get(stream);
       if (ids) ids.add(historyId);
-      else toTell.set(stream, new Set([historyId]));
+      else idsByStream.set(stream, new Set([historyId]));
     }
   }
-  for (const [stream, ids] of toTell) {
+  for (const [stream, ids] of idsByStream) {
     streams.to(stream, historyFrames([...ids], newestOf(task, [...ids]), streams));
   }
-  return toTell.size > 0;
+  return idsByStream.size > 0;
 }
 
 /** Frames for these histories; several frames if there are many. */
 export function historyFrames(
   historyIds: readonly HistoryId[],
   updateTime: Micros | undefined,
-  { position, encodeId }: Pick<OpenStreams, 'position' | 'encodeId'>,
-  since: SinceToken = position.since,
+  { eventId, encodeId }: Pick<OpenStreams, 'eventId' | 'encodeId'>,
+  since: SinceToken = eventId.since,
 ): Frame[] {
   const frames: Frame[] = [];
   for (let start = 0; start < historyIds.length; start += MAX_IDS_PER_FRAME) {
     const ids = historyIds.slice(start, start + MAX_IDS_PER_FRAME).map(encodeId);
-    frames.push(historyUpdateFrame({ ids, updateTime, since }, position));
+    frames.push(historyUpdateFrame({ ids, updateTime, since }, eventId));
   }
   return frames;
 }
@@ -178,7 +178,7 @@ function earlierTimes(value: unknown): ReadonlyMap<HistoryId, Micros> {
   return new Map(
     Object.entries(value).map(([id, micros]) => {
       if (!/^\d{1,15}$/.test(id) || !Number.isSafeInteger(micros) || (micros as number) < 0) {
-        throw new FieldError('update_times holds something else than microseconds by history id');
+        throw new FieldError('update_times is not a map of history id to microseconds');
       }
       return [Number(id), micros as number];
     }),
@@ -187,8 +187,8 @@ function earlierTimes(value: unknown): ReadonlyMap<HistoryId, Micros> {
 
 // --- the wire form -----------------------------------------------------------------------------------------------------
 
-export function historyUpdateFrame(update: HistoryUpdate, position: Position): Frame {
-  return new Frame(EVENT, frameText(EVENT, writeHistoryUpdate(update), position), position, MERGE, update);
+export function historyUpdateFrame(update: HistoryUpdate, eventId: EventId): Frame {
+  return new Frame(EVENT, frameText(EVENT, writeHistoryUpdate(update), eventId), eventId, MERGE, update);
 }
 
 export function writeHistoryUpdate({ ids, updateTime, since }: HistoryUpdate): string {

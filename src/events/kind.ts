@@ -13,7 +13,7 @@ import type {
 } from '../database/port.js';
 import { MICROS_PER_SECOND } from '../lib/time.js';
 import type { JsonObject } from './fields.js';
-import type { Frame, Position } from './frame.js';
+import type { EventId, Frame } from './frame.js';
 import type { JsonValue } from './python-json.js';
 import type { SinceToken } from './since.js';
 
@@ -97,7 +97,7 @@ export interface OpenStream {
 /** The open streams of this worker, as an event kind uses them. */
 export interface OpenStreams {
   /** The resume cursor of events that are delivered now. */
-  readonly position: Position;
+  readonly eventId: EventId;
   readonly encodeId: (id: HistoryId) => string;
   readonly decodeId: (text: string) => HistoryId | undefined;
   hasUser(userId: UserId): boolean;
@@ -203,7 +203,7 @@ export async function readByOwner<T>(
 }
 
 export type FrameMaker = (
-  position: Position,
+  eventId: EventId,
   encodeId: (id: HistoryId) => string,
   /** The position from which the tab should request what it missed. */
   since?: SinceToken,

@@ -5,7 +5,7 @@ import type { AwaitMarksTask } from '../core/events.js';
 import { isMark } from '../database/log/write-mark.js';
 import type { WriteMark } from '../database/port.js';
 import { FieldError, owner } from './fields.js';
-import { eventFrame, type Frame, type Position } from './frame.js';
+import { type EventId, eventFrame, type Frame } from './frame.js';
 import type { EventKind } from './kind.js';
 import type { JsonValue } from './python-json.js';
 
@@ -44,8 +44,8 @@ export const marksReached: EventKind<AwaitMarksTask> = {
   preload: 'never',
 };
 
-export const marksFrame = (marks: readonly WriteMark[], startOver: boolean, position: Position): Frame =>
-  eventFrame(EVENT, JSON.stringify({ marks, start_over: startOver }), position);
+export const marksFrame = (marks: readonly WriteMark[], startOver: boolean, eventId: EventId): Frame =>
+  eventFrame(EVENT, JSON.stringify({ marks, start_over: startOver }), eventId);
 
 function markList(value: unknown): string[] {
   if (Array.isArray(value) && value.every((mark) => typeof mark === 'string' && isMark(mark))) return value;

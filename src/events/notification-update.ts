@@ -32,7 +32,7 @@ export const notificationUpdate: EventKind<NotifyUsersTask> = {
   deliver({ userIds, payload: text }, streams) {
     const recipients = userIds.filter((userId) => streams.hasUser(userId));
     if (recipients.length === 0) return undefined;
-    const frames = [eventFrame('notification_update', text, streams.position)];
+    const frames = [eventFrame('notification_update', text, streams.eventId)];
     for (const userId of recipients) streams.toUser(userId, frames);
     return undefined;
   },

@@ -12,7 +12,7 @@ export const sinceToken = (position: LogPosition, moment: Cursor): string =>
   `${position.slice(0, position.indexOf('.'))}.${moment.toString(36)}`;
 
 /** @returns undefined for an invalid token */
-export function readSinceToken(token: string): { log: string; moment: Cursor } | undefined {
+function readSinceToken(token: string): { log: string; moment: Cursor } | undefined {
   const [, log, digits] = /^([0-9a-f]{1,16}|log)\.([0-9a-z]{1,11})$/.exec(token) ?? [];
   return log === undefined || digits === undefined ? undefined : { log, moment: Number.parseInt(digits, 36) };
 }

@@ -48,7 +48,7 @@ export function handleError(error: unknown, request: FastifyRequest, reply: Fast
   const line = { err: error, route: request.routeOptions.url, method: request.method, status };
   if (status === 500) request.log.error(line, 'request failed');
   // The component that uses an unavailable server logs that once, not once per request.
-  else if (status > 500) request.log.debug(line, 'request could not be served');
+  else if (status > 500) request.log.debug(line, 'request refused');
   reply.code(status).headers(headers).send(body);
 }
 
@@ -74,7 +74,7 @@ const isNeighbourAway = ({ code }: LightconeError): boolean =>
   code === 'DATABASE_UNAVAILABLE' || code === 'BUS_UNAVAILABLE';
 
 const internal = (cause: unknown): LightconeError =>
-  new LightconeError('INTERNAL', 'an error inside Lightcone; its log tells more', { cause });
+  new LightconeError('INTERNAL', 'Lightcone failed internally; see its log', { cause });
 
 type ValidationErrors = NonNullable<FastifyError['validation']>;
 

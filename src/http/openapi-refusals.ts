@@ -22,7 +22,7 @@ export const ERROR = {
 
 const RETRY_AFTER = {
   'Retry-After': {
-    description: 'Seconds to wait before the next try',
+    description: 'Seconds to wait before a retry',
     schema: { type: 'integer', minimum: 1 },
   },
 };
@@ -50,24 +50,24 @@ export const REFUSALS = {
     '"x" is not an encoded history id',
   ]),
   NotSignedIn: refusal('The API key or the session is not valid', [401001, 'the API key is not valid']),
-  NotAllowed: refusal('The caller may not do this, or it is switched off', [
+  NotAllowed: refusal('The caller may not do this, or it is disabled', [
     403006,
     'only administrators may do this (admin_users)',
   ]),
-  NotFound: refusal('There is no such item, or the caller may not know of it', [
+  NotFound: refusal('There is no such item, or the caller may not see it', [
     404001,
     'there is no such history',
   ]),
-  Conflict: refusal('The item is not in the state that this needs', [
+  Conflict: refusal('The state of the item does not allow this action', [
     409001,
     'this interactive tool is not running yet, or not any more',
   ]),
   TooLarge: refusal('The body is too large', [400008, 'the request body is too large']),
   TooMany: refusal('Too many requests of one caller', [429001, 'too many requests from one caller'], later),
-  Failed: refusal('An error inside Lightcone', [500001, 'an error inside Lightcone; its log tells more']),
+  Failed: refusal('An error inside Lightcone', [500001, 'Lightcone failed internally; see its log']),
   Unavailable: refusal(
-    'The database or the broker is away, or too much waits already',
-    [500001, 'The database cannot be reached, or does not answer in time.'],
+    'The database or the broker is unavailable, or too many requests wait',
+    [500001, 'The database is unreachable or does not answer in time.'],
     later,
   ),
 };

@@ -8,12 +8,12 @@ const DESCRIPTION = `The API of a standalone Lightcone. Ids are encoded; times a
 docs/api.md has a line of curl for each operation.`;
 
 const TAGS = {
-  stream: 'Events as they happen, and whose',
-  histories: 'What changes are told of',
+  stream: 'Events as they happen, and subscriptions',
+  histories: 'Histories',
   'history contents': 'Datasets and collections',
   'sharing of histories': 'Who else may see a history',
-  notifications: 'What a user has been told (enable_notification_system)',
-  broadcasts: 'What everybody is told, visitors too',
+  notifications: 'Notifications of a user (enable_notification_system)',
+  broadcasts: 'Messages to everybody, including visitors',
   'notification preferences': 'Which notifications a user wants',
   'entry points': 'Interactive tools (interactivetools_enable)',
   sessions: 'Login, logout and anonymous visitors',

@@ -11,8 +11,8 @@ export const NOT_BLANK = '^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$';
 
 /** Descriptions of patterns for error messages. */
 export const PATTERN_WORDS: Readonly<Record<string, string>> = {
-  [NO_NUL]: 'must not hold a NUL character',
-  [NOT_BLANK]: 'must not be blank, nor hold a NUL character',
+  [NO_NUL]: 'must not contain a NUL character',
+  [NOT_BLANK]: 'must not be blank, nor contain a NUL character',
 };
 
 type Compiler = FastifySchemaCompiler<TSchema>;

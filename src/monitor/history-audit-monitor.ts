@@ -43,6 +43,11 @@ export class HistoryAuditMonitor {
     return this.term?.cursor;
   }
 
+  /** How long ago the log was read up to the cursor, by the clock of this process. */
+  get cursorAgeMs(): number | undefined {
+    return this.term?.cursorAgeMs;
+  }
+
   /** When the broker last confirmed a tick of this term, by the monotonic clock. */
   get confirmedAt(): number | undefined {
     return this.term?.confirmedAt;

@@ -122,7 +122,7 @@ export class LogReader {
 
   async run(): Promise<void> {
     const backoff = new Backoff(50, 1_000);
-    let complained = false;
+    let isLogged = false;
     while (!this.over.aborted) {
       if (!this.woken || !this.options.canPublish()) {
         await this.pause();
@@ -131,14 +131,14 @@ export class LogReader {
       try {
         const pace = await this.readOnce();
         backoff.reset();
-        complained = false;
+        isLogged = false;
         this.failure = undefined;
         await sleep(pace, this.over).catch(() => {});
       } catch (error) {
         if (this.over.aborted) return;
         this.failure = error instanceof Error ? error.message : String(error);
-        if (!complained) this.complain(error);
-        complained = true;
+        if (!isLogged) this.logFailure(error);
+        isLogged = true;
         await sleep(backoff.next(), this.over).catch(() => {});
       }
     }
@@ -151,7 +151,7 @@ export class LogReader {
     this.wakeLoop = undefined;
   }
 
-  private complain(error: unknown): void {
+  private logFailure(error: unknown): void {
     this.options.logger.warn(
       { cause: this.cause, err: error },
       'monitor cannot read the log of changes: retrying until it can',

@@ -61,7 +61,7 @@ export class PositionKeeper {
       this.stored = { position, moment };
     } catch (error) {
       this.changed ||= changed;
-      this.logger.debug({ err: error }, 'the position is not stored: the database did not answer');
+      this.logger.debug({ err: error }, 'position not stored: the database did not answer');
     }
   }
 }

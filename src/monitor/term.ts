@@ -95,6 +95,11 @@ export class Term implements HintListener {
     return this.publisher.confirmed?.moment;
   }
 
+  get cursorAgeMs(): number | undefined {
+    const { confirmed } = this.publisher;
+    return confirmed && Math.round(this.options.clock.monotonic() - confirmed.at);
+  }
+
   /** One line about what delays publishing, or undefined. */
   get behind(): string | undefined {
     const { state, cause, failure } = this.reader;
@@ -141,10 +146,7 @@ export class Term implements HintListener {
       this.publisher.addRead([], { position: reader.position, moment });
     } catch (error) {
       this.hints = 'silent';
-      this.options.logger.debug(
-        { err: error },
-        'the source of hints does not answer; the log is read each second',
-      );
+      this.options.logger.debug({ err: error }, 'hint source does not answer: the log is read every second');
     }
   }
 
@@ -186,7 +188,7 @@ export class Term implements HintListener {
     try {
       const { confirmed } = publisher;
       if (confirmed === undefined || signal.aborted) return;
-      metrics.gauge('galaxy.sse.monitor.cursor_age_ms', clock.monotonic() - confirmed.at);
+      metrics.gauge('galaxy.sse.monitor.cursor_age_ms', this.cursorAgeMs ?? 0);
       if (andStore || keeper.stored === undefined) {
         await keeper.store(confirmed, reader.found, publisher.hasUnconfirmed);
       }

@@ -42,7 +42,7 @@ export function switchedOff(app: App, url: string, setting: string): void {
     config: { caller: 'public' },
     schema: { hide: true },
     handler: () => {
-      throw new LightconeError('SWITCHED_OFF', `this is switched off by the configuration (${setting})`);
+      throw new LightconeError('SWITCHED_OFF', `this is disabled by the configuration (${setting})`);
     },
   });
 }

@@ -137,7 +137,7 @@ export const METRICS = {
     type: 'counter',
     meaning: 'catch-ups of tabs',
     from: 'worker',
-    tags: { source: ['memory', 'database'], cause: ['reconnect', 'overflow'] },
+    tags: { source: ['memory', 'database'], cause: ['reconnect', 'overflow', 'start_over'] },
   },
   'galaxy.sse.resume.events': {
     type: 'counter',
@@ -156,6 +156,11 @@ export const METRICS = {
     meaning: 'gaps in the tasks of this worker, which it repairs from the database',
     from: 'worker',
     tags: { cause: ['reconnected', 'tick_lost', 'frozen', 'handler_failed', 'clock_set_back', 'unchecked'] },
+  },
+  'galaxy.sse.gap.repaired': {
+    type: 'counter',
+    meaning: 'repairs that ended; one may cover several gaps',
+    from: 'worker',
   },
   'galaxy.sse.database.left_out': {
     type: 'counter',
@@ -179,7 +184,8 @@ export const METRICS = {
   },
   'galaxy.sse.monitor.cursor_age_ms': {
     type: 'gauge',
-    meaning: "lag of the monitor's cursor behind the database clock",
+    meaning:
+      'time since the read of the change log whose changes the broker last confirmed, by the clock of the monitor',
     from: 'monitor',
   },
   'galaxy.sse.watermark_age_ms': {

@@ -1,6 +1,6 @@
 import type { MetricName, Tags } from './metrics.js';
 
-export const NO_TAGS: Tags = Object.freeze({});
+const NO_TAGS: Tags = Object.freeze({});
 
 /**
  * One value per metric and set of tags. A look-up costs one short string. Tags must have the same order each time.

@@ -13,15 +13,15 @@ import { ThrottledLogger } from './throttled-logger.js';
 const NAMED_ROWS = 20;
 
 export class SkippedRows {
-  private readonly complaints = new Map<string, ThrottledLogger>();
+  private readonly warnings = new Map<string, ThrottledLogger>();
 
   constructor(private readonly options: { logger: Logger; clock: Clock; metrics: Metrics }) {}
 
   readonly rows = (table: string, ids: readonly number[], reason: string): void => {
     this.options.metrics.increment('galaxy.sse.database.left_out', ids.length, { what: table });
-    this.complain(table, {
+    this.warn(table, {
       fields: { table, ids: ids.slice(0, NAMED_ROWS), rows: ids.length, reason },
-      message: 'rows cannot be read and are left out: correct or delete them',
+      message: 'unreadable rows skipped: correct or delete them',
     });
   };
 
@@ -36,21 +36,21 @@ export class SkippedRows {
       if (error instanceof NotWanted || (error instanceof LightconeError && error.entry.retryable))
         throw error;
       this.options.metrics.increment('galaxy.sse.database.left_out', 1, { what: event });
-      this.complain(`all of ${event}`, {
+      this.warn(`all of ${event}`, {
         fields: { event, err: error },
         message:
-          'what was missed of this event cannot be read and is left out: tabs that were away are not told',
+          'missed events of one kind cannot be read and are skipped: reconnected tabs do not receive them',
       });
       return instead;
     }
   }
 
-  private complain(key: string, { fields, message }: { fields: object; message: string }): void {
-    let complaint = this.complaints.get(key);
-    if (!complaint) {
-      complaint = new ThrottledLogger(this.options.logger, this.options.clock);
-      this.complaints.set(key, complaint);
+  private warn(key: string, { fields, message }: { fields: object; message: string }): void {
+    let warning = this.warnings.get(key);
+    if (!warning) {
+      warning = new ThrottledLogger(this.options.logger, this.options.clock);
+      this.warnings.set(key, warning);
     }
-    complaint.warn(fields as Record<string, unknown>, message);
+    warning.warn(fields as Record<string, unknown>, message);
   }
 }

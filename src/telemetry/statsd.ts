@@ -37,7 +37,7 @@ export class StatsdMetrics implements MetricSink {
     clock: Clock,
     private readonly random: () => number = Math.random,
   ) {
-    const complain = new ThrottledLogger(logger, clock);
+    const warnings = new ThrottledLogger(logger, clock);
     this.#client = new StatsD({
       protocol: 'udp',
       host: config.host,
@@ -49,7 +49,7 @@ export class StatsdMetrics implements MetricSink {
       includeDataDogTags: false,
       includeDatadogTelemetry: false,
       errorHandler: (error) =>
-        complain.warn(
+        warnings.warn(
           { host: config.host, port: config.port, reason: error.message },
           'metrics cannot be sent to statsd',
         ),

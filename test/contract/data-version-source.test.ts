@@ -89,7 +89,7 @@ describe('the look at data_version on SQLite', () => {
       expect(logged).not.toHaveBeenCalled();
     }));
 
-  it('comes at short intervals where a commit was not announced', () =>
+  it('comes at short intervals where a commit had no write notification', () =>
     withTold(async ({ heard, commit, logged }) => {
       await commit('found by the look that comes anyway');
       await eventually(() => heard.batches.length === 1);
@@ -118,7 +118,7 @@ describe('the look at data_version on SQLite', () => {
       await source.start();
       expect(logged).toHaveBeenCalledExactlyOnceWith(
         expect.objectContaining({ reason: 'no more watches' }),
-        expect.stringContaining('looking every 50 ms'),
+        expect.stringContaining('polling every 50 ms'),
       );
     } finally {
       await source.stop();

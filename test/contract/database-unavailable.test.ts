@@ -190,7 +190,7 @@ describe('an SQLite file', () => {
     await writeFile(`${file}.txt`, 'this is a letter, and a long one, not a database\n'.repeat(50));
     const wrong = new SqliteDatabase({ file: `${file}.txt`, logger: silent });
     await expect(wrong.start()).rejects.toThrow(
-      /^database file \S+lightcone\.sqlite\.txt cannot be opened: file is not a database; it is another file or a damaged one/,
+      /^database file \S+lightcone\.sqlite\.txt cannot be opened: file is not a database; set another file/,
     );
     expect(wrong.problem()).toMatch(/cannot be opened/);
     await wrong.stop();
@@ -208,7 +208,7 @@ describe('an SQLite file', () => {
       cause: full,
     });
     expect(openProblem('/x/a.sqlite', translated)).toBe(
-      'database file /x/a.sqlite cannot be opened: disk I/O error; look whether its disk is full or fails',
+      'database file /x/a.sqlite cannot be opened: disk I/O error; check whether its disk is full or failing',
     );
   });
 });

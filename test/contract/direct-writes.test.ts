@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import { endBody } from '../../src/connections/writing/body.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
-import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
+import { EventId, eventFrame, type Frame } from '../../src/events/frame.js';
 import { findDirectWrites } from '../../src/node-internals/direct-writes.js';
 import { eventually } from '../support/databases.js';
 
@@ -67,7 +67,7 @@ afterEach(async () => {
 });
 
 const frame = (number: number): Frame =>
-  eventFrame('broadcast_update', JSON.stringify({ number, filler: 'x'.repeat(8000) }), new Position(number));
+  eventFrame('broadcast_update', JSON.stringify({ number, filler: 'x'.repeat(8000) }), new EventId(number));
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 /** Only a write can tell then that the connection is broken. */
 const stopReading = ({ socket }: Peer): void => {
@@ -107,7 +107,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
       isAdmin: false,
       credential: { kind: 'none' },
     } as const;
-    const opened = new Tab(socket, true, principal, new Position(0), undefined);
+    const opened = new Tab(socket, true, principal, new EventId(0), undefined);
     writer.begin(opened, FIRST);
     expect(opened.handle !== undefined).toBe(way === 'past its stream');
     socket.on('drain', () => writer.onWritable(opened));
@@ -190,7 +190,7 @@ describe.each(['past its stream', 'through its stream'])('a socket that is writt
     await eventually(() => resumable.length > 0, { what: 'a call to catch it up' });
     expect(resumable).toEqual([tab]);
     await peer.gets(put);
-    expect(tab.position.cursor).toBe(put - 1);
+    expect(tab.eventId.cursor).toBe(put - 1);
   });
 
   it('closes with an error when its peer resets the connection with bytes on their way', async () => {

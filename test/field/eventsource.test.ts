@@ -12,7 +12,7 @@ import fc from 'fast-check';
 import { EventSource as UndiciEventSource } from 'undici';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BlockParser } from '../../packages/client/src/parser.js';
-import { eventFrame, Position } from '../../src/events/frame.js';
+import { EventId, eventFrame } from '../../src/events/frame.js';
 import { FakeServer, notingHub, settle } from '../support/fake-server.js';
 import { DEMO, Installation } from '../support/installation.js';
 import { StreamProxy } from '../support/stream-proxy.js';
@@ -123,7 +123,7 @@ it('eventsource-parser reads from our frames what was meant, whatever the data i
     fc.property(fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 5 }), (texts) => {
       const read: EventSourceMessage[] = [];
       const parser = createParser({ onEvent: (event) => read.push(event) });
-      for (const text of texts) parser.feed(eventFrame('broadcast_update', text, new Position(0)).text);
+      for (const text of texts) parser.feed(eventFrame('broadcast_update', text, new EventId(0)).text);
       // The standard knows no other line end than LF, CR and CRLF, and reads each as LF.
       expect(read.map(({ data }) => data)).toEqual(texts.map((text) => text.replace(/\r\n|\r/g, '\n')));
       expect(read.every(({ event }) => event === 'broadcast_update')).toBe(true);

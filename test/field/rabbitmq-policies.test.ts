@@ -127,7 +127,7 @@ it('an exchange that we may not declare is used as the administrator has declare
 // cloudamqp/amqp-client.js#43, amqp-node/amqplib#516, spring-projects/spring-amqp#999: limits of channels, whose reason is lost.
 describe('a limit', () => {
   it.each([
-    ['max-connections', { 'max-connections': 0 }, /limit of connections/],
+    ['max-connections', { 'max-connections': 0 }, /connection limit/],
     ['max-channels', { 'max-channels': 1 }, /channels opened for user 'limited' has reached/],
   ])(
     'of the user (%s) is said with its name, and waited for',

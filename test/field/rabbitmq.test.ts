@@ -143,7 +143,10 @@ describe('a HAProxy in front of it', () => {
     const { bus, lines } = create(url);
     const starting = bus.start();
     starting.catch(() => {});
-    await vi.waitFor(() => expect(bus.problem()).toContain('closed the connection before'), WITHIN);
+    await vi.waitFor(
+      () => expect(bus.problem()).toContain('closed the connection without an answer'),
+      WITHIN,
+    );
     expect(lines.filter(({ level }) => level === 40)).toHaveLength(1);
     await node.resume();
     await starting;

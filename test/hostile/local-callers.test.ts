@@ -108,7 +108,7 @@ it('the default id_secret is refused on an address that others reach', async () 
   await expect.poll(() => service.running).toBe(false);
 });
 
-it('what is wrong is told to administrators, and on this machine, not to everybody', async () => {
+it('only administrators and callers on this machine see the problems, not to everybody', async () => {
   const other = Installation.embedded();
   try {
     const waiting = await other.worker(

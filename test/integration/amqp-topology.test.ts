@@ -137,7 +137,7 @@ describe('a task that no queue takes', () => {
     expect(monitor.metrics.total('galaxy.sse.dispatch.count')).toBe(0);
     const warnings = monitor.lines.filter(({ level }) => level === 40);
     expect(warnings.map(({ msg }) => msg)).toEqual([
-      'no queue takes what is published: no worker is connected to this broker and virtual host',
+      'published messages reach no queue: no worker is connected to this broker and virtual host',
     ]);
     const worker = await started({ serverName: 'main.2' });
     await monitor.bus.publish(broadcast('somebody'));

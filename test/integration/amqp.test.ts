@@ -269,7 +269,7 @@ describe('garbage on the exchange', () => {
       'malformed',
       'malformed_tick',
     ]);
-    expect(warnings[0]).toMatchObject({ msg: 'a message on the bus is ignored' });
+    expect(warnings[0]).toMatchObject({ msg: 'message on the bus ignored' });
   });
 });
 

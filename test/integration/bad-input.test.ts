@@ -116,7 +116,7 @@ describe('a start that can never work ends with 2 and one line', () => {
   it('a monitor where updates are switched off', async () => {
     here = await Installation.production();
     expect(await refusal(['monitor'], { galaxy: { enable_sse_updates: false } })).toContain(
-      'enable_sse_updates is false: there is nothing for a monitor to do',
+      'enable_sse_updates is false, so a monitor has nothing to do',
     );
   });
 });

@@ -116,6 +116,19 @@ describe('asking wrongly', () => {
     expect(code).toBe(2);
   });
 
+  it('a process that may open fewer files than it takes streams says so', async () => {
+    const serve = (most: number) =>
+      new Promise<string>((done) => {
+        const command = [process.execPath, join(DIST, 'cli.js'), 'serve', '--listen', 'unix:/none/sock'];
+        const args = ['-c', 'ulimit -n 300; exec "$0" "$@"', ...command, '--max-connections', String(most)];
+        execFile('bash', args, { cwd, timeout: 20_000 }, (_error, _stdout, stderr) => done(stderr));
+      });
+    expect(await serve(301)).toContain(
+      'this process may open fewer files than max_connections: raise the limit',
+    );
+    expect(await serve(300)).not.toContain('may open fewer files');
+  });
+
   it('demo data is refused on an address that others reach', async () => {
     const { code, stderr } = await lightcone('serve', '--demo', '--listen', '0.0.0.0:0');
     expect(lines(stderr).at(-1)).toContain('--demo: its API keys are public');
@@ -150,6 +163,10 @@ describe('help and version', () => {
     expect(serve).toMatch(/--attach-to-galaxy \[true\|false\][^-]*\(default:\s+false\)/);
     expect(serve).not.toContain('preset');
     expect((await lightcone('monitor', '--help')).stdout).not.toMatch(/--(listen|workers|max-connections)\b/);
+    for (const asking of ['doctor', 'tail'])
+      expect((await lightcone(asking, '--help')).stdout).toMatch(
+        /--listen <text>[\s\S]*\(default:\s+127\.0\.0\.1:8080\)/,
+      );
   });
 
   it('help has a flag for each setting of `sse:`', async () => {
@@ -241,7 +258,7 @@ describe('on a SQLite file', () => {
     const { code, stderr } = await lightcone('user', 'remove', 'a@example.org');
     expect([code, stderr]).toEqual([
       1,
-      'lightcone: there is no user a@example.org; "lightcone user list" names them\n',
+      'lightcone: there is no user a@example.org; "lightcone user list" lists all\n',
     ]);
   });
 
@@ -250,7 +267,7 @@ describe('on a SQLite file', () => {
     const { code, stdout, stderr } = await lightcone('user', 'add', 'a@example.org');
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toBe(
-      'lightcone: there is a user a@example.org already; "lightcone user key a@example.org" gives a new API key\n',
+      'lightcone: user a@example.org already exists; "lightcone user key a@example.org" creates a new API key\n',
     );
   });
 
@@ -260,7 +277,7 @@ describe('on a SQLite file', () => {
     const { code, stderr } = await lightcone('notify', '--user', 'nobody@example.org', 'Hi', 'you');
     expect([code, stderr]).toEqual([
       1,
-      'lightcone: there is no user nobody@example.org; "lightcone user list" names them\n',
+      'lightcone: there is no user nobody@example.org; "lightcone user list" lists all\n',
     ]);
   });
 

@@ -25,7 +25,7 @@ describe('doctor', () => {
     const { code, said } = await doctor();
     expect([code, said.schema]).toEqual([
       1,
-      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility, quiet triggers, triggers without search_path; run "lightcone migrate" (a start of "lightcone serve" does it, too)',
+      'problem not applied yet: galaxy tables, audit triggers, own tables, resources, visibility, quiet triggers, triggers without search_path; run "lightcone migrate" (or start "lightcone serve")',
     ]);
   });
 
@@ -40,7 +40,7 @@ describe('doctor', () => {
       commits: 'ok no writer waits for the NOTIFY of another',
       election: expect.stringMatching(/^ok monitor: process \d+ main\.1@\S+; heartbeats: main\.1@\S+$/),
       broker: expect.stringMatching(/^ok amqp/),
-      worker: expect.stringMatching(/^ok the one at 127\.0\.0\.1:\d+ is ready, and all is well$/),
+      worker: expect.stringMatching(/^ok the worker at 127\.0\.0\.1:\d+ is ready and has no problems$/),
     });
     expect(code).toBe(0);
     await stop();
@@ -48,7 +48,7 @@ describe('doctor', () => {
 
   it('notes that nothing runs, which is no mistake', async () => {
     const { code, said } = await doctor({ sse: { listen: '127.0.0.1:9' } });
-    expect(said.election).toMatch(/^note nobody is the monitor; .* start "lightcone serve"$/);
+    expect(said.election).toMatch(/^note no process is the monitor; .* start "lightcone serve"$/);
     expect(said.worker).toMatch(/^note nothing listens on 127\.0\.0\.1:9 .* start "lightcone serve"/);
     expect(code).toBe(0);
   });
@@ -59,14 +59,16 @@ describe('doctor', () => {
         VALUES ('sse_monitor.dead', 'host', 1, 'sse_monitor', now() AT TIME ZONE 'UTC' - interval '${secondsAgo} seconds')`);
     await beat(30);
     expect((await doctor()).said.election).toMatch(
-      /^note nobody is the monitor; heartbeats: sse_monitor\.dead@host \(silent for 3\d s\); start/,
+      /^note no process is the monitor; heartbeats: sse_monitor\.dead@host \(silent for 3\d s\); start/,
     );
     await here.sql('DELETE FROM worker_process');
     await beat(1);
     expect(await doctor()).toMatchObject({
       code: 1,
       said: {
-        election: expect.stringContaining('problem nobody is the monitor, so no change is told; heartbeats:'),
+        election: expect.stringContaining(
+          'problem no process is the monitor, so no change is delivered; heartbeats:',
+        ),
       },
     });
     await here.sql('DELETE FROM worker_process');
@@ -80,7 +82,7 @@ describe('doctor', () => {
       1,
       'problem no trigger for UPDATE on history, INSERT on history_dataset_association, UPDATE on history_dataset_association, ' +
         'INSERT on history_dataset_collection_association, UPDATE on history_dataset_collection_association: such changes are not seen; ' +
-        'run "lightcone migrate", which creates and enables what is missing',
+        'run "lightcone migrate", which creates and enables missing triggers',
     ]);
     const migrate = async (): Promise<string> => {
       const process = here.process(['migrate']);
@@ -88,7 +90,7 @@ describe('doctor', () => {
       return process.stdout;
     };
     expect(await migrate()).toMatch(
-      /created or enabled again .*trigger_history_audit_by_id_aus on history; what was changed without/,
+      /created or enabled .*trigger_history_audit_by_id_aus on history; no event reports/,
     );
     expect((await doctor()).said.triggers).toBe('ok all six are there');
     expect(await migrate()).toMatch(/ is up to date$/m);
@@ -103,7 +105,7 @@ describe('doctor', () => {
     await clear();
     await here.change(historyId);
     expect((await doctor()).said.rows).toBe(
-      'ok no dataset was written lately: the clock that stamps them is not known',
+      'ok no dataset was written recently, so the clock that stamps them is unknown',
     );
     for (const seconds of [0, -3, 4]) {
       await clear();
@@ -144,7 +146,7 @@ describe('beside a Galaxy', () => {
     try {
       await galaxy.sql(GALAXY_TABLES);
       expect((await doctor()).said.schema).toContain(
-        'problem the database already has a table "history" that Lightcone did not make; set attach_to_galaxy: true',
+        'problem the database already has a table "history" of another program;  set attach_to_galaxy: true',
       );
       const { code, said } = await doctor({ sse: { attach_to_galaxy: true } });
       expect(said.schema).toContain('note table lightcone_position is missing');

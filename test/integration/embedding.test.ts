@@ -276,6 +276,16 @@ describe('a server inside a program', () => {
   });
 });
 
+it('programs that share a broker have different names, without a setting', async () => {
+  const made = await server('one', {
+    settings: { galaxy: { amqp_internal_connection: 'amqp://localhost' } },
+  });
+  const { worker } = made as unknown as { worker: { report(): { process: string } } };
+  expect(worker.report().process).toBe(`main.${process.pid}`);
+  const alone = await server('two');
+  expect((alone as unknown as typeof made & { worker: typeof worker }).worker.report().process).toBe('main');
+});
+
 describe('import', () => {
   const script = async (code: string) => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: ROOT });
@@ -323,9 +333,9 @@ describe('a mistake is told', () => {
     ],
     [
       { settings: { sse: { workers: 2 }, galaxy: { amqp_internal_connection: 'amqp://x' } } },
-      /one server is one worker/,
+      /an embedded server is one worker/,
     ],
-    [null, /takes one object/],
+    [null, /takes one options object/],
     [
       { settings: { galaxy: { galaxy_url_prefix: 'live' } } },
       /galaxy_url_prefix: must be a path that begins with \//,
@@ -345,8 +355,8 @@ describe('a mistake is told', () => {
     ];
     const target = createHttpServer();
     first.mount(target);
-    expect(() => first.mount(target)).toThrow(/\/live of this server is mounted already/);
-    expect(() => second.mount(target)).toThrow(/mounted already/);
+    expect(() => first.mount(target)).toThrow(/\/live of this server is already mounted/);
+    expect(() => second.mount(target)).toThrow(/already mounted/);
     await first.stop();
     second.mount(target);
     const known = await server('two', {

@@ -206,7 +206,7 @@ describe('every route', () => {
     });
     expect(await ask('GET', '/broken')).toMatchObject({
       status: 500,
-      body: { err_msg: 'an error inside Lightcone; its log tells more', err_code: 500001 },
+      body: { err_msg: 'Lightcone failed internally; see its log', err_code: 500001 },
     });
   });
 

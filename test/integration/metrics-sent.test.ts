@@ -417,8 +417,13 @@ describe('two workers and a monitor', () => {
     await here.change(alice);
     await gap('handler_failed');
     fault.mockRestore();
+    await sent('galaxy.sse.gap.repaired');
     const headers = await here.cookieOf(DEMO.anonymousSession);
     await here.stream(first.url, '', { headers });
+    // A tick of another log. The next tick of the monitor is again of another one.
+    const { manager } = first.worker;
+    manager.onTick({ leader: 'other', sequence: 1, until: manager.watermark!, position: 'other.5:5:' });
+    await sent('galaxy.sse.resume.count', { cause: 'start_over' });
     const locker = new pg.Client(here.galaxy.database_connection as string);
     locker.on('error', () => {});
     await locker.connect();

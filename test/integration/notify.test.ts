@@ -18,7 +18,7 @@ describe('a broadcast from the command line', () => {
     const { url } = await here.worker(WITH_NOTIFICATIONS);
     const [ofAlice, ofNobody] = await Promise.all([here.stream(url), here.stream(url, '')]);
     const { code, stdout } = await notify('--broadcast', 'Maintenance', 'at *noon*');
-    expect([code, stdout]).toEqual([0, expect.stringContaining('tells open tabs now')]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining('delivers it to open tabs')]);
     for (const stream of [ofAlice, ofNobody]) {
       // The process that stored it needed longer to end than this.
       const frame = await stream.waitFor((it) => it.event === 'broadcast_update', { within: 200 });
@@ -37,7 +37,7 @@ describe('a broadcast from the command line', () => {
     const stream = await here.stream(url, '');
     const process = here.process(['notify', '--broadcast', 'Maintenance', 'at *noon*'], alone);
     await process.exited;
-    expect(process.stdout).toContain('tells open tabs now');
+    expect(process.stdout).toContain('delivers it to open tabs');
     await stream.waitFor((it) => it.event === 'broadcast_update', { within: 1_000 });
     expect(await here.sql('SELECT id FROM lightcone_outbox')).toEqual([]);
   });
@@ -89,7 +89,7 @@ describe('a message to a user', () => {
     const { code, stderr } = await notify('--user', 'alice@example.org', 'Hi', 'Alice');
     expect([code, stderr]).toEqual([
       1,
-      'lightcone: alice@example.org has switched messages off; nothing was sent\n',
+      'lightcone: alice@example.org has disabled messages; nothing was sent\n',
     ]);
   });
 });

@@ -118,7 +118,7 @@ describe('doctor --probe', () => {
       });
       process.signal(signal);
       expect((await process.exited).code).toBe(1);
-      expect(process.stdout).toMatch(/^problem +probe +the change was not made: interrupted$/m);
+      expect(process.stdout).toMatch(/^problem +probe +the test change failed: interrupted$/m);
       expect(await rows()).toEqual(before);
     }
   });
@@ -128,7 +128,7 @@ describe('doctor --probe', () => {
     const { url } = await here.worker();
     await here.sql('DROP TRIGGER trigger_history_aur');
     expect((await probe(url)).said).toMatch(
-      /^problem +probe +a change was committed and not recorded in history_audit/,
+      /^problem +probe +a change was committed but not recorded in history_audit/,
     );
     expect(await here.process(['migrate']).exited).toMatchObject({ code: 0 });
     expect(await probe(url)).toMatchObject({ code: 0, said: expect.stringMatching(/^ok /) });
@@ -145,7 +145,7 @@ describe('doctor --probe', () => {
     broker.cut();
     const { code, said } = await probe(url, settings);
     expect(said).toMatch(
-      /^problem +probe +a change was committed and did not arrive within 5 s: it stopped at the broker \(/,
+      /^problem +probe +a change was committed but did not arrive within 5 s: it stopped at the broker \(/,
     );
     expect(code).toBe(1);
     await broker.close();
@@ -156,7 +156,7 @@ describe('doctor --probe', () => {
     const { stop } = await here.worker();
     await stop();
     const { code, said } = await probe('http://127.0.0.1:9');
-    expect(said).toMatch(/^problem +probe +the change was not made: no worker listens on 127\.0\.0\.1:9/);
+    expect(said).toMatch(/^problem +probe +the test change failed: no worker listens on 127\.0\.0\.1:9/);
     expect(code).toBe(1);
   });
 });
@@ -166,7 +166,7 @@ describe('beside a Galaxy', () => {
     here = await Installation.production();
     await here.sql(GALAXY_TABLES);
     const { code, said } = await probe('http://127.0.0.1:9', { sse: { attach_to_galaxy: true } });
-    expect(said).toMatch(/^note +probe +not made beside a Galaxy, .*lightcone tail --user EMAIL/);
+    expect(said).toMatch(/^note +probe +skipped beside a Galaxy, .*lightcone tail --user EMAIL/);
     expect(code).toBe(0);
   });
 });
@@ -213,7 +213,7 @@ describe('tail', () => {
     const second = here.process(['serve'], at(url, settings));
     await second.address();
     await expect.poll(() => process.stdout.slice(from), { timeout: 15_000 }).toContain(id);
-    expect(process.stderr).toContain('the stream is open again; what was missed comes first');
+    expect(process.stderr).toContain('the stream is open again; missed events come first');
 
     for (const one of [process, json]) one.signal('SIGINT');
     expect(await Promise.all([process.exited, json.exited])).toEqual([

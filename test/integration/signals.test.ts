@@ -62,7 +62,7 @@ describe('a start that cannot be now ends with 75', () => {
         75,
         expect.stringContaining(`cannot listen on ${listen}: another process does`),
       ]);
-      if (flags.length > 0) expect(text).toContain('the address cannot be listened on now');
+      if (flags.length > 0) expect(text).toContain('the address is not available now');
     } finally {
       other.close();
     }

@@ -64,7 +64,7 @@ describe('with a client that reads nothing', () => {
     const late = await SseClient.open(`${url}/api/events/stream?key=demo-bob`);
     expect(await late.ended()).toBe('end');
     expect(late.status).toBe(200);
-    expect(late.frames).toMatchObject([{ comments: ['this worker is being stopped'], retry: 3000 }]);
+    expect(late.frames).toMatchObject([{ comments: ['this worker is shutting down'], retry: 3000 }]);
     service.signal('SIGTERM');
     expect(await service.exited).toEqual({ code: 1, signal: null });
   });

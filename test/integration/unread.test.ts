@@ -25,7 +25,7 @@ async function fill(way: string): Promise<void> {
   tab = manager.registry.all[0]!;
   if (!WITHOUT_NODE_INTERNALS) expect(tab.handle).toBeDefined();
   if (way === 'through its stream') tab.handle = undefined;
-  const comment = commentFrame('x'.repeat(4000), tab.position);
+  const comment = commentFrame('x'.repeat(4000), tab.eventId);
   // A response holds what is written in one turn until its end.
   for (; tab.state === 'live' && tab.out.writableLength === 0; await new Promise(setImmediate))
     manager.writer.writeKeepalive(tab, comment);

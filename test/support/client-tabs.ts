@@ -14,6 +14,8 @@ const { alice } = DEMO.histories;
 export class ClientTabs {
   readonly here = Installation.embedded();
   proxy!: StreamProxy;
+  /** The path of the tabs' page; undefined: one with nothing in it. */
+  page: string | undefined;
   #broadcasts = 0;
   readonly #tabs: Tab[] = [];
 
@@ -29,7 +31,7 @@ export class ClientTabs {
     share: Share,
     options: Record<string, unknown> = {},
   ): Promise<T> {
-    const tab = await engine.openTab(this.proxy.blankPage);
+    const tab = await engine.openTab(this.page ? this.proxy.url + this.page : this.proxy.blankPage);
     this.#tabs.push(tab);
     // A text: the test's own compiler would rewrite the import.
     await tab.evaluate(`(async () => {

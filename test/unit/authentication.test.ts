@@ -116,8 +116,7 @@ describe('a caller', () => {
     const request = { headers: { cookie: 'galaxysession=nonsense' }, query: {} };
     await expect(authenticator.authenticate(request)).rejects.toMatchObject({
       code: 'MALFORMED_ID',
-      message:
-        'the galaxysession cookie cannot be decoded: it is damaged, or was made with another id_secret',
+      message: 'the galaxysession cookie cannot be decoded: it is damaged, or another id_secret was used',
     });
   });
 

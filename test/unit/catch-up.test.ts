@@ -4,7 +4,7 @@ import { RecentLog } from '../../src/connections/resume/recent-log.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { HistoryChange, Principal } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
-import { eventFrame, Position } from '../../src/events/frame.js';
+import { EventId, eventFrame } from '../../src/events/frame.js';
 import { readHistoryUpdate } from '../../src/events/history-update.js';
 import type { FrameMaker } from '../../src/events/kind.js';
 import { MARGIN } from '../../src/events/kind.js';
@@ -62,7 +62,7 @@ beforeEach(() => {
 /** @returns names of events, and the histories that they name */
 const read = (makers: FrameMaker[]): (string | number)[] =>
   makers.flatMap((make): (string | number)[] => {
-    const { text } = make(new Position(0), String);
+    const { text } = make(new EventId(0), String);
     const event = /^event: (.*)$/m.exec(text)![1]!;
     const data = /^data: (.*)$/m.exec(text)![1]!;
     return event === 'history_update' ? readHistoryUpdate(data).ids.map(Number) : [event];
@@ -181,7 +181,7 @@ describe('a cursor that is older than any that the log is asked for', () => {
   it('starts over: all own histories and all that are looked at may have changed, and the log is not read', async () => {
     const missed = await catchUp.missed(anna, [5], 1, 'reconnect', () => true);
     expect(read(missed)).toEqual([5, 70, 71, 'entry_point_update']);
-    expect(missed[0]!(new Position(0), String).text).not.toContain('update_time');
+    expect(missed[0]!(new EventId(0), String).text).not.toContain('update_time');
     expect(asked).toEqual([]);
   });
 
@@ -221,9 +221,9 @@ describe('what cannot be read', () => {
 });
 
 it('a catch-up that ends at the cursor it began with is followed by a comment: nothing else would tell its end', () => {
-  const [cameWith, later] = [new Position(1_000_000), new Position(2_000_000)];
+  const [cameWith, later] = [new EventId(1_000_000), new EventId(2_000_000)];
   const one: FrameMaker = (position) => eventFrame('history_update', '{}', position);
-  const texts = (reached: Position) =>
+  const texts = (reached: EventId) =>
     catchUpFrames([one, one], cameWith, reached, (id) => String(id)).map(({ text }) => text);
   expect(texts(later)).toHaveLength(2);
   expect(texts(cameWith)).toHaveLength(3);

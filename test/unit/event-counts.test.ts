@@ -4,19 +4,19 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
-import { commentFrame, eventFrame, Frame, type MergeRule, Position } from '../../src/events/frame.js';
+import { commentFrame, EventId, eventFrame, Frame, type MergeRule } from '../../src/events/frame.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 
 const PRINCIPAL = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } } as const;
-const position = new Position(1);
+const eventId = new EventId(1);
 const LAST_WINS: MergeRule<null, null> = {
   begin: () => null,
   add: () => true,
   frame: () => merging(),
 };
 const merging = (): Frame =>
-  new Frame('history_update', 'event: history_update\n\n', position, LAST_WINS, null);
-const plain = (): Frame => eventFrame('broadcast_update', '{}', position);
+  new Frame('history_update', 'event: history_update\n\n', eventId, LAST_WINS, null);
+const plain = (): Frame => eventFrame('broadcast_update', '{}', eventId);
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A client that takes bytes only when it is told to. */
@@ -59,7 +59,7 @@ it('balances for each kind at each moment, and what is counted as written is wha
         },
       );
       const peer = new Peer();
-      const tab = new Tab(peer, false, PRINCIPAL, position, undefined);
+      const tab = new Tab(peer, false, PRINCIPAL, eventId, undefined);
       writer.begin(tab, '');
       peer.on('drain', () => writer.onWritable(tab));
       const waiting = (kind: string): number =>
@@ -80,12 +80,12 @@ it('balances for each kind at each moment, and what is counted as written is wha
         else if (step === 'stop') peer.isReading = false;
         else if (step === 'read') peer.read();
         else if (step === 'keepalive' && tab.state === 'live' && tab.pending === undefined)
-          writer.writeKeepalive(tab, commentFrame('keepalive', position));
+          writer.writeKeepalive(tab, commentFrame('keepalive', eventId));
         else if (step === 'catchUp' && tab.state === 'live') {
           writer.discard(tab, 'caught_up');
           tab.state = 'catching_up';
         } else if (step === 'caughtUp' && tab.state === 'catching_up')
-          writer.writeCatchUp(tab, [plain(), commentFrame('that was all', position)]);
+          writer.writeCatchUp(tab, [plain(), commentFrame('that was all', eventId)]);
         looksBalanced();
       }
       if (closes) {
@@ -115,7 +115,7 @@ it('balances for each kind at each moment, and what is counted as written is wha
 it('counts a dropped event under the name that Galaxy has for it, too, where a queue was full', () => {
   const metrics = new CountingMetrics();
   const writer = new TabWriter(2, () => {}, throwing);
-  const tab = new Tab(new Peer(), false, PRINCIPAL, position, undefined);
+  const tab = new Tab(new Peer(), false, PRINCIPAL, eventId, undefined);
   tab.state = 'blocked';
   for (let i = 0; i < 4; i += 1) writer.put(tab, plain());
   tab.state = 'closed';

@@ -8,7 +8,7 @@ import { ConnectionManager } from '../../src/connections/manager.js';
 import type { ControlTask, Principal, Task, UserId } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
 import { id } from '../../src/events/fields.js';
-import { Frame, frameText, type MergeRule, type Position } from '../../src/events/frame.js';
+import { type EventId, Frame, frameText, type MergeRule } from '../../src/events/frame.js';
 import type { EventKind } from '../../src/events/kind.js';
 import { EventRegistry, KINDS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
@@ -33,8 +33,8 @@ const MERGE: MergeRule<number, { jobs: number }> = {
   },
   frame: ({ jobs }, position) => jobFrame(jobs, position),
 };
-const jobFrame = (jobs: number, position: Position): Frame =>
-  new Frame('job_update', frameText('job_update', `{"jobs":${jobs}}`, position), position, MERGE, jobs);
+const jobFrame = (jobs: number, eventId: EventId): Frame =>
+  new Frame('job_update', frameText('job_update', `{"jobs":${jobs}}`, eventId), eventId, MERGE, jobs);
 
 /** What its table says. */
 let table: { userId: UserId; jobs: number }[];
@@ -58,7 +58,7 @@ const jobUpdate: EventKind<JobUpdateTask> = {
   },
   deliver({ userId, jobs }, streams) {
     streams.rememberUser(userId, SUBJECT, streams.recordingTime(), 0);
-    if (streams.hasUser(userId)) streams.toUser(userId, [jobFrame(jobs, streams.position)]);
+    if (streams.hasUser(userId)) streams.toUser(userId, [jobFrame(jobs, streams.eventId)]);
     return undefined;
   },
   catchUp: {

@@ -5,7 +5,7 @@ import type { Watermark } from '../../src/connections/resume/watermark.js';
 import type { Dispatcher } from '../../src/connections/routing/dispatcher.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { ChangeLog, NotificationLog } from '../../src/database/port.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 import { EVENTS } from '../../src/events/registry.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
@@ -57,7 +57,7 @@ function stage(failing: Map<string, Error>) {
     } as Dispatcher,
     watermark: {
       cursor: 10,
-      position: new Position(10),
+      eventId: new EventId(10),
       hold: () => {
         held += 1;
         return () => {
@@ -83,15 +83,21 @@ describe('a gap', () => {
     'of which the %s cannot be read now: the rest is told at once and once, the ids wait',
     async (part, rest) => {
       const failing = new Map<string, Error>([[part, away]]);
-      const { repair, told, isHeld } = stage(failing);
+      const { repair, told, metrics, isHeld } = stage(failing);
+      const repaired = () => [
+        metrics.total('galaxy.sse.gap.count'),
+        metrics.total('galaxy.sse.gap.repaired'),
+      ];
       repair.request('reconnected');
       await eventually(() => told.length === rest.length);
       // Some attempts later.
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect(told.sort()).toEqual(rest.sort());
       expect(isHeld()).toBe(true);
+      expect(repaired()).toEqual([1, 0]);
       failing.clear();
       await eventually(() => !isHeld());
+      expect(repaired()).toEqual([1, 1]);
       expect(new Set(told)).toEqual(new Set(['histories', 'entry points', 'notifications', 'broadcasts']));
       expect(told).toHaveLength(4);
     },

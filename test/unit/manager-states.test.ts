@@ -156,6 +156,23 @@ describe('a connection manager', () => {
     expect(manager.draining).toBe(true);
   });
 
+  it('that hears of another log catches its tabs up, and does not call that an overflow', async () => {
+    const started = manager.start();
+    await reading();
+    answer([]);
+    await started;
+    const out = new PassThrough();
+    manager.open({ out, chunked: false, head: '', principal: anna, since: undefined, viewed: [] });
+    for (const [sequence, position] of ['log.100:100:', 'other.5:5:'].entries()) {
+      manager.onTick({ leader: 'main', sequence, until: NOW + sequence, position });
+    }
+    const resumed = ['start_over', 'overflow'].map((cause) =>
+      metrics.total('galaxy.sse.resume.count', { cause }),
+    );
+    expect(resumed).toEqual([1, 0]);
+    await manager.stop();
+  });
+
   it.each(['identify', 'entries', 'now'] as const)(
     'that is stopped while it waits for %s stays stopped, and nothing of it runs on',
     async (name) => {

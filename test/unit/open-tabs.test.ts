@@ -6,13 +6,13 @@ import { TabRegistry } from '../../src/connections/tabs/registry.js';
 import type { Tab } from '../../src/connections/tabs/tab.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import type { Principal } from '../../src/core/events.js';
-import { eventFrame, Position } from '../../src/events/frame.js';
+import { EventId, eventFrame } from '../../src/events/frame.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { CountingMetrics } from '../../src/telemetry/counting-metrics.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
-const position = new Position(Date.UTC(2026, 6, 1) * 1000);
+const eventId = new EventId(Date.UTC(2026, 6, 1) * 1000);
 
 describe('an open tab', () => {
   let tabs: OpenTabs;
@@ -45,7 +45,7 @@ describe('an open tab', () => {
     out = new PassThrough();
   });
   const open = (viewed: number[] = [], sink = out): Tab =>
-    tabs.open({ out: sink, chunked: false, head: '', principal: anna, since: undefined, viewed }, position);
+    tabs.open({ out: sink, chunked: false, head: '', principal: anna, since: undefined, viewed }, eventId);
   const closed = (reason: string) => metrics.total('galaxy.sse.connections.closed', { reason });
 
   it('is registered with a number of its own, and its first bytes go out', () => {
@@ -56,7 +56,7 @@ describe('an open tab', () => {
 
   it('that is closed from here is sent what was queued in this turn, and then its end', async () => {
     const tab = open();
-    writer.put(tab, eventFrame('broadcast_update', '{"n":1}', position));
+    writer.put(tab, eventFrame('broadcast_update', '{"n":1}', eventId));
     tabs.close(tab, 'revoked');
     expect([tab.state, registry.all.length, closed('revoked')]).toEqual(['closed', 0, 1]);
     expect(String(out.read())).toContain('{"n":1}');

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PendingQueue } from '../../src/connections/writing/pending-queue.js';
 import { entryPointFrame } from '../../src/events/entry-point-update.js';
-import { eventFrame, type Frame, Position } from '../../src/events/frame.js';
+import { EventId, eventFrame, type Frame } from '../../src/events/frame.js';
 import { type HistoryUpdate, historyUpdateFrame } from '../../src/events/history-update.js';
 
-const at = (n: number) => new Position(1_000_000 * n);
+const at = (n: number) => new EventId(1_000_000 * n);
 const histories = (n: number, ...ids: string[]): Frame =>
   historyUpdateFrame({ ids, updateTime: 1_000_000 * n }, at(n));
 const message = (n: number): Frame => eventFrame('notification_update', String(n), at(n));
@@ -34,7 +34,7 @@ describe('what waits for a tab', () => {
 
   it('gives a merged event the place and the cursor of the first, because what waits between them is not out yet', () => {
     const [first, second] = filled([histories(1, 'a'), message(2), histories(3, 'b')]).frames();
-    expect(first?.position.cursor).toBe(1_000_000);
+    expect(first?.eventId.cursor).toBe(1_000_000);
     expect(second?.kind).toBe('notification_update');
   });
 
@@ -85,7 +85,7 @@ describe('what waits for a tab', () => {
         expect(new Set(frames.flatMap((frame) => updateOf(frame)?.ids ?? []))).toEqual(ids);
         expect(frames.filter((frame) => frame.kind === 'notification_update')).toHaveLength(messages);
         expect(frames.some((frame) => frame.kind === 'entry_point_update')).toBe(entries);
-        const cursors = frames.map((frame) => frame.position.cursor);
+        const cursors = frames.map((frame) => frame.eventId.cursor);
         expect(cursors).toEqual([...cursors].sort((a, b) => a - b));
       }),
     );

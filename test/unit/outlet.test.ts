@@ -3,10 +3,10 @@ import { expect, it, vi } from 'vitest';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import type { Principal } from '../../src/core/events.js';
-import { eventFrame, Position } from '../../src/events/frame.js';
+import { EventId, eventFrame } from '../../src/events/frame.js';
 
 const PRINCIPAL = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } } as const;
-const position = new Position(1);
+const eventId = new EventId(1);
 
 it('an error on the way to one tab ends that one, and the others get what is theirs', async () => {
   const got: string[] = [];
@@ -19,7 +19,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
         done();
       },
     });
-    const tab = new Tab(out, false, PRINCIPAL, position, undefined);
+    const tab = new Tab(out, false, PRINCIPAL, eventId, undefined);
     writer.begin(tab, '');
     return tab;
   });
@@ -28,7 +28,7 @@ it('an error on the way to one tab ends that one, and the others get what is the
     throw error;
   };
   got.length = 0;
-  for (const tab of tabs) writer.put(tab, eventFrame('broadcast_update', '{}', position));
+  for (const tab of tabs) writer.put(tab, eventFrame('broadcast_update', '{}', eventId));
   await new Promise((resolve) => setImmediate(resolve));
   expect(got).toEqual(['0: event: broadcast_update', '2: event: broadcast_update']);
   expect(failed.mock.calls).toEqual([[tabs[1], error]]);
@@ -47,18 +47,18 @@ it('a large broadcast holds up nothing that comes after it, and each tab gets ev
         done();
       },
     });
-    const tab = new Tab(out, false, PRINCIPAL, position, undefined);
+    const tab = new Tab(out, false, PRINCIPAL, eventId, undefined);
     writer.begin(tab, '');
     return tab;
   });
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  const broadcast = eventFrame('broadcast_update', `{"n":1,"text":"${'x'.repeat(100_000)}"}`, position);
+  const broadcast = eventFrame('broadcast_update', `{"n":1,"text":"${'x'.repeat(100_000)}"}`, eventId);
   for (const tab of tabs) writer.put(tab, broadcast);
   await turn();
   const first = tabs[0]!;
   const last = tabs.at(-1)!;
   expect(got.filter(({ length }) => length === 1).length).toBeLessThan(100);
-  for (const tab of [last, first]) writer.put(tab, eventFrame('history_update', '{"n":2}', position));
+  for (const tab of [last, first]) writer.put(tab, eventFrame('history_update', '{"n":2}', eventId));
   await turn();
   // Whoever has the broadcast already waits for nobody; whoever has not gets both, in order.
   expect(order).toEqual([0]);
@@ -78,7 +78,7 @@ it('users do not wait for what strangers are sent', async () => {
         done();
       },
     });
-    const tab = new Tab(out, false, principal, position, undefined);
+    const tab = new Tab(out, false, principal, eventId, undefined);
     writer.begin(tab, '');
     return tab;
   };
@@ -88,7 +88,7 @@ it('users do not wait for what strangers are sent', async () => {
   const user = tabOf(PRINCIPAL, 'a user');
   const all = [...strangers, user];
   const broadcast = (n: number) =>
-    eventFrame('broadcast_update', `{"n":${n},"text":"${'x'.repeat(100_000)}"}`, position);
+    eventFrame('broadcast_update', `{"n":${n},"text":"${'x'.repeat(100_000)}"}`, eventId);
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   const first = broadcast(1);
   for (const tab of all) writer.put(tab, first);

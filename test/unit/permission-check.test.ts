@@ -7,12 +7,12 @@ import { PermissionCheck } from '../../src/connections/tabs/permissions.js';
 import { TabRegistry } from '../../src/connections/tabs/registry.js';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import type { Credential, Principal } from '../../src/core/events.js';
-import { type Frame, Position } from '../../src/events/frame.js';
+import { EventId, type Frame } from '../../src/events/frame.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 
 const tabFor = (principal: Principal): Tab =>
-  new Tab(new PassThrough(), false, principal, new Position(0), undefined);
+  new Tab(new PassThrough(), false, principal, new EventId(0), undefined);
 
 const tabOf = (userId: number | undefined, credential: Credential): Tab =>
   tabFor({ userId, sessionId: undefined, isAdmin: false, credential });

@@ -3,16 +3,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TabRegistry } from '../../src/connections/tabs/registry.js';
 import { Tab } from '../../src/connections/tabs/tab.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 
 const out = new PassThrough();
-const position = new Position(0);
+const eventId = new EventId(0);
 const tabOf = (userId: number | undefined, sessionId: number | undefined): Tab =>
   new Tab(
     out,
     false,
     { userId, sessionId, isAdmin: false, credential: { kind: 'none' } },
-    position,
+    eventId,
     undefined,
   );
 
@@ -41,7 +41,7 @@ describe('open tabs', () => {
     expect(ofSession(registry, 10)).toEqual([browser]);
     expect(ofSession(registry, 11)).toEqual([anonymous]);
     expect(registry.all).toHaveLength(4);
-    expect(registry.ofUsers).toBe(2);
+    expect(registry.userTabCount).toBe(2);
     expect(registry.countOfUser(1)).toBe(2);
   });
 
@@ -51,7 +51,7 @@ describe('open tabs', () => {
     registry.add(tab);
     expect(registry.remove(tab)).toBe(true);
     expect(registry.remove(tab)).toBe(false);
-    expect([registry.userCount, registry.sessionCount, registry.ofUsers]).toEqual([0, 0, 0]);
+    expect([registry.userCount, registry.sessionCount, registry.userTabCount]).toEqual([0, 0, 0]);
   });
 
   it('are all found, and no other, whatever opens and closes in whatever order', () => {
@@ -84,7 +84,7 @@ describe('open tabs', () => {
               new Set(open.filter((tab) => tab.principal.sessionId === id)),
             );
           }
-          expect(registry.ofUsers).toBe(open.filter((tab) => tab.principal.userId !== undefined).length);
+          expect(registry.userTabCount).toBe(open.filter((tab) => tab.principal.userId !== undefined).length);
         }
       }),
     );

@@ -180,6 +180,14 @@ describe.concurrent('a term of the monitor', () => {
       for (const { position } of ticks) expect(log.stored.map((it) => it.position)).toContain(position);
     }, 20));
 
+  it('tells how long ago it read what was confirmed last', () =>
+    withTerm(async ({ term, told, commit }) => {
+      commit(1);
+      await eventually(() => told.has(1) && term.cursorAgeMs !== undefined);
+      expect(term.cursorAgeMs).toBeGreaterThanOrEqual(0);
+      expect(term.cursorAgeMs).toBeLessThan(10_000);
+    }));
+
   it('reads what many hints announce together, and the first at once', () =>
     withTerm(async ({ log, told, commit }) => {
       await sleep(100);

@@ -3,13 +3,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MOST_VIEWED, type ViewerHolder, ViewerRegistry } from '../../src/connections/routing/viewers.js';
 import { Tab } from '../../src/connections/tabs/tab.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 
 const tab = new Tab(
   new PassThrough(),
   false,
   { userId: undefined, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } },
-  new Position(0),
+  new EventId(0),
   undefined,
 );
 const HOLDERS: ViewerHolder[] = [{ userId: 1 }, { userId: 2 }, { sessionId: 1 }, { tab }];

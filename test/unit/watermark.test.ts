@@ -25,7 +25,7 @@ describe('the watermark', () => {
     watermark.advance(101 * SECOND);
     watermark.advance(99 * SECOND);
     expect(watermark.cursor).toBe(101 * SECOND);
-    expect(watermark.position.text).toBe('1970-01-01T00:01:41');
+    expect(watermark.eventId.text).toBe('1970-01-01T00:01:41');
   });
 
   it('stands still while a gap is repaired, then takes the last tick that came meanwhile', () => {

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Tab } from '../../src/connections/tabs/tab.js';
 import { TimerWheel } from '../../src/connections/tabs/timer-wheel.js';
-import { Position } from '../../src/events/frame.js';
+import { EventId } from '../../src/events/frame.js';
 
 const KEEPALIVE = 30;
 const WRITE_TIMEOUT = 60;
@@ -15,7 +15,7 @@ const tab = (): Tab =>
     new PassThrough(),
     false,
     { userId: undefined, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } },
-    new Position(0),
+    new EventId(0),
     undefined,
   );
 const run = (seconds: number): void => {

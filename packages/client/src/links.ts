@@ -13,6 +13,25 @@ export interface LinkOptions {
   onMessage(message: FromHub): void;
 }
 
+/** A page that demands Trusted Types takes no address of a script that nobody vouches for. */
+function vouched(url: URL): URL {
+  const { trustedTypes } = globalThis as {
+    trustedTypes?: {
+      createPolicy(
+        name: string,
+        rules: { createScriptURL(text: string): string },
+      ): { createScriptURL(text: string): URL };
+    };
+  };
+  try {
+    policy ??= trustedTypes?.createPolicy('lightcone', { createScriptURL: (text) => text });
+  } catch {
+    // It allows other names only: the worker is refused, and the page does without.
+  }
+  return policy?.createScriptURL(url.href) ?? url;
+}
+let policy: { createScriptURL(text: string): URL } | undefined;
+
 /** @param onFailure the worker's script cannot be loaded or run */
 export function sharedLink(url: URL, { onMessage }: LinkOptions, onFailure: () => void): HubLink {
   let generation = 0;
@@ -21,7 +40,7 @@ export function sharedLink(url: URL, { onMessage }: LinkOptions, onFailure: () =
     // At first the same name once more: a worker that was ended begins anew, for later tabs, too. One that hangs keeps
     // its name: another name is another worker.
     const name = `lightcone-${PROTOCOL}-${generation >> 1}`;
-    const worker = new SharedWorker(url, { name, type: 'module' });
+    const worker = new SharedWorker(vouched(url), { name, type: 'module' });
     worker.onerror = onFailure;
     port = worker.port;
     port.onmessage = ({ data }: MessageEvent<FromHub>) => onMessage(data);
@@ -45,7 +64,7 @@ export function ownWorkerLink(
   { settings, onMessage }: LinkOptions,
   onFailure: () => void,
 ): HubLink {
-  const worker = new Worker(url, { name: `lightcone-${PROTOCOL}`, type: 'module' });
+  const worker = new Worker(vouched(url), { name: `lightcone-${PROTOCOL}`, type: 'module' });
   worker.onerror = () => {
     worker.terminate();
     onFailure();

@@ -96,7 +96,7 @@ const NAMES: Partial<Record<MetricName, keyof Counters>> = {
   'galaxy.sse.events.merged': 'events_merged',
   'galaxy.sse.events.written': 'events_written',
   'galaxy.sse.connections.dropped': 'events_dropped',
-  'galaxy.sse.gap.count': 'gaps_repaired',
+  'galaxy.sse.gap.repaired': 'gaps_repaired',
   'galaxy.sse.connections.closed': 'streams_closed',
 };
 

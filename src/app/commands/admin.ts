@@ -26,7 +26,7 @@ export async function migrateDatabase(config: Config, { logger, print }: AdminOp
     const done = [
       applied.length > 0 && `applied ${applied.join(', ')}`,
       restored.length > 0 &&
-        `created or enabled again ${restored.join(', ')}; what was changed without them is not told`,
+        `created or enabled ${restored.join(', ')}; no event reports the changes made without them`,
     ].filter((what) => what !== false);
     const { display } = config.database;
     print(done.length === 0 ? `${display} is up to date` : `${display}: ${done.join('; ')}`);
@@ -70,7 +70,7 @@ export async function addAccount(
   { email, admin }: { email: string; admin: boolean },
   { logger, print }: AdminOptions,
 ): Promise<void> {
-  refuseAttached(config, 'user add', 'users are made in Galaxy');
+  refuseAttached(config, 'user add', 'create users in Galaxy');
   await withDatabase(config, logger, async (db) => {
     await migrate(db, logger);
     const apiKey = await addUser(db, email, { admin });
@@ -80,11 +80,11 @@ export async function addAccount(
 
 /** Prints a line per user, without keys. */
 export async function listAccounts(config: Config, { logger, print }: AdminOptions): Promise<void> {
-  refuseAttached(config, 'user list', 'users are seen in Galaxy');
+  refuseAttached(config, 'user list', 'see the users in Galaxy');
   await withDatabase(config, logger, async (db) => {
     await migrate(db, logger);
     const users = await listUsers(db);
-    if (users.length === 0) print('there is no user; "lightcone user add EMAIL" makes one');
+    if (users.length === 0) print('there is no user; "lightcone user add EMAIL" adds one');
     const width = Math.max(0, ...users.map(({ email }) => email.length));
     for (const { email, isAdmin, keySince } of users) {
       const role = isAdmin || config.auth.adminUsers.includes(email.toLowerCase()) ? 'administrator' : 'user';
@@ -98,14 +98,14 @@ export async function listAccounts(config: Config, { logger, print }: AdminOptio
 /** Actions on one user, with their messages. */
 const ACTIONS = {
   key: async (db: Database, email: string) =>
-    `new API key of ${email}, the one before is not valid any more: ${await renewKey(db, email)}`,
+    `new API key of ${email}, which replaces all earlier ones: ${await renewKey(db, email)}`,
   revoke: async (db: Database, email: string) => {
     await revokeAccess(db, email);
-    return `no key and no session of ${email} is valid any more; open streams end within a minute`;
+    return `all keys and sessions of ${email} are revoked; open streams end within a minute`;
   },
   remove: async (db: Database, email: string) => {
     await removeUser(db, email);
-    return `user ${email} removed; open streams end within a minute ("lightcone user add" brings the user back)`;
+    return `user ${email} removed; open streams end within a minute ("lightcone user add" restores the user)`;
   },
 };
 export type UserAction = keyof typeof ACTIONS;
@@ -117,7 +117,7 @@ export async function changeAccount(
   email: string,
   { logger, print }: AdminOptions,
 ): Promise<void> {
-  refuseAttached(config, `user ${action}`, 'users are managed in Galaxy');
+  refuseAttached(config, `user ${action}`, 'manage users in Galaxy');
   await withDatabase(config, logger, async (db) => {
     await migrate(db, logger);
     print(await ACTIONS[action](db, email.trim().toLowerCase()));
@@ -134,7 +134,7 @@ export function refuseAttached(config: Config, command: string, instead: string)
   if (config.sse.attachToGalaxy) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      `${command}: is refused beside a Galaxy (attach_to_galaxy); ${instead}`,
+      `${command}: not available beside a Galaxy (attach_to_galaxy); ${instead}`,
     );
   }
 }

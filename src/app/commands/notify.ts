@@ -27,7 +27,7 @@ export async function notify(
   if (!config.features.notifications) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      'notify: notifications are switched off; set enable_notification_system: true',
+      'notify: notifications are disabled; set enable_notification_system: true',
     );
   }
   await withDatabase(config, logger, async (db) => {
@@ -46,13 +46,13 @@ export async function notify(
         const draft = { source: 'lightcone', variant: 'info', category, content };
         const { sent } = await notifications.send(recipients, [draft]);
         if (sent === 0)
-          throw new LightconeError('CONFLICT', `${email} has switched messages off; nothing was sent`);
+          throw new LightconeError('CONFLICT', `${email} has disabled messages; nothing was sent`);
       }
     };
     const outbox = new Outbox(db, randomBytes(12).toString('hex'));
     if (!config.sse.enabled) {
       await send(noOutbox);
-      print('stored; enable_sse_updates is off, so open tabs see it when they ask');
+      print('stored; enable_sse_updates is off, so open tabs see it when they poll');
     } else if (config.bus.kind === 'in-process') {
       await send({
         async add(tx, ...entry) {
@@ -61,7 +61,7 @@ export async function notify(
         },
         wake() {},
       });
-      print('stored; the running "lightcone serve" tells open tabs now, or when it is next started');
+      print('stored; "lightcone serve" delivers it to open tabs, now or at its next start');
     } else {
       await announce(config, { outbox, notifications: log, encodeId, logger }, send);
       print('sent');
@@ -95,6 +95,6 @@ async function userByEmail(db: Database, email: string): Promise<UserId> {
     [email.trim().toLowerCase()],
   );
   if (!row)
-    throw new LightconeError('NOT_FOUND', `there is no user ${email}; "lightcone user list" names them`);
+    throw new LightconeError('NOT_FOUND', `there is no user ${email}; "lightcone user list" lists all`);
   return row.id;
 }

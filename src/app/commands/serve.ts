@@ -3,6 +3,7 @@ import type { Config } from '../../config/config.js';
 import { systemClock } from '../../lib/clock.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { answerSupervisor } from '../processes/report-channel.js';
+import { serverNameOf } from '../processes/server-name.js';
 import { runUntilStopped } from '../processes/until-stopped.js';
 import { Worker } from '../processes/worker.js';
 import { demoBanner } from './demo-banner.js';
@@ -38,12 +39,4 @@ export async function serve(config: Config, options: ServeOptions): Promise<void
       if (demo) process.stdout.write(demoBanner(config, worker.address));
     },
   });
-}
-
-/**
- * Processes that share a database need different names: the supervisor numbers its workers, others append their pid.
- */
-function serverNameOf(config: Config, workerNumber: number | undefined): string {
-  if (workerNumber !== undefined) return `${config.serverName}.${workerNumber}`;
-  return config.bus.kind === 'amqp' ? `${config.serverName}.${process.pid}` : config.serverName;
 }

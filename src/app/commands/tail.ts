@@ -26,7 +26,7 @@ const RETRY_SECONDS = [1, 2, 5, 10];
 export async function tail(config: Config, email: string, options: TailOptions): Promise<void> {
   const { json, print, say, signal } = options;
   if (!config.sse.enabled) {
-    throw new LightconeError('CONFIG_INVALID', 'tail: enable_sse_updates is off, so nobody is sent anything');
+    throw new LightconeError('CONFIG_INVALID', 'tail: enable_sse_updates is off, so there are no events');
   }
   const { credential, by } = await credentialFor(config, email, options);
   const format = json ? asJson : asLine(new IdCodec(config.auth.idSecret));
@@ -38,7 +38,7 @@ export async function tail(config: Config, email: string, options: TailOptions):
       say(
         lastEventId === undefined
           ? `following ${email} on ${whereOf(config.http.listen)} by ${by}; Ctrl-C ends it`
-          : `the stream is open again; what was missed comes first`,
+          : `the stream is open again; missed events come first`,
       );
       let why = 'the worker ended it';
       for await (const block of blocks) {
@@ -89,7 +89,7 @@ async function credentialOf(
     [email],
   );
   if (!user)
-    throw new LightconeError('NOT_FOUND', `there is no user ${email}; "lightcone user list" names them`);
+    throw new LightconeError('NOT_FOUND', `there is no user ${email}; "lightcone user list" lists all`);
   const [key] = await db.all<{ key: string }>(
     'SELECT key FROM api_keys WHERE user_id = $1 AND (deleted IS NULL OR deleted = false) ORDER BY id DESC LIMIT 1',
     [user.id],
@@ -102,7 +102,7 @@ async function credentialOf(
   if (!session) {
     throw new LightconeError(
       'NOT_FOUND',
-      `${email} has neither an API key nor a valid session, so no stream of this user can be open; "lightcone user key ${email}" gives a key`,
+      `${email} has neither an API key nor a valid session, so this user can have no stream; "lightcone user key ${email}" creates a key`,
     );
   }
   return {

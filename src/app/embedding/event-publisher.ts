@@ -92,7 +92,7 @@ export class EventPublisher {
     if (!this.options.notifications) {
       throw new LightconeError(
         'CONFIG_INVALID',
-        'publish: notifications are switched off; set galaxy.enable_notification_system: true',
+        'publish: notifications are disabled; set galaxy.enable_notification_system: true',
       );
     }
     for (const [name, text] of Object.entries({ subject, message })) {

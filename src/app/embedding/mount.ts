@@ -41,7 +41,7 @@ export function mountOn(server: NodeServer, prefix: string, { handle, onClose }:
   const holder = server as Mounted;
   holder[MOUNTED] ??= new Set();
   const mounted = holder[MOUNTED];
-  if (mounted.has(prefix)) throw wrong(`${prefix} of this server is mounted already`);
+  if (mounted.has(prefix)) throw wrong(`${prefix} of this server is already mounted`);
   mounted.add(prefix);
 
   const isOurs = ({ url = '' }: IncomingMessage): boolean =>

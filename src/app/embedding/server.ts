@@ -11,6 +11,7 @@ import { LightconeError } from '../../core/errors.js';
 import type { Authenticate } from '../../http/auth/application-authenticator.js';
 import { systemClock } from '../../lib/clock.js';
 import { createLogger } from '../../telemetry/logger.js';
+import { serverNameOf } from '../processes/server-name.js';
 import { Worker } from '../processes/worker.js';
 import type { PublishedEvent } from './event-publisher.js';
 import { type Mount, type MountTarget, mountOn, serverOf } from './mount.js';
@@ -58,7 +59,9 @@ export async function createServer(options: ServerOptions = {}): Promise<Lightco
   const { settings, authenticate } = options;
   const config = loadConfig({ env: {}, flags: {}, cwd: process.cwd(), settings });
   if (config.sse.workers > 1) {
-    throw wrong('settings: sse.workers: one server is one worker; start more processes, or leave it out');
+    throw wrong(
+      'settings: sse.workers: an embedded server is one worker; start more processes, or remove the setting',
+    );
   }
   const logger =
     options.logger ?? createLogger(config.logLevel, {}, { write: (line) => process.stderr.write(line) });
@@ -67,7 +70,7 @@ export async function createServer(options: ServerOptions = {}): Promise<Lightco
   const isMounted = (): boolean => mounts.length > 0;
   const worker = await Worker.create({
     config,
-    serverName: config.serverName,
+    serverName: serverNameOf(config),
     demo: false,
     supervised: false,
     authenticate,
@@ -116,7 +119,7 @@ class EmbeddedServer implements LightconeServer {
 
   async stop(): Promise<void> {
     this.state = 'stopped';
-    this.starting.abort(notNow('start: the server was stopped while it was starting'));
+    this.starting.abort(notNow('start: the server was stopped during its start'));
     await this.worker.stop();
     for (const mount of this.mounts) mount.remove();
   }
@@ -134,10 +137,10 @@ class EmbeddedServer implements LightconeServer {
   mount(target: MountTarget): void {
     const server = serverOf(target);
     const { prefix } = this.config.http;
-    if (this.started !== undefined || this.state !== 'new') throw notNow('mount: comes before start');
+    if (this.started !== undefined || this.state !== 'new') throw notNow('mount: call it before start');
     if (prefix === '') {
       throw wrong(
-        "mount: settings.galaxy.galaxy_url_prefix must name the paths that are Lightcone's, such as /live",
+        "mount: settings.galaxy.galaxy_url_prefix must be the prefix of Lightcone's paths, such as /live",
       );
     }
     refuseKnownSecret(this.config.auth.idSecret, false);
@@ -151,7 +154,7 @@ class EmbeddedServer implements LightconeServer {
 }
 
 function checkOptions(options: ServerOptions): void {
-  if (!isObject(options)) throw wrong('takes one object of options');
+  if (!isObject(options)) throw wrong('takes one options object');
   for (const name of Object.keys(options)) {
     if (!OPTIONS.includes(name))
       throw wrong(`there is no option ${name}; the options are ${OPTIONS.join(', ')}`);

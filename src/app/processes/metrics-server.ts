@@ -72,7 +72,7 @@ export class MetricsServer implements Lifecycle {
       return;
     }
     if (path !== '/metrics' && path !== '/readyz' && path !== '/wellz') {
-      send(404, { err_msg: 'there are /metrics, /healthz, /readyz and /wellz' });
+      send(404, { err_msg: 'this address serves /metrics, /healthz, /readyz and /wellz' });
       return;
     }
     const reports = await this.collect();

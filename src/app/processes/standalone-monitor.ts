@@ -36,7 +36,7 @@ export async function runMonitor(config: Config, { logger }: { logger: Logger })
   if (!config.sse.enabled) {
     throw new LightconeError(
       'CONFIG_INVALID',
-      'enable_sse_updates is false: there is nothing for a monitor to do; set it to true, or do not start the monitor',
+      'enable_sse_updates is false, so a monitor has nothing to do; set it to true, or do not start the monitor',
     );
   }
   const serverName = `sse_monitor.${thisHost()}.${process.pid}`;
@@ -126,7 +126,7 @@ export class StandaloneMonitor implements Lifecycle {
       database?.problem(),
       bus?.problem(),
       candidate?.electionProblem(),
-      behind && `it is behind (${behind}): it will read the changes since its cursor`,
+      behind && `it is behind (${behind}): it reads the changes since its cursor as soon as it can`,
     ].filter((problem) => problem !== undefined);
     return { process: this.serverName, totals: this.metrics?.totals() ?? [], ready: started, problems };
   }
@@ -143,9 +143,7 @@ export class StandaloneMonitor implements Lifecycle {
       state: () => {
         const { ready, problems } = this.report();
         const leads = this.candidate?.leadership.leading === true;
-        const cursor = leads ? this.candidate?.monitor.cursor : undefined;
-        const cursor_age_ms =
-          cursor === undefined ? null : Math.max(0, Math.round((clock.now() - cursor) / 1000));
+        const cursor_age_ms = (leads ? this.candidate?.monitor.cursorAgeMs : undefined) ?? null;
         return { ready, problems, leads, leader: null, gauges: { ...NO_GAUGES, cursor_age_ms } };
       },
     });

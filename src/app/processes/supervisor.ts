@@ -32,8 +32,8 @@ export async function supervise(config: Config, options: { demo: boolean; logger
 }
 
 const GIVEN_UP: Readonly<Record<number, string>> = {
-  [EXIT.wronglyAsked]: 'a worker refused its settings',
-  [EXIT.notNow]: 'the address cannot be listened on now',
+  [EXIT.invalidUsage]: 'a worker refused its settings',
+  [EXIT.notNow]: 'the address is not available now',
 };
 
 class Supervisor {

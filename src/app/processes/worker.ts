@@ -10,7 +10,6 @@ import type { Bus } from '../../bus/port.js';
 import type { Config } from '../../config/config.js';
 import type { TcpAddress } from '../../config/listen.js';
 import type { ConnectionManager } from '../../connections/manager.js';
-import type { Tick } from '../../core/events.js';
 import { SqlAccounts } from '../../database/accounts.js';
 import { seedDemo } from '../../database/demo.js';
 import type { App } from '../../http/app.js';
@@ -25,17 +24,13 @@ import type { CountingMetrics } from '../../telemetry/counting-metrics.js';
 import { EventPublisher } from '../embedding/event-publisher.js';
 import { WorkerStatusSource } from '../status.js';
 import { type BackgroundJobs, createBackgroundJobs } from '../wiring/background-jobs.js';
-import { type Candidate, createCandidate } from '../wiring/candidate.js';
-import { startConnectionGauges } from '../wiring/connection-gauges.js';
 import { createConnections } from '../wiring/connections.js';
 import { DemoPath, FollowedBus } from '../wiring/demo-path.js';
 import { createWorkerHttp } from '../wiring/http.js';
 import {
-  chooseHintSource,
   createBus,
   createDatabase,
   createMetrics,
-  MONITOR_CONNECTIONS,
   prepareSchema,
   type RuntimeContext,
   type WatchedDatabase,
@@ -44,6 +39,7 @@ import { installationOf } from '../wiring/installation.js';
 import { createWorkerCluster, type WorkerCluster } from '../wiring/worker-cluster.js';
 import { MetricsServer, type ProcessReport } from './metrics-server.js';
 import { becomeSoleServer } from './sole-server.js';
+import { WorkerDelivery } from './worker-delivery.js';
 import { WorkerListener } from './worker-listener.js';
 
 /** Time for one more request on each connection during a replacement. */
@@ -84,13 +80,11 @@ export class Worker implements Lifecycle {
   readonly manager: ConnectionManager;
   private readonly app: App;
   private readonly listener: WorkerListener;
-  private readonly backgroundJobs: BackgroundJobs | undefined;
+  private readonly delivery: WorkerDelivery;
   private readonly status: WorkerStatusSource;
   /** Undefined beside a Galaxy, whose own tables and API are the source of events. */
   readonly events: EventPublisher | undefined;
   private readonly cluster: WorkerCluster;
-  private candidate: Candidate | undefined;
-  private leaderName: string | undefined;
   private stopping: Promise<void> | undefined;
   private prepared = false;
   private installation: string | undefined;
@@ -127,7 +121,6 @@ export class Worker implements Lifecycle {
     this.releasers.add('metrics', closeMetrics);
     this.database = database;
     this.bus = bus;
-    this.backgroundJobs = backgroundJobs;
 
     const accounts = new SqlAccounts(this.database, { standalone: backgroundJobs !== undefined });
     const limits = new RequestLimits(config.http.apiRateLimit, new Addresses(config.http.trustProxy), clock);
@@ -155,6 +148,17 @@ export class Worker implements Lifecycle {
         encodeId: (id) => idCodec.encodeId(id),
         notifications: config.features.notifications,
       });
+    this.delivery = new WorkerDelivery({
+      config,
+      serverName: options.serverName,
+      database,
+      bus,
+      manager: this.manager,
+      metrics,
+      backgroundJobs,
+      onNotice: (notice) => this.cluster.source.onNotice(notice),
+      runtime,
+    });
     this.status = this.createStatus();
     this.cluster = createWorkerCluster({
       config,
@@ -164,8 +168,8 @@ export class Worker implements Lifecycle {
       manager: this.manager,
       metrics,
       status: this.status,
-      candidate: () => this.candidate,
-      leaderName: () => this.leaderName,
+      candidate: () => this.delivery.candidate,
+      leaderName: () => this.delivery.leaderName,
     });
     this.app = createWorkerHttp({
       config,
@@ -198,12 +202,12 @@ export class Worker implements Lifecycle {
   }
 
   get leading(): boolean {
-    return this.candidate?.leadership.leading ?? false;
+    return this.delivery.candidate?.leadership.leading ?? false;
   }
 
   /** Why publishing is delayed while this worker leads; otherwise undefined. */
   get monitorProblem(): string | undefined {
-    return this.candidate?.monitor.problem();
+    return this.delivery.candidate?.monitor.problem();
   }
 
   /** Resolves when the worker is ready. @throws LightconeError if waiting does not help (address in use, schema) */
@@ -232,65 +236,12 @@ export class Worker implements Lifecycle {
       logger.info('demo data not added: the database already has users');
     }
     this.prepared = true;
-    if (config.sse.enabled) await this.startDelivery(signal);
-    else await this.startBackgroundJobs();
+    if (config.sse.enabled) await this.delivery.start(this.releasers, signal);
+    else await this.delivery.startBackgroundJobs(this.releasers);
     if (supervised) await this.listen();
     this.releasers.throwIfReleased();
     const address = mounted ? `mounted at ${config.http.prefix}` : this.address;
     logger.info({ address, serverName: this.options.serverName }, 'ready');
-  }
-
-  private async startDelivery(signal: AbortSignal | undefined): Promise<void> {
-    const { config, serverName, runtime } = this.options;
-    const { bus, manager, metrics, database } = this;
-    bus.subscribe({
-      onTask: (task) => {
-        if (task.task === 'reconfigure_watcher') this.candidate?.leadership.electNow();
-        manager.onTask(task);
-      },
-      onTick: (tick: Tick) => {
-        this.leaderName = tick.leader;
-        manager.onTick(tick);
-      },
-      onGap: (cause) => manager.onGap(cause),
-      onNotice: (notice) => this.cluster.source.onNotice(notice),
-    });
-    this.releasers.add('bus', () => bus.stop());
-    await bus.start(signal);
-    this.releasers.add('connections', () => manager.stop());
-    await manager.start(signal);
-    this.releasers.add('gauges', startConnectionGauges(config, serverName, manager.registry, metrics));
-    if (config.sse.attachToGalaxy) return;
-    await this.startBackgroundJobs();
-    const monitorDatabase = database.lane('monitor', MONITOR_CONNECTIONS);
-    const createHintSource = await chooseHintSource(
-      monitorDatabase,
-      config.sse.pollIntervalSeconds,
-      runtime.logger,
-    );
-    this.candidate = createCandidate(
-      {
-        serverName,
-        appType: 'webapp',
-        config: config.sse,
-        database: monitorDatabase,
-        createHintSource,
-        bus,
-        metrics,
-        backgroundJobs: this.backgroundJobs?.role,
-      },
-      runtime,
-    );
-    const { leadership } = this.candidate;
-    this.releasers.add('election', () => leadership.stop());
-    await leadership.start();
-  }
-
-  private async startBackgroundJobs(): Promise<void> {
-    const { backgroundJobs } = this;
-    if (!backgroundJobs) return;
-    this.releasers.add('background jobs', () => backgroundJobs.stop());
-    await backgroundJobs.start();
   }
 
   /** For `metrics_listen`. */
@@ -324,8 +275,8 @@ export class Worker implements Lifecycle {
       manager: this.manager,
       metrics: this.metrics,
       prepared: () => this.prepared,
-      candidate: () => this.candidate,
-      leaderName: () => this.leaderName,
+      candidate: () => this.delivery.candidate,
+      leaderName: () => this.delivery.leaderName,
       installation: () => this.installation,
     });
   }
@@ -343,7 +294,7 @@ export class Worker implements Lifecycle {
     const drained = this.manager.drain(config.sse.drainTimeoutSeconds * 1000 * 0.8);
     const handedOver = supervised && this.listener.listening;
     if (handedOver) this.listener.handOver();
-    await this.candidate?.leadership.stop();
+    await this.delivery.candidate?.leadership.stop();
     await drained;
     if (handedOver) await sleep(LAST_REQUEST_MS);
     await this.cluster.announcer.stop();

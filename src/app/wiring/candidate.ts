@@ -60,7 +60,7 @@ export function createCandidate(
     heartbeatMs,
     role: new CompositeRole(parts.backgroundJobs ? [monitor, parts.backgroundJobs] : [monitor]),
     confirmedAt: () => monitor.confirmedAt,
-    hindrance: () => (bus.available ? undefined : (bus.problem() ?? 'the broker cannot be used')),
+    hindrance: () => (bus.available ? undefined : (bus.problem() ?? 'the broker is unavailable')),
     announce: () => bus.publish({ task: 'reconfigure_watcher' }),
     logger: logger.child({ component: 'election' }),
     metrics,

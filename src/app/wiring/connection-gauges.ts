@@ -6,14 +6,14 @@ import type { Metrics } from '../../telemetry/metrics.js';
 export function startConnectionGauges(
   { queueMetricsIntervalSeconds, enableSseConnectionMetrics }: Config,
   server_name: string,
-  registry: Pick<TabRegistry, 'all' | 'ofUsers'>,
+  registry: Pick<TabRegistry, 'all' | 'userTabCount'>,
   metrics: Metrics,
 ): () => void {
   if (queueMetricsIntervalSeconds === 0 || !enableSseConnectionMetrics) return () => {};
   const timer = setInterval(() => {
-    const { all, ofUsers } = registry;
+    const { all, userTabCount } = registry;
     metrics.gauge('galaxy.sse.connections.active', all.length, { kind: 'broadcast', server_name });
-    metrics.gauge('galaxy.sse.connections.active', ofUsers, { kind: 'per_user', server_name });
+    metrics.gauge('galaxy.sse.connections.active', userTabCount, { kind: 'per_user', server_name });
   }, queueMetricsIntervalSeconds * 1000);
   return () => clearInterval(timer);
 }

@@ -33,18 +33,18 @@ export function watchForOtherMonitors(
   leads: () => boolean,
   { logger, clock }: { logger: Logger; clock: Clock },
 ): () => void {
-  let told = false;
+  let isLogged = false;
   const look = async (): Promise<void> => {
     if (!leads()) return;
     // Components that need the database report its problems.
     const others = await otherMonitors(database).catch(() => []);
-    if (others.length > 0 && !told) {
+    if (others.length > 0 && !isLogged) {
       logger.warn(
         { others },
         'two monitors publish changes, this one and another that listens to galaxy_history_update, so events come twice: stop one of them (docs/beside-a-galaxy.md, Who watches)',
       );
     }
-    told = others.length > 0;
+    isLogged = others.length > 0;
   };
   return setAlignedInterval(LOOK_MS, clock, () => void look());
 }

@@ -49,7 +49,7 @@ export function createWorkerCluster(parts: {
       limit: config.sse.maxConnections,
       ...queues,
       watermark_age_ms: age(manager.watermark),
-      cursor_age_ms: leads ? age(parts.candidate()?.monitor.cursor) : null,
+      cursor_age_ms: (leads ? parts.candidate()?.monitor.cursorAgeMs : undefined) ?? null,
     };
   };
   const announcer = new Announcer({

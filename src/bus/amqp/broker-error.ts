@@ -23,11 +23,11 @@ export function explainBrokerError(error: unknown): string {
       : `the user lacks a permission on the broker: ${reply(text)}`;
   }
   if (text.includes('during opening handshake')) {
-    return 'the other side closed the connection before it said anything; is it a broker, does it expect TLS (amqps://), has a proxy in front of it none to pass on to?';
+    return 'the other side closed the connection without an answer; is it a broker, does it expect TLS (amqps://), or is it a proxy without a broker behind it?';
   }
   // amqplib hides the broker's reason if the connection is refused at this point.
   if (/ConnectionOpenOk.*ConnectionClose/.test(text)) {
-    return 'the broker refuses the virtual host; does it exist, may the user enter it, is its limit of connections reached?';
+    return 'the broker refuses the virtual host; does it exist, may the user access it, is its connection limit reached?';
   }
   if (text.includes('No channels left')) {
     return 'the broker allows a connection fewer than the two channels that are needed (channel_max)';

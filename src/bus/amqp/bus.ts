@@ -28,8 +28,8 @@ import {
 
 /** A dead subscription is replaced together with its connection, so there is only one way to recover. */
 const NOTHING_COMES_BACK =
-  'what is published does not come back: the exchange, its binding or the queue is gone, or a policy drops messages';
-const UNROUTED = "what is published reaches no queue, not even this worker's own: its binding is gone";
+  'published messages do not come back: the exchange, its binding or the queue was deleted, or a policy drops messages';
+const UNROUTED = "published messages reach no queue, not even this worker's own: its binding was deleted";
 /** Shorter than the 5 s for the whole connect. */
 const PROOF_DEADLINE_MS = 3_000;
 
@@ -60,7 +60,7 @@ export class AmqpBus implements Bus {
   readonly #availability: Availability;
   readonly #freeze: PauseDetector;
   /** One per reason. */
-  readonly #complaints = new Map<string, ThrottledLogger>();
+  readonly #warnings = new Map<string, ThrottledLogger>();
   #delivery: Delivery | undefined;
   #publisher: ConfirmPublisher | undefined;
   #connectedBefore = false;
@@ -186,9 +186,9 @@ export class AmqpBus implements Bus {
       throw unavailable(UNROUTED);
     }
     // No worker is subscribed. Each reads what it missed when it starts, so the cursor may advance.
-    this.#complain('unrouted').warn(
+    this.#warningOf('unrouted').warn(
       {},
-      'no queue takes what is published: no worker is connected to this broker and virtual host',
+      'published messages reach no queue: no worker is connected to this broker and virtual host',
     );
     return outcome;
   }
@@ -198,7 +198,7 @@ export class AmqpBus implements Bus {
     const channel = await connection.createConfirmChannel({ highWaterMark: WRITE_BUFFER_FRAMES });
     this.#cutWhenItFails(channel);
     const publisher = new ConfirmPublisher(channel, {
-      onSilence: () => this.#link.cut('it does not confirm what is published'),
+      onSilence: () => this.#link.cut('it does not confirm published messages'),
       onUsableChange: () => this.#updateAvailability(),
     });
     connection.on('blocked', () => publisher.setBlocked(true));
@@ -228,7 +228,7 @@ export class AmqpBus implements Bus {
       secret,
       delivery,
       metrics,
-      complain: (reason) => this.#complain(reason),
+      warningOf: (reason) => this.#warningOf(reason),
       clock,
       beforeFirst: reportGap,
       probe: () => {
@@ -236,7 +236,7 @@ export class AmqpBus implements Bus {
         probe(publisher).then((outcome) => outcome === 'unrouted' && this.#link.cut(UNROUTED), ignore);
         return true;
       },
-      onCancelled: () => this.#link.cut('it cancelled our consumer (the queue was deleted)'),
+      onCancelled: () => this.#link.cut('it cancelled the consumer (the queue was deleted)'),
       onDead: () => this.#link.cut(NOTHING_COMES_BACK),
     });
     delivery.begin();
@@ -245,11 +245,11 @@ export class AmqpBus implements Bus {
     reportGap();
   }
 
-  #complain(reason: string): ThrottledLogger {
+  #warningOf(reason: string): ThrottledLogger {
     const { logger, clock } = this.#options;
-    const complaint = this.#complaints.get(reason) ?? new ThrottledLogger(logger, clock);
-    this.#complaints.set(reason, complaint);
-    return complaint;
+    const warning = this.#warnings.get(reason) ?? new ThrottledLogger(logger, clock);
+    this.#warnings.set(reason, warning);
+    return warning;
   }
 
   #cutWhenItFails(channel: { on(event: 'error', listener: (error: Error) => void): unknown }): void {

@@ -3,6 +3,7 @@ import { Backoff } from '../../lib/backoff.js';
 import { sleep } from '../../lib/lifecycle.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { explainBrokerError, maskUrl } from './broker-error.js';
+import { ignoreDeepHeaders } from './deep-headers.js';
 import { tlsOptions } from './tls.js';
 
 /** Deadline of connect and set-up together, for a broker that accepts and then stays silent. */
@@ -134,6 +135,7 @@ export class BrokerConnection {
     const deadline = setTimeout(() => cut(`no answer within ${ATTEMPT_DEADLINE_MS} ms`), ATTEMPT_DEADLINE_MS);
     try {
       const connection = await connect(withHeartbeat(url), socketOptions(url, name, socket.signal));
+      ignoreDeepHeaders(connection);
       const lost = new Promise<Error | undefined>((resolve) => connection.once('close', resolve));
       // 'close' follows and says the same; a set-up that is broken off by it does not.
       connection.on('error', (error: Error) => {

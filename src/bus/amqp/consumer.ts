@@ -31,7 +31,7 @@ export interface ConsumerOptions {
   delivery: Delivery;
   metrics: Metrics;
   /** One logger per reason, so that a flood of one kind does not hide another. */
-  complain: (reason: string) => ThrottledLogger;
+  warningOf: (reason: string) => ThrottledLogger;
   clock: Clock;
   /** Called before the first message is handed on, and by the bus after the subscription. */
   beforeFirst: () => void;
@@ -135,7 +135,7 @@ export class Consumer {
 
   #reject(reason: TagsOf<'galaxy.sse.tasks.invalid'>['reason'], detail: string): void {
     this.options.metrics.increment('galaxy.sse.tasks.invalid', 1, { reason });
-    this.options.complain(reason).warn({ reason, detail }, 'a message on the bus is ignored');
+    this.options.warningOf(reason).warn({ reason, detail }, 'message on the bus ignored');
   }
 
   #acknowledgeSoon(): void {

@@ -4,7 +4,7 @@ import { withDeadline } from '../../lib/lifecycle.js';
 import { explainBrokerError } from './broker-error.js';
 
 /** After this time a publish counts as failed, and the caller keeps its cursor. */
-export const CONFIRM_DEADLINE_MS = 3_000;
+const CONFIRM_DEADLINE_MS = 3_000;
 /** Frames that may wait for the socket before `publish` refuses; a message has two or three. */
 export const WRITE_BUFFER_FRAMES = 4_096;
 
@@ -62,8 +62,8 @@ export class ConfirmPublisher {
 
   get problem(): string | undefined {
     if (this.#closed) return 'the channel is closed';
-    if (this.#blocked) return 'the broker takes no messages for now (its memory or disk alarm)';
-    if (this.#congested) return 'the broker takes messages more slowly than they come';
+    if (this.#blocked) return 'the broker blocks publishing (its memory or disk alarm)';
+    if (this.#congested) return 'the broker accepts messages more slowly than they are published';
     return undefined;
   }
 
@@ -118,4 +118,7 @@ export class ConfirmPublisher {
 }
 
 export const unavailable = (why: string | undefined): LightconeError =>
-  new LightconeError('BUS_UNAVAILABLE', `The message was not published: ${why ?? 'the broker is away'}.`);
+  new LightconeError(
+    'BUS_UNAVAILABLE',
+    `The message was not published: ${why ?? 'the broker is unavailable'}.`,
+  );

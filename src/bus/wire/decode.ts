@@ -67,7 +67,7 @@ function decodeEnvelope(envelope: JsonObject, kinds: EventRegistry): DecodedTask
   const kwargs = isAbsent(envelope.kwargs) ? {} : envelope.kwargs;
   if (!isRecord(kwargs)) throw new FieldError('kwargs is not an object');
   const task = kinds.ofTask(name)?.task.read(kwargs);
-  if (!task) return failure('unknown_task', 'the task is none that Galaxy or Lightcone sends');
+  if (!task) return failure('unknown_task', 'unknown task, which neither Galaxy nor Lightcone sends');
   if (isAbsent(envelope.noop)) return { ok: true, task };
   return { ok: true, task, noop: text('noop', envelope.noop) };
 }
@@ -97,7 +97,7 @@ export function decodeTick(body: Buffer, secret: string): DecodedTick {
     if (hasSignature(tick, updates, value.signature, secret)) {
       return { ok: true, tick, ...(updates !== undefined && { updates }) };
     }
-    const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all need the same one`;
+    const detail = `a tick in the name of ${tick.leader} is not signed with the id_secret of this process: all processes need the same one`;
     return { ok: false, reason: 'forged_tick', detail };
   } catch (error) {
     if (error instanceof FieldError) return malformed(error.message);

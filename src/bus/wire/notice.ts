@@ -24,7 +24,7 @@ export const MAX_NOTICE_BYTES = 64 * 1024;
 /**
  * Longer than the life of a message plus the difference of clocks. `Cluster` remembers stopped processes for this time.
  */
-export const NOTICE_AGE_MS = 60_000;
+const NOTICE_AGE_MS = 60_000;
 
 export type DecodedNotice =
   | { ok: true; notice: Notice }
@@ -49,11 +49,12 @@ export function decodeNotice(body: Buffer, secret: string, now: number): Decoded
   }
   const { at } = envelope;
   if (!hasSignature(envelope.notice, at, envelope.signature, secret)) {
-    const detail = 'a notice is not signed with the id_secret of this process: all need the same one';
+    const detail =
+      'a notice is not signed with the id_secret of this process: all processes need the same one';
     return { ok: false, reason: 'forged_notice', detail };
   }
   if (Math.abs(now - at) > NOTICE_AGE_MS) {
-    const detail = `a notice was made ${Math.round((now - at) / 1000)} s before now: the clocks of two hosts differ by so much, or somebody sent it again`;
+    const detail = `a notice was made ${Math.round((now - at) / 1000)} s ago: the clocks of two hosts differ by this much, or it was replayed`;
     return { ok: false, reason: 'stale_notice', detail };
   }
   const notice = parse(envelope.notice);
@@ -91,7 +92,7 @@ function read(value: JsonObject): Notice {
         id: count('id', value.id),
       };
     default:
-      throw new FieldError('notice is none that Lightcone sends');
+      throw new FieldError('unknown notice, which Lightcone does not send');
   }
 }
 

@@ -6,7 +6,7 @@
 import type { Cursor, HistoryId, Principal, UserId } from '../../core/events.js';
 import { Limiter } from '../../core/limiter.js';
 import type { ChangeLog } from '../../database/port.js';
-import { commentFrame, type Frame, type Position } from '../../events/frame.js';
+import { commentFrame, type EventId, type Frame } from '../../events/frame.js';
 import {
   type CatchUpReads,
   type FrameMaker,
@@ -20,7 +20,7 @@ import type { EventRegistry } from '../../events/registry.js';
 import type { SinceToken } from '../../events/since.js';
 import type { Batcher } from '../../lib/batcher.js';
 import { secondsToMicros } from '../../lib/time.js';
-import type { Metrics } from '../../telemetry/metrics.js';
+import type { Metrics, TagsOf } from '../../telemetry/metrics.js';
 import type { SkippedRows } from '../../telemetry/skipped-rows.js';
 import { CallerReads } from './caller-reads.js';
 import type { Positions } from './positions.js';
@@ -36,6 +36,8 @@ const OLDEST_CURSOR = secondsToMicros(30 * 86_400);
 
 /** Reads notification status objects (JSON text), many at once when a crowd reconnects. */
 export type StatusBatcher = Batcher<{ userId: UserId | undefined; since: Cursor }, string>;
+
+export type CatchUpCause = TagsOf<'galaxy.sse.resume.count'>['cause'];
 
 export class CatchUp {
   private readonly callers = new CallerReads<JointQuestion>(new Limiter(CONCURRENT_READS), join);
@@ -82,7 +84,7 @@ export class CatchUp {
     principal: Principal,
     viewed: readonly HistoryId[],
     since: Cursor,
-    cause: 'reconnect' | 'overflow',
+    cause: CatchUpCause,
     isWanted: () => boolean,
   ): Promise<FrameMaker[]> {
     const { kinds, recent, positions, now, skippedRows, metrics } = this.options;
@@ -137,8 +139,8 @@ const join = (one: JointQuestion, other: JointQuestion): JointQuestion => ({
  */
 export function catchUpFrames(
   missed: readonly FrameMaker[],
-  cameWith: Position,
-  reached: Position,
+  cameWith: EventId,
+  reached: EventId,
   encodeId: (id: HistoryId) => string,
   since?: SinceToken,
 ): Frame[] {

@@ -59,7 +59,7 @@ export class GapRepair {
   }
 
   private async run(): Promise<void> {
-    const { logger } = this.options;
+    const { logger, metrics } = this.options;
     const { signal } = this.abort;
     this.running = true;
     const backoff = new Backoff(50, 1000);
@@ -78,6 +78,7 @@ export class GapRepair {
       }
       try {
         const tasks = await this.deliver(missing);
+        metrics.increment('galaxy.sse.gap.repaired', 1);
         logger.info({ cause, tasks }, 'gap repaired: changes since the watermark were read and delivered');
         if (this.wanted === undefined) this.goOn();
         // Events withheld from a tab with an unchecked permission must stay ahead of every cursor.
@@ -115,7 +116,7 @@ export class GapRepair {
     // If the clock had stepped back in the gap, newer commits would lie before the watermark.
     await databaseClock.check();
     await this.options.readPositions();
-    const since = { floor: positions.floor(watermark.cursor), position: watermark.position.log };
+    const since = { floor: positions.floor(watermark.cursor), position: watermark.eventId.log };
     let delivered = 0;
     const attempts = [...missing].map(async (kind) => {
       if (kind.repair === 'never') return;

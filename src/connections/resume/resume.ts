@@ -4,7 +4,7 @@
  */
 
 import type { Cursor, HistoryId } from '../../core/events.js';
-import { Position } from '../../events/frame.js';
+import { EventId } from '../../events/frame.js';
 import { sinceToken } from '../../events/since.js';
 import { Backoff } from '../../lib/backoff.js';
 import { NotWanted } from '../../lib/batcher.js';
@@ -13,7 +13,7 @@ import type { ThrottledLogger } from '../../telemetry/throttled-logger.js';
 import type { ViewerRegistry } from '../routing/viewers.js';
 import type { Tab } from '../tabs/tab.js';
 import type { TabWriter } from '../writing/tab-writer.js';
-import { type CatchUp, catchUpFrames } from './catch-up.js';
+import { type CatchUp, type CatchUpCause, catchUpFrames } from './catch-up.js';
 import type { DatabaseClock } from './database-clock.js';
 import type { Positions } from './positions.js';
 import type { Watermark } from './watermark.js';
@@ -37,14 +37,14 @@ export class Resume {
    * Resolves when the tab is live or closed. Retries while the database does not answer.
    * @param signal aborted when the worker stops; the tab then stays as it is
    */
-  async run(tab: Tab, since: Cursor, cause: 'reconnect' | 'overflow', signal: AbortSignal): Promise<void> {
+  async run(tab: Tab, since: Cursor, cause: CatchUpCause, signal: AbortSignal): Promise<void> {
     const { catchUp, writer, watermark, positions, databaseClock, encodeId, throttledLogger } = this.options;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);
     while (!isClosed(tab) && !signal.aborted) {
       tab.state = 'catching_up';
       writer.discard(tab, 'caught_up');
-      const reached = watermark.position;
+      const reached = watermark.eventId;
       try {
         const from = databaseClock.judge(since);
         const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
@@ -52,7 +52,7 @@ export class Resume {
         if (tab.state !== 'catching_up') continue;
         const known = positions.ofId(from);
         const token = known ? sinceToken(known, from) : known;
-        const frames = catchUpFrames(missed, new Position(since), reached, encodeId, token);
+        const frames = catchUpFrames(missed, new EventId(since), reached, encodeId, token);
         writer.writeCatchUp(tab, frames);
         return;
       } catch (error) {

@@ -7,7 +7,7 @@
 
 import type { Cursor } from '../../core/events.js';
 import type { LogPosition } from '../../database/port.js';
-import { Position } from '../../events/frame.js';
+import { EventId } from '../../events/frame.js';
 import type { Clock } from '../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
 import type { DatabaseClock } from './database-clock.js';
@@ -21,7 +21,7 @@ const LONGEST_PAUSE_MS = 3000;
 const FURTHEST_AHEAD = 60 * MICROS_PER_SECOND;
 
 export class Watermark {
-  private current: Position;
+  private current: EventId;
   /** When the last tick arrived. */
   private tickAt: number;
   private held = 0;
@@ -41,13 +41,13 @@ export class Watermark {
     private readonly trailSeconds: number | undefined,
     log?: LogPosition,
   ) {
-    this.current = new Position(initial, log);
+    this.current = new EventId(initial, log);
     this.tickAt = clock.monotonic();
     this.trailedAt = this.tickAt;
     database.onStepBack((to) => this.stepBack(to));
   }
 
-  get position(): Position {
+  get eventId(): EventId {
     return this.current;
   }
 
@@ -89,13 +89,13 @@ export class Watermark {
     if (this.held > 0) {
       if (until >= this.heldUntil) this.heldLog = log;
       this.heldUntil = Math.max(this.heldUntil, until);
-    } else if (until > this.current.cursor) this.current = new Position(until, log);
+    } else if (until > this.current.cursor) this.current = new EventId(until, log);
     return true;
   }
 
   /** The database's clock was set back: an id above `to` would look like one from before the step. */
   private stepBack(to: Cursor): void {
-    if (this.current.cursor > to) this.current = new Position(to, this.current.log);
+    if (this.current.cursor > to) this.current = new EventId(to, this.current.log);
     this.heldUntil = 0;
   }
 
@@ -108,7 +108,7 @@ export class Watermark {
     if (this.trailSeconds === undefined || this.held > 0 || interrupted) return;
     if (now - this.tickAt < 2000 * this.trailSeconds) return;
     const trailing = this.estimateNow() - this.trailSeconds * MICROS_PER_SECOND;
-    if (trailing > this.current.cursor) this.current = new Position(trailing, this.current.log);
+    if (trailing > this.current.cursor) this.current = new EventId(trailing, this.current.log);
   }
 
   /** The newest tick that was kept since `hold`. */
@@ -120,7 +120,7 @@ export class Watermark {
   reach(heldBack: Cursor): void {
     // It may be less after a backward step of the clock.
     const until = Math.min(heldBack, this.heldUntil);
-    if (until > this.current.cursor) this.current = new Position(until);
+    if (until > this.current.cursor) this.current = new EventId(until);
   }
 
   /** Stops the watermark until the returned function is called. */

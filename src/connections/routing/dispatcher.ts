@@ -4,7 +4,7 @@
  */
 import type { Cursor, HistoryId, Micros, SessionId, Task, UserId } from '../../core/events.js';
 import type { WriteMark } from '../../database/port.js';
-import type { Frame, Position } from '../../events/frame.js';
+import type { EventId, Frame } from '../../events/frame.js';
 import {
   MEMORY_MARGIN,
   type OpenStreams,
@@ -60,8 +60,8 @@ export class Dispatcher implements OpenStreams {
 
   // --- what a kind of event sees ---------------------------------------------------------------------------------------
 
-  get position(): Position {
-    return this.options.watermark.position;
+  get eventId(): EventId {
+    return this.options.watermark.eventId;
   }
 
   hasUser(userId: UserId): boolean {
@@ -152,21 +152,21 @@ export class Dispatcher implements OpenStreams {
 
   awaitMarks(owner: Viewer, marks: readonly WriteMark[]): void {
     if (this.holderOf(owner) === undefined) return;
-    this.tell(this.marks.add(owner, marks, this.position.log));
+    this.tell(this.marks.add(owner, marks, this.eventId.log));
   }
 
   /** Called at each tick, after all events that the position covers. */
   deliverMarks(): void {
-    const { log } = this.position;
+    const { log } = this.eventId;
     if (log !== undefined && this.marks.size > 0) this.tell(this.marks.take(log));
   }
 
   private tell(answers: Iterable<Answer>): void {
-    const { position } = this;
+    const { eventId } = this;
     for (const { owner, reached, unknown } of answers) {
       const frames = [
-        ...(reached.length > 0 ? [marksFrame(reached, false, position)] : []),
-        ...(unknown.length > 0 ? [marksFrame(unknown, true, position)] : []),
+        ...(reached.length > 0 ? [marksFrame(reached, false, eventId)] : []),
+        ...(unknown.length > 0 ? [marksFrame(unknown, true, eventId)] : []),
       ];
       const holder = this.holderOf(owner);
       for (const tab of holder === undefined ? [] : this.tabsOf(holder)) this.to(tab, frames);

@@ -40,11 +40,11 @@ export class Admission {
 
   private problemOf({ userId }: Principal, address: string | undefined): Refusal | undefined {
     const { maxConnections, maxConnectionsPerUser, maxConnectionsPerAddress } = this.limits;
-    const { all, ofUsers } = this.registry;
+    const { all, userTabCount } = this.registry;
     if (all.length >= maxConnections) {
       return [
         'TOO_MANY_CONNECTIONS',
-        `This worker holds ${maxConnections} streams, as many as max_connections allows.`,
+        `This worker has ${maxConnections} open streams, the maximum (max_connections).`,
         10,
       ];
     }
@@ -52,15 +52,15 @@ export class Admission {
       if (this.registry.countOfUser(userId) < maxConnectionsPerUser) return undefined;
       return [
         'TOO_MANY_CONNECTIONS_OF_USER',
-        `You have ${maxConnectionsPerUser} open streams here, as many as max_connections_per_user allows. Close some tabs.`,
+        `You have ${maxConnectionsPerUser} open streams here, the maximum (max_connections_per_user). Close some tabs.`,
         30,
       ];
     }
     const kept = Math.ceil((maxConnections * LIMITS.placesForUsers.value) / 100);
-    if (all.length - ofUsers >= maxConnections - kept) {
+    if (all.length - userTabCount >= maxConnections - kept) {
       return [
         'TOO_MANY_CONNECTIONS',
-        `The last ${kept} of the ${maxConnections} streams that max_connections allows are kept for users who signed in.`,
+        `The last ${kept} of ${maxConnections} streams (max_connections) are reserved for signed-in users.`,
         10,
       ];
     }
@@ -68,7 +68,7 @@ export class Admission {
     if (this.registry.countOfAddress(address) < maxConnectionsPerAddress) return undefined;
     return [
       'TOO_MANY_CONNECTIONS_OF_ADDRESS',
-      `Your address has ${maxConnectionsPerAddress} streams without a login here, as many as max_connections_per_address allows.`,
+      `Your address has ${maxConnectionsPerAddress} open streams without a login here, the maximum (max_connections_per_address).`,
       30,
     ];
   }

@@ -1,7 +1,7 @@
 /** Opens and closes the tabs of this worker, and does their periodic work. Other classes decide what they receive. */
 import type { Writable } from 'node:stream';
 import type { Cursor, HistoryId, Principal } from '../../core/events.js';
-import type { Position } from '../../events/frame.js';
+import type { EventId } from '../../events/frame.js';
 import type { Clock } from '../../lib/clock.js';
 import { MICROS_PER_SECOND } from '../../lib/time.js';
 import type { Logger } from '../../telemetry/logger.js';
@@ -65,12 +65,9 @@ export class OpenTabs {
   }
 
   /** Writes its first bytes. @param position the resume cursor that they carry */
-  open(
-    { out, chunked, head, principal, since, viewed, address, from }: OpenRequest,
-    position: Position,
-  ): Tab {
+  open({ out, chunked, head, principal, since, viewed, address, from }: OpenRequest, eventId: EventId): Tab {
     const { registry, viewers, writer, clock, random } = this.options;
-    const tab = new Tab(out, chunked, principal, position, since, address, from);
+    const tab = new Tab(out, chunked, principal, eventId, since, address, from);
     this.opened += 1;
     this.openedAt = Math.max(this.openedAt, Math.floor(clock.now() / MICROS_PER_SECOND));
     tab.id = this.opened;
@@ -78,7 +75,7 @@ export class OpenTabs {
     registry.add(tab);
     this.wheel.add(tab);
     for (const historyId of viewed) viewers.subscribe({ tab }, historyId);
-    writer.begin(tab, preamble(head, chunked, position, random));
+    writer.begin(tab, preamble(head, chunked, eventId, random));
     return tab;
   }
 

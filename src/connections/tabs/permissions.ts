@@ -121,7 +121,7 @@ export class PermissionCheck {
     });
     for (const look of await Promise.allSettled([...looks, this.checkViewers(histories)])) {
       if (look.status === 'fulfilled') continue;
-      logger.debug({ err: look.reason }, 'a changed permission cannot be looked at now; the next round does');
+      logger.debug({ err: look.reason }, 'permission check out of turn failed: the next round repeats it');
     }
   }
 

@@ -9,7 +9,7 @@ export class TabRegistry {
   private readonly sessions = new Map<SessionId, Tab>();
   private readonly addresses = new Map<string, number>();
   /** The number of tabs that belong to a user. */
-  ofUsers = 0;
+  userTabCount = 0;
 
   add(tab: Tab): void {
     tab.index = this.all.length;
@@ -17,7 +17,7 @@ export class TabRegistry {
     const { userId, sessionId } = tab.principal;
     if (tab.address !== undefined) this.addresses.set(tab.address, this.countOfAddress(tab.address) + 1);
     if (userId !== undefined) {
-      this.ofUsers += 1;
+      this.userTabCount += 1;
       const entry = this.users.get(userId);
       if (entry === undefined) {
         this.users.set(userId, { first: tab, count: 1 });
@@ -59,7 +59,7 @@ export class TabRegistry {
   }
 
   private removeOfUser(tab: Tab, userId: UserId): void {
-    this.ofUsers -= 1;
+    this.userTabCount -= 1;
     const entry = this.users.get(userId)!;
     entry.count -= 1;
     if (entry.count === 0) this.users.delete(userId);

@@ -11,7 +11,7 @@
  */
 import type { Writable } from 'node:stream';
 import type { Cursor, Principal } from '../../core/events.js';
-import type { Batch, Position } from '../../events/frame.js';
+import type { Batch, EventId } from '../../events/frame.js';
 import type { SocketHandle } from '../../node-internals/direct-writes.js';
 import type { PendingQueue } from '../writing/pending-queue.js';
 
@@ -48,7 +48,7 @@ export class Tab {
     readonly chunked: boolean,
     readonly principal: Principal,
     /** The resume cursor of the last frame that was written to the socket. */
-    public position: Position,
+    public eventId: EventId,
     /** The cursor of the tab's reconnect. A viewer's subscription that follows must be caught up from it, too. */
     readonly resumedFrom: Cursor | undefined,
     /** The address of a caller without a user, if streams are counted by address. */

@@ -1,6 +1,6 @@
 /** The start and the end of a stream's body. */
 import { Socket } from 'node:net';
-import { frameText, LAST_CHUNK, type Position, retryText } from '../../events/frame.js';
+import { type EventId, frameText, LAST_CHUNK, retryText } from '../../events/frame.js';
 import type { Tab } from '../tabs/tab.js';
 
 const RETRY_FROM_MS = 2000;
@@ -11,9 +11,9 @@ const RETRY_TO_MS = 5000;
  * without events can resume.
  * @returns text in ASCII
  */
-export function preamble(head: string, chunked: boolean, position: Position, random: () => number): string {
+export function preamble(head: string, chunked: boolean, eventId: EventId, random: () => number): string {
   const retry = RETRY_FROM_MS + Math.floor(random() * (RETRY_TO_MS - RETRY_FROM_MS));
-  const text = retryText(retry) + frameText('ready', '{}', position);
+  const text = retryText(retry) + frameText('ready', '{}', eventId);
   return chunked ? `${head}${text.length.toString(16)}\r\n${text}\r\n` : head + text;
 }
 

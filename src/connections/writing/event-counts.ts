@@ -6,7 +6,7 @@ import type { Batch } from '../../events/frame.js';
 import type { Metrics } from '../../telemetry/metrics.js';
 
 /** `caught_up`: a catch-up that started later covers the event. */
-export const DROP_REASONS = ['queue_full', 'closed', 'caught_up'] as const;
+const DROP_REASONS = ['queue_full', 'closed', 'caught_up'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
 /** Counts since the last report. */

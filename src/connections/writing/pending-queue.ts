@@ -3,12 +3,12 @@
  * Events whose kind has a merge rule merge. A merged event keeps the place and the position of the first one: a lower
  * cursor is always correct, and a higher one would skip the frames that still wait behind it.
  */
-import type { Frame, MergeRule, Position } from '../../events/frame.js';
+import type { EventId, Frame, MergeRule } from '../../events/frame.js';
 
 interface Merged {
   readonly kind: string;
   readonly rule: MergeRule<unknown, unknown>;
-  readonly position: Position;
+  readonly eventId: EventId;
   readonly waiting: unknown;
 }
 
@@ -22,14 +22,14 @@ export class PendingQueue {
 
   /** @returns `overflow` if the frame does not fit; the caller then discards the queue and resumes from the cursor */
   push(frame: Frame, limit: number): 'queued' | 'merged' | 'overflow' {
-    const { kind, merge: rule, content, position } = frame;
+    const { kind, merge: rule, content, eventId } = frame;
     const before = rule && this.merged.find((entry) => entry.rule === rule);
     if (before) return before.rule.add(before.waiting, content) ? 'merged' : 'overflow';
     if (this.entries.length >= limit) return 'overflow';
     if (rule === undefined) {
       this.entries.push(frame);
     } else {
-      const entry = { kind, rule, position, waiting: rule.begin(content) };
+      const entry = { kind, rule, eventId, waiting: rule.begin(content) };
       this.merged.push(entry);
       this.entries.push(entry);
     }
@@ -43,7 +43,7 @@ export class PendingQueue {
   /** The waiting frames, in order. */
   frames(): Frame[] {
     return this.entries.map((entry) =>
-      'rule' in entry ? entry.rule.frame(entry.waiting, entry.position) : entry,
+      'rule' in entry ? entry.rule.frame(entry.waiting, entry.eventId) : entry,
     );
   }
 }

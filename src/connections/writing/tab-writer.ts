@@ -159,7 +159,7 @@ export class TabWriter {
   }
 
   private handOver(tab: Tab, batch: Batch): void {
-    tab.position = batch.last.position;
+    tab.eventId = batch.last.eventId;
     const bytes = tab.chunked ? batch.chunk : batch.plain;
     this.handedOver += bytes.length;
     const { handle, out } = tab;

@@ -24,7 +24,10 @@ interface Row extends ChangeRow {
 export class SequenceLog implements Visibility {
   constructor(private readonly db: Sql) {}
 
-  /** A copy that replaces the file is another log, because it may reuse numbers. */
+  /**
+   * A copy that replaces the file is another log, because it may reuse numbers. A file without a name of its own gets
+   * one here.
+   */
   async identify(): Promise<string> {
     const [database] = await this.db.all<{ file: string }>(
       `SELECT file FROM pragma_database_list WHERE name = 'main'`,
@@ -33,12 +36,25 @@ export class SequenceLog implements Visibility {
     if (!found)
       throw new LightconeError('DATABASE_UNAVAILABLE', `database file ${database!.file} was deleted`);
     const place = `${found.dev}:${found.ino}`;
-    const [known] = await this.db.all<{ id: string; place: string }>('SELECT id, place FROM lightcone_log');
-    if (known?.place === place) return known.id;
-    const id = randomBytes(4).toString('hex');
-    await this.db.run('DELETE FROM lightcone_log');
-    await this.db.run('INSERT INTO lightcone_log (id, place) VALUES ($1, $2)', [id, place]);
-    return id;
+    return (await this.nameOf(place)) ?? this.giveName(place);
+  }
+
+  private async nameOf(place: string): Promise<string | undefined> {
+    const [known] = await this.db.all<{ id: string }>('SELECT id FROM lightcone_log WHERE place = $1', [
+      place,
+    ]);
+    return known?.id;
+  }
+
+  /** Two processes may do this at once: the first of them changes the row, and both read it. */
+  private async giveName(place: string): Promise<string> {
+    const name = [randomBytes(4).toString('hex'), place];
+    await this.db.run('UPDATE lightcone_log SET id = $1, place = $2 WHERE place <> $2', name);
+    await this.db.run(
+      'INSERT INTO lightcone_log (id, place) SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM lightcone_log)',
+      name,
+    );
+    return (await this.nameOf(place))!;
   }
 
   async end(): Promise<{ where: string; moment: number }> {

@@ -3,7 +3,7 @@ import type { Dialect } from '../port.js';
 const timestamp = (dialect: Dialect) => (dialect === 'sqlite' ? 'datetime' : 'timestamp without time zone');
 
 /** The stored cursor of the monitor; in a database of Galaxy, Lightcone's only table. */
-export const cursorTable = (dialect: Dialect): string =>
+const cursorTable = (dialect: Dialect): string =>
   `CREATE TABLE IF NOT EXISTS lightcone_cursor (
     role varchar(64) PRIMARY KEY, cursor ${timestamp(dialect)} NOT NULL, update_time ${timestamp(dialect)} NOT NULL)`;
 

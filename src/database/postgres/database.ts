@@ -21,7 +21,7 @@ import { PostgresSql, type QueryResult } from './sql.js';
 /** One connection for a transaction, one for a read inside it. */
 const SMALLEST_POOL = 2;
 /** Log interval of a start that waits for the server. */
-const COMPLAIN_EVERY_MS = 5_000;
+const LOG_EVERY_MS = 5_000;
 
 export interface PostgresOptions {
   /** libpq-style; `;` separates several. It contains the password: never log it. */
@@ -100,7 +100,7 @@ export class PostgresDatabase extends PostgresSql implements Database {
     const aborted = signal ? AbortSignal.any([signal, this.#aborted.signal]) : this.#aborted.signal;
     this.#common.running = true;
     const backoff = new Backoff(50, 1_000);
-    let complainedAt = Number.NEGATIVE_INFINITY;
+    let loggedAt = Number.NEGATIVE_INFINITY;
     for (;;) {
       try {
         await this.all('SELECT 1');
@@ -109,8 +109,8 @@ export class PostgresDatabase extends PostgresSql implements Database {
         return;
       } catch (error) {
         aborted.throwIfAborted();
-        if (this.#options.clock.monotonic() - complainedAt >= COMPLAIN_EVERY_MS) {
-          complainedAt = this.#options.clock.monotonic();
+        if (this.#options.clock.monotonic() - loggedAt >= LOG_EVERY_MS) {
+          loggedAt = this.#options.clock.monotonic();
           this.#logger.warn(
             { database: this.#display, reason: reasonOf((error as Error).cause ?? error) },
             'waiting for the database',

@@ -42,7 +42,7 @@ export function translateError(error: unknown, where: string): Error {
   if (SCHEMA.has(code)) {
     return new LightconeError(
       'DATABASE_SCHEMA',
-      `${where} lacks something that is needed: ${error.message}; run "lightcone migrate", or check the rights of the database user`,
+      `${where} lacks a required object or right: ${error.message}; run "lightcone migrate", or check the rights of the database user`,
       { cause: error },
     );
   }

@@ -42,7 +42,7 @@ export async function changeGalaxyTriggers(db: Database, wish: Wish): Promise<st
       [tx.list(FUNCTIONS)],
     );
     const missing = FUNCTIONS.filter((name) => !rows.some((row) => row.name === name));
-    if (missing.length > 0) throw refused(`there is no trigger function ${missing.join(' and ')}`);
+    if (missing.length > 0) throw refused(`missing trigger function ${missing.join(' and ')}`);
     const changes = rows.flatMap(({ name, signature, body }) => {
       const changed = wish === 'quiet' ? quietBody(name, body) : noisyBody(body);
       return changed === body ? [] : [{ name, signature, changed }];
@@ -60,12 +60,11 @@ function quietBody(name: string, body: string): string {
   if (body.includes(OPEN)) return body;
   const [, before, notify, after] = KNOWN.exec(body) ?? [];
   if (before === undefined) {
-    throw refused(`the body of ${name} is not one of Galaxy 26.1 that this Lightcone knows`);
+    throw refused(`this Lightcone does not know the body of ${name}, which is not that of Galaxy 26.1`);
   }
   return `${before}${OPEN}${notify}${CLOSE}${after}`;
 }
 
 const noisyBody = (body: string): string => body.replace(OPEN, '').replace(CLOSE, '');
 
-const refused = (what: string) =>
-  new LightconeError('DATABASE_SCHEMA', `the triggers are left as they are: ${what}`);
+const refused = (what: string) => new LightconeError('DATABASE_SCHEMA', `no trigger was changed: ${what}`);

@@ -14,7 +14,7 @@ import { CONNECT_TIMEOUT_MS, clientOptions, Sockets } from './options.js';
 import { QuietTriggers, type TriggerLock } from './quiet-triggers.js';
 import type { Servers } from './servers.js';
 
-export const HISTORY_CHANNEL = 'galaxy_history_update';
+const HISTORY_CHANNEL = 'galaxy_history_update';
 /**
  * A barrier that takes longer means a dead connection. The caller asks every two seconds, so it is detected within 5 s.
  */
@@ -145,7 +145,7 @@ export class ListenSource implements HintSource {
   async #supervise(stopped: AbortSignal, onReady: () => void): Promise<void> {
     const { logger, listener } = this.#options;
     const backoff = new Backoff(50, 1_000);
-    let complained = false;
+    let isLogged = false;
     while (!stopped.aborted) {
       const session = this.#createSession();
       const onStop = () => session.lose('stopped');
@@ -153,7 +153,7 @@ export class ListenSource implements HintSource {
       try {
         await this.#connect(session);
         backoff.reset();
-        complained = false;
+        isLogged = false;
         this.#session = session;
         this.#connects += 1;
         logger.info({ channel: HISTORY_CHANNEL }, 'listening for changes');
@@ -164,8 +164,8 @@ export class ListenSource implements HintSource {
         for (const barrier of this.#barriers.values()) barrier.lost(reason);
         throw new Error(reason);
       } catch (error) {
-        if (!stopped.aborted && !complained) {
-          complained = true;
+        if (!stopped.aborted && !isLogged) {
+          isLogged = true;
           logger.warn({ reason: reasonOf(error) }, 'LISTEN connection lost: reconnecting');
         }
       } finally {

@@ -96,8 +96,8 @@ export class NegotiatingSocket extends Duplex {
         this.destroy(
           new Error(
             answer[0] === NO
-              ? 'the server does not support SSL, and sslmode wants it'
-              : 'the server did not understand the wish for TLS',
+              ? 'the server does not support SSL, but sslmode requires it'
+              : 'the server did not understand the TLS request',
           ),
         );
       }

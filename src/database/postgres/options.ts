@@ -50,7 +50,7 @@ export function clientOptions(url: string, applicationName = 'lightcone') {
       const found =
         password || (file && (await passwordFromFile(file, { host: named, port, database, user })));
       if (found) return found;
-      throw new Error('the server asks for a password, and database_connection has none');
+      throw new Error('the server requires a password, but database_connection has none');
     },
     options: parameters.get('options') ?? undefined,
     // The sockets negotiate TLS.

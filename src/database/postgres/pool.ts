@@ -67,7 +67,7 @@ export class ConnectionPool {
         if (this.#tryNext(generation, error as Error) && reasons.length < servers.count) continue;
         throw new LightconeError(
           'DATABASE_UNAVAILABLE',
-          `database ${display} cannot be used: ${reasons.join('; ')}`,
+          `database ${display} is unavailable: ${reasons.join('; ')}`,
           { cause: error },
         );
       }
@@ -152,7 +152,7 @@ export class ConnectionPool {
     if (this.#sendLimits) {
       this.#options.logger.warn(
         { reason: message },
-        'the pooler in front of the database refuses time limits (add them to ignore_startup_parameters, or set statement_timeout and lock_timeout for the role): what takes too long is cancelled instead',
+        'the pooler in front of the database refuses time limits (add them to ignore_startup_parameters, or set statement_timeout and lock_timeout for the role): slow statements are cancelled instead',
       );
     }
     this.#sendLimits = false;

@@ -103,10 +103,7 @@ export class QuietTriggers {
         if (lock && this.busy()) holding = await this.poll(lock, over);
       } catch (error) {
         if (over.aborted) return;
-        logger.debug(
-          { err: error },
-          'it is not known whether the triggers are silent; the log is read anyway',
-        );
+        logger.debug({ err: error }, 'it is unknown whether the triggers are silent: the log is read anyway');
         look('drain');
         await this.until(over, RETRY_MS);
       }
@@ -140,15 +137,15 @@ export class QuietTriggers {
   /** A number issued after the triggers' lock was free, of a transaction that has ended. */
   private async fence(over: AbortSignal): Promise<string> {
     const { sql, look, logger } = this.options;
-    for (let complained = false; !over.aborted; complained = true) {
+    for (let isLogged = false; !over.aborted; isLogged = true) {
       const [free] = await sql.all<{ loud: boolean }>(
         `SELECT pg_try_advisory_xact_lock_shared(${TRIGGER_LOCK}) AS loud`,
       );
       if (free!.loud) break;
-      if (!complained) {
+      if (!isLogged) {
         logger.warn(
           { lock: TRIGGER_LOCK },
-          'another program holds the advisory lock that keeps the triggers silent: the log is polled until it lets go',
+          'another program holds the advisory lock that silences the triggers: the log is polled until it releases the lock',
         );
       }
       look('drain');

@@ -96,7 +96,7 @@ export class SqliteConnection {
     if (/no such (table|column)/.test(error.message)) {
       return new LightconeError(
         'DATABASE_SCHEMA',
-        `database file ${this.file} lacks something that is needed: ${error.message}; run "lightcone migrate"`,
+        `database file ${this.file} lacks a required table or column: ${error.message}; run "lightcone migrate"`,
         { cause: error },
       );
     }

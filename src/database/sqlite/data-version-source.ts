@@ -55,7 +55,7 @@ export type Watch = (file: string, onWrite: () => void, onError: (error: Error) 
  *
  * A look costs little, but waking an idle process twenty times a second for it does not. So it looks when the kernel says
  * that somebody writes, and then at doubling distances, because the commit can be seen only after an fsync or more. Where
- * a commit was not announced (a network file system) it looks at short intervals from then on.
+ * a commit had no write notification (a network file system) it looks at short intervals from then on.
  */
 export class DataVersionSource implements HintSource {
   readonly name = 'data_version';
@@ -102,7 +102,7 @@ export class DataVersionSource implements HintSource {
 
   async barrier(): Promise<Micros> {
     const look = this.#look;
-    if (!look) throw new LightconeError('DATABASE_UNAVAILABLE', 'the look at data_version is not running');
+    if (!look) throw new LightconeError('DATABASE_UNAVAILABLE', 'the check of data_version is not running');
     return look.connection.patiently(() => {
       const now = parseSql(look.clock());
       this.#lookNow(look);
@@ -128,7 +128,7 @@ export class DataVersionSource implements HintSource {
     const { file, logger } = this.options;
     logger.info(
       { file, reason },
-      `the system does not tell of writes to the database; looking every ${LOOK_EVERY_MS} ms instead`,
+      `no write notifications for the database file: polling every ${LOOK_EVERY_MS} ms`,
     );
     this.#watch?.close();
     this.#watch = undefined;
@@ -186,7 +186,7 @@ export class DataVersionSource implements HintSource {
 
   #expectAnnouncement(watch: Closable): void {
     setTimeout(() => {
-      if (this.#watch === watch && this.#unannounced) this.#lookOften('a commit was not announced');
+      if (this.#watch === watch && this.#unannounced) this.#lookOften('a commit had no write notification');
     }, READ_WITHIN_MS).unref();
   }
 

@@ -12,8 +12,9 @@ export function openProblem(file: string, error: unknown): string {
 }
 
 function advice(code: string): string {
-  if (/^(SQLITE_(IOERR|FULL)|ENOSPC|EDQUOT|EIO)/.test(code)) return 'look whether its disk is full or fails';
+  if (/^(SQLITE_(IOERR|FULL)|ENOSPC|EDQUOT|EIO)/.test(code))
+    return 'check whether its disk is full or failing';
   if (/^SQLITE_(NOTADB|CORRUPT)/.test(code))
-    return 'it is another file or a damaged one: name another one in database_connection, or put a backup back';
+    return 'set another file in database_connection, or restore a backup';
   return 'let this user write to the file and its folder, or name another one in database_connection';
 }

@@ -10,7 +10,7 @@ export class FileChangeNotifier {
 
   /** @param onError called at the end of notifications */
   constructor(file: string, onWrite: () => void, onError: (error: Error) => void) {
-    if (process.platform !== 'linux') throw new Error('only Linux tells of writes');
+    if (process.platform !== 'linux') throw new Error('only Linux has write notifications');
     for (const path of [file, `${file}-wal`]) {
       try {
         const watcher = watch(path, { persistent: false }, onWrite);

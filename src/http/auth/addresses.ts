@@ -110,11 +110,11 @@ export const peerOf = ({ remoteAddress }: { remoteAddress?: string | undefined }
   networkOf(plain(remoteAddress));
 
 /** A connection from this machine itself. */
-export const isLocalPeer = (address: string): boolean =>
+const isLocalPeer = (address: string): boolean =>
   address === UNIX_PEER || address === '::1' || address.startsWith('127.');
 
 /** Whether the headers admit a proxy between the caller and the peer of the socket. */
-export const isForwarded = (headers: IncomingHttpHeaders): boolean =>
+const isForwarded = (headers: IncomingHttpHeaders): boolean =>
   ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'].some(
     (name) => headers[name] !== undefined,
   );

@@ -115,7 +115,7 @@ export class ApplicationAuthenticator implements Authentication {
   #admit(caller: Caller): Principal {
     if (!isCaller(caller)) {
       throw new TypeError(
-        'authenticate must return { userId?, isAdmin?, isValid? }, or undefined for nobody',
+        'authenticate must return { userId?, isAdmin?, isValid? }, or undefined for an anonymous caller',
       );
     }
     const principal = principalOf(caller);

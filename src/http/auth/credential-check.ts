@@ -106,7 +106,7 @@ export class CredentialCheck {
     if (sessionKey === undefined) {
       throw new LightconeError(
         'MALFORMED_ID',
-        'the galaxysession cookie cannot be decoded: it is damaged, or was made with another id_secret',
+        'the galaxysession cookie cannot be decoded: it is damaged, or another id_secret was used',
       );
     }
     return sessions.get(sessionKey);

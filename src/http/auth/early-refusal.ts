@@ -10,7 +10,8 @@ import type { CallerRequest } from './credentials.js';
 import type { RequestLimits } from './rate-limit.js';
 
 const BODY = JSON.stringify({
-  err_msg: 'this address has sent too many requests, or too many dear ones (api_rate_limit); slow down',
+  err_msg:
+    'this address exceeds its rate limit (api_rate_limit): too many requests, or too many expensive ones',
   err_code: ERRORS.RATE_LIMITED.errCode,
 });
 const HEAD = [

@@ -32,7 +32,7 @@ const UNPROVED_REMEMBERED = 5_000;
 /**
  * Valid credentials are shorter. Longer ones are not cached, or strangers could fill the memory with 16 KiB at a time.
  */
-const LONGEST_NAME = 1_000;
+const LONGEST_CACHE_KEY = 1_000;
 /** Single look-ups go out at once; those of a crowd that reconnects after a restart share statements. */
 const BATCHES: LookUpPace = { burst: 8, perSecond: 4, maxBatch: 1000, worthwhile: 128, untilPause: true };
 /** Look-ups for guessing addresses: few statements, however many guesses. */
@@ -98,10 +98,10 @@ export class GalaxyAuthenticator implements Authentication {
     if (isPublicAbroad(credentials.key, request)) {
       throw new LightconeError(
         'CREDENTIALS_INVALID',
-        'the keys of the demo are public: they hold for callers on the same machine only; make users of your own (lightcone user add)',
+        'the keys of the demo are public and valid on the same machine only; add users of your own (lightcone user add)',
       );
     }
-    const name = nameOf(credentials);
+    const name = cacheKeyOf(credentials);
     const known = this.#known.get(name);
     if (known && this.#age(known) < FRESH_MS) return known.principal;
     const unproved = this.#unproved.get(name);
@@ -121,7 +121,7 @@ export class GalaxyAuthenticator implements Authentication {
   isSurelyStranger(request: CallerRequest): boolean {
     const credentials = readCredentials(request);
     if (!credentials.key && !credentials.cookie) return true;
-    const name = nameOf(credentials);
+    const name = cacheKeyOf(credentials);
     if (this.#known.has(name) || this.#underway.has(name)) return false;
     const unproved = this.#unproved.get(name);
     if (unproved && this.#age(unproved) < REFUSED_MS) return true;
@@ -132,7 +132,7 @@ export class GalaxyAuthenticator implements Authentication {
     const credentials = readCredentials(request);
     if (!credentials.key && !credentials.cookie) return ANONYMOUS;
     if (isPublicAbroad(credentials.key, request)) return undefined;
-    const name = nameOf(credentials);
+    const name = cacheKeyOf(credentials);
     const known = this.#known.get(name);
     if (known && this.#age(known) < FRESH_MS) return known.principal;
     const unproved = this.#unproved.get(name);
@@ -193,7 +193,7 @@ export class GalaxyAuthenticator implements Authentication {
       const forgotten = this.#forgotten;
       const principal = Object.freeze(await this.#check.resolve(credentials, lookUps));
       if (principal.credential.kind === 'none') this.#rememberUnproved(name, principal);
-      else if (forgotten === this.#forgotten && name.length <= LONGEST_NAME) {
+      else if (forgotten === this.#forgotten && name.length <= LONGEST_CACHE_KEY) {
         this.#known.set(name, { principal, at: this.#clock.monotonic() });
       }
       return principal;
@@ -208,7 +208,7 @@ export class GalaxyAuthenticator implements Authentication {
   }
 
   #rememberUnproved(name: string, outcome: Unproved['outcome']): void {
-    if (name.length > LONGEST_NAME) return;
+    if (name.length > LONGEST_CACHE_KEY) return;
     this.#known.delete(name);
     // Thousands of stack traces would use megabytes.
     if (outcome instanceof Error) outcome.stack = '';
@@ -224,7 +224,7 @@ export class GalaxyAuthenticator implements Authentication {
  * JSON, because a query parameter may contain any character, and different credentials need different names. A cookie
  * alone, as browsers send it, is prefixed by a letter with which no JSON text starts.
  */
-const nameOf = ({ key, cookie, runAs }: Credentials): string =>
+const cacheKeyOf = ({ key, cookie, runAs }: Credentials): string =>
   key === undefined && runAs === undefined ? `c${cookie}` : JSON.stringify([key, runAs, cookie]);
 
 /** Equal for the same credential that acts for the same user. */

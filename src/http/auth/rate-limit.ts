@@ -112,7 +112,7 @@ export class RequestLimits {
       perSecond > 0
         ? new TokenBuckets(perSecond, Math.max(1, perSecond * LIMITS.burstSeconds.value), clock)
         : undefined;
-    this.#message = `more than ${perSecond} requests a second, or too many dear ones (api_rate_limit); slow down`;
+    this.#message = `rate limit of ${perSecond} requests a second exceeded (api_rate_limit): too many requests, or too many expensive ones`;
   }
 
   /** @throws LightconeError RATE_LIMITED */

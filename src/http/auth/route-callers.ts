@@ -52,7 +52,7 @@ export function decorateRequests(app: Scope): void {
 export function requireDeclarations(scope: Scope): void {
   scope.addHook('onRoute', ({ method, url, config }) => {
     if (config?.caller === undefined)
-      throw new Error(`${method} ${url} has no config.caller: say who may call it`);
+      throw new Error(`${method} ${url} has no config.caller: declare who may call it`);
   });
 }
 

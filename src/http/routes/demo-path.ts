@@ -28,7 +28,7 @@ export function registerDemoPath(app: App, source: DemoPathSource): void {
       const change = parseIso(request.query.update_time);
       const hops = change === undefined ? undefined : source.of(change);
       if (change === undefined || hops === undefined)
-        throw new LightconeError('NOT_FOUND', 'no change of that time went by here lately');
+        throw new LightconeError('NOT_FOUND', 'this worker has seen no such change recently');
       return { now: source.now(), database: change / 1000, ...hops };
     },
   );

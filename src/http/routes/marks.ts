@@ -32,7 +32,7 @@ export function registerMarks(app: App, { publisher, limits, enabled }: MarkRout
       preHandler: refuseIfOff(enabled),
       schema: {
         body,
-        ...describeRoute('stream', "Tell the caller's streams when these writes are out", DONE),
+        ...describeRoute('stream', "Notify the caller's streams when they include these writes", DONE),
       },
     },
     async (request, reply) => {
@@ -41,7 +41,7 @@ export function registerMarks(app: App, { publisher, limits, enabled }: MarkRout
       if (wrong !== undefined) {
         throw new LightconeError(
           'PARAMETER_INVALID',
-          `${JSON.stringify(wrong)} is not a mark; send what the answer to a write had in its header x-write-mark`,
+          `${JSON.stringify(wrong)} is not a mark; send the header x-write-mark of the answer to a write`,
         );
       }
       const { userId, sessionId } = request.caller;

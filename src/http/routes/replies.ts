@@ -43,7 +43,7 @@ export const configuration = Type.Partial(
   }),
   {
     title: 'Configuration',
-    description: 'All of them, or with `keys` those',
+    description: 'All keys, or those in `keys`',
     examples: [{ version_major: '26.1', enable_sse_updates: true }],
   },
 );

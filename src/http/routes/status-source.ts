@@ -85,7 +85,7 @@ export function countFlow(metrics: CountingMetrics): WorkerStatus['flow'] {
     events_merged: metrics.total('galaxy.sse.events.merged'),
     events_written: metrics.total('galaxy.sse.events.written'),
     events_dropped: dropped,
-    gaps_repaired: metrics.total('galaxy.sse.gap.count'),
+    gaps_repaired: metrics.total('galaxy.sse.gap.repaired'),
     resumes: metrics.total('galaxy.sse.resume.count'),
   };
 }

@@ -42,7 +42,7 @@ export class StatusWatchers {
   /** @throws LightconeError OVERLOADED */
   admit(): void {
     if (this.watchers.size < MOST_WATCHERS) return;
-    throw new LightconeError('OVERLOADED', `${MOST_WATCHERS} status pages are open on this worker already`, {
+    throw new LightconeError('OVERLOADED', `${MOST_WATCHERS} status pages are already open on this worker`, {
       retryAfterSeconds: 30,
     });
   }

@@ -55,17 +55,17 @@ export function registerStream(app: App, deps: StreamDeps): void {
           'Real-time updates are off on this server (enable_sse_updates: false).',
         );
       }
-      if (!manager.ready) return comeBack(reply, notReady(manager));
+      if (!manager.ready) return endWithRetry(reply, notReady(manager));
       let principal: Principal;
       let viewed: HistoryId[];
       try {
         principal = authenticator.tryCached(request) ?? (await authenticator.authenticate(request));
         viewed = await viewedHistories(request, principal, deps);
       } catch (error) {
-        if (error instanceof LightconeError && PASSES.has(error.code)) {
+        if (error instanceof LightconeError && TEMPORARY.has(error.code)) {
           refused(request, error);
           const { retryAfterSeconds = 0 } = error.options;
-          return comeBack(reply, toErrorReply(error).body.err_msg, retryAfterSeconds * 1000);
+          return endWithRetry(reply, toErrorReply(error).body.err_msg, retryAfterSeconds * 1000);
         }
         throw error;
       }
@@ -73,12 +73,12 @@ export function registerStream(app: App, deps: StreamDeps): void {
       await nextTurn();
       // During the look-up the caller may have left, or this worker may have begun to stop.
       if (request.raw.socket.destroyed) return reply.hijack();
-      if (!manager.ready) return comeBack(reply, notReady(manager));
+      if (!manager.ready) return endWithRetry(reply, notReady(manager));
       // The response waits for another one on the same connection, perhaps a stream that never ends.
       if (reply.raw.socket === null) {
         throw new LightconeError(
           'PARAMETER_INVALID',
-          'A stream cannot be asked for on a connection that another request still waits on (pipelining).',
+          'A stream cannot follow an unanswered request on the same connection (pipelining).',
         );
       }
       const from = deps.limits.addresses.forLimits(request).network;
@@ -98,7 +98,7 @@ export function registerStream(app: App, deps: StreamDeps): void {
 }
 
 /** Temporary problems, after which the caller should retry. */
-const PASSES: ReadonlySet<string> = new Set<ErrorCode>([
+const TEMPORARY: ReadonlySet<string> = new Set<ErrorCode>([
   'DATABASE_UNAVAILABLE',
   // Tables are gone while a dump is restored; an administrator puts rights and search_path back.
   'DATABASE_SCHEMA',
@@ -108,14 +108,14 @@ const PASSES: ReadonlySet<string> = new Set<ErrorCode>([
 
 const notReady = (manager: ConnectionManager): string =>
   manager.draining
-    ? 'this worker is being stopped'
+    ? 'this worker is shutting down'
     : 'this worker is starting: it waits for its database or its broker';
 
 /**
  * Answers a stream with a comment about the reason, and ends it. A 5xx would make an EventSource give up; after this it
  * reconnects, to another worker or to this one.
  */
-function comeBack(reply: FastifyReply, why: string, afterMs = 0): FastifyReply {
+function endWithRetry(reply: FastifyReply, why: string, afterMs = 0): FastifyReply {
   const retry = retryText(Math.max(RETRY_MS, Math.ceil(afterMs)));
   return reply.headers({ ...STREAM_HEADERS, Connection: 'close' }).send(`: ${why}\n${retry}`);
 }

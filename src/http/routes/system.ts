@@ -44,7 +44,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     const caller = await authenticator.authenticate(request).catch(() => undefined);
     return caller?.isAdmin === true
       ? problems
-      : ['what is wrong is told to administrators, and on this machine'];
+      : ['only administrators and callers on this machine see the problems'];
   };
 
   app.get(
@@ -60,7 +60,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   /** For a proxy: whether this worker accepts new streams. */
   app.get(
     '/readyz',
-    probe('May new streams be sent here? For a proxy', replies.ready),
+    probe('Does this worker accept new streams? For a proxy', replies.ready),
     async (request, reply) => {
       const ready = source.readyProblems().length === 0;
       const problems = source.problems();
@@ -75,19 +75,15 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   );
 
   /** For an alarm: whether everything works. */
-  app.get(
-    '/wellz',
-    probe('Is everything as it should be? For an alarm', replies.well),
-    async (request, reply) => {
-      const problems = source.problems();
-      reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
-      return {
-        well: problems.length === 0,
-        problems: await shownTo(request, problems),
-        installation: source.installation(),
-      };
-    },
-  );
+  app.get('/wellz', probe('Does everything work? For an alarm', replies.well), async (request, reply) => {
+    const problems = source.problems();
+    reply.code(problems.length === 0 ? 200 : 503).header('cache-control', 'no-store');
+    return {
+      well: problems.length === 0,
+      problems: await shownTo(request, problems),
+      installation: source.installation(),
+    };
+  });
 
   app.get(
     '/api/version',
@@ -95,7 +91,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
       config: { caller: 'public' },
       schema: describeRoute(
         TAG,
-        'The Galaxy release whose contract is spoken, and the version of Lightcone',
+        'The Galaxy release whose API is implemented, and the version of Lightcone',
         { 200: replies.version },
       ),
     },
@@ -115,8 +111,8 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
   };
   // `view` is a parameter of Galaxy; here every view has the same few fields.
   const query = Type.Object({
-    keys: Type.Optional(Type.String({ maxLength: 1000, description: 'Only these, with commas between' })),
-    view: Type.Optional(Type.String({ description: 'Every view is answered alike' })),
+    keys: Type.Optional(Type.String({ maxLength: 1000, description: 'Only these, separated by commas' })),
+    view: Type.Optional(Type.String({ description: 'Every view has the same fields' })),
   });
   app.get(
     '/api/configuration',
@@ -124,7 +120,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
       config: { caller: 'public' },
       schema: {
         querystring: query,
-        ...describeRoute(TAG, 'What is switched on here', { 200: replies.configuration }),
+        ...describeRoute(TAG, 'The enabled features', { 200: replies.configuration }),
       },
     },
     async ({ query: { keys } }) => {
@@ -160,7 +156,7 @@ export function registerSystem(app: App, deps: SystemRouteDeps): void {
     '/api/status',
     {
       config: { caller: 'admin' },
-      schema: describeRoute(TAG, 'How the way of an update is doing, hop by hop (administrators)', {
+      schema: describeRoute(TAG, 'The status of each hop of an update (administrators)', {
         200: replies.status,
       }),
     },

@@ -44,7 +44,7 @@ export class EntryPointManager {
   }
 
   /** @throws LightconeError NOT_FOUND, NOT_ACCESSIBLE */
-  async ofJob(caller: Caller, jobId: number): Promise<EntryPointRow[]> {
+  async listByJob(caller: Caller, jobId: number): Promise<EntryPointRow[]> {
     refuseOthers(caller, await repository.findJob(this.db, jobId), 'job');
     return repository.listOfJob(this.db, jobId);
   }
@@ -96,7 +96,7 @@ export class EntryPointManager {
       present(await repository.find(tx, id));
       await repository.update(tx, id, [['deleted', true]]);
       await repository.stopJob(tx, before.job_id);
-      await this.#tell(tx, before);
+      await this.#addToOutbox(tx, before);
       await this.map.write(tx, siblings);
       return siblings;
     });
@@ -108,7 +108,7 @@ export class EntryPointManager {
     const row = await this.db.transaction(async (tx) => {
       const id = await work(tx);
       const changed = (await repository.find(tx, id))!;
-      await this.#tell(tx, changed);
+      await this.#addToOutbox(tx, changed);
       await this.map.write(tx, [id]);
       return changed;
     });
@@ -116,7 +116,7 @@ export class EntryPointManager {
     return row;
   }
 
-  #tell(tx: Sql, { user_id: userId, session_id: sessionId }: EntryPointRow): Promise<void> {
+  #addToOutbox(tx: Sql, { user_id: userId, session_id: sessionId }: EntryPointRow): Promise<void> {
     if (userId !== null) return this.outboxWriter.add(tx, { kind: 'entry_points', userId });
     if (sessionId !== null) return this.outboxWriter.add(tx, { kind: 'entry_points', sessionId });
     return Promise.resolve();
@@ -134,7 +134,7 @@ export class EntryPointManager {
 
 async function newJob(tx: Sql, { owner, toolId }: { owner: Owner; toolId: string }): Promise<number> {
   if (!(await repository.ownerExists(tx, owner))) {
-    throw new LightconeError('PARAMETER_INVALID', 'user_id or session_id names somebody who does not exist');
+    throw new LightconeError('PARAMETER_INVALID', 'user_id or session_id does not exist');
   }
   return repository.insertJob(tx, owner, toolId);
 }
@@ -180,5 +180,5 @@ function refuseOthers(
     owned.user_id === null
       ? sessionId !== undefined && owned.session_id === sessionId
       : owned.user_id === userId;
-  if (!mine && !isAdmin) throw new LightconeError('NOT_ACCESSIBLE', `this ${what} belongs to somebody else`);
+  if (!mine && !isAdmin) throw new LightconeError('NOT_ACCESSIBLE', `this ${what} belongs to another owner`);
 }

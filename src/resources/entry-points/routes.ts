@@ -119,7 +119,9 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
       config: { caller: 'anyone' },
       schema: {
         querystring: listQuery,
-        ...describeRoute(TAG, 'Those that run, or those of one job', { 200: Type.Array(replies.entryPoint) }),
+        ...describeRoute(TAG, 'The running ones, or those of one job', {
+          200: Type.Array(replies.entryPoint),
+        }),
       },
     },
     async (request) => {
@@ -134,7 +136,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
       const owner = ownerOf(principal);
       const rows =
         jobId !== undefined
-          ? await entryPoints.ofJob(principal, decodeId(idCodec, jobId, 'job'))
+          ? await entryPoints.listByJob(principal, decodeId(idCodec, jobId, 'job'))
           : owner
             ? await entryPoints.running(owner)
             : [];
@@ -148,7 +150,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
       config: { caller: 'anyone' },
       schema: {
         body: createBody,
-        ...describeRoute(TAG, 'Announce one (its owner or an administrator)', { 200: replies.entryPoint }),
+        ...describeRoute(TAG, 'Create one (its owner or an administrator)', { 200: replies.entryPoint }),
       },
     },
     async (request) => {
@@ -178,7 +180,7 @@ function register(app: App, { idCodec, entryPoints, target }: EntryPointRouteDep
       schema: {
         params: idParams,
         body: configureBody,
-        ...describeRoute(TAG, 'Rename it (owner), say where it leads (administrator)', {
+        ...describeRoute(TAG, 'Rename it (owner), set its target (administrator)', {
           200: replies.entryPoint,
         }),
       },

@@ -9,8 +9,8 @@ import type { Lifecycle } from '../../lib/lifecycle.js';
 import type { EntryPointRow } from './repository.js';
 
 /** The proxy's name for this type of key. */
-export const KEY_TYPE = 'interactivetoolentrypoint';
-export const MAP_COLUMNS =
+const KEY_TYPE = 'interactivetoolentrypoint';
+const MAP_COLUMNS =
   'key text, key_type text, token text, host text, port integer, info text, PRIMARY KEY (key, key_type)';
 
 export interface SessionMap extends Lifecycle {
@@ -70,7 +70,7 @@ export class MapTable {
       KEY_TYPE,
       sql.list(keys),
     ]);
-    await this.#tellProxy(sql);
+    await this.#notifyProxy(sql);
   }
 
   async replace(sql: Sql, keys: readonly string[], rows: readonly MapRow[]): Promise<void> {
@@ -84,7 +84,7 @@ export class MapTable {
   }
 
   /** On PostgreSQL the proxy listens; it watches a SQLite file. */
-  async #tellProxy(sql: Sql): Promise<void> {
+  async #notifyProxy(sql: Sql): Promise<void> {
     if (sql.dialect === 'postgresql') await sql.all("SELECT pg_notify('gxitproxy', '')");
   }
 }

@@ -42,7 +42,7 @@ export class TargetRules {
     if (!isAdmin) {
       throw new LightconeError(
         'ADMIN_REQUIRED',
-        `only an administrator, or the job runner with an administrator's key, says where an entry point leads (${given.join(', ')})`,
+        `only an administrator, or the job runner with an administrator's key, may set the target of an entry point (${given.join(', ')})`,
       );
     }
     if (typeof fields.host === 'string') this.#checkHost(fields.host);
@@ -57,7 +57,7 @@ export class TargetRules {
     if (METADATA_NAMES.test(host) || (address !== undefined && contains(this.#refused, address))) {
       throw new LightconeError(
         'PARAMETER_INVALID',
-        `host ${host} is no place for a tool (link-local, metadata, multicast); if it is, add it to entry_point_hosts`,
+        `host ${host} is not allowed as a target (link-local, metadata, multicast); to allow it, add it to entry_point_hosts`,
       );
     }
   }

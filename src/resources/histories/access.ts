@@ -16,7 +16,7 @@ export class HistoryAccess {
     if ((await this.accounts.accessibleHistories(caller, [id])).has(id)) return row;
     throw new LightconeError(
       'NOT_ACCESSIBLE',
-      'this history belongs to somebody else and is not shared with you',
+      'this history belongs to another user and is not shared with you',
     );
   }
 

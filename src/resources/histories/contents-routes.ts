@@ -23,12 +23,12 @@ const several = (description: string) =>
   Type.Optional(Type.Union([one, Type.Array(one, { maxItems: 50 })], { description }));
 const listQuery = Type.Object({
   ...paging(500, 5_000),
-  v: chosenText(8, 'Of Galaxy’s clients; every value is answered alike'),
+  v: chosenText(8, 'A parameter of Galaxy’s clients; every value gives the same answer'),
   q: several('A filter, `<field>-<operator>`, such as `update_time-ge`; may be repeated'),
   qv: several('The value of each filter, in the order of `q`'),
   order: chosenText(200, '`<field>-asc` or `<field>-dsc`, such as `hid-dsc`'),
-  details: chosenText(20_000, 'The ids that are shown in full, with commas between, or `all`'),
-  since: chosenText(100, 'From an event or an earlier answer: answers with what became visible after it'),
+  details: chosenText(20_000, 'The ids of the detailed items, separated by commas, or `all`'),
+  since: chosenText(100, 'From an event or an earlier answer; the answer has what became visible after it'),
 });
 const contentParams = Type.Object({
   id: encodedId,
@@ -58,7 +58,7 @@ const changeBody = Type.Object(
   },
   { examples: [{ state: 'ok' }] },
 );
-const deleteQuery = Type.Object({ purge: chosenFlag('Also say that its data is gone, for good') });
+const deleteQuery = Type.Object({ purge: chosenFlag('Also mark its data as purged, permanently') });
 
 export function registerContents(app: App, { idCodec, contents }: ContentsRouteDeps): void {
   const url = '/api/histories/:id/contents';
@@ -114,7 +114,7 @@ export function registerContents(app: App, { idCodec, contents }: ContentsRouteD
         if (q !== undefined || qv !== undefined || order !== undefined || offset !== 0) {
           throw new LightconeError(
             'PARAMETER_INVALID',
-            'since goes with limit and details only; leave out q, qv, order and offset',
+            'since allows only limit and details; remove q, qv, order and offset',
           );
         }
         const delta = await contents.since(request.caller, id, since, limit);
@@ -189,7 +189,7 @@ export function registerContents(app: App, { idCodec, contents }: ContentsRouteD
       if (!Object.keys(changeBody.properties).some((key) => key in request.body)) {
         throw new LightconeError(
           'PARAMETER_MISSING',
-          'body has nothing to change; give name, deleted, visible or another property',
+          'the body changes nothing; give name, deleted, visible or another property',
         );
       }
       const contentId = decodeId(idCodec, content, type);

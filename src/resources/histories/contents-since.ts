@@ -48,7 +48,7 @@ export function readSince(token: string, positions: KnownPositions): Asked {
   if (givenLog === undefined || floor === undefined || Number(id ?? 0) > MAX_ID) {
     throw new LightconeError(
       'PARAMETER_INVALID',
-      `since is ${JSON.stringify(token.slice(0, 100))}; give what an event or an answer before gave as since, or nothing at all`,
+      `since is ${JSON.stringify(token.slice(0, 100))}; give the since of an event or of an earlier answer, or nothing`,
     );
   }
   const moment = Number.parseInt(floor, 36);

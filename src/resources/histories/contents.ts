@@ -8,7 +8,7 @@ import { type Written, write } from '../written.js';
 import type { HistoryAccess } from './access.js';
 import type { Condition, ContentType } from './contents-filter.js';
 import { becameVisibleLate, changedSince, type KnownPositions, readSince } from './contents-since.js';
-import { takeHid } from './repository.js';
+import { allocateHid } from './repository.js';
 
 export interface ContentRow extends SqlRow {
   type: ContentType;
@@ -190,7 +190,7 @@ export class HistoryContents {
     refuseForeign(type, content);
     return write(this.db, this.marks, async (tx) => {
       await this.access.writable(tx, caller, historyId);
-      const hid = await takeHid(tx, historyId);
+      const hid = await allocateHid(tx, historyId);
       const id = await insert(tx, historyId, hid, type, content);
       return present(await find(tx, historyId, type, id));
     });

@@ -37,7 +37,7 @@ export class HistoryManager {
     private readonly outboxWriter: OutboxWriter,
     private readonly marks: WriteMarks,
     /** Notifies users of newly shared items; undefined if notifications are off. */
-    private readonly notifications?: Pick<NotificationManager, 'tellShared'>,
+    private readonly notifications?: Pick<NotificationManager, 'notifyShared'>,
   ) {}
 
   /** The caller's own, newest first; none for a caller without user and session. */
@@ -131,7 +131,7 @@ export class HistoryManager {
       if (users.length < ids.size) {
         throw new LightconeError(
           'PARAMETER_INVALID',
-          'user_ids names users that do not exist; nothing was shared',
+          'user_ids has users that do not exist; nothing was shared',
         );
       }
       // A link needs a slug. The audit row notifies the owner's other tabs.
@@ -140,7 +140,7 @@ export class HistoryManager {
       // A user with whom it was shared may be viewing it.
       await this.outboxWriter.add(tx, { kind: 'permissions', historyId: id });
       const row = (await repository.find(tx, id))!;
-      await this.#tellShared(
+      await this.#notifyShared(
         tx,
         row,
         [...ids].filter((userId) => !had.has(userId) && userId !== row.user_id),
@@ -151,9 +151,9 @@ export class HistoryManager {
     return written;
   }
 
-  async #tellShared(tx: Sql, row: HistoryRow, userIds: readonly UserId[]): Promise<void> {
+  async #notifyShared(tx: Sql, row: HistoryRow, userIds: readonly UserId[]): Promise<void> {
     if (!this.notifications || userIds.length === 0) return;
-    await this.notifications.tellShared(
+    await this.notifications.notifyShared(
       tx,
       {
         item_type: 'history',

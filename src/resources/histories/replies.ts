@@ -75,7 +75,7 @@ export const chosenHistory = Type.Union([
   historySummary,
   Type.Partial(Type.Object({ ...summaryFields, ...detailFields }), {
     title: 'HistoryKeys',
-    description: 'With `keys`: those and no others',
+    description: 'With `keys`: only those',
     examples: [{ id: SUMMARY_EXAMPLE.id, name: SUMMARY_EXAMPLE.name }],
   }),
 ]);
@@ -188,7 +188,7 @@ export const item = Type.Unsafe<object>(Type.Union([dataset, collection]));
 const delta = Type.Object(
   {
     since: orNull(
-      Type.String({ description: 'What to ask with next time', examples: ['9d4c01f2.hxk3v1c7q8'] }),
+      Type.String({ description: 'The token of the next request', examples: ['9d4c01f2.hxk3v1c7q8'] }),
     ),
     up_to_date: flag,
     start_over: flag,
@@ -196,7 +196,7 @@ const delta = Type.Object(
   },
   {
     title: 'ContentsDelta',
-    description: 'With `since`: what became visible after it (docs/stream.md)',
+    description: 'With `since`: the rows that became visible after it (docs/stream.md)',
     examples: [{ since: '9d4c01f2.hxk3v1c7q8', up_to_date: true, start_over: false, contents: [] }],
   },
 );
@@ -204,7 +204,7 @@ const withStats = Type.Object(
   { stats: Type.Object({ total_matches: count }), contents: Type.Array(item) },
   {
     title: 'ContentsWithStats',
-    description: 'Where `Accept` names application/vnd.galaxy.history.contents.stats+json',
+    description: 'If `Accept` is application/vnd.galaxy.history.contents.stats+json',
     examples: [{ stats: { total_matches: 0 }, contents: [] }],
   },
 );

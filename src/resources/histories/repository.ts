@@ -28,7 +28,7 @@ const SELECT = `SELECT h.id, h.user_id, h.name, h.create_time, h.hid_counter, h.
   FROM history h LEFT JOIN galaxy_user u ON u.id = h.user_id`;
 
 /** A user owns by `user_id`; an anonymous session owns the anonymous histories tied to it. */
-export function ownedBy(owner: Owner, position: number): { condition: string; id: number } {
+function ownedBy(owner: Owner, position: number): { condition: string; id: number } {
   return 'userId' in owner
     ? { condition: `h.user_id = $${position}`, id: owner.userId }
     : {
@@ -112,7 +112,7 @@ export async function update(
 }
 
 /** @returns the number for the next item of the history, and allocates it */
-export async function takeHid(tx: Sql, id: HistoryId): Promise<number> {
+export async function allocateHid(tx: Sql, id: HistoryId): Promise<number> {
   const [row] = await tx.all<{ hid: number }>(
     `UPDATE history SET hid_counter = coalesce(hid_counter, 1) + 1, update_time = ${utcNow(tx.dialect)}
       WHERE id = $1 RETURNING hid_counter - 1 AS hid`,

@@ -31,7 +31,7 @@ const changeBody = Type.Object(
   { examples: [{ name: 'RNA-seq' }] },
 );
 const form = {
-  keys: chosenText(1_000, 'Only these fields, with commas between'),
+  keys: chosenText(1_000, 'Only these fields, separated by commas'),
   view: chosenText(32, '`summary` for the short form'),
 };
 const listQuery = Type.Object({
@@ -40,7 +40,7 @@ const listQuery = Type.Object({
   ...form,
 });
 const formQuery = Type.Object(form);
-const deleteQuery = Type.Object({ purge: chosenFlag('Also say that its data is gone, for good') });
+const deleteQuery = Type.Object({ purge: chosenFlag('Also mark its data as purged, permanently') });
 
 export function registerHistories(app: App, deps: HistoryRouteDeps): void {
   const { idCodec, histories, forms } = deps;
@@ -52,7 +52,9 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       config: { caller: 'anyone' },
       schema: {
         querystring: listQuery,
-        ...describeRoute(TAG, 'The own histories, newest first', { 200: Type.Array(replies.chosenHistory) }),
+        ...describeRoute(TAG, "The caller's histories, newest first", {
+          200: Type.Array(replies.chosenHistory),
+        }),
       },
     },
     async (request) => {
@@ -69,7 +71,9 @@ export function registerHistories(app: App, deps: HistoryRouteDeps): void {
       config: { caller: 'owner' },
       schema: {
         body: createBody,
-        ...describeRoute(TAG, 'Make one; it becomes the current one of a session', { 200: replies.history }),
+        ...describeRoute(TAG, 'Create one; it becomes the current one of a session', {
+          200: replies.history,
+        }),
       },
     },
     async (request, reply) => {

@@ -24,8 +24,11 @@ const shareBody = Type.Object(
 const SWITCHES: Readonly<Record<string, [HistoryChange, summary: string]>> = {
   publish: [{ published: true }, 'List it for everybody'],
   unpublish: [{ published: false }, 'List it no longer'],
-  enable_link_access: [{ importable: true }, 'Let everybody see it who has the link'],
-  disable_link_access: [{ importable: false }, 'Keep it to the owner and those it is shared with'],
+  enable_link_access: [{ importable: true }, 'Give access to everybody with the link'],
+  disable_link_access: [
+    { importable: false },
+    'Restrict access to the owner and the users it is shared with',
+  ],
 };
 
 export function registerSharing(app: App, { idCodec, histories, forms }: HistoryRouteDeps): void {
@@ -52,7 +55,7 @@ export function registerSharing(app: App, { idCodec, histories, forms }: History
       config: { caller: 'user' },
       schema: {
         querystring: query,
-        ...describeRoute(TAG, 'What others share with the caller', {
+        ...describeRoute(TAG, 'Histories that others share with the caller', {
           200: Type.Array(replies.historySummary),
         }),
       },
@@ -83,7 +86,7 @@ export function registerSharing(app: App, { idCodec, histories, forms }: History
       schema: {
         params: idParams,
         body: shareBody,
-        ...describeRoute(TAG, 'Share with these users and no others (owner)', { 200: replies.sharing }),
+        ...describeRoute(TAG, 'Share with exactly these users (owner)', { 200: replies.sharing }),
       },
     },
     async (request, reply) => {

@@ -17,11 +17,9 @@ export function registerBroadcasts(app: App, { idCodec, notifications }: Notific
     url,
     {
       config: { caller: 'anyone' },
-      schema: describeRoute(
-        TAG,
-        'What is announced now; administrators also see what is to come and what is over',
-        { 200: Type.Array(replies.notification) },
-      ),
+      schema: describeRoute(TAG, 'Current broadcasts; administrators also see future and expired ones', {
+        200: Type.Array(replies.notification),
+      }),
     },
     async (request) => {
       const { isAdmin } = request.caller;
@@ -35,7 +33,9 @@ export function registerBroadcasts(app: App, { idCodec, notifications }: Notific
       config: { caller: 'admin' },
       schema: {
         body: createBroadcastBody,
-        ...describeRoute(TAG, 'Announce, now or later (administrators)', { 200: replies.sentBroadcast }),
+        ...describeRoute(TAG, 'Send a broadcast, now or later (administrators)', {
+          200: replies.sentBroadcast,
+        }),
       },
     },
     async (request) => {

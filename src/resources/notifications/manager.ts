@@ -93,7 +93,7 @@ export class NotificationManager {
   }
 
   /** Call it inside the transaction that shares the item, and wake the publisher after the commit. */
-  async tellShared(tx: Sql, item: SharedItem, userIds: readonly UserId[]): Promise<void> {
+  async notifyShared(tx: Sql, item: SharedItem, userIds: readonly UserId[]): Promise<void> {
     const [row] = await tx.all<{ now: string }>(`SELECT ${utcNow(tx.dialect)} AS now`);
     const now = parseSql(row!.now);
     const category = 'new_shared_item';
@@ -174,7 +174,7 @@ export class NotificationManager {
    */
   async mark(userId: UserId, ids: readonly number[], marks: Marks): Promise<number> {
     if (marks.seen === undefined && marks.deleted === undefined) {
-      throw new LightconeError('PARAMETER_INVALID', 'no change is given; say seen or deleted');
+      throw new LightconeError('PARAMETER_INVALID', 'nothing to change; give seen or deleted');
     }
     const marked = await this.db.transaction(async (tx) => {
       const found = await repository.markOwn(tx, userId, ids, marks);
@@ -200,7 +200,7 @@ export class NotificationManager {
   }
 
   /** Categories that the choice omits stay unchanged. */
-  async choose(userId: UserId, choice: NotificationPreferences): Promise<NotificationPreferences> {
+  async updatePreferences(userId: UserId, choice: NotificationPreferences): Promise<NotificationPreferences> {
     await this.db.transaction(async (tx) => {
       const stored = (await loadPreferences(tx, [userId])).get(userId) ?? {};
       const value = JSON.stringify({ preferences: { ...stored, ...choice } });
@@ -217,7 +217,7 @@ export class NotificationManager {
     now: Micros,
   ): Promise<{ made: NotificationRow; given: number }> {
     const made = await repository.insertNotification(tx, row);
-    const given = await repository.giveTo(tx, made, userIds);
+    const given = await repository.addRecipients(tx, made, userIds);
     if (given > 0) await this.#announce(tx, made, now);
     return { made, given };
   }
@@ -236,20 +236,20 @@ export class NotificationManager {
     if (userIds.length + groupIds.length + roleIds.length === 0) {
       throw new LightconeError(
         'PARAMETER_INVALID',
-        'recipients names nobody; give user_ids, group_ids or role_ids',
+        'recipients is empty; give user_ids, group_ids or role_ids',
       );
     }
     const named = [
-      ['user_ids', await repository.unknownOf(tx, 'galaxy_user', userIds)],
-      ['group_ids', await repository.unknownOf(tx, 'galaxy_group', groupIds)],
-      ['role_ids', await repository.unknownOf(tx, 'role', roleIds)],
+      ['user_ids', await repository.missingIds(tx, 'galaxy_user', userIds)],
+      ['group_ids', await repository.missingIds(tx, 'galaxy_group', groupIds)],
+      ['role_ids', await repository.missingIds(tx, 'role', roleIds)],
     ] as const;
     for (const [name, unknown] of named) {
       if (unknown.length === 0) continue;
       const shown = unknown.slice(0, 3).map(this.encodeId).join(', ');
       throw new LightconeError(
         'PARAMETER_INVALID',
-        `recipients.${name} names what does not exist: ${shown}; nothing was sent`,
+        `recipients.${name} does not exist: ${shown}; nothing was sent`,
       );
     }
   }

@@ -32,7 +32,9 @@ export function registerPreferences(app: App, { notifications }: NotificationRou
       config: { caller: 'user' },
       schema: {
         body: preferencesBody,
-        ...describeRoute(TAG, 'Choose; what is not named stays as it is', { 200: replies.preferences }),
+        ...describeRoute(TAG, 'Change preferences; those that are not given stay unchanged', {
+          200: replies.preferences,
+        }),
       },
     },
     async (request, reply) => {
@@ -44,7 +46,7 @@ export function registerPreferences(app: App, { notifications }: NotificationRou
         ]),
       );
       sayChannels(reply);
-      return { preferences: await notifications.choose(userId, choice) };
+      return { preferences: await notifications.updatePreferences(userId, choice) };
     },
   );
 }

@@ -44,7 +44,11 @@ export async function insertNotification(sql: Sql, row: NewNotification): Promis
 }
 
 /** @returns the number of recipients: all who did not opt out of the category */
-export async function giveTo(sql: Sql, row: NotificationRow, userIds: readonly UserId[]): Promise<number> {
+export async function addRecipients(
+  sql: Sql,
+  row: NotificationRow,
+  userIds: readonly UserId[],
+): Promise<number> {
   let given = 0;
   for (let start = 0; start < userIds.length; start += RECIPIENTS_PER_INSERT) {
     const batch = userIds.slice(start, start + RECIPIENTS_PER_INSERT);
@@ -61,7 +65,7 @@ export async function giveTo(sql: Sql, row: NotificationRow, userIds: readonly U
 }
 
 /** The given ids that are no user, group or role. */
-export async function unknownOf(
+export async function missingIds(
   sql: Sql,
   table: 'galaxy_user' | 'galaxy_group' | 'role',
   ids: readonly number[],

@@ -37,7 +37,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
       config: { caller: 'anyone' },
       schema: {
         querystring: listQuery,
-        ...describeRoute(TAG, 'The own notifications, newest first', {
+        ...describeRoute(TAG, "The caller's notifications, newest first", {
           200: Type.Array(replies.userNotification),
         }),
       },
@@ -118,7 +118,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
       config: { caller: 'anyone' },
       schema: {
         querystring: statusQuery,
-        ...describeRoute(TAG, 'What is new since a moment', { 200: replies.status }),
+        ...describeRoute(TAG, 'New notifications since a moment', { 200: replies.status }),
       },
     },
     async (request, reply) => {
@@ -135,7 +135,7 @@ export function registerNotifications(app: App, deps: NotificationRouteDeps): vo
       config: { caller: 'user' },
       schema: {
         params: idParams,
-        ...describeRoute(TAG, 'One of the own notifications', { 200: replies.userNotification }),
+        ...describeRoute(TAG, "One of the caller's notifications", { 200: replies.userNotification }),
       },
     },
     async (request) => {

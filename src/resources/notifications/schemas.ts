@@ -12,7 +12,7 @@ const subjectAndMessage = { subject: text(1_000, 1), message: text(100_000, 1) }
 
 const actionLink = Type.Object({ action_name: text(255, 1), link: text(2_000, 1) });
 
-export const broadcastContent = Type.Object({
+const broadcastContent = Type.Object({
   ...subjectAndMessage,
   category: Type.Optional(Type.Literal('broadcast')),
   action_links: Type.Optional(orNull(Type.Array(actionLink, { maxItems: 20 }))),
@@ -154,8 +154,4 @@ export const preferencesBody = Type.Object(
 );
 
 export type NotificationBody = Static<typeof notification>;
-export type CreateBody = Static<typeof createBody>;
-export type CreateBroadcastBody = Static<typeof createBroadcastBody>;
-export type UpdateBroadcastBody = Static<typeof updateBroadcastBody>;
 export type Changes = Static<typeof changes>;
-export type PreferencesBody = Static<typeof preferencesBody>;

@@ -79,7 +79,7 @@ export class SessionManager {
   ): Promise<NewSession & { userId: UserId }> {
     const isRight = await this.#signIns.run(() => verifyPassword(password, account?.password), 'stranger');
     if (!isRight || !account) {
-      throw new LightconeError('CREDENTIALS_INVALID', 'no such user, or the password is wrong');
+      throw new LightconeError('CREDENTIALS_INVALID', 'unknown user or wrong password');
     }
     const { id: userId } = account;
     const previous = caller.credential.kind === 'session' ? caller.credential.sessionId : null;

@@ -75,7 +75,7 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
     {
       schema: {
         body: loginBody,
-        ...describeRoute(TAG, 'Sign in with e-mail or name; takes anonymous histories over', {
+        ...describeRoute(TAG, 'Sign in with e-mail or name; takes over anonymous histories', {
           200: replies.login,
         }),
       },
@@ -86,13 +86,13 @@ export function registerSessions(app: App, deps: SessionRouteDeps): void {
       if (isPublicAbroad(password, request)) {
         throw new LightconeError(
           'CREDENTIALS_INVALID',
-          'the passwords of the demo are public: they hold for callers on the same machine only',
+          'the passwords of the demo are public and valid on the same machine only',
         );
       }
       const account = await sessions.account(login);
       // By account, if it exists, because an account has two names.
       const name = account ? `#${account.id}` : normalLogin(login);
-      attempts.takeOf(addresses, request, 1, 'too many attempts to sign in; wait a moment', name);
+      attempts.takeOf(addresses, request, 1, 'too many sign-in attempts; wait a moment', name);
       const caller = request.caller;
       const { userId, sessionKey } = await sessions.login(caller, account, password, visitorOf(request));
       giveCookie(request, reply, sessionKey);

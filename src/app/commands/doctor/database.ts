@@ -21,7 +21,7 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
     const pending = await pendingMigrations(db);
     if (pending.length > 0) {
       return problem(
-        `not applied yet: ${pending.join(', ')}; run "lightcone migrate" (a start of "lightcone serve" does it, too)`,
+        `not applied yet: ${pending.join(', ')}; run "lightcone migrate" (or start "lightcone serve")`,
       );
     }
     const hidden = await hiddenRows(db);
@@ -39,7 +39,7 @@ export async function schemaFinding(config: Config, db: WatchedDatabase): Promis
   if (!(await hasTable(db, 'lightcone_position'))) {
     return note(
       'table lightcone_position is missing: the first start of sse-monitor creates it if the database user may; ' +
-        'without it, what is changed while no monitor runs is not told (docs/beside-a-galaxy.md has the statement)',
+        'without it, changes made while no monitor runs are not delivered (docs/beside-a-galaxy.md has the statement)',
     );
   }
   return unlessOpen(db, "Galaxy's tables and columns are there");
@@ -79,7 +79,7 @@ export async function triggerFinding(
       `no trigger for ${missing.join(', ')}: such changes are not seen; ${
         attached
           ? "enable it where it is disabled (ALTER TABLE … ENABLE TRIGGER …), or run Galaxy's manage_db.sh upgrade"
-          : 'run "lightcone migrate", which creates and enables what is missing'
+          : 'run "lightcone migrate", which creates and enables missing triggers'
       }`,
     );
   }
@@ -104,7 +104,7 @@ export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
     // Accepted, connected, and silent: a pooler in transaction mode.
     return problem(
       /has been silent/.test(seen)
-        ? 'LISTEN is accepted, and a NOTIFY does not come back; if a pooler such as PgBouncer stands between, give database_connection the direct address'
+        ? 'LISTEN is accepted, but a NOTIFY does not come back; behind a pooler such as PgBouncer, set database_connection to the direct address'
         : `a NOTIFY cannot be tried: ${seen}`,
     );
   } finally {
@@ -120,6 +120,6 @@ export async function clockFinding(db: WatchedDatabase, clock: Clock): Promise<F
   const apart = Math.abs(seconds);
   if (apart <= CLOCK_TOLERANCE_SECONDS) return ok(`the database's differs by ${apart.toFixed(3)} s`);
   return problem(
-    `the database's is ${apart.toFixed(1)} s ${seconds > 0 ? 'ahead of' : 'behind'} this host's; set both by NTP`,
+    `the database's is ${apart.toFixed(1)} s ${seconds > 0 ? 'ahead of' : 'behind'} this host's; synchronize both by NTP`,
   );
 }

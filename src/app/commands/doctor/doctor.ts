@@ -68,7 +68,7 @@ export async function doctor(
       await check('probe', async () =>
         ready
           ? probeFinding(config, db, runtime(quiet), probe.interruptible)
-          : problem('not made: see the database or its schema'),
+          : problem('skipped: see the database or its schema'),
       );
     }
   } finally {
@@ -77,7 +77,7 @@ export async function doctor(
   return healthy;
 
   async function brokerFinding({ bus: { kind, display }, serverName }: Config): Promise<Finding> {
-    if (kind === 'in-process') return ok('none; the bus lives inside the one process');
+    if (kind === 'in-process') return ok('none; the bus is in-process');
     const name = `${serverName}.doctor.${process.pid}`;
     const bus = await createBus(config, name, new CountingMetrics(noMetrics), runtime(quiet));
     await startSoon(bus, 'BUS_UNAVAILABLE', PATIENCE_MS);
@@ -87,7 +87,7 @@ export async function doctor(
 }
 
 function settingsFinding(config: Config, file: string | undefined): Finding {
-  const from = file ?? 'no settings file: the embedded default';
+  const from = file ?? 'no settings file: the embedded defaults';
   if (config.warnings.length > 0) return note(config.warnings.join('; '));
   if (!config.sse.enabled) {
     return note(`${from}; enable_sse_updates is off: the stream answers 403 and no monitor runs`);

@@ -29,7 +29,7 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
   if (lock.held && lock.stranger !== undefined) {
     const { pid, account } = lock.stranger;
     return problem(
-      `nobody can be the monitor, so no change is told: the database session ${pid} of the account ${account} holds its lock and is not Lightcone; end it (SELECT pg_terminate_backend(${pid})), and let only Galaxy and Lightcone connect to this database (docs/security.md, In the database); ${seen}`,
+      `nobody can be the monitor, so no change is delivered: the database session ${pid} of the account ${account} holds its lock and is not Lightcone; end it (SELECT pg_terminate_backend(${pid})), and let only Galaxy and Lightcone connect to this database (docs/security.md, In the database); ${seen}`,
     );
   }
   if (lock.held && attachToGalaxy) {
@@ -42,15 +42,15 @@ export async function electionFinding(config: Config, db: WatchedDatabase): Prom
   }
   if (lock.held) return ok(`monitor: process ${lock.label ?? 'unknown (an older version)'}; ${seen}`);
   if (candidates.every(isSilent)) {
-    return enabled ? note(`nobody is the monitor; ${seen}; start "lightcone serve"`) : note(seen);
+    return enabled ? note(`no process is the monitor; ${seen}; start "lightcone serve"`) : note(seen);
   }
   if (attachToGalaxy) {
     const names = candidates.filter((row) => !isSilent(row)).map(describe);
     return note(
-      `monitor: Galaxy's own, by its heartbeat (one of ${names.join(', ')}), or nobody: no sse-monitor of Lightcone leads; start one, or look into its log for "election"`,
+      `monitor: Galaxy's own, by its heartbeat (one of ${names.join(', ')}), or none: no sse-monitor of Lightcone leads; start one, or search its log for "election"`,
     );
   }
   return problem(
-    `nobody is the monitor, so no change is told; ${seen}; ask again in a few seconds; is the broker well (below)? Else look into /wellz and the logs of these processes for "election"`,
+    `no process is the monitor, so no change is delivered; ${seen}; check again in a few seconds; does the broker work (below)? Otherwise see /wellz, and search the logs of these processes for "election"`,
   );
 }

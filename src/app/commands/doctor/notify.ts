@@ -18,7 +18,7 @@ export function notifyFault(versionNumber: number): string | undefined {
   if (fixed === undefined ? major >= OLDEST_FIXED : minor >= fixed) return undefined;
   const update = fixed === undefined ? 'update to a newer major version' : `update to ${major}.${fixed}`;
   return (
-    `PostgreSQL ${major}.${minor} can lose what unread notifications need when a VACUUM runs; LISTEN then fails with ` +
+    `PostgreSQL ${major}.${minor} can lose data of unread notifications when a VACUUM runs; LISTEN then fails with ` +
     `"could not access status of transaction" until "SELECT pg_notification_queue_usage()" is run; ${update}`
   );
 }
@@ -47,7 +47,7 @@ export async function commitFinding(db: Sql): Promise<Finding> {
   const seen = counts.filter((waiting) => waiting > 0).length;
   if (seen === 0) return ok('no writer waits for the NOTIFY of another');
   return note(
-    `up to ${Math.max(...counts)} writers at once wait to commit because others send NOTIFY, in ${seen} of ${SAMPLES} looks: ` +
-      'run "lightcone migrate" (beside a Galaxy with --attach --quiet-triggers), whose triggers send none while much changes, or find the other programs that NOTIFY here or in another database of this server',
+    `up to ${Math.max(...counts)} writers at once wait to commit because others send NOTIFY, in ${seen} of ${SAMPLES} samples:  ` +
+      'run "lightcone migrate" (beside a Galaxy with --attach --quiet-triggers), whose triggers send none under load, or find the other programs that NOTIFY here or in another database of this server',
   );
 }

@@ -41,10 +41,10 @@ export async function probeFinding(
 ): Promise<Finding> {
   if (config.sse.attachToGalaxy) {
     return note(
-      'not made beside a Galaxy, whose tables are its own: rename a history in Galaxy, and watch "lightcone tail --user EMAIL"',
+      'skipped beside a Galaxy, whose tables it must not write: rename a history in Galaxy, and watch "lightcone tail --user EMAIL"',
     );
   }
-  if (!config.sse.enabled) return note('not made: enable_sse_updates is off');
+  if (!config.sse.enabled) return note('skipped: enable_sse_updates is off');
   // An interrupted probe must not leave the visitor's rows behind.
   const signal = interruptible();
   const visitor = await makeVisitor(db);
@@ -52,7 +52,7 @@ export async function probeFinding(
   try {
     return await Promise.race([probe.run(), interruption(signal)]);
   } catch (error) {
-    return problem(`the change was not made: ${(error as Error).message}`);
+    return problem(`the test change failed: ${(error as Error).message}`);
   } finally {
     await probe.stop();
     await removeVisitor(db, visitor);
@@ -100,13 +100,13 @@ class Probe {
     this.audited = await auditTime(this.db, this.visitor);
     if (this.audited === before) {
       return problem(
-        'a change was committed and not recorded in history_audit, so nobody can be told: see the line "triggers"',
+        'a change was committed but not recorded in history_audit, so no tab can receive it: see the line "triggers"',
       );
     }
     await Promise.race([this.arrival, sleep(ARRIVAL_MS)]);
     if (this.seen.arrived === undefined) return await this.whereItStopped();
     const way = this.way(committed);
-    return this.seen.arrived > SLOW_MS ? note(`${way}; that is slow: the longest hop says where`) : ok(way);
+    return this.seen.arrived > SLOW_MS ? note(`${way}; that is slow: look at the longest hop`) : ok(way);
   }
 
   async stop(): Promise<void> {
@@ -163,7 +163,7 @@ class Probe {
     if (first.done || first.value.event !== 'ready') {
       throw new LightconeError(
         'NOT_NOW',
-        `the stream ended at once: ${first.value?.comment ?? 'without a word'}`,
+        `the stream ended at once: ${first.value?.comment ?? 'without a reason'}`,
       );
     }
     void (async () => {
@@ -173,8 +173,8 @@ class Probe {
           history_ids: string[];
           update_time?: string;
         };
-        const told = update_time === undefined ? undefined : parseIso(update_time);
-        if (!history_ids.includes(encodedId) || (told ?? 0) < (this.audited ?? 0)) continue;
+        const updateTime = update_time === undefined ? undefined : parseIso(update_time);
+        if (!history_ids.includes(encodedId) || (updateTime ?? 0) < (this.audited ?? 0)) continue;
         this.seen.arrived ??= this.now();
         this.arrive();
       }
@@ -199,7 +199,7 @@ class Probe {
       reached += took;
       return `${hop} ${took.toFixed(1)} ms`;
     });
-    const unseen = this.busProblem ? `; its way through the broker was not seen: ${this.busProblem}` : '';
+    const unseen = this.busProblem ? `; the hop through the broker was not observed: ${this.busProblem}` : '';
     return `a change went all the way in ${reached.toFixed(1)} ms: ${hops.join(', ')}${unseen}`;
   }
 
@@ -210,29 +210,29 @@ class Probe {
     const leader = lock.held ? `the monitor (process ${lock.label ?? 'unknown'})` : undefined;
     if (this.busProblem !== undefined) {
       return problem(
-        `a change was committed and did not arrive ${within}: it stopped at the broker (${this.busProblem}); it is told when the broker is back`,
+        `a change was committed but did not arrive ${within}: it stopped at the broker (${this.busProblem}); it is delivered when the broker is back`,
       );
     }
     if (leader === undefined) {
       return problem(
-        `a change was committed and did not go on ${within}: it stopped before the monitor, because nobody is the monitor; start "lightcone serve" or sse-monitor, or look into their logs for "election"`,
+        `a change was committed but not published ${within}: it stopped before the monitor, because no process is the monitor; start "lightcone serve" or sse-monitor, or search their logs for "election"`,
       );
     }
     if (published !== undefined) {
       return problem(
-        `a change was published after ${published.toFixed(0)} ms and did not arrive on a stream ${within}: it stopped in the worker; see its /wellz and its log`,
+        `a change was published after ${published.toFixed(0)} ms but did not arrive on a stream ${within}: it stopped in the worker; see its /wellz and its log`,
       );
     }
     if (this.bus === undefined) {
       return problem(
-        `a change was committed and did not arrive ${within}: it stopped in the one process that is monitor and worker; see its /wellz and its log`,
+        `a change was committed but did not arrive ${within}: it stopped in the one process that is monitor and worker; see its /wellz and its log`,
       );
     }
     const heard = notified === undefined ? 'was not announced by the database' : 'was announced';
     return problem(
       ticked !== undefined
-        ? `a change was committed, ${heard}, and was not published ${within}, though ${leader} speaks on the broker: it cannot read the changes; see its log`
-        : `a change was committed, ${heard}, and was not published ${within}: it stopped at ${leader}, which says nothing on the broker either: it is frozen, or cannot reach database or broker; if it is dead, another takes over within 10 s, so ask again`,
+        ? `a change was committed, ${heard}, but was not published ${within}, although ${leader} publishes on the broker: it cannot read the changes; see its log`
+        : `a change was committed, ${heard}, but was not published ${within}: it stopped at ${leader}, which publishes nothing on the broker: it is frozen, or cannot reach database or broker; if it is dead, another process takes over within 10 s, so try again`,
     );
   }
 }

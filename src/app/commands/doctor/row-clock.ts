@@ -47,13 +47,15 @@ export async function rowClockFinding(db: WatchedDatabase, boundSeconds: number)
     .sort((a, b) => a - b);
   const median = differences[differences.length >> 1];
   if (median === undefined)
-    return ok('no dataset was written lately: the clock that stamps them is not known');
+    return ok('no dataset was written recently, so the clock that stamps them is unknown');
   const apart = Math.abs(median);
   const said = `they are stamped ${apart.toFixed(3)} s ${median > 0 ? 'ahead of' : 'behind'} the database's clock (median of ${differences.length})`;
   if (apart > boundSeconds) {
     return problem(
-      `${said}, and row_clock_difference is ${boundSeconds} s: who polls with a time may miss some; set the clocks of their writers by NTP, or raise it`,
+      `${said}, and row_clock_difference is ${boundSeconds} s: clients that poll with a time may miss rows; synchronize the clocks of their writers by NTP, or raise it`,
     );
   }
-  return apart > TOLERANCE_SECONDS ? note(`${said}; set the clocks of their writers by NTP`) : ok(said);
+  return apart > TOLERANCE_SECONDS
+    ? note(`${said}; synchronize the clocks of their writers by NTP`)
+    : ok(said);
 }

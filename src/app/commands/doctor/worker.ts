@@ -14,23 +14,23 @@ export async function workerFinding(
   try {
     const answer = await readiness(listen, `${prefix}/wellz`);
     const { well, problems = [] } = answer;
-    if (well === undefined) return problem(`what listens on ${where} does not answer as Lightcone does`);
+    if (well === undefined) return problem(`the program on ${where} does not answer as Lightcone does`);
     if (installation && answer.installation && answer.installation !== installation) {
       return problem(
-        `the one at ${where} is another installation: it serves another database than these settings name; choose another address in sse.listen, or stop that one`,
+        `the worker at ${where} belongs to another installation: it serves another database than these settings; set another address in sse.listen, or stop that worker`,
       );
     }
-    if (well) return ok(`the one at ${where} is ready, and all is well`);
-    return problem(`the one at ${where} is not well: ${problems.join('; ') || 'it does not say why'}`);
+    if (well) return ok(`the worker at ${where} is ready and has no problems`);
+    return problem(`the worker at ${where} has problems: ${problems.join('; ') || 'it gives no reason'}`);
   } catch (error) {
     const { code, message, name } = error as NodeJS.ErrnoException;
     if (name === 'AbortError') {
-      return problem(`what listens on ${where} does not answer: it is frozen, or too busy; restart it`);
+      return problem(`the program on ${where} does not answer: it is frozen or too busy; restart it`);
     }
     if (code === 'ECONNREFUSED' || code === 'ENOENT') {
       return note(`nothing listens on ${where} of this host; start "lightcone serve" where it should run`);
     }
-    return problem(`what listens on ${where} does not answer as Lightcone does: ${message}`);
+    return problem(`the program on ${where} does not answer as Lightcone does: ${message}`);
   }
 }
 

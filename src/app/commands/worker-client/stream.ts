@@ -57,7 +57,7 @@ export async function openStream(
 function unreachable({ code, message }: NodeJS.ErrnoException, where: string): string {
   return code === 'ECONNREFUSED' || code === 'ENOENT'
     ? `no worker listens on ${where} of this host; start "lightcone serve", or run this command where it runs, with its settings`
-    : `the worker on ${where} cannot be asked: ${message}`;
+    : `the request to the worker on ${where} failed: ${message}`;
 }
 
 async function refusalOf(answer: IncomingMessage): Promise<LightconeError> {
