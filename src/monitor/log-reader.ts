@@ -6,7 +6,7 @@
  *      ▲                         │      │                 │ a read worked
  *      │ the database failed     │      └─a read is slow─► behind
  *      └─────────────────────────┘            (the histories that hints name are looked up one by one meanwhile)
- *   any ──the bus is away──► paused ──it is back──► following, from the position that was confirmed
+ *   any ──a publish failed──► starting, or paused while the bus is away; it reads from the confirmed position
  * ```
  */
 
