@@ -43,18 +43,6 @@ export const ERRORS = {
     retryable: true,
     meaning: 'The message broker is unreachable or does not confirm in time.',
   },
-  CONTROL_TASK_INVALID: {
-    status: 500,
-    errCode: 500001,
-    retryable: false,
-    meaning: 'A message on the bus is not a valid control task. Lightcone counts it and ignores it.',
-  },
-  SHUTTING_DOWN: {
-    status: 503,
-    errCode: 500001,
-    retryable: true,
-    meaning: 'This worker is shutting down. A retry reaches another worker.',
-  },
   TOO_MANY_CONNECTIONS: {
     status: 503,
     errCode: 429001,

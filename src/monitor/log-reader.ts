@@ -6,7 +6,7 @@
  *      ▲                         │      │                 │ a read worked
  *      │ the database failed     │      └─a read is slow─► behind
  *      └─────────────────────────┘            (the histories that hints name are looked up one by one meanwhile)
- *   any ──the bus is away──► paused ──it is back──► following, from the position that was confirmed
+ *   any ──a publish failed──► starting, or paused while the bus is away; it reads from the confirmed position
  * ```
  */
 
@@ -66,6 +66,8 @@ export class LogReader {
   state: ReaderState = 'starting';
   /** Why it is behind; undefined while it follows. */
   cause: ResyncCause | undefined = 'takeover';
+  /** Why the last read failed; undefined if it did not. */
+  failure: string | undefined;
   position: LogPosition | undefined;
   /** The position stored at the start of this term; undefined if there was none, or one of another log. */
   found: LogEnd | undefined;
@@ -130,9 +132,11 @@ export class LogReader {
         const pace = await this.readOnce();
         backoff.reset();
         isLogged = false;
+        this.failure = undefined;
         await sleep(pace, this.over).catch(() => {});
       } catch (error) {
         if (this.over.aborted) return;
+        this.failure = error instanceof Error ? error.message : String(error);
         if (!isLogged) this.logFailure(error);
         isLogged = true;
         await sleep(backoff.next(), this.over).catch(() => {});

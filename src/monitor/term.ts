@@ -102,8 +102,10 @@ export class Term implements HintListener {
 
   /** One line about what delays publishing, or undefined. */
   get behind(): string | undefined {
-    const { state, cause } = this.reader;
-    return state === 'following' ? undefined : cause === undefined ? state : CAUSES[cause];
+    const { state, cause, failure } = this.reader;
+    if (state === 'following') return undefined;
+    const why = cause === undefined ? state : CAUSES[cause];
+    return failure === undefined ? why : `${why}; the last read failed: ${failure}`;
   }
 
   async start(): Promise<void> {

@@ -13,11 +13,11 @@ const linked = (text) =>
   text
     .split(/\b(docs\/[a-z-]+)\.md/)
     .map((part, index) => (index % 2 === 0 ? part : element('a', { href: part, textContent: `${part}.md` })));
-/** Text with `code` in it. */
-const prose = (text = '') =>
+/** Text with `code` in it, and links: not for a summary, which is a button itself. */
+const prose = (text = '', plain = linked) =>
   text
     .split('`')
-    .flatMap((part, index) => (index % 2 === 0 ? linked(part) : element('code', { textContent: part })));
+    .flatMap((part, index) => (index % 2 === 0 ? plain(part) : element('code', { textContent: part })));
 
 /** What is said of a field, else what it looks like. */
 const wordsOf = (schema, { description, example } = {}) => {
@@ -129,7 +129,7 @@ function schemaOf([name, schema], document) {
     'summary',
     {},
     element('code', { textContent: name }),
-    element('span', {}, ...prose(schema.description)),
+    element('span', {}, ...prose(schema.description, (part) => part)),
   );
   return details(`schema-${name}`, line, () => [
     ...list(fields(schema)),

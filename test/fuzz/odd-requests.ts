@@ -41,6 +41,37 @@ const ODD: readonly Odd[] = [
   () => ({ headers: 'Transfer-Encoding: chunked\r\n', body: '3;x="\r\n"\r\nabc\r\n0\r\nA: b\r\n\r\n' }),
   () => ({ headers: 'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n', body: '0\r\n\r\n' }),
   () => ({ headers: 'Transfer-Encoding: xchunked\r\n', body: '0\r\n\r\n' }),
+  ...[
+    'identity',
+    'gzip, chunked',
+    'chunked, identity',
+    'identity, chunked',
+    '\x0bchunked',
+    'chunked\r\nTransfer-Encoding: x',
+  ].map(
+    (coding): Odd =>
+      () => ({ headers: `Transfer-Encoding: ${coding}\r\n`, body: '0\r\n\r\n' }),
+  ),
+  ...[
+    'FFFFFFFFFFFFFFFFF\r\nabc',
+    'FFFFFFFFFFFFFFF\r\nabc',
+    ' 3\r\nabc\r\n0\r\n\r\n',
+    '0x3\r\nabc\r\n0\r\n\r\n',
+    '3\nabc\n0\n\n',
+    `3;${'x'.repeat(20_000)}\r\nabc\r\n0\r\n\r\n`,
+    '0\r\nx-api-key: demo-admin\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n',
+    `0\r\n${'A: b\r\n'.repeat(4_000)}\r\n`,
+  ].map(
+    (body): Odd =>
+      () => ({ headers: 'Transfer-Encoding: chunked\r\n', body }),
+  ),
+  () => ({ headers: 'Content-Length: 3, 3\r\n', body: 'abc' }),
+  () => ({ headers: 'Connection: close, keep-alive\r\n' }),
+  () => ({ headers: 'Connection: keep-alive, Transfer-Encoding, Host, Content-Length\r\n' }),
+  () => ({ headers: 'Range: bytes=0-3,1-\r\nIf-None-Match: *\r\nIf-Modified-Since: x\r\n' }),
+  () => ({ headers: `Last-Event-ID: ${'2'.repeat(15_000)}\r\n` }),
+  () => ({ headers: `Cookie: galaxysession=${'a'.repeat(64_000)}\r\n` }),
+  () => ({ headers: 'a:\r\n'.repeat(2_100) }),
   () => ({ headers: 'Transfer-Encoding : chunked\r\n', body: '0\r\n\r\n' }),
   () => ({ headers: 'X: a\r\n folded\r\n' }),
   () => ({ headers: 'X: a\nY: b\r\n' }),

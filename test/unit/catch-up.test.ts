@@ -1,10 +1,16 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { CatchUp, catchUpFrames, type StatusBatcher } from '../../src/connections/resume/catch-up.js';
+import type { DatabaseClock } from '../../src/connections/resume/database-clock.js';
 import { RecentLog } from '../../src/connections/resume/recent-log.js';
+import { Resume } from '../../src/connections/resume/resume.js';
+import type { Watermark } from '../../src/connections/resume/watermark.js';
+import type { ViewerRegistry } from '../../src/connections/routing/viewers.js';
+import type { Tab } from '../../src/connections/tabs/tab.js';
+import type { TabWriter } from '../../src/connections/writing/tab-writer.js';
 import { LightconeError } from '../../src/core/errors.js';
 import type { HistoryChange, Principal } from '../../src/core/events.js';
 import type { ChangeLog } from '../../src/database/port.js';
-import { EventId, eventFrame } from '../../src/events/frame.js';
+import { EventId, eventFrame, type Frame } from '../../src/events/frame.js';
 import { readHistoryUpdate } from '../../src/events/history-update.js';
 import type { FrameMaker } from '../../src/events/kind.js';
 import { MARGIN } from '../../src/events/kind.js';
@@ -14,6 +20,7 @@ import { systemClock } from '../../src/lib/clock.js';
 import { createLogger } from '../../src/telemetry/logger.js';
 import { noMetrics } from '../../src/telemetry/metrics.js';
 import { SkippedRows } from '../../src/telemetry/skipped-rows.js';
+import { ThrottledLogger } from '../../src/telemetry/throttled-logger.js';
 
 const anna: Principal = { userId: 1, sessionId: undefined, isAdmin: false, credential: { kind: 'none' } };
 const change = (historyId: number): HistoryChange => ({
@@ -228,4 +235,48 @@ it('a catch-up that ends at the cursor it began with is followed by a comment: n
   expect(texts(later)).toHaveLength(2);
   expect(texts(cameWith)).toHaveLength(3);
   expect(texts(cameWith).at(-1)).toMatch(/^: .*\nid: /);
+});
+
+it('a socket that drains while a tab is caught up starts no second catch-up, whose end would find the first too old', async () => {
+  const written: string[][] = [];
+  const tab = { state: 'live', principal: anna } as Tab;
+  const resume = new Resume({
+    catchUp,
+    writer: {
+      discard() {},
+      writeCatchUp(_tab: Tab, frames: readonly Frame[]) {
+        written.push(
+          [
+            ...frames
+              .map(({ text }) => text)
+              .join('')
+              .matchAll(/"(\d+)"[,\]]/g),
+          ].map(([, id]) => id!),
+        );
+        tab.state = 'live';
+      },
+    } as unknown as TabWriter,
+    viewers: { size: 0 } as ViewerRegistry,
+    watermark: { eventId: new EventId(NOW) } as Watermark,
+    positions: { ofId: () => undefined },
+    databaseClock: { judge: (moment: number) => moment } as DatabaseClock,
+    encodeId: String,
+    throttledLogger: new ThrottledLogger(createLogger('silent'), systemClock),
+  });
+  const { signal } = new AbortController();
+  const run = resume.run(tab, NOW - 5, 'reconnect', signal);
+  await vi.waitFor(() => expect(reads).toHaveLength(1));
+  // Its queue overflows, and then the socket takes bytes.
+  tab.state = 'lagging';
+  void resume.run(tab, NOW - 5, 'overflow', signal);
+  reads[0]!.answer([change(7)]);
+  await vi.waitFor(() => expect(reads).toHaveLength(2));
+  expect(written).toEqual([]);
+  reads[1]!.answer([change(7), change(8)]);
+  await run;
+  expect(written).toEqual([['7', '8']]);
+  // Later ones run.
+  void resume.run(tab, NOW - 5, 'overflow', signal);
+  await vi.waitFor(() => expect(reads).toHaveLength(3));
+  reads[2]!.answer([]);
 });

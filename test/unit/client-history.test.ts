@@ -1,6 +1,7 @@
 /** What may go wrong on the way to the contents of a history. What is right is in docs/vectors.md and `vectors.test.ts`. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HistoryView } from '../../packages/client/src/history.js';
+import { Marks } from '../../packages/client/src/marks.js';
 import { eventually } from '../support/eventually.js';
 
 const settings = {
@@ -196,5 +197,35 @@ describe('the view of a history', () => {
     answer(delta('a.1', '1:a', { start_over: true }));
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect([changes(), view.items.size]).toEqual([0, 0]);
+  });
+
+  it('says that it includes a write once it does', async () => {
+    const { view, shown } = open([
+      delta('a.1', '1:a', { start_over: true }),
+      delta('a.2', '1:b', { start_over: true }),
+    ]);
+    expect(await view.includes('a.mark')).toBe(true);
+    expect(shown()).toBe('1:b');
+  });
+
+  it.each([401, 403, 404])('does not say so of a history that it may not see: %d', async (status) => {
+    const { view } = open([delta('a.1', '1:a', { start_over: true }), status]);
+    expect(await view.includes('a.mark')).toBe(false);
+    expect([view.refused, view.items.size]).toEqual([status, 0]);
+  });
+
+  it('does not keep whoever waits for a write waiting when it is closed', async () => {
+    const { view } = open([new Promise(() => {})]);
+    const included = view.includes('a.mark');
+    view.close();
+    expect(await included).toBe(false);
+  });
+});
+
+describe('who asks for a write without a stream', () => {
+  it.each(['stopped', 'polling'] as const)('is answered that nobody can tell: %s', async (state) => {
+    const marks = new Marks(() => settings);
+    marks.moved(state);
+    expect(await marks.wait('a.mark')).toBe(false);
   });
 });

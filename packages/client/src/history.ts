@@ -44,11 +44,17 @@ export class HistoryView {
     private readonly reached: (mark: string) => Promise<boolean> = async () => false,
   ) {}
 
-  /** Resolves when `items` include a write. @param mark from the header `x-write-mark` of the answer to it */
-  async includes(mark: string): Promise<void> {
+  /**
+   * Resolves when `items` include a write.
+   *
+   * @param mark from the header `x-write-mark` of the answer to it
+   * @returns false if they never will: the history may not be seen (`refused`), or this view is closed
+   */
+  async includes(mark: string): Promise<boolean> {
     if (!(await this.reached(mark))) this.changed(null);
     // What the stream told before that is being asked for, or has been.
-    if (this.#asking) await new Promise<void>((resolve) => this.#settled.push(resolve));
+    if (this.#asking && !this.#ended) await new Promise<void>((resolve) => this.#settled.push(resolve));
+    return this.refused === 0 && !this.#ended;
   }
 
   /** No more requests, no more calls. */
@@ -56,6 +62,7 @@ export class HistoryView {
     if (this.#ended) return;
     this.#ended = true;
     this.#endWait();
+    this.#settle();
     this.onEnd();
   }
 
@@ -94,6 +101,10 @@ export class HistoryView {
       else this.#refuse(status);
     }
     this.#asking = false;
+    this.#settle();
+  }
+
+  #settle(): void {
     for (const resolve of this.#settled.splice(0)) resolve();
   }
 

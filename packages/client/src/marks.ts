@@ -10,7 +10,7 @@ const MOST_AT_ONCE = 50;
 
 export class Marks {
   readonly #waiting = new Map<string, ((included: boolean) => void)[]>();
-  #state: State = 'stopped';
+  #state: State = 'connecting';
   #again: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly settings: () => StreamSettings) {}
@@ -20,7 +20,7 @@ export class Marks {
       const waiting = this.#waiting.get(mark);
       if (waiting) waiting.push(resolve);
       else this.#waiting.set(mark, [resolve]);
-      if (this.#state === 'polling') this.#answer([mark], false);
+      if (this.#state === 'polling' || this.#state === 'stopped') this.#answer([mark], false);
       else if (this.#state === 'live') void this.#ask([mark]);
     });
   }

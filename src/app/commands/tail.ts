@@ -69,10 +69,9 @@ async function credentialFor(
 ): Promise<{ credential: Credential; by: string }> {
   let found: { credential: Credential; by: string } | undefined;
   await withDatabase(config, options.logger, async (db) => {
-    const { state, text } = await workerFinding(config.http, await installationOf(db));
+    const { state, text, code } = await workerFinding(config.http, await installationOf(db));
     if (state === 'note') throw new LightconeError('NOT_NOW', `tail: ${text}`);
-    if (/another installation|does not answer/.test(text))
-      throw new LightconeError('CONFLICT', `tail: ${text}`);
+    if (code !== undefined) throw new LightconeError('CONFLICT', `tail: ${text}`);
     found = await credentialOf(db, email.trim().toLowerCase(), new IdCodec(config.auth.idSecret));
   });
   return found!;

@@ -31,6 +31,8 @@ export interface ResumeOptions {
 }
 
 export class Resume {
+  private readonly running = new WeakSet<Tab>();
+
   constructor(private readonly options: ResumeOptions) {}
 
   /**
@@ -38,6 +40,17 @@ export class Resume {
    * @param signal aborted when the worker stops; the tab then stays as it is
    */
   async run(tab: Tab, since: Cursor, cause: CatchUpCause, signal: AbortSignal): Promise<void> {
+    // It repeats for a tab that lags meanwhile. A second run would let the first one write what it read too early.
+    if (this.running.has(tab)) return;
+    this.running.add(tab);
+    try {
+      await this.repeat(tab, since, cause, signal);
+    } finally {
+      this.running.delete(tab);
+    }
+  }
+
+  private async repeat(tab: Tab, since: Cursor, cause: CatchUpCause, signal: AbortSignal): Promise<void> {
     const { catchUp, writer, watermark, positions, databaseClock, encodeId, throttledLogger } = this.options;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);

@@ -8,6 +8,8 @@ import { tlsAdvice } from '../../lib/tls-advice.js';
  */
 const AT_FAULT = /^(0A|2[0-47B]|3F|42|44|P0)/;
 const SCHEMA = new Set(['42P01', '42703', '42883', '3F000', '42501']);
+/** A character that the encoding of the database does not have. */
+const UNTRANSLATABLE = '22P05';
 
 const ADVICE: Readonly<Record<string, string>> = {
   '28P01': "correct the user or the password in database_connection, or the server's pg_hba.conf",
@@ -29,6 +31,11 @@ export function translateError(error: unknown, where: string): Error {
   if (code === undefined && (error instanceof TypeError || error instanceof RangeError)) return error;
   if (code === undefined || !AT_FAULT.test(code)) {
     return new LightconeError('DATABASE_UNAVAILABLE', `${where} cannot be used: ${reasonOf(error)}`, {
+      cause: error,
+    });
+  }
+  if (code === UNTRANSLATABLE) {
+    return new LightconeError('PARAMETER_INVALID', `The database cannot store this text: ${error.message}.`, {
       cause: error,
     });
   }

@@ -46,6 +46,13 @@ interface Session {
 /** The session is silent while nothing is written, so limits on idle sessions must not apply. From PostgreSQL 14 on. */
 const STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'";
 
+/** LISTEN was accepted, and the source's own NOTIFY did not arrive. */
+export class SilentListen extends LightconeError {
+  constructor() {
+    super('DATABASE_UNAVAILABLE', `the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
+  }
+}
+
 /**
  * The LISTEN session. A session that is lost, or does not answer its own NOTIFY, is replaced together with its socket.
  */
@@ -114,7 +121,7 @@ export class ListenSource implements HintSource {
       return await withDeadline(this.#ask(token, cameBack), BARRIER_TIMEOUT_MS, () => {
         session.lose('no answer to a NOTIFY to itself');
         this.#options.onSilence?.();
-        return unavailable(`the LISTEN connection has been silent for ${BARRIER_TIMEOUT_MS / 1000} s`);
+        return new SilentListen();
       });
     } finally {
       this.#barriers.delete(token);

@@ -199,7 +199,7 @@ export class GalaxyAuthenticator implements Authentication {
       return principal;
     } catch (error) {
       if (!(error instanceof LightconeError)) throw error;
-      if (error.code === 'DATABASE_UNAVAILABLE') {
+      if (error.code === 'DATABASE_UNAVAILABLE' || error.code === 'DATABASE_SCHEMA') {
         const known = this.#known.get(name);
         if (known && this.#age(known) < STALE_MS) return known.principal;
       } else if (!error.entry.retryable) this.#rememberUnproved(name, error);

@@ -1,6 +1,6 @@
 /**
- * Limits the requests of a caller by a token bucket. A request costs a token, an expensive one costs more
- * (`LIMITS.costs`). All keys and sessions of a user share a bucket; every other caller counts by address.
+ * Limits the requests of a caller by a token bucket. A request costs a token, an expensive one as many as its route
+ * says. All keys and sessions of a user share a bucket; every other caller counts by address.
  */
 import { LRUCache } from 'lru-cache';
 import { LightconeError } from '../../core/errors.js';

@@ -94,7 +94,11 @@ export function registerCluster(
       const [, id, process] = STREAM.exec(request.query.stream) ?? [];
       if (process === undefined || !(await source.closeStream(process, Number(id))))
         throw new LightconeError('NOT_FOUND', 'there is no such stream any more');
-      request.log.info({ stream: request.query.stream }, 'stream closed by an administrator');
+      const { userId } = request.caller;
+      request.log.info(
+        { stream: request.query.stream, by: userId ?? 'bootstrap key' },
+        'stream closed by an administrator',
+      );
       return reply.code(204).send();
     },
   );

@@ -100,6 +100,8 @@ export function registerStream(app: App, deps: StreamDeps): void {
 /** Temporary problems, after which the caller should retry. */
 const TEMPORARY: ReadonlySet<string> = new Set<ErrorCode>([
   'DATABASE_UNAVAILABLE',
+  // Tables are gone while a dump is restored; an administrator puts rights and search_path back.
+  'DATABASE_SCHEMA',
   'AUTHENTICATION_UNAVAILABLE',
   'RATE_LIMITED',
 ]);

@@ -1,5 +1,6 @@
 /** The checks of `lightcone doctor` in the database itself. */
 import type { Config } from '../../../config/config.js';
+import { SilentListen } from '../../../database/postgres/listen-source.js';
 import {
   checkSchema,
   hasTable,
@@ -103,7 +104,7 @@ export async function listenFinding(db: WatchedDatabase): Promise<Finding> {
     const seen = (error as Error).message;
     // Accepted, connected, and silent: a pooler in transaction mode.
     return problem(
-      /has been silent/.test(seen)
+      error instanceof SilentListen
         ? 'LISTEN is accepted, but a NOTIFY does not come back; behind a pooler such as PgBouncer, set database_connection to the direct address'
         : `a NOTIFY cannot be tried: ${seen}`,
     );

@@ -14,10 +14,13 @@ export async function workerFinding(
   try {
     const answer = await readiness(listen, `${prefix}/wellz`);
     const { well, problems = [] } = answer;
-    if (well === undefined) return problem(`the program on ${where} does not answer as Lightcone does`);
+    if (well === undefined) {
+      return problem(`the program on ${where} does not answer as Lightcone does`, 'no_answer');
+    }
     if (installation && answer.installation && answer.installation !== installation) {
       return problem(
         `the worker at ${where} belongs to another installation: it serves another database than these settings; set another address in sse.listen, or stop that worker`,
+        'other_installation',
       );
     }
     if (well) return ok(`the worker at ${where} is ready and has no problems`);
@@ -25,12 +28,15 @@ export async function workerFinding(
   } catch (error) {
     const { code, message, name } = error as NodeJS.ErrnoException;
     if (name === 'AbortError') {
-      return problem(`the program on ${where} does not answer: it is frozen or too busy; restart it`);
+      return problem(
+        `the program on ${where} does not answer: it is frozen or too busy; restart it`,
+        'no_answer',
+      );
     }
     if (code === 'ECONNREFUSED' || code === 'ENOENT') {
       return note(`nothing listens on ${where} of this host; start "lightcone serve" where it should run`);
     }
-    return problem(`the program on ${where} does not answer as Lightcone does: ${message}`);
+    return problem(`the program on ${where} does not answer as Lightcone does: ${message}`, 'no_answer');
   }
 }
 
