@@ -61,6 +61,8 @@ export const ARMS: Record<string, Arm> = {
     after: ['ALTER TABLE history ENABLE TRIGGER USER'],
   },
   audit: { before: ['history_id', 'id'].map((column) => cheaperFunction(column, '')) },
+  /** What the audit row cost before migration 8; Galaxy's own triggers have this form. */
+  distinct: { before: inserting(DISTINCT) },
   notify: {
     before: ['history_id', 'id'].map((column) =>
       cheaperFunction(
@@ -80,7 +82,7 @@ const FORMS: typeof ARMS = {
     before: [...cheaperTriggers('postgresql'), 'SELECT pg_advisory_lock(1279479365, 2)'],
     after: ['SELECT pg_advisory_unlock(1279479365, 2)'],
   },
-  distinct: { before: inserting(DISTINCT) },
+  distinct: ARMS.distinct!,
   row_per_row: { before: inserting((column) => ROWS(column, "clock_timestamp() AT TIME ZONE 'UTC'")) },
   on_conflict_of_the_key: {
     before: inserting(ROWS, 'ON CONFLICT (history_id, update_time, xid) DO NOTHING'),
