@@ -138,6 +138,29 @@ describe('a statement that an administrator cancels', () => {
   });
 });
 
+describe('a transaction that cannot be rolled back', () => {
+  it('fails for the reason that it had, and its connection is used no more', async () => {
+    await connect(1);
+    await db.run('INSERT INTO t VALUES (1)');
+    const failed = await settled(
+      db.transaction(async (tx) => {
+        try {
+          await tx.run('INSERT INTO t VALUES (1)');
+        } catch (error) {
+          await database.psql(
+            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE datname = current_database() AND application_name LIKE 'lightcone%'`,
+          );
+          await eventually(async () => (await ofUs()).length === 0);
+          throw error;
+        }
+      }),
+    );
+    expect((failed as unknown as { code: string }).code).toBe('23505');
+    expect(await db.all('SELECT id FROM t')).toEqual([{ id: 1 }]);
+  });
+});
+
 describe('a limit that the administrator has set', () => {
   const set = (setting: string) =>
     database.psql(`ALTER DATABASE ${new URL(database.url).pathname.slice(1)} SET ${setting}`);
