@@ -83,23 +83,27 @@ function problems(now) {
 function leaders(now) {
   const leading = heard(now).filter(({ leadingSeconds }) => leadingSeconds !== null);
   if (leading.length > 1) {
-    return [note(`${list(leading.map(({ name }) => name))} lead at once, which passes within seconds.`)];
+    return [
+      note(
+        `${list(leading.map(({ name }) => name))} are the monitor at the same time; that ends within seconds.`,
+      ),
+    ];
   }
   const [leader] = leading;
   if (leader === undefined) {
     const told = workers(now).find((it) => it.leader !== null && it.gauges.watermark_age_ms <= SILENT_MS);
-    if (told !== undefined) return [good(`${told.leader} watches for changes; it tells nothing of itself.`)];
+    if (told !== undefined) return [good(`${told.leader} is the monitor; it does not report its own state.`)];
     return [
       bad(
-        'Nobody watches for changes: an update stops before it is seen. Start sse-monitor, or wait for the election.',
+        'No process is the monitor, so no change is published. Start sse-monitor, or wait for the election.',
       ),
     ];
   }
   const age = leader.gauges.cursor_age_ms;
   if (age !== null && age > SILENT_MS) {
-    return [bad(`${leader.name} watches for changes, but has read none for ${seconds(age)}.`)];
+    return [bad(`${leader.name} is the monitor, but has read no changes for ${seconds(age)}.`)];
   }
-  return [good(`${leader.name} watches for changes, and has led for ${duration(leader.leadingSeconds)}.`)];
+  return [good(`${leader.name} has been the monitor for ${duration(leader.leadingSeconds)}.`)];
 }
 
 function watermarks(now) {
@@ -110,14 +114,14 @@ function watermarks(now) {
     const oldest = Math.max(...late.map(({ age }) => age));
     return [
       bad(
-        `${list(late.map(({ name }) => name))}: nothing of the leader has arrived for ${seconds(oldest)}, so no updates either.`,
+        `${list(late.map(({ name }) => name))}: no tick of the monitor has arrived for ${seconds(oldest)}, so no updates either.`,
       ),
     ];
   }
   const starting = aged.filter(({ age }) => age === null);
   if (starting.length > 0)
-    return [note(`${list(starting.map(({ name }) => name))} has not heard a leader yet.`)];
-  if (all.length === 0) return [bad('No worker is heard: nobody can be told anything.')];
+    return [note(`${list(starting.map(({ name }) => name))} has not received a tick of the monitor yet.`)];
+  if (all.length === 0) return [bad('No worker reports, so no stream can be open.')];
   const oldest = seconds(Math.max(...aged.map(({ age }) => age)));
   return [
     good(
@@ -137,7 +141,7 @@ function room(now) {
   }
   const total = (name) => workers(now).reduce((sum, { gauges }) => sum + gauges[name], 0);
   const streams = total('streams');
-  if (streams === 0) return [note('No stream is open: what arrives has nobody to go to.')];
+  if (streams === 0) return [note('No stream is open, so events have no recipient.')];
   const waiting = total('waiting');
   return [
     good(`${plural(streams, 'stream')} of ${plural(total('users'), 'user')}.`),
@@ -149,7 +153,7 @@ function room(now) {
 
 function alone(now) {
   if (workers(now).length !== 1) return [];
-  return [note('There is one worker only: while it is stopped, nobody is told anything.')];
+  return [note('There is only one worker: while it is stopped, no stream is open.')];
 }
 
 function unusual({ processes }) {

@@ -335,7 +335,7 @@ describe('the status page', () => {
     await signIn('demo-alice');
     await until(page.locator('#problem'), 'only administrators');
     await signIn('demo-admin');
-    await until(page.locator('#findings'), 'main watches for changes');
+    await until(page.locator('#findings'), 'main has been the monitor');
     await until(page.locator('#findings'), 'has arrived at the worker');
     await until(page.locator('#flow'), 'changes seen');
     expect(await page.locator('#findings .bad').allTextContents()).toEqual([]);
@@ -384,7 +384,7 @@ describe('the status page', () => {
   test('claims nothing of what it does not hear any more', async () => {
     await page.goto(`${worker.address}${PREFIX}/status/`);
     await signIn('demo-admin');
-    await until(page.locator('#findings'), 'main watches for changes');
+    await until(page.locator('#findings'), 'main has been the monitor');
     await worker.stop();
     await until(page.locator('#findings'), 'Nothing is known');
     expect(await page.locator('#findings .good').count()).toBe(0);

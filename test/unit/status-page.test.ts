@@ -67,7 +67,7 @@ describe('the status page', () => {
     const now = cluster(monitor(), worker('one'), worker('two'));
     expect(said('bad', now)).toEqual([]);
     expect(said('good', now).join('\n')).toMatch(
-      /monitor watches for changes, and has led for 60 s\.\n.*until 0\.8 s ago has arrived at all 2 workers\.\n6 streams of 4 users/,
+      /monitor has been the monitor for 60 s\.\n.*until 0\.8 s ago has arrived at all 2 workers\.\n6 streams of 4 users/,
     );
   });
 
@@ -88,24 +88,24 @@ describe('the status page', () => {
         monitor({ leadingSeconds: null }),
         worker('one', { gauges: gauges({ watermark_age_ms: 6_000 }) }),
       ),
-      /Nobody watches/,
+      /No process is the monitor/,
     ],
     [
       'a leader that reads nothing',
       cluster(monitor({ gauges: gauges({ cursor_age_ms: 9_000 }) }), worker('one')),
-      /has read none for 9.0 s/,
+      /has read no changes for 9.0 s/,
     ],
     [
       'a worker that hears no leader',
       cluster(monitor(), worker('one'), worker('two', { gauges: gauges({ watermark_age_ms: 8_000 }) })),
-      /two: nothing of the leader has arrived for 8.0 s/,
+      /two: no tick of the monitor has arrived for 8.0 s/,
     ],
     [
       'no room',
       cluster(monitor(), worker('one', { gauges: gauges({ streams: 20_000 }) })),
       /max_connections/,
     ],
-    ['no worker at all', cluster(monitor()), /No worker is heard/],
+    ['no worker at all', cluster(monitor()), /No worker reports/],
   ])('says where an update stops for want of %s, and calls nothing good meanwhile', (_, now, sentence) => {
     expect(said('bad', now).join('\n')).toMatch(sentence);
     expect(said('good', now)).toEqual([]);
@@ -119,10 +119,10 @@ describe('the status page', () => {
 
   test('says that a Galaxy leads, whose monitor tells nothing of itself', () => {
     const now = cluster(worker('one', { leader: 'galaxy.main' }));
-    expect(said('good', now)[0]).toMatch(/^galaxy\.main watches/);
+    expect(said('good', now)[0]).toMatch(/^galaxy\.main is the monitor/);
   });
 
   test('notes that one worker alone is a risk', () => {
-    expect(said('note', cluster(monitor(), worker('one'))).join()).toMatch(/one worker only/);
+    expect(said('note', cluster(monitor(), worker('one'))).join()).toMatch(/only one worker/);
   });
 });
