@@ -372,7 +372,7 @@ describe('two workers and a monitor', () => {
     await resync('slow_read');
     await locker.query(
       `INSERT INTO history_audit (history_id, update_time)
-       SELECT ${alice}, now() AT TIME ZONE 'UTC' - interval '1 hour' - n * interval '1 microsecond' FROM generate_series(1, 6000) n`,
+       SELECT ${alice}, now() AT TIME ZONE 'UTC' - interval '1 hour' - n * interval '1 microsecond' FROM generate_series(1, 12000) n`,
     );
     await hint();
     await resync('long_log');
