@@ -45,7 +45,7 @@ it('says how many writers wait to commit because another has sent NOTIFY, and th
   expect(await commitFinding(db)).toEqual({
     state: 'note',
     text: expect.stringMatching(
-      /^up to 2 writers at once wait to commit because others send NOTIFY, in 10 of 10 looks/,
+      /^up to 2 writers at once wait to commit because others send NOTIFY, in 10 of 10 samples: run/,
     ),
   });
   // Those that wait can commit now: what they did is not synchronous.

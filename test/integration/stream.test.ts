@@ -54,9 +54,10 @@ describe('the answer', () => {
   });
 
   it('reaches a client that speaks HTTP/1.0, without chunks', async () => {
-    const connection = send(`GET ${path} HTTP/1.0\r\n\r\n`);
+    const { cookie } = await here.cookieOf(DEMO.anonymousSession);
+    const connection = send(`GET /api/events/stream HTTP/1.0\r\nCookie: ${cookie}\r\n\r\n`);
     await connection.until(({ text }) => text.includes('event: ready\n'));
-    await here.change(DEMO.histories.alice);
+    await here.change(DEMO.histories.anonymous);
     const text = await connection.until((it) => it.text.includes('event: history_update\n'));
     expect(text).toContain('\r\n\r\nretry: ');
     expect(text.toLowerCase()).not.toContain('transfer-encoding');

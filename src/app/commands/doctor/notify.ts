@@ -47,7 +47,7 @@ export async function commitFinding(db: Sql): Promise<Finding> {
   const seen = counts.filter((waiting) => waiting > 0).length;
   if (seen === 0) return ok('no writer waits for the NOTIFY of another');
   return note(
-    `up to ${Math.max(...counts)} writers at once wait to commit because others send NOTIFY, in ${seen} of ${SAMPLES} samples:  ` +
+    `up to ${Math.max(...counts)} writers at once wait to commit because others send NOTIFY, in ${seen} of ${SAMPLES} samples: ` +
       'run "lightcone migrate" (beside a Galaxy with --attach --quiet-triggers), whose triggers send none under load, or find the other programs that NOTIFY here or in another database of this server',
   );
 }
