@@ -10,6 +10,8 @@ import { type AppType, isBetter } from './rank.js';
 
 /** A row counts as alive for this long after its last heartbeat (contract, section 2). */
 const ACTIVE_MS = 61_000;
+/** A living process writes its row after 1.1 heartbeats; what is later than this is dead. */
+const missedAfterMs = (heartbeatMs: number): number => heartbeatMs + Math.max(1_000, heartbeatMs / 2);
 
 export interface HeartbeatOptions {
   self: { serverName: string; hostname: string; pid: number; appType: AppType };
@@ -42,7 +44,9 @@ export class Heartbeat {
     try {
       const { now, active } = await workerProcesses.beat(self, Math.max(ACTIVE_MS, 2 * heartbeatMs));
       this.#countFrom ??= now;
-      this.#others = active.filter(({ updateTime }) => (now - updateTime) / 1_000 < 2 * heartbeatMs);
+      this.#others = active.filter(
+        ({ updateTime }) => (now - updateTime) / 1_000 < missedAfterMs(heartbeatMs),
+      );
       this.#failing = false;
     } catch (error) {
       if (!this.#failing) {
