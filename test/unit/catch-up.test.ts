@@ -240,6 +240,7 @@ it('a catch-up that ends at the cursor it began with is followed by a comment: n
 it('a socket that drains while a tab is caught up starts no second catch-up, whose end would find the first too old', async () => {
   const written: string[][] = [];
   const tab = { state: 'live', principal: anna } as Tab;
+  let afterWrite = (): void => {};
   const resume = new Resume({
     catchUp,
     writer: {
@@ -254,6 +255,7 @@ it('a socket that drains while a tab is caught up starts no second catch-up, who
           ].map(([, id]) => id!),
         );
         tab.state = 'live';
+        afterWrite();
       },
     } as unknown as TabWriter,
     viewers: { size: 0 } as ViewerRegistry,
@@ -275,8 +277,13 @@ it('a socket that drains while a tab is caught up starts no second catch-up, who
   reads[1]!.answer([change(7), change(8)]);
   await run;
   expect(written).toEqual([['7', '8']]);
-  // Later ones run.
-  void resume.run(tab, NOW - 5, 'overflow', signal);
+  // Later ones run, also in the turn in which the tab becomes live.
+  afterWrite = () => queueMicrotask(() => void resume.run(tab, NOW - 5, 'start_over', signal));
+  const later = resume.run(tab, NOW - 5, 'overflow', signal);
   await vi.waitFor(() => expect(reads).toHaveLength(3));
   reads[2]!.answer([]);
+  await later;
+  await vi.waitFor(() => expect(reads).toHaveLength(4));
+  afterWrite = () => {};
+  reads[3]!.answer([]);
 });

@@ -43,36 +43,37 @@ export class Resume {
     // It repeats for a tab that lags meanwhile. A second run would let the first one write what it read too early.
     if (this.running.has(tab)) return;
     this.running.add(tab);
-    try {
-      await this.repeat(tab, since, cause, signal);
-    } finally {
-      this.running.delete(tab);
-    }
+    await this.repeat(tab, since, cause, signal);
   }
 
   private async repeat(tab: Tab, since: Cursor, cause: CatchUpCause, signal: AbortSignal): Promise<void> {
     const { catchUp, writer, watermark, positions, databaseClock, encodeId, throttledLogger } = this.options;
     const backoff = new Backoff(100, 2000);
     const isOpen = (): boolean => !isClosed(tab);
-    while (!isClosed(tab) && !signal.aborted) {
-      tab.state = 'catching_up';
-      writer.discard(tab, 'caught_up');
-      const reached = watermark.eventId;
-      try {
-        const from = databaseClock.judge(since);
-        const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
-        // The queue overflowed meanwhile and the tab became `lagging`: repeat from the same cursor.
-        if (tab.state !== 'catching_up') continue;
-        const known = positions.ofId(from);
-        const token = known ? sinceToken(known, from) : known;
-        const frames = catchUpFrames(missed, new EventId(since), reached, encodeId, token);
-        writer.writeCatchUp(tab, frames);
-        return;
-      } catch (error) {
-        if (error instanceof NotWanted) return;
-        throttledLogger.warn({ err: error }, 'catch-up of a tab failed: retrying');
-        await sleep(backoff.next(), signal).catch(() => {});
+    try {
+      while (!isClosed(tab) && !signal.aborted) {
+        tab.state = 'catching_up';
+        writer.discard(tab, 'caught_up');
+        const reached = watermark.eventId;
+        try {
+          const from = databaseClock.judge(since);
+          const missed = await catchUp.missed(tab.principal, this.viewedBy(tab), from, cause, isOpen);
+          // The queue overflowed meanwhile and the tab became `lagging`: repeat from the same cursor.
+          if (tab.state !== 'catching_up') continue;
+          const known = positions.ofId(from);
+          const token = known ? sinceToken(known, from) : known;
+          const frames = catchUpFrames(missed, new EventId(since), reached, encodeId, token);
+          writer.writeCatchUp(tab, frames);
+          return;
+        } catch (error) {
+          if (error instanceof NotWanted) return;
+          throttledLogger.warn({ err: error }, 'catch-up of a tab failed: retrying');
+          await sleep(backoff.next(), signal).catch(() => {});
+        }
       }
+    } finally {
+      // In the same turn in which the tab becomes live: a start over that follows at once is a new run.
+      this.running.delete(tab);
     }
   }
 
