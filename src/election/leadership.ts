@@ -13,8 +13,8 @@ const MAX_STAGGER_MS = 1_500;
 const SPREAD = 1.1;
 /** The interval at which a monitor checks a lock that a worker is about to release for it. */
 const AWAITED_LOOK_MS = 100;
-/** The worker steps down at its next heartbeat. If it has not after this many, it never will. */
-const AWAITED_HEARTBEATS = 2;
+/** The worker steps down at one of its next two heartbeats; if it did not after so many, it never will. */
+const AWAITED_HEARTBEATS = 3;
 /** The database keeps the lock of a silent holder for this many heartbeats, but at most `SILENCE_MS`. */
 const SILENT_HEARTBEATS = 4;
 const SILENCE_MS = 7_500;
