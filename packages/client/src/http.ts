@@ -16,8 +16,11 @@ export async function request(
   init: { method?: string; body?: string; signal?: AbortSignal } = {},
 ): Promise<{ status: number; body: unknown }> {
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), ANSWER_MS);
-  init.signal?.addEventListener('abort', () => abort.abort());
+  const end = (): void => abort.abort();
+  const timer = setTimeout(end, ANSWER_MS);
+  // A signal lives longer than its requests: each takes its listener along.
+  init.signal?.addEventListener('abort', end);
+  if (init.signal?.aborted) end();
   try {
     const response = await fetch(settings.baseUrl + path, {
       ...init,
@@ -35,6 +38,7 @@ export async function request(
     return { status: 0, body: undefined };
   } finally {
     clearTimeout(timer);
+    init.signal?.removeEventListener('abort', end);
   }
 }
 
